@@ -1,0 +1,88 @@
+# `make run` opens the shop, `make test` tests it. Both make .venv themselves, from locks with hashes.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock clean environment environment-dev
+MAKEFLAGS += --no-print-directory
+
+# The first of these that is Python 3.11 or newer makes .venv.
+PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
+
+UV_COMPILE = .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: environment ## start a worker, and an Apache Kafka if none is configured
+	@exec .venv/bin/faust -A yasdg_app worker -l info $(ARGS)
+
+test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
+	@exec .venv/bin/python -m pytest $(ARGS)
+
+check: environment-dev ## lint, formatting, types, and which way imports go
+	@status=0; \
+	for check in "ruff check" "ruff format --check" mypy "lint-imports --no-logo"; do \
+		echo "--- $$check"; .venv/bin/$$check || status=1; \
+	done; exit $$status
+
+format: environment-dev ## format the code, and mend what ruff can mend
+	@.venv/bin/ruff check --fix-only --quiet && .venv/bin/ruff format
+
+lock: environment-dev ## write the locks anew after a change of pyproject.toml; ARGS=--upgrade for newer versions
+	@$(UV_COMPILE) --group build --output-file requirements.lock
+	@$(UV_COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove .venv and what tools left behind; the shop's data in .yasdg stays
+	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- .venv ---
+
+environment: ; @bash -c "$$INSTALL" install requirements.lock
+environment-dev: ; @bash -c "$$INSTALL" install requirements-dev.lock
+
+# .venv/installed-<lock> is a copy of all that an installation was made from: it is up to date while they are equal.
+# .venv/unfinished is there while pip works: whoever finds it begins anew. requirements-dev.lock has all of
+# requirements.lock in it, so after `make test` there is nothing to install for `make run`.
+define INSTALL
+set -euo pipefail
+lock=$$1
+
+# Two at once would write over each other. (macOS has no flock; there, do not.)
+if command -v flock >/dev/null; then
+    exec 9<.
+    flock -n 9 || { echo "Waiting for another make to finish with .venv ..." >&2; flock 9; }
+fi
+
+made_from() { cat "$$1" pyproject.toml; pwd; .venv/bin/python -c 'import sys; print(sys.version)'; }
+up_to_date() { made_from "$$lock" 2>/dev/null | cmp -s - ".venv/installed-$$lock"; }
+usable() { "$$1" -c "import sys, $$2; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; }
+
+if [ ! -e .venv/unfinished ] && up_to_date; then exit 0; fi
+
+if [ -e .venv/unfinished ] || ! usable .venv/bin/python pip; then
+    for python in $(PYTHONS) ""; do
+        if [ -n "$$python" ] && usable "$$python" "ensurepip, venv"; then break; fi
+    done
+    if [ -z "$$python" ]; then
+        echo "YASDG needs Python 3.11 or newer with its venv module. None of these is one: $(strip $(PYTHONS))." >&2
+        echo "Install it (Debian, Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3" >&2
+        exit 1
+    fi
+    rm -rf .venv
+    mkdir .venv
+    touch .venv/unfinished
+    "$$python" -m venv .venv
+fi
+
+echo "Installing $$lock into .venv: up to a minute the first time ..." >&2
+touch .venv/unfinished
+pip=".venv/bin/python -m pip install --quiet --disable-pip-version-check"
+$$pip --require-hashes -r "$$lock"
+$$pip --no-index --no-deps --no-build-isolation --editable .
+made_from "$$lock" >".venv/installed-$$lock"
+if [ "$$lock" = requirements-dev.lock ]; then made_from requirements.lock >.venv/installed-requirements.lock; fi
+rm .venv/unfinished
+endef
+export INSTALL
