@@ -1,0 +1,231 @@
+"""How products.csv becomes products, and what a person is told when it does not."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, strategies
+from hypothesis import settings as hypothesis_settings
+
+from yasdg_app import catalog
+from yasdg_app.catalog import CatalogError, Product
+
+PRODUCTS = Path(__file__).parent.parent / "products.csv"
+HEADER = (
+    "ID,Category,Item,Size,Price,Inventory,ContainsFruit,ContainsVeggies,ContainsNuts,ContainsCaffeine,"
+    "_CatWeight,_ItemWeight,_TotalWeight,_RangeWeight"
+)
+MONEY = "an amount of money of at least 0 with at most two decimals, below 1000000000"
+in_a_folder = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def line(product_id: str = "CS01", **cells: object) -> str:
+    """A line of products.csv; `cells` are by the name of the column, in lower case."""
+    values: dict[str, object] = dict(
+        id=product_id, category="Classic Smoothies", item="Sunrise Sunset", size="24 oz.", price="4.99", inventory=75,
+        fruit=1, veggies=0, nuts=0, caffeine=0, catweight=3, itemweight=2, totalweight="?", rangeweight="?",
+    )  # fmt: skip
+    assert cells.keys() <= values.keys()
+    return ",".join(str(value) for value in (values | cells).values())
+
+
+def load(folder: Path, *lines: str) -> tuple[Product, ...]:
+    (folder / "products.csv").write_text("\n".join(lines), encoding="utf-8", newline="")
+    return catalog.load(folder / "products.csv")
+
+
+def problems(folder: Path, *lines: str) -> list[str]:
+    with pytest.raises(CatalogError) as caught:
+        load(folder, *lines)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_the_projects_products_are_those_of_the_original() -> None:
+    products = catalog.load(PRODUCTS)
+    assert len(products) == 27
+    assert sum(product.inventory for product in products) == 1590
+    by_category = {product.category: (product.price_cents, product.cost_cents) for product in products}
+    assert by_category == {
+        "Classic Smoothies": (499, 150),
+        "Superfoods Smoothies": (599, 210),
+        "Supercharged Smoothies": (599, 270),
+        "Indulgent Smoothies": (549, 220),
+    }
+    by_id = {product.product_id: product for product in products}
+    assert {key: by_id[key].range_weight for key in ("CS01", "CS02", "SF01", "SF07", "SC02", "SC03", "IS04")} == {
+        "CS01": 6, "CS02": 21, "SF01": 108, "SF07": 136, "SC02": 160, "SC03": 172, "IS04": 242,
+    }  # fmt: skip
+
+
+def test_a_line_is_a_product(folder: Path) -> None:
+    assert load(folder, HEADER, line()) == (
+        Product(
+            "CS01", "Classic Smoothies", "Sunrise Sunset", "24 oz.", 499, None, 75, True, False, False, False, 3, 2, 6
+        ),
+    )
+
+
+def test_a_product_cannot_be_changed(folder: Path) -> None:
+    [product] = load(folder, HEADER, line())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        product.inventory = 0  # type: ignore[misc]
+
+
+def test_the_weight_is_that_of_the_category_times_that_of_the_item(folder: Path) -> None:
+    [product] = load(folder, HEADER, line(catweight=3, itemweight=4))
+    assert (product.weight, type(product.weight)) == (12, int)
+
+
+def test_weights_may_be_fractions(folder: Path) -> None:
+    products = load(folder, HEADER, line("a", catweight=3, itemweight="0.5"), line("b", catweight=0, itemweight=1))
+    assert [product.range_weight for product in products] == [1.5, 1.5]
+
+
+def test_superfoods_and_supercharged_are_the_first_group_of_supplements(folder: Path) -> None:
+    products = load(folder, HEADER, *map(line, ("CS01", "SF01", "SC01", "IS01")))
+    assert [product.supplement_group for product in products] == [2, 1, 1, 2]
+
+
+def test_columns_may_be_in_any_order_and_others_are_not_looked_at(folder: Path) -> None:
+    [product] = load(
+        folder,
+        "Note, _ItemWeight,_CatWeight,ContainsCaffeine,ContainsNuts,ContainsVeggies,ContainsFruit,"
+        "Inventory,COGS,Price,Size,Item,Category,ID",
+        '"a note, ""quoted""", 2 ,3,true,False,0,1,75,1.5,4.99,24 oz.,Item,Category,X',
+    )
+    assert product == Product("X", "Category", "Item", "24 oz.", 499, 150, 75, True, False, False, True, 3, 2, 6)
+
+
+def test_a_cost_that_is_not_known_may_be_left_out(folder: Path) -> None:
+    assert load(folder, HEADER + ",COGS", line() + ",")[0].cost_cents is None
+
+
+def test_a_byte_order_mark_windows_line_ends_and_empty_lines_do_no_harm(folder: Path) -> None:
+    lines = ["\ufeff" + HEADER, line("a"), "", "," * 13, line("b"), ""]
+    assert len(load(folder, *(text + "\r" for text in lines))) == 2
+
+
+def test_names_may_hold_anything(folder: Path) -> None:
+    assert load(folder, HEADER, line(item='"Kale,\n “Yeah”"'))[0].item == "Kale,\n “Yeah”"
+
+
+@pytest.mark.parametrize(
+    ("column", "written", "expected"),
+    [
+        ("Price", "-1", MONEY),
+        ("Price", "1.999", MONEY),
+        ("Price", "nan", MONEY),
+        ("Price", "$5", MONEY),
+        ("Price", "", MONEY),
+        ("Price", "1e3", MONEY),
+        ("Inventory", "1", "a whole number from 2 to 1000000000, because one sale takes up to 2"),
+        ("Inventory", "7.5", "a whole number from 2 to 1000000000, because one sale takes up to 2"),
+        ("_CatWeight", "nan", "a number from 0 to 1000000"),
+        ("_CatWeight", "-1", "a number from 0 to 1000000"),
+        ("_ItemWeight", "inf", "a number from 0 to 1000000"),
+        ("_ItemWeight", "", "a number from 0 to 1000000"),
+        ("ID", "", "1 to 64 letters, digits, underscores, dots or hyphens"),
+        ("ID", " CS01", "1 to 64 letters, digits, underscores, dots or hyphens"),
+        ("ID", "Ä", "1 to 64 letters, digits, underscores, dots or hyphens"),
+        ("ID", "x" * 65, "1 to 64 letters, digits, underscores, dots or hyphens"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_refused_with_what_was_expected(
+    folder: Path, column: str, written: str, expected: str
+) -> None:
+    bad = line(**{column.strip("_").lower(): written})
+    assert problems(folder, HEADER, line("good"), bad) == [f"products.csv:3: {column} = {written}: expected {expected}"]
+
+
+@pytest.mark.parametrize("written", ["", "yes", "2", "t"])
+def test_what_a_product_contains_is_true_or_false(folder: Path, written: str) -> None:
+    [problem] = problems(folder, HEADER, line(nuts=written))
+    assert problem == f"products.csv:2: ContainsNuts = {written}: expected TRUE, FALSE, 1 or 0"
+
+
+def test_an_id_stands_once(folder: Path) -> None:
+    [problem] = problems(folder, HEADER, line("a"), line("b"), line("a"))
+    assert problem == "products.csv:4: ID = a: expected another id than line 2"
+
+
+def test_a_row_has_as_many_cells_as_the_header(folder: Path) -> None:
+    assert problems(folder, HEADER, "a,b", line() + ",") == [
+        "products.csv:2: cells = 2: expected 14, as in the header",
+        "products.csv:3: cells = 15: expected 14, as in the header",
+    ]
+
+
+def test_somebody_has_to_want_something(folder: Path) -> None:
+    [problem] = problems(folder, HEADER, line(catweight=0), line("b", itemweight=0))
+    assert problem == "products.csv: _CatWeight × _ItemWeight is 0 for every product: expected at least one above 0"
+
+
+def test_columns_that_are_missing_or_double_are_named(folder: Path) -> None:
+    header = HEADER.replace("Price", "Prize").replace("Size", "Item")
+    assert problems(folder, header, line(inventory=0)) == [
+        "products.csv:1: column Item stands here 2 times",
+        "products.csv:1: column Size is missing",
+        "products.csv:1: column Price is missing",
+        "products.csv:2: Inventory = 0: expected a whole number from 2 to 1000000000, because one sale takes up to 2",
+    ]
+
+
+def test_an_empty_file_and_one_without_products_are_refused(folder: Path) -> None:
+    assert problems(folder, "") == ["products.csv: empty: expected a header and at least one product"]
+    assert problems(folder, HEADER, "") == ["products.csv: expected at least one product below the header"]
+
+
+def test_all_problems_are_reported_at_once_with_the_line_they_begin_on(folder: Path) -> None:
+    two_lines = line(item='"a\nb"', price="x", fruit="x")
+    assert problems(folder, HEADER, two_lines, line("b", inventory=""), '"c"x,', '"d') == [
+        f"products.csv:2: Price = x: expected {MONEY}",
+        "products.csv:2: ContainsFruit = x: expected TRUE, FALSE, 1 or 0",
+        "products.csv:4: Inventory = : expected a whole number from 2 to 1000000000, because one sale takes up to 2",
+        "products.csv:5: not CSV: ',' expected after '\"'",
+        "products.csv:6: not CSV: unexpected end of data",
+    ]
+
+
+def test_problems_without_end_are_counted(folder: Path) -> None:
+    found = problems(folder, HEADER, *(line(str(i), price="x") for i in range(150)))
+    assert len(found) == 101
+    assert found[-1] == "products.csv: and 50 more problems"
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    with pytest.raises(CatalogError, match=r"^nowhere\.csv: cannot be read: No such file or directory$"):
+        catalog.load(folder / "nowhere.csv")
+    (folder / "products.csv").write_bytes(HEADER.encode() + b"\ncaf\xe9")
+    with pytest.raises(CatalogError, match=r"^products\.csv:2: not UTF-8 text: expected a file saved as UTF-8$"):
+        catalog.load(Path("products.csv"))
+
+
+@given(weights=strategies.lists(strategies.tuples(*[strategies.integers(0, 1_000_000)] * 2), min_size=1))
+@in_a_folder
+def test_the_last_range_weight_is_the_sum_of_all_weights(folder: Path, weights: list[tuple[int, int]]) -> None:
+    lines = [line(str(i), catweight=category, itemweight=item) for i, (category, item) in enumerate(weights)]
+    total = sum(category * item for category, item in weights)
+    if total:
+        assert load(folder, HEADER, *lines)[-1].range_weight == total
+    else:
+        assert len(problems(folder, HEADER, *lines)) == 1
+
+
+@given(cents=strategies.integers(0, 99_999_999_999))
+@in_a_folder
+def test_prices_are_exact_to_the_cent(folder: Path, cents: int) -> None:
+    assert load(folder, HEADER, line(price=f"{cents // 100}.{cents % 100:02}"))[0].price_cents == cents
+
+
+@given(text=strategies.text(strategies.sampled_from('",\n\r\0a1') | strategies.characters(codec="utf-8")))
+@in_a_folder
+def test_whatever_stands_in_the_file_there_are_products_or_problems(folder: Path, text: str) -> None:
+    assert problems(folder, text)
+    problems(folder, HEADER, text)
