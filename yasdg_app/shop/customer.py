@@ -1,0 +1,54 @@
+"""What a customer who asks for a product takes: how many, as a member or not, with supplements or not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yasdg_app.catalog import Product
+from yasdg_app.settings import SalesSettings
+from yasdg_app.shop.demand import Arrivals
+from yasdg_app.shop.price import Line, line
+from yasdg_app.shop.randomness import key, keys_of_cells, uniforms
+
+OUT_OF = 10  # frequencies in the configuration are chances out of ten, as in the seed
+LARGEST_QUANTITY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What each customer takes: arrays of one length, in the order of the arrivals."""
+
+    quantity: NDArray[np.int64]  # 1 or 2
+    is_member: NDArray[np.bool_]
+    add_supplements: NDArray[np.bool_]
+
+    @property
+    def way(self) -> NDArray[np.int64]:
+        """Number of the way to buy (0 to 7): the place of its line in `ways_to_buy`."""
+        return (self.quantity - 1) * 4 + self.is_member * 2 + self.add_supplements
+
+
+def choices(product: Product, arrivals: Arrivals, sales: SalesSettings) -> Choices:
+    """Return what the customers of a product take: a pure function of seed, product and their places in time."""
+
+    def chance(what: str, out_of_ten: float) -> NDArray[np.bool_]:
+        keys = keys_of_cells(key(sales.seed, product.product_id, what), arrivals.cell)
+        return uniforms(keys, arrivals.index) * OUT_OF < out_of_ten
+
+    supplements = sales.add_supp_freq_group1 if product.supplement_group == 1 else sales.add_supp_freq_group2
+    return Choices(
+        quantity=np.where(chance("quantity", sales.quantity_one_freq), 1, LARGEST_QUANTITY),
+        is_member=chance("member", sales.member_freq),
+        add_supplements=chance("supplements", supplements),
+    )
+
+
+def ways_to_buy(product: Product, sales: SalesSettings) -> tuple[Line, ...]:
+    """Return the receipt's line of each way to buy a product, in the order of `Choices.way`."""
+    return tuple(
+        line(product, quantity, is_member, add_supplements, sales)
+        for quantity in range(1, LARGEST_QUANTITY + 1)
+        for is_member in (False, True)
+        for add_supplements in (False, True)
+    )

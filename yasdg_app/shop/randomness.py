@@ -1,0 +1,74 @@
+"""Counter-based random numbers: a draw is a hash of what it is for, so any of them can be made anywhere, in any order.
+
+There is no generator with a state that would have to be kept, shared or moved between workers.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInts = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+
+# Constants of splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+_LN2 = float.fromhex("0x1.62e42fefa39efp-1")
+_SQRT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
+_ATANH_TERMS = tuple(1.0 / (2 * k + 1) for k in range(12))
+
+
+def key(seed: int, *names: str) -> np.uint64:
+    """Return the 64-bit key of a family of draws, such as the members among the customers of one product.
+
+    Names are hashed whole, so no family depends on the order or number of others.
+    """
+    text = "\x1f".join((str(seed), *names)).encode()
+    return np.uint64(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
+
+
+def keys_of_cells(family: np.uint64, cells: NDArray[np.int64]) -> UInts:
+    """Return the key of each cell of time within a family; shape of `cells`."""
+    return _mix(family + cells.astype(np.uint64) * _GOLDEN)
+
+
+def uniforms(keys: UInts, index: NDArray[np.int64]) -> Floats:
+    """Return the `index`-th number of each key, uniform in [0, 1) with 53 bits; `keys` and `index` are broadcast."""
+    bits = _mix(keys + (index.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+    numbers: Floats = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return numbers
+
+
+def exponentials(keys: UInts, index: NDArray[np.int64]) -> Floats:
+    """Return the `index`-th waiting time of each key, exponential with mean 1; `keys` and `index` are broadcast."""
+    return -logarithm(1.0 - uniforms(keys, index))
+
+
+def logarithm(x: Floats) -> Floats:
+    """Return the natural logarithm of positive numbers, to within a few units in the last place.
+
+    numpy's own differs in the last bit from one processor to the next. Additions, multiplications and divisions do not
+    (IEEE 754), so the stream is the same on every machine: ln(m 2^e) = e ln 2 + 2 atanh((m - 1) / (m + 1)).
+    """
+    mantissa, exponent = np.frexp(x)
+    small = mantissa < _SQRT_HALF
+    mantissa = np.where(small, mantissa * 2.0, mantissa)
+    exponent = exponent - small
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square = s * s
+    series = np.full_like(s, _ATANH_TERMS[-1])
+    for term in reversed(_ATANH_TERMS[:-1]):
+        series *= square
+        series += term
+    result: Floats = exponent * _LN2 + 2.0 * s * series
+    return result
+
+
+def _mix(z: UInts) -> UInts:
+    """Return the splitmix64 finaliser of each number: every bit of the input moves half of the output's."""
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))
