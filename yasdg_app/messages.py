@@ -1,0 +1,196 @@
+"""The messages on the topics: their fields, in the seed's order and then ours, and their fast encoding.
+
+The records are what Faust's commands show and what readers of the stream may use as models; the functions below them make the
+same bytes faster. Amounts are integer cents inside, and numbers with two decimals at most on the wire.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import faust
+import msgspec
+import orjson
+
+from yasdg_app import catalog
+from yasdg_app.settings import SalesSettings
+from yasdg_app.shop import shelf
+from yasdg_app.shop.customer import ways_to_buy
+from yasdg_app.shop.price import Line
+from yasdg_app.shop.till import Sales
+
+SECOND = 1_000_000  # microseconds
+EPOCH = datetime(1970, 1, 1)
+
+
+class Product(faust.Record, serializer="json"):
+    """A product of the shop, on `demo.products`. Key: product_id."""
+
+    product_id: str
+    category: str
+    item: str
+    size: str
+    price: float
+    inventory: int
+    contains_fruit: bool
+    contains_veggies: bool
+    contains_nuts: bool
+    contains_caffeine: bool
+    range_weight: float
+    cost: float | None = None
+
+
+class Purchase(faust.Record, serializer="json"):
+    """A sale, on `demo.purchases`. Key: product_id. `transaction_id` CS01-000042 is the 42nd sale of CS01."""
+
+    transaction_time: str
+    product_id: str
+    price: float
+    quantity: int
+    is_member: bool
+    member_discount: float
+    add_supplements: bool
+    supplement_price: float
+    total_purchase: float
+    transaction_id: str
+
+
+class Stocking(faust.Record, serializer="json"):
+    """A restock, on `demo.stockings`. Key: product_id. `stocking_id` CS01-R000007 is the 7th restock of CS01."""
+
+    event_time: str
+    product_id: str
+    existing_level: int
+    stock_quantity: int
+    new_level: int
+    stocking_id: str
+
+
+class InventoryLevel(faust.Record, serializer="json"):
+    """What the inventory table holds of a product; at any time ``initial + restocked - sold == level``."""
+
+    product_id: str
+    level: int
+    initial: int
+    sales: int  # number of sales applied, which is the number of the last one
+    sold: int
+    stockings: int
+    restocked: int
+    revenue_cents: int
+    cost_cents: int
+    last_sale: str  # event time of the last sale
+    offset: int  # of the last sale in its partition of the purchases topic
+
+
+class Sold(msgspec.Struct, frozen=True):
+    """The fields of a purchase that the books need, checked as they are read."""
+
+    transaction_time: datetime
+    product_id: str
+    quantity: int
+    total_purchase: float
+    transaction_id: str
+
+
+read_purchase = msgspec.json.Decoder(Sold).decode
+
+
+def time_text(at: int) -> str:
+    """Return an event time (microseconds since 1970, UTC) as `YYYY-MM-DD HH:MM:SS.ffffff`, always with six digits."""
+    seconds, microseconds = divmod(at, SECOND)
+    return f"{_seconds_text(seconds)}.{microseconds:06d}"
+
+
+@lru_cache(maxsize=4096)
+def _seconds_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def event_time(text: str) -> int:
+    """Return the microseconds since 1970 of a time made by `time_text`."""
+    passed = datetime.fromisoformat(text) - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * SECOND + passed.microseconds
+
+
+def transaction_id(product_id: str, number: int) -> str:
+    """Return the id of the `number`-th sale of a product."""
+    return f"{product_id}-{number:06d}"
+
+
+def amount(cents: int) -> float:
+    """Return cents as the number that stands in a message."""
+    return cents / 100
+
+
+def product(of: catalog.Product) -> Product:
+    """Return the message that tells of a product."""
+    return Product(
+        product_id=of.product_id,
+        category=of.category,
+        item=of.item,
+        size=of.size,
+        price=amount(of.price_cents),
+        inventory=of.inventory,
+        contains_fruit=of.contains_fruit,
+        contains_veggies=of.contains_veggies,
+        contains_nuts=of.contains_nuts,
+        contains_caffeine=of.contains_caffeine,
+        range_weight=of.range_weight,
+        cost=None if of.cost_cents is None else amount(of.cost_cents),
+    )
+
+
+def purchase(at: int, number: int, line: Line) -> Purchase:
+    """Return the message that tells of one sale: the plain way, and the reference of `PurchaseEncoder`."""
+    return Purchase(
+        transaction_time=time_text(at),
+        product_id=line.product.product_id,
+        price=amount(line.product.price_cents),
+        quantity=line.quantity,
+        is_member=line.is_member,
+        member_discount=float(line.member_discount),
+        add_supplements=line.add_supplements,
+        supplement_price=amount(line.supplement_cents),
+        total_purchase=amount(line.total_cents),
+        transaction_id=transaction_id(line.product.product_id, number),
+    )
+
+
+def stocking(product_id: str, at: int, restock: shelf.Stocking) -> Stocking:
+    """Return the message that tells of one restock."""
+    return Stocking(
+        event_time=time_text(at),
+        product_id=product_id,
+        existing_level=restock.existing_level,
+        stock_quantity=restock.stock_quantity,
+        new_level=restock.new_level,
+        stocking_id=f"{product_id}-R{restock.number:06d}",
+    )
+
+
+def encode(record: faust.Record) -> bytes:
+    """Return the JSON of a message."""
+    return orjson.dumps(record.asdict())
+
+
+class PurchaseEncoder:
+    """Encodes the sales of a till: between time and number, a purchase says one of a few things, prepared once."""
+
+    def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
+        self._keys = [product.product_id.encode() for product in products]
+        self._middles = [
+            [_middle(line) for line in ways_to_buy(product, sales)] for product in products
+        ]
+
+    def encode(self, sales: Sales) -> Iterator[tuple[bytes, bytes, int]]:
+        """Yield key, value and Kafka timestamp (milliseconds of event time) of each sale, in order."""
+        columns = (sales.product.tolist(), sales.number.tolist(), sales.at.tolist(), sales.way.tolist())
+        for place, number, at, way in zip(*columns, strict=True):
+            value = f'{{"transaction_time":"{time_text(at)}{self._middles[place][way]}{number:06d}"}}'
+            yield self._keys[place], value.encode(), at // 1000
+
+
+def _middle(line: Line) -> str:
+    """Return what stands between the time and the number in a purchase of this line."""
+    whole = encode(purchase(0, 0, line)).decode()
+    return whole.removeprefix('{"transaction_time":"' + time_text(0)).removesuffix('000000"}')

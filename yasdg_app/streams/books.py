@@ -1,0 +1,149 @@
+"""The fold of purchases into inventory levels: pure logic, a chunk at a time.
+
+It decides what is applied, what was seen before, what is no purchase at all, and what must stop the worker.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from faust.types import TP
+
+from yasdg_app.catalog import Product
+from yasdg_app.errors import YasdgError
+from yasdg_app.messages import InventoryLevel, Sold, Stocking, event_time, read_purchase, stocking, time_text, transaction_id
+from yasdg_app.settings import InventorySettings
+from yasdg_app.shop.shelf import Shelf
+
+
+class BooksError(YasdgError):
+    """The log and the table do not belong together: going on would be a guess."""
+
+
+class NoPurchaseError(YasdgError):
+    """A message is no purchase of this shop; the text says why."""
+
+
+@dataclass(slots=True)
+class Account:
+    """A product's shelf while a chunk is applied to it."""
+
+    shelf: Shelf
+    last_sale: str
+    offset: int
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a chunk comes to."""
+
+    levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
+    stockings: list[Stocking] = field(default_factory=list)
+    dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are no purchases, and why
+
+
+class Books:
+    """Folds purchases.
+
+    Parameters
+    ----------
+    products
+        The shop's products by id.
+    rule
+        When shelves are restocked.
+    partition_of
+        Returns the partition in which the sales of a product stand.
+    """
+
+    def __init__(
+        self, products: Mapping[str, Product], rule: InventorySettings, partition_of: Callable[[str], int]
+    ) -> None:
+        self._products = products
+        self._rule = rule
+        self._partition_of = partition_of
+
+    def fold(self, tp: TP, chunk: Sequence[Any], levels: Mapping[str, InventoryLevel]) -> Folded:
+        """Apply the messages of a chunk to the levels that the table holds, which stay as they are.
+
+        Raises
+        ------
+        BooksError
+            If a sale is missing between the table and the log.
+        """
+        accounts: dict[str, Account] = {}
+        folded = Folded()
+        for message in chunk:
+            try:
+                sale, number = self._read(tp, message.value)
+            except NoPurchaseError as why:
+                folded.dead_letters.append((message, str(why)))
+                continue
+            account = accounts.get(sale.product_id)
+            if account is None:
+                account = accounts[sale.product_id] = self._account(levels.get(sale.product_id), sale.product_id)
+            shelf = account.shelf
+            if number <= shelf.sales:
+                continue  # seen before
+            if number != shelf.sales + 1:
+                raise BooksError(
+                    f"{tp.topic}, partition {tp.partition}, offset {message.offset}: sale {sale.transaction_id} follows "
+                    f"sale {shelf.sales} of {sale.product_id}: sales between them are missing in the log. If the topic was "
+                    "deleted or cut by its owner, begin anew: yasdg topics delete"
+                )
+            at = event_time(str(sale.transaction_time))
+            cost = (self._products[sale.product_id].cost_cents or 0) * sale.quantity
+            restock = shelf.sell(sale.quantity, round(sale.total_purchase * 100), cost, self._rule)
+            if restock is not None:
+                folded.stockings.append(stocking(sale.product_id, at, restock))
+            account.last_sale, account.offset = time_text(at), message.offset
+        # The last write has the highest offset: a position never stands behind a sale that is not in the table.
+        for product_id, account in sorted(accounts.items(), key=lambda item: item[1].offset):
+            folded.levels.append(_level(product_id, account))
+        return folded
+
+    def _read(self, tp: TP, value: bytes | None) -> tuple[Sold, int]:
+        """Return a purchase and its number, or say why it is none."""
+        try:
+            sale = read_purchase(value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise NoPurchaseError(str(error)) from error
+        if sale.product_id not in self._products:
+            raise NoPurchaseError("unknown product")
+        if sale.quantity < 1:
+            raise NoPurchaseError("quantity below 1")
+        if sale.transaction_time.tzinfo is not None:
+            raise NoPurchaseError("transaction_time with a time zone")
+        home = self._partition_of(sale.product_id)
+        if tp.partition != home:
+            raise NoPurchaseError(f"sales of this product belong into partition {home}")
+        number = sale.transaction_id.removeprefix(f"{sale.product_id}-")
+        if not number.isdecimal() or transaction_id(sale.product_id, int(number)) != sale.transaction_id:
+            raise NoPurchaseError("transaction_id is not the product's id and a number")
+        return sale, int(number)
+
+    def _account(self, level: InventoryLevel | None, product_id: str) -> Account:
+        if level is None:
+            return Account(Shelf.of(self._products[product_id]), "", -1)
+        shelf = Shelf(
+            level.initial, level.level, level.sales, level.sold, level.stockings, level.restocked, level.revenue_cents,
+            level.cost_cents,
+        )  # fmt: skip
+        return Account(shelf, level.last_sale, level.offset)
+
+
+def _level(product_id: str, account: Account) -> InventoryLevel:
+    shelf = account.shelf
+    return InventoryLevel(
+        product_id=product_id,
+        level=shelf.level,
+        initial=shelf.initial,
+        sales=shelf.sales,
+        sold=shelf.sold,
+        stockings=shelf.stockings,
+        restocked=shelf.restocked,
+        revenue_cents=shelf.revenue_cents,
+        cost_cents=shelf.cost_cents,
+        last_sale=account.last_sale,
+        offset=account.offset,
+    )
