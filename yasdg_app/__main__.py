@@ -1,0 +1,14 @@
+"""The command line: Faust's commands and ours on this project's app. `yasdg --help` lists them."""
+
+import sys
+
+
+def main() -> None:
+    """Run `faust -A yasdg_app` with the arguments of this process."""
+    from faust.cli.faust import cli
+
+    cli.main(args=["-A", "yasdg_app", *sys.argv[1:]], prog_name="yasdg")
+
+
+if __name__ == "__main__":
+    main()

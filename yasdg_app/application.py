@@ -1,0 +1,138 @@
+"""The Faust application, assembled from settings: the place to start reading.
+
+Topics, the timer, the agent, the table, views and commands are in `streams`, `web` and `commands`, where Faust discovers
+them. A wrong configuration ends the program here, with every problem at once.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.transport.drivers import TRANSPORTS
+
+from yasdg_app import catalog, settings
+from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.errors import ConfigurationError, YasdgError
+from yasdg_app.settings import Settings
+
+TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
+
+CHATTY = ("aiokafka", "faust", "mode", "kafka", "aiohttp")
+
+
+class ShopApp(faust.App):  # type: ignore[misc]
+    """A Faust app that knows its shop, and opens it before it connects.
+
+    Attributes
+    ----------
+    shop
+        The validated settings.
+    products
+        The catalog.
+    opened_at
+        Event time of the shop's first moment, microseconds since 1970; known once the worker has started.
+    """
+
+    shop: Settings
+    products: tuple[catalog.Product, ...]
+    ownership: Any
+    opened_at: int = 0
+    broker_process: EmbeddedBroker | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where the cluster is: `host:port[,host:port]`."""
+        return bootstrap_servers(self.shop)
+
+    async def connect_broker(self) -> None:
+        """See that the embedded broker runs, if it is the one that is configured."""
+        if self.shop.kafka.embedded and self.broker_process is None:
+            self.broker_process = EmbeddedBroker(self.shop.kafka.data_dir, self.shop.kafka.embedded_port)
+            await asyncio.to_thread(self.broker_process.start)
+
+    async def leave_broker(self) -> None:
+        """Let the embedded broker go; it ends with its last user."""
+        if self.broker_process is not None:
+            broker, self.broker_process = self.broker_process, None
+            await asyncio.to_thread(broker.stop)
+
+    async def on_first_start(self) -> None:
+        """Open the shop: broker, topics, products, and the moment when it all began."""
+        from yasdg_app.streams.opening import open_shop  # streams import the app
+
+        try:
+            await self.connect_broker()
+            self.opened_at = await open_shop(self.bootstrap_servers, self.shop, self.products)
+        except YasdgError as error:
+            await self.leave_broker()
+            fail(error, 1)
+        await super().on_first_start()
+
+    async def on_shutdown(self) -> None:
+        """Leave the broker when nothing of ours is connected to it any more."""
+        await super().on_shutdown()
+        await self.leave_broker()
+
+
+def fail(error: YasdgError, status: int) -> None:
+    """End the process with a message and no traceback."""
+    print(f"yasdg: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(status)
+
+
+def bootstrap_servers(shop: Settings) -> str:
+    """Return where the configured cluster is: `host:port[,host:port]`."""
+    return f"127.0.0.1:{shop.kafka.embedded_port}" if shop.kafka.embedded else shop.kafka.bootstrap_servers
+
+
+def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp:
+    """Return the Faust app of a shop. Its figures are explained in docs/decisions/faust-settings.md."""
+    servers = bootstrap_servers(shop)
+    app = ShopApp(
+        shop.kafka.application_id,
+        broker=[f"yasdg://{server}" for server in servers.split(",")],
+        store="memory://",
+        datadir=str(shop.kafka.data_dir / "faust"),
+        origin="yasdg_app",
+        autodiscover=["yasdg_app.streams", "yasdg_app.web", "yasdg_app.commands"],
+        topic_partitions=shop.kafka.partitions,
+        topic_replication_factor=1 if shop.kafka.embedded else shop.kafka.replication_factor,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        broker_rebalance_timeout=20.0,
+        broker_commit_interval=1.0,
+        stream_wait_empty=False,
+        producer_linger=0.005,
+        producer_max_batch_size=262_144,
+        worker_redirect_stdouts=False,
+    )
+    app.shop = shop
+    app.products = products
+    return app
+
+
+def _load() -> ShopApp:
+    try:
+        shop = settings.load(os.environ, Path.cwd())
+        return create_app(shop, catalog.load(shop.sales.products))
+    except ConfigurationError as error:
+        print(f"yasdg: {len(error.problems)} to mend before the shop can open:", file=sys.stderr)
+        print(str(error), file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
+
+
+app = _load()
+
+
+@app.on_worker_init.connect
+def silence_libraries(*_: Any, **__: Any) -> None:
+    """Keep what libraries say at INFO, such as a table of partitions at each start, out of our own output."""
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it warns of each reconnection; we say once that we wait

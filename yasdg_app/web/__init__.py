@@ -1,0 +1,1 @@
+"""What Faust's web server shows."""

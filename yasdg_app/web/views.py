@@ -1,0 +1,37 @@
+"""Table views on Faust's web server: the products, and the inventory as this worker holds it."""
+
+from typing import Any
+
+from yasdg_app import messages
+from yasdg_app.application import app
+from yasdg_app.streams.inventory import inventory, products_of
+
+
+@app.page("/products/")
+async def products(web: Any, request: Any) -> Any:
+    """List the shop's products."""
+    return web.json([messages.product(product).asdict() for product in app.products])
+
+
+@app.page("/inventory/")
+async def levels(web: Any, request: Any) -> Any:
+    """List the levels of the products in this worker's partitions (the table keeps records of partitions it lost)."""
+    if not app.ownership.settled:
+        return web.json({"error": "recovering, ask again in a moment"}, status=503)
+    partitions = sorted(tp.partition for tp in app.ownership.applied)
+    owned = [product_id for partition in partitions for product_id in products_of[partition]]
+    return web.json(
+        {
+            "partitions": partitions,
+            "inventory": [inventory[product_id].asdict() for product_id in sorted(owned) if product_id in inventory],
+        }
+    )
+
+
+@app.page("/inventory/{product_id}/")
+@app.table_route(table=inventory, match_info="product_id")
+async def level(web: Any, request: Any, product_id: str) -> Any:
+    """Show the level of one product, asked from the worker that holds it."""
+    if product_id not in inventory:
+        return web.json({"error": f"no sale of {product_id} yet, or no such product"}, status=404)
+    return web.json(inventory[product_id].asdict())
