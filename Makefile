@@ -61,7 +61,8 @@ usable() { "$$1" -c "import sys, $$2; sys.exit(sys.version_info < (3, 11))" 2>/d
 
 if [ ! -e .venv/unfinished ] && up_to_date; then exit 0; fi
 
-if [ -e .venv/unfinished ] || ! usable .venv/bin/python pip; then
+# The scripts in .venv/bin name the folder that they were made in, so they do not work after it was moved.
+if [ -e .venv/unfinished ] || ! usable .venv/bin/python pip || ! grep -qsF "$$PWD/.venv/bin/python" .venv/bin/pip; then
     for python in $(PYTHONS) ""; do
         if [ -n "$$python" ] && usable "$$python" "ensurepip, venv"; then break; fi
     done

@@ -1,0 +1,27 @@
+"""A real Apache Kafka for tests: one for each process of the tests, thrown away at its end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.node import free_port
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A broker that runs. It creates no topic by itself, and keeps what other tests made: use names of your own."""
+
+    bootstrap_servers: str
+    data_dir: Path
+    port: int
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    data_dir, port = tmp_path_factory.mktemp("kafka"), free_port()
+    broker = EmbeddedBroker(data_dir, port)
+    yield Kafka(broker.start(), data_dir, port)
+    broker.stop()
