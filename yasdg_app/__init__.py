@@ -1,7 +1,7 @@
 """Yet Another Streaming Data Generator: a smoothie shop on Apache Kafka, simulated by a Faust application.
 
-``yasdg_app.app`` is the Faust application, so that ``faust -A yasdg_app worker`` finds it. It is assembled on first use:
-importing the simulated world (``yasdg_app.shop``) alone needs neither Faust nor a configuration.
+``yasdg_app.app`` is the Faust application, so that ``faust -A yasdg_app worker`` finds it. It is assembled on first
+use: importing the simulated world (``yasdg_app.shop``) alone needs neither Faust nor a configuration.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The Faust application, assembled from settings: the place to start reading.
 
-Topics, the timer, the agent, the table, views and commands are in `streams`, `web` and `commands`, where Faust discovers
-them. A wrong configuration ends the program here, with every problem at once.
+The timer, the agent, the table, views and commands are in `streams`, `web` and `commands`, where Faust discovers them.
+A wrong configuration ends the program here, with every problem at once.
 """
 
 import asyncio
@@ -17,14 +17,24 @@ from faust.transport.drivers import TRANSPORTS
 from yasdg_app import catalog, settings
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.errors import ConfigurationError, YasdgError
+from yasdg_app.opening import open_shop
 from yasdg_app.settings import Settings
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
 
-CHATTY = ("aiokafka", "faust", "mode", "kafka", "aiohttp")
+CHATTY = {
+    **dict.fromkeys(("faust", "mode", "aiohttp"), logging.WARNING),
+    # Faust's services log under the name of the module of their class, ours among them.
+    **dict.fromkeys(("yasdg_app.application", "yasdg_app.streams.transport"), logging.WARNING),
+    # It says that a first tick was late, which it is: the worker recovers before.
+    "mode.timers": logging.ERROR,
+    # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
+    "aiokafka": logging.CRITICAL,
+}
+"""Loggers by name, and the least level that goes into our own output."""
 
 
-class ShopApp(faust.App):  # type: ignore[misc]
+class ShopApp(faust.App):
     """A Faust app that knows its shop, and opens it before it connects.
 
     Attributes
@@ -62,8 +72,6 @@ class ShopApp(faust.App):  # type: ignore[misc]
 
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
-        from yasdg_app.streams.opening import open_shop  # streams import the app
-
         try:
             await self.connect_broker()
             self.opened_at = await open_shop(self.bootstrap_servers, self.shop, self.products)
@@ -133,6 +141,5 @@ app = _load()
 @app.on_worker_init.connect
 def silence_libraries(*_: Any, **__: Any) -> None:
     """Keep what libraries say at INFO, such as a table of partitions at each start, out of our own output."""
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it warns of each reconnection; we say once that we wait
+    for name, level in CHATTY.items():
+        logging.getLogger(name).setLevel(level)

@@ -1,7 +1,7 @@
 """The messages on the topics: their fields, in the seed's order and then ours, and their fast encoding.
 
-The records are what Faust's commands show and what readers of the stream may use as models; the functions below them make the
-same bytes faster. Amounts are integer cents inside, and numbers with two decimals at most on the wire.
+The records are what Faust's commands show and what readers of the stream may use as models; the functions below them
+make the same bytes faster. Amounts are integer cents inside, and numbers with two decimals at most on the wire.
 """
 
 from collections.abc import Iterator, Sequence
@@ -135,7 +135,7 @@ def product(of: catalog.Product) -> Product:
         contains_veggies=of.contains_veggies,
         contains_nuts=of.contains_nuts,
         contains_caffeine=of.contains_caffeine,
-        range_weight=of.range_weight,
+        range_weight=int(of.range_weight) if of.range_weight == int(of.range_weight) else of.range_weight,
         cost=None if of.cost_cents is None else amount(of.cost_cents),
     )
 
@@ -168,6 +168,16 @@ def stocking(product_id: str, at: int, restock: shelf.Stocking) -> Stocking:
     )
 
 
+def receipt(at: int, of: catalog.Product, way: int, sales: SalesSettings) -> str:
+    """Return a sale as a line for people: its time, product, and what was paid."""
+    bought = ways_to_buy(of, sales)[way]
+    extras = (" with supplements" if bought.add_supplements else "") + (", member" if bought.is_member else "")
+    return (
+        f"{time_text(at)[:19]}  {of.product_id}  {bought.quantity} × {of.item}{extras}  "
+        f"{amount(bought.total_cents):.2f}"
+    )
+
+
 def encode(record: faust.Record) -> bytes:
     """Return the JSON of a message."""
     return orjson.dumps(record.asdict())
@@ -178,9 +188,7 @@ class PurchaseEncoder:
 
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
         self._keys = [product.product_id.encode() for product in products]
-        self._middles = [
-            [_middle(line) for line in ways_to_buy(product, sales)] for product in products
-        ]
+        self._middles = [[_middle(line) for line in ways_to_buy(product, sales)] for product in products]
 
     def encode(self, sales: Sales) -> Iterator[tuple[bytes, bytes, int]]:
         """Yield key, value and Kafka timestamp (milliseconds of event time) of each sale, in order."""

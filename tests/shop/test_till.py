@@ -29,7 +29,9 @@ def ring_up(till: Till, until: int) -> list[Row]:
             return rows
 
 
-def open_till(products: tuple[Product, ...] = PRODUCTS, after: Place | None = None, numbers: dict[str, int] | None = None) -> Till:
+def open_till(
+    products: tuple[Product, ...] = PRODUCTS, after: Place | None = None, numbers: dict[str, int] | None = None
+) -> Till:
     return Till(products, SALES, RATES, OPENED, after, numbers or {})
 
 

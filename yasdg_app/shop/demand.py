@@ -1,8 +1,8 @@
 """When customers walk up and ask for a product: a Poisson process in event time, drawn cell by cell.
 
 Within a cell of time arrivals are cumulative sums of unit exponentials until they pass the expected count; a Poisson
-process has no memory, so drawing each cell anew is exact. A cell depends on nothing but (seed, product, cell). Event time
-is counted in microseconds since 1970, UTC.
+process has no memory, so drawing each cell anew is exact. A cell depends on nothing but (seed, product, cell). Event
+time is counted in microseconds since 1970, UTC.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Cells:
 
     @classmethod
     def for_rate(cls, per_second: float) -> "Cells":
-        """Return the longest cells that hold at most about a thousand customers at `per_second` (the busiest product's)."""
+        """Return the longest cells that hold about a thousand customers at most; `per_second` is the busiest product."""
         halvings = 0
         while per_second * 60.0 / 2**halvings > MOST_PER_CELL:
             halvings += 1
@@ -81,7 +81,7 @@ def arrivals(seed: int, product_id: str, per_second: float, cells: Cells, first:
 
 
 def _in_order(fraction: NDArray[np.float64], came: NDArray[np.bool_], starts: Ints) -> Ints:
-    """Turn places in a cell (0 to 1) into microseconds of its own, each later than the one before, none beyond the cell.
+    """Turn places in a cell (0 to 1) into microseconds, each later than the one before, none beyond the cell.
 
     Two customers of a product never share a microsecond, so (time, product) is an order without ties.
     """

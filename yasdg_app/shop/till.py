@@ -1,14 +1,16 @@
 """A till: demand over a stretch of event time, turned into numbered sales, in order.
 
-A till stands where the last sale before it left off, and goes on from there. It keeps no other state, so any till over the
-same products that starts at the same place makes the same sales.
+A till stands where the last sale before it left off, and goes on from there. It keeps no other state, so any till over
+the same products that starts at the same place makes the same sales.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings
@@ -38,7 +40,7 @@ class Sales:
     def __len__(self) -> int:
         return len(self.at)
 
-    def __getitem__(self, rows: slice | Ints) -> "Sales":
+    def __getitem__(self, rows: slice | Ints | NDArray[np.bool_]) -> "Sales":
         return Sales(self.product[rows], self.number[rows], self.at[rows], self.way[rows])
 
 
@@ -158,3 +160,11 @@ class LastSale:
         product = self._till.products[int(sales.product[row])]
         self.place = Place(int(sales.at[row]), product.product_id)
         return self.place.at
+
+    def without_later(self, till: Till, sales: Sales) -> Sales:
+        """Leave out the customers who come in the very microsecond of the last sale, but behind it in order."""
+        if self.place is None:
+            return sales
+        last, product_id = self.place
+        behind = bisect_right([product.product_id for product in till.products], product_id)
+        return sales[(sales.at < last) | ((sales.at == last) & (sales.product < behind))]

@@ -1,1 +1,1 @@
-"""The Faust side: topics, the timer that rings up sales, the agent that keeps the inventory, and where positions come from."""
+"""The Faust side: the timer that rings up sales, the agent and table of the inventory, where positions come from."""

@@ -12,7 +12,16 @@ from faust.types import TP
 
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
-from yasdg_app.messages import InventoryLevel, Sold, Stocking, event_time, read_purchase, stocking, time_text, transaction_id
+from yasdg_app.messages import (
+    InventoryLevel,
+    Sold,
+    Stocking,
+    event_time,
+    read_purchase,
+    stocking,
+    time_text,
+    transaction_id,
+)
 from yasdg_app.settings import InventorySettings
 from yasdg_app.shop.shelf import Shelf
 
@@ -87,9 +96,9 @@ class Books:
                 continue  # seen before
             if number != shelf.sales + 1:
                 raise BooksError(
-                    f"{tp.topic}, partition {tp.partition}, offset {message.offset}: sale {sale.transaction_id} follows "
-                    f"sale {shelf.sales} of {sale.product_id}: sales between them are missing in the log. If the topic was "
-                    "deleted or cut by its owner, begin anew: yasdg topics delete"
+                    f"{tp.topic}, partition {tp.partition}, offset {message.offset}: sale {sale.transaction_id} "
+                    f"follows sale {shelf.sales} of {sale.product_id}: sales between them are missing in the log. "
+                    "If the topic was deleted or cut by its owner, begin anew: yasdg topics delete"
                 )
             at = event_time(str(sale.transaction_time))
             cost = (self._products[sale.product_id].cost_cents or 0) * sale.quantity

@@ -1,7 +1,7 @@
 """The agent that keeps the inventory: it reads purchases, decrements the table, and writes restocks.
 
-The order of each chunk: fold it, append the restocks and dead letters and wait for them, check that the partition is still
-ours, write the table without a pause. A death before the table's write repeats the chunk; one after it skips it.
+The order of each chunk: fold it, append the restocks and dead letters and wait for them, check that the partition is
+still ours, write the table without a pause. A death before the table's write repeats the chunk; one after it skips it.
 """
 
 import asyncio

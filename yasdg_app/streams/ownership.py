@@ -1,8 +1,8 @@
 """Which partitions are this worker's, up to where they were read, and whether the group still agrees.
 
 A worker may touch a partition only between the end of a recovery and the start of the next rebalance, and may append
-sales only while the group has confirmed it within a lease shorter than the session timeout: a worker that was stopped and goes
-on still believes that all is as it was.
+sales only while the group has confirmed it within a lease shorter than the session timeout: a worker that was stopped
+and goes on still believes that all is as it was.
 """
 
 import time

@@ -1,8 +1,8 @@
 """A Faust transport that hands the purchases to their agent a chunk at a time, from positions that the table holds.
 
-What Faust does for an event it then does for a chunk. A chunk never mixes partitions, so the table's changelog goes to the
-right one by itself. After a rebalance a partition is read from where the recovered table stands, not from the group's
-committed offset, which may be ahead of it. Everything else is Faust's own aiokafka transport.
+What Faust does for an event it then does for a chunk. A chunk never mixes partitions, so the table's changelog goes to
+the right one by itself. After a rebalance a partition is read from where the recovered table stands, not from the
+group's committed offset, which may be ahead of it. Everything else is Faust's own aiokafka transport.
 """
 
 from collections import defaultdict, deque
@@ -19,6 +19,8 @@ MOST_IN_A_CHUNK = 4_000  # messages
 
 class Consumer(driver.Consumer):
     """Delivers one topic in chunks: one message whose value is the list of the fetched messages."""
+
+    app: Any  # ours, which knows its ownership
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,8 +61,9 @@ class Consumer(driver.Consumer):
     def _chunk(self, tp: TP, messages: list[Any], generation: int) -> ConsumerMessage:
         first, last = messages[0], messages[-1]
         self._pending[tp].append((first.offset, last.offset))
+        value: Any = messages  # what Faust's message is meant to hold are the bytes of one
         return ConsumerMessage(
-            tp.topic, tp.partition, first.offset, last.timestamp / 1000.0, first.timestamp_type, (), None, messages, None,
+            tp.topic, tp.partition, first.offset, last.timestamp / 1000.0, first.timestamp_type, [], None, value, None,
             0, 0, tp, generation_id=generation,
         )  # fmt: skip
 
@@ -114,7 +117,7 @@ class Transport(driver.Transport):
     Producer = Producer
 
 
-class Chunks(faust.Schema):
+class Chunks(faust.Schema[Any, Any]):
     """Leaves a chunk as it is: decoding it is the agent's work."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:

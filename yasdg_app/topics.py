@@ -85,4 +85,6 @@ async def _create(admin: AIOKafkaAdminClient, missing: list[TopicSpec], replicat
         raise TopicsError(f"The cluster refused to create topics: {error}") from error
     for name, code, *message in response.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
-            raise TopicsError(f"The cluster refused to create {name}: {message[0] if message else for_code(code).__name__}")
+            raise TopicsError(
+                f"The cluster refused to create {name}: {message[0] if message else for_code(code).__name__}"
+            )

@@ -1,7 +1,7 @@
 """Opening the shop, before Faust connects: the broker is there, the topics exist, all workers agree when it all began.
 
 The moment of opening is the first record of a topic of its own. Workers that start at once may each write one; the log
-has put one of them first, and that is it. It also says what the stream is made from, so that nobody goes on with another.
+has put one of them first, and that is it. It also says what the stream is made from: nobody goes on with another.
 """
 
 import asyncio
@@ -16,11 +16,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from yasdg_app import messages
+from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.settings import Settings
-from yasdg_app.streams import topics
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,9 @@ async def _agree(bootstrap_servers: str, settings: Settings, products: tuple[Pro
         records = await read_all(bootstrap_servers, topic)
     opening = orjson.loads(records[0].value)
     theirs: dict[str, Any] = opening["made_from"]
-    changed = [f"{name} was {theirs.get(name)}, is {value}" for name, value in made_from.items() if theirs.get(name) != value]
+    changed = [
+        f"{name} was {theirs.get(name)}, is {value}" for name, value in made_from.items() if theirs.get(name) != value
+    ]
     if changed:
         raise OpeningError(
             f"The shop in this log was opened {opening['opened_at']} with another configuration: {'; '.join(changed)}. "
