@@ -26,7 +26,7 @@ class Cells:
 
     @classmethod
     def for_rate(cls, per_second: float) -> "Cells":
-        """Return the longest cells that hold about a thousand customers at most; `per_second` is the busiest product."""
+        """Return the longest cells that hold about a thousand customers at most; `per_second`: the busiest product."""
         halvings = 0
         while per_second * 60.0 / 2**halvings > MOST_PER_CELL:
             halvings += 1
