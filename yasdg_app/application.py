@@ -7,7 +7,9 @@ A wrong configuration ends the program here, with every problem at once.
 import asyncio
 import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,12 @@ CHATTY = {
     "aiokafka": logging.CRITICAL,
 }
 """Loggers by name, and the least level that goes into our own output."""
+
+
+WATCH = 1.0  # seconds between two looks at the embedded broker
+LONGEST_STOP = 30.0  # seconds; an orderly stop takes about three
+
+logger = logging.getLogger("yasdg_app")
 
 
 class ShopApp(faust.App):
@@ -73,6 +81,7 @@ class ShopApp(faust.App):
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
         try:
+            make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()
             self.opened_at = await open_shop(self.bootstrap_servers, self.shop, self.products)
         except YasdgError as error:
@@ -80,10 +89,49 @@ class ShopApp(faust.App):
             fail(error, 1)
         await super().on_first_start()
 
+    @faust.Service.task
+    async def _watch_broker(self) -> None:
+        """Start the embedded broker again if it was killed."""
+        while not self.should_stop:
+            await self.sleep(WATCH)
+            broker = self.broker_process
+            if broker is None or broker.is_running():
+                continue
+            logger.warning("The embedded broker is gone. Starting it again.")
+            try:
+                await asyncio.to_thread(broker.start)
+            except YasdgError as error:
+                await self.crash(error)
+
+    async def stop(self) -> None:
+        """Stop within `LONGEST_STOP`, whether or not the cluster still answers; at once if asked a second time."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, give_up, "Stopped at the second Ctrl-C.")
+        deadline = threading.Timer(LONGEST_STOP, give_up, ["Stopped without Apache Kafka, which does not answer."])
+        deadline.daemon = True
+        deadline.start()
+        try:
+            await super().stop()
+        finally:
+            deadline.cancel()
+
     async def on_shutdown(self) -> None:
         """Leave the broker when nothing of ours is connected to it any more."""
         await super().on_shutdown()
         await self.leave_broker()
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of what is kept on disk."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError([f"[KAFKA] data_dir: {path} cannot be made: {error.strerror}"]) from error
+
+
+def give_up(why: str) -> None:
+    """End the process at once. Nothing is lost by it: the next start goes on where the log ends."""
+    print(f"yasdg: {why} Nothing is lost: the next start goes on where the log ends.", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def fail(error: YasdgError, status: int) -> None:
