@@ -103,6 +103,9 @@ class ShopApp(faust.App):
             except YasdgError as error:
                 await self.crash(error)
 
+    def _on_autodiscovery_error(self, name: str) -> None:
+        raise  # Faust would go on without the agent that could not be imported
+
     async def stop(self) -> None:
         """Stop within `LONGEST_STOP`, whether or not the cluster still answers; at once if asked a second time."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, give_up, "Stopped at the second Ctrl-C.")

@@ -4,9 +4,10 @@ The records are what Faust's commands show and what readers of the stream may us
 make the same bytes faster. Amounts are integer cents inside, and numbers with two decimals at most on the wire.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 import faust
 import msgspec
@@ -168,13 +169,12 @@ def stocking(product_id: str, at: int, restock: shelf.Stocking) -> Stocking:
     )
 
 
-def receipt(at: int, of: catalog.Product, way: int, sales: SalesSettings) -> str:
-    """Return a sale as a line for people: its time, product, and what was paid."""
-    bought = ways_to_buy(of, sales)[way]
-    extras = (" with supplements" if bought.add_supplements else "") + (", member" if bought.is_member else "")
+def receipt(sale: Mapping[str, Any], item: str) -> str:
+    """Return a purchase as a line for people: its time, product, and what was paid."""
+    extras = (" with supplements" if sale["add_supplements"] else "") + (", member" if sale["is_member"] else "")
     return (
-        f"{time_text(at)[:19]}  {of.product_id}  {bought.quantity} × {of.item}{extras}  "
-        f"{amount(bought.total_cents):.2f}"
+        f"{sale['transaction_time'][:19]}  {sale['product_id']}  {sale['quantity']} × {item}{extras}  "
+        f"{sale['total_purchase']:.2f}"
     )
 
 

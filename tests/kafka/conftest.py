@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
@@ -129,8 +130,11 @@ class Shop:
         """All records that a topic holds now, partition by partition."""
         return asyncio.run(read(self.servers, topic))
 
+    def messages(self, what: str) -> list[dict[str, Any]]:
+        return [json.loads(record.value) for record in self.read(self.topic(what))]
+
     def purchases(self) -> list[dict[str, Any]]:
-        return [json.loads(record.value) for record in self.read(self.topic("purchases"))]
+        return self.messages("purchases")
 
     def close(self) -> None:
         for worker in self._workers:
@@ -145,20 +149,18 @@ def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
     shop.close()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    return [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())]
-
-
 async def read(servers: str, topic: str) -> list[ConsumerRecord]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    (description,) = await admin.describe_topics([topic])
+    await admin.close()
+    tps = [TopicPartition(topic, partition["partition"]) for partition in description["partitions"]]
+    assert tps, f"no topic {topic}"
     async with AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
-        await consumer.topics()
-        tps = await _partitions(consumer, topic)
-        assert tps, f"no topic {topic}"
         consumer.assign(tps)
-        records = []
+        records: list[ConsumerRecord] = []
         ends = await consumer.end_offsets(tps)
-        for tp in tps:
-            await consumer.seek_to_beginning(tp)
+        for tp in sorted(tps):
             while await consumer.position(tp) < ends[tp]:
                 records += (await consumer.getmany(tp, timeout_ms=500)).get(tp, [])
         return records

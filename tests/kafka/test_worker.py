@@ -55,27 +55,31 @@ def level_after(product_id: str, sold: Iterable[dict[str, Any]]) -> tuple[int, l
     return level, restocks
 
 
-def check_books(shop: Shop, restocks_once: bool = True) -> int:
-    """Compare the table's changelog with what the topics alone come to; the number of purchases."""
+def check_books(shop: Shop, drained: bool = True) -> int:
+    """Compare the table's changelog with what the topics alone come to; the number of purchases.
+
+    A worker that ended by itself has drained the log; one that was stopped may have left its last sales to the next.
+    """
     sales = contiguous(shop.purchases(), "transaction_id")
-    table = {}
-    for record in shop.read(f"{shop.name}-inventory-changelog"):
-        table[json.loads(record.key)] = json.loads(record.value)
-    assert table.keys() == sales.keys()
-    stockings = [json.loads(record.value) for record in shop.read(shop.topic("stockings"))]
-    if not restocks_once:  # a kill between a restock and the table's write repeats it, with the same id
-        stockings = list({message["stocking_id"]: message for message in stockings}.values())
-    restocked = contiguous(stockings, "stocking_id", "R")
-    for product_id, own in sales.items():
+    table = {record.key.decode(): json.loads(record.value) for record in shop.read(f"{shop.name}-inventory-changelog")}
+    # A kill between a restock and the table's write repeats the restock, with the same id.
+    stockings = {message["stocking_id"]: message for message in shop.messages("stockings")}
+    restocked = contiguous(stockings.values(), "stocking_id", "R")
+    assert table.keys() <= sales.keys()
+    for product_id, row in table.items():
+        own = sales[product_id][: row["sales"]]
         level, restocks = level_after(product_id, own)
-        row = table[product_id]
         assert row["level"] == level == row["initial"] + row["restocked"] - row["sold"]
-        assert row["sales"] == len(own)
         assert row["sold"] == sum(sale["quantity"] for sale in own)
         assert row["revenue_cents"] == sum(round(sale["total_purchase"] * 100) for sale in own)
-        told = restocked.get(product_id, [])
-        assert [(message["existing_level"], message["new_level"]) for message in told] == restocks
+        told = [(message["existing_level"], message["new_level"]) for message in restocked.get(product_id, [])]
+        assert told[: len(restocks)] == restocks
+        if drained:
+            assert len(told) == len(restocks)
+    for product_id, own in sales.items():
         assert [sale["transaction_time"] for sale in own] == sorted(sale["transaction_time"] for sale in own)
+        if drained:
+            assert table[product_id]["sales"] == len(own)
     return sum(len(own) for own in sales.values())
 
 
@@ -91,7 +95,7 @@ def test_two_workers_share_a_run_of_so_many_sales(kafka: Kafka, shop: Shop) -> N
     shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="4000")
     workers = [shop.worker(), shop.worker()]
     assert [worker.ends(120) for worker in workers] == [0, 0], workers[0].said + workers[1].said
-    assert check_books(shop, restocks_once=False) == 4000
+    assert check_books(shop) == 4000
 
 
 def test_every_key_is_the_product_and_every_product_has_its_partition(kafka: Kafka, shop: Shop) -> None:
@@ -169,12 +173,12 @@ def test_messages_that_are_no_purchases_are_put_aside_once(kafka: Kafka, shop: S
         assert headers["topic"] == shop.topic("purchases")
         assert headers["partition"] == "3"
         offsets.append(headers["offset"])
-    before = len(shop.purchases())
-    worker.until(lambda: len(shop.purchases()) > before + 100, "the stream going on")
+    before = len(shop.read(shop.topic("purchases")))
+    worker.until(lambda: len(shop.read(shop.topic("purchases"))) > before + 100, "the stream going on")
     assert worker.stop() == 0
     again = shop.worker()
-    before = len(shop.purchases())
-    again.until(lambda: len(shop.purchases()) > before, "the stream going on")
+    before = len(shop.read(shop.topic("purchases")))
+    again.until(lambda: len(shop.read(shop.topic("purchases"))) > before, "the stream going on")
     assert again.stop() == 0
     assert len(shop.read(shop.topic("dead_letters"))) == 3
     for offset in offsets:
@@ -183,7 +187,7 @@ def test_messages_that_are_no_purchases_are_put_aside_once(kafka: Kafka, shop: S
 
 
 def test_killed_five_times_at_random_it_loses_and_repeats_nothing(shop: Shop) -> None:
-    shop.embedded().configure(SALES_MAX_SALE_FREQ="0.002")  # 1,000 sales a second
+    shop.embedded().configure(SALES_MAX_SALE_FREQ="0.004")  # 500 sales a second
     seed = random.randrange(2**32)
     print("seed", seed)  # shown if it fails
     dice = random.Random(seed)
@@ -192,16 +196,15 @@ def test_killed_five_times_at_random_it_loses_and_repeats_nothing(shop: Shop) ->
         worker.until(lambda worker=worker: "sales so far" in worker.said, "sales")
         time.sleep(dice.uniform(0, 3))
         worker.kill()
-    worker = shop.worker()
-    worker.until(lambda: worker.said.count("sales so far") > 1, "sales")
-    assert worker.stop() == 0, worker.said
+    worker = shop.configure(SALES_NUMBER_OF_SALES="60000").worker()  # two minutes from the opening
+    assert worker.ends(180) == 0, worker.said
     port = int(shop.servers.partition(":")[2])
     while answers(port):  # the keeper ends with its last user
         time.sleep(0.1)
     broker = EmbeddedBroker(Path(shop.environment["YASDG_KAFKA_DATA_DIR"]), port)
     broker.start()
     try:
-        assert check_books(shop, restocks_once=False) > 5000
+        assert check_books(shop) >= 60_000
     finally:
         broker.stop()
 
@@ -217,7 +220,7 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(shop: Shop, tmp_path: 
         worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
         assert worker.said.count("Waiting for Apache Kafka") == 1
         assert worker.stop() == 0
-        assert check_books(shop) > 0
+        assert check_books(shop, drained=False) > 0
     finally:
         broker.stop()
 
@@ -239,7 +242,7 @@ def test_a_broker_that_is_down_for_20_seconds_costs_nothing(shop: Shop, tmp_path
             worker = shop.worker()
         worker.until(lambda: len(shop.purchases()) > before + 1000, "sales after the break")
         assert worker.stop() == 0, worker.said
-        sold = check_books(shop, restocks_once=False)
+        sold = check_books(shop, drained=False)
         times = sorted(sale["transaction_time"] for sale in shop.purchases())
         by_second = Counter(at[:19] for at in times)
         assert sold > 1000

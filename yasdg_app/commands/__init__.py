@@ -1,1 +1,1 @@
-"""The command line: one file a command."""
+"""The command line beside that of Faust: one file a command."""

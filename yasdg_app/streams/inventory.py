@@ -8,6 +8,7 @@ import asyncio
 import logging
 from typing import Any
 
+import faust
 from aiokafka.partitioner import murmur2
 
 from yasdg_app.application import app
@@ -25,7 +26,12 @@ PARTITIONS = kafka.partitions
 purchases = app.topic(
     kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS
 )
-inventory = app.Table("inventory", partitions=PARTITIONS, key_type=str, value_type=InventoryLevel)
+# Its keys are the bytes of the topic's keys: a view looks for the worker that holds a product by their hash.
+inventory = app.Table(
+    "inventory",
+    partitions=PARTITIONS,
+    schema=faust.Schema(key_type=str, value_type=InventoryLevel, key_serializer="raw", value_serializer="json"),
+)
 
 
 def partition_of(product_id: str) -> int:

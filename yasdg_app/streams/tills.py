@@ -14,7 +14,8 @@ from typing import Any
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.messages import PurchaseEncoder, event_time, receipt
+from yasdg_app.messages import PurchaseEncoder, event_time, purchase, receipt
+from yasdg_app.shop.customer import ways_to_buy
 from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
 from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.inventory import inventory, products_of
@@ -147,8 +148,10 @@ class Tills:
         """Show each sale where they are few enough to be read."""
         if shop.sales.mean_seconds_between_sales < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
             return
-        for product, at, way in zip(sales.product.tolist(), sales.at.tolist(), sales.way.tolist(), strict=True):
-            logger.info("%s", receipt(at, till.products[product], way, shop.sales))
+        columns = (sales.product.tolist(), sales.number.tolist(), sales.at.tolist(), sales.way.tolist())
+        for product, number, at, way in zip(*columns, strict=True):
+            line = ways_to_buy(till.products[product], shop.sales)[way]
+            logger.info("%s", receipt(purchase(at, number, line).asdict(), line.product.item))
 
     def _report(self, now: int) -> None:
         """Say every now and then how much was sold, and how far behind we are."""

@@ -1,0 +1,39 @@
+"""What our commands have in common: they run on an event loop of their own, and print nothing but their answer."""
+
+import asyncio
+import os
+import sys
+from typing import Any, ClassVar
+
+from faust.cli import AppCommand
+
+from yasdg_app.application import ShopApp, fail, silence_libraries
+from yasdg_app.errors import YasdgError
+
+
+class ShopCommand(AppCommand):
+    """A command of ours; its `run` returns the exit status, None for 0."""
+
+    abstract: ClassVar[bool] = True
+    app: ShopApp
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it, with the embedded broker if that is the one that is configured."""
+        silence_libraries()
+        try:
+            status = asyncio.run(self._run_with_broker())
+        except KeyboardInterrupt:
+            status = 0
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; do not complain at exit
+            status = 0
+        except YasdgError as error:
+            fail(error, 1)
+        raise SystemExit(status or 0)
+
+    async def _run_with_broker(self) -> Any:
+        await self.app.connect_broker()
+        try:
+            return await self.run(*self.args, **self.kwargs)
+        finally:
+            await self.app.leave_broker()

@@ -1,0 +1,25 @@
+"""`yasdg broker`: the embedded Apache Kafka on its own."""
+
+import sys
+from typing import Any
+
+from yasdg_app.application import app
+from yasdg_app.brokers.embedded import run_in_foreground
+from yasdg_app.commands.base import ShopCommand
+
+
+class BrokerCommand(ShopCommand):
+    """Run the embedded Apache Kafka in the foreground, until Ctrl-C. Workers find it.
+
+    Examples: yasdg broker; YASDG_KAFKA_EMBEDDED_PORT=9192 yasdg broker
+    """
+
+    name = "broker"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it in this thread: the broker's keeper handles signals itself."""
+        kafka = app.shop.kafka
+        if not kafka.embedded:
+            print(f"yasdg: [KAFKA] bootstrap_servers is {kafka.bootstrap_servers}: no broker to run.", file=sys.stderr)
+            raise SystemExit(2)
+        raise SystemExit(run_in_foreground(kafka.data_dir, kafka.embedded_port))

@@ -1,0 +1,102 @@
+"""`yasdg consume`: the messages of a topic as they come, for people or for a pipe."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from faust.cli import argument, option
+
+from yasdg_app.application import app
+from yasdg_app.commands.base import ShopCommand
+from yasdg_app.messages import receipt
+
+TOPICS = {
+    "products": app.shop.kafka.topic_products,
+    "purchases": app.shop.kafka.topic_purchases,
+    "stockings": app.shop.kafka.topic_stockings,
+}
+RETRY = 1.0  # seconds
+
+
+def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
+    """Return a message as a line for people; one that cannot be read as it is.
+
+    Parameters
+    ----------
+    what
+        Which of `TOPICS` it stands on.
+    items
+        Names of the products by id.
+    """
+    try:
+        message = json.loads(value or b"")
+        item = items.get(message["product_id"], message["product_id"])
+        return LINES[what](message, item)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"not read: {value!r}"
+
+
+def _product(message: Mapping[str, Any], item: str) -> str:
+    return f"{message['product_id']}  {message['item']}, {message['size']}  {message['price']:.2f}"
+
+
+def _stocking(message: Mapping[str, Any], item: str) -> str:
+    levels = f"{message['existing_level']} + {message['stock_quantity']} = {message['new_level']}"
+    return f"{message['event_time'][:19]}  {message['product_id']}  {item} restocked: {levels}"
+
+
+LINES = {"products": _product, "purchases": receipt, "stockings": _stocking}
+
+
+@app.command(
+    argument("what", type=click.Choice(list(TOPICS)), default="purchases"),
+    option("--json", "as_json", is_flag=True, help="Print each message as it is, one a line."),
+    option("--from-beginning", is_flag=True, help="Begin with the oldest message; without it, with the next one."),
+    base=ShopCommand,
+)
+async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: bool) -> None:
+    """Show products, purchases or stockings as they come. Ctrl-C ends.
+
+    Examples: yasdg consume stockings; yasdg consume --from-beginning --json | head -100
+    """
+    items = {product.product_id: product.item for product in app.products}
+    consumer = await _connected(app.bootstrap_servers, TOPICS[what], from_beginning)
+    try:
+        while True:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    if as_json:
+                        print((record.value or b"null").decode("utf-8", "replace"))
+                    else:
+                        print(line(what, record.value, items))
+            sys.stdout.flush()
+    finally:
+        await consumer.stop()
+
+
+async def _connected(servers: str, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
+    """Return a consumer of all partitions of a topic, once there is a cluster and the topic on it."""
+    said = ""
+    while True:
+        # No group: whoever looks on changes nothing.
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers, auto_offset_reset="earliest" if from_beginning else "latest"
+        )
+        try:
+            await consumer.start()
+            if topic in await consumer.topics():
+                consumer.subscribe([topic])
+                return consumer
+            waits = f"Waiting for the topic {topic}: no worker has opened the shop yet. Ctrl-C ends."
+        except (KafkaError, OSError):
+            waits = f"Waiting for Apache Kafka at {servers}. Ctrl-C ends."
+        await consumer.stop()
+        if waits != said:
+            print(waits, file=sys.stderr, flush=True)
+            said = waits
+        await asyncio.sleep(RETRY)

@@ -1,0 +1,133 @@
+"""`yasdg topics`: the topics of the shop, listed, created, described, deleted."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import click
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import GroupIdNotFoundError, KafkaError, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from faust.cli import argument, option
+
+from yasdg_app import topics as shop_topics
+from yasdg_app.application import app
+from yasdg_app.commands.base import ShopCommand
+from yasdg_app.errors import YasdgError
+
+
+class TopicsCommandError(YasdgError):
+    """What was asked for cannot be done."""
+
+
+@app.command(
+    argument("action", type=click.Choice(["list", "create", "describe", "delete"]), default="list"),
+    option("--yes", is_flag=True, help="Delete without asking."),
+    base=ShopCommand,
+)
+async def topics(self: ShopCommand, action: str, yes: bool) -> None:
+    """List, create, describe or delete the topics of the shop.
+
+    "delete" takes all that belongs together: topics, the table's changelog, the group. The next start is a clean one.
+
+    Examples: yasdg topics; yasdg topics describe; yasdg topics delete
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=app.bootstrap_servers)
+    try:
+        await admin.start()
+        if action == "list":
+            await _list(admin)
+        elif action == "create":
+            await _create(admin)
+        elif action == "describe":
+            await _describe(admin)
+        else:
+            await _delete(admin, yes)
+    except KafkaError as error:
+        raise TopicsCommandError(f"Apache Kafka at {app.bootstrap_servers}: {error}") from error
+    finally:
+        await admin.close()
+
+
+def _names() -> list[str]:
+    return [spec.name for spec in shop_topics.specs(app.shop.kafka)]
+
+
+async def _existing(admin: AIOKafkaAdminClient) -> list[str]:
+    there = set(await admin.list_topics())
+    return [name for name in _names() if name in there]
+
+
+async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str, dict[int, tuple[int, int]]]:
+    """Return, by topic and partition, its first offset and that behind its last message."""
+    tps = [
+        TopicPartition(description["topic"], partition["partition"])
+        for description in (await admin.describe_topics(list(names)) if names else ())
+        for partition in description["partitions"]
+    ]
+    offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
+    async with AIOKafkaConsumer(bootstrap_servers=app.bootstrap_servers) as consumer:
+        first, behind = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+    for tp in sorted(tps):
+        offsets[tp.topic][tp.partition] = (first[tp], behind[tp])
+    return offsets
+
+
+async def _list(admin: AIOKafkaAdminClient) -> None:
+    offsets = await _offsets(await _existing(admin), admin)
+    for name in _names():
+        if name in offsets:
+            messages = sum(behind - first for first, behind in offsets[name].values())
+            print(f"{name}: {len(offsets[name])} partitions, {messages} messages")
+        else:
+            print(f"{name}: not there")
+
+
+async def _create(admin: AIOKafkaAdminClient) -> None:
+    before = await _existing(admin)
+    await shop_topics.ensure(admin, app.shop.kafka)
+    for name in _names():
+        print(f"{name}: {'was there' if name in before else 'created'}")
+
+
+async def _describe(admin: AIOKafkaAdminClient) -> None:
+    existing = await _existing(admin)
+    offsets = await _offsets(existing, admin)
+    for description in await admin.describe_topics(existing) if existing else ():
+        name = description["topic"]
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": "", "retention.ms": ""})
+        (response,) = await admin.describe_configs([resource])
+        configs = ", ".join(f"{entry[0]}={entry[1]}" for entry in response.resources[0][4])
+        copies = len(description["partitions"][0]["replicas"])
+        print(f"{name}: {len(offsets[name])} partitions, replication {copies}, {configs}")
+        for partition, (first, behind) in offsets[name].items():
+            print(f"    partition {partition}: offsets {first} to {behind}")
+
+
+async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
+    group, existing = app.shop.kafka.application_id, await _existing(admin)
+    (description,) = await admin.describe_consumer_groups([group])
+    if description.groups[0][2] not in ("Empty", "Dead"):
+        raise TopicsCommandError(f"Workers of {group} are running. Stop them first.")
+    print(f"On {app.bootstrap_servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise TopicsCommandError("Nothing was deleted. To delete without being asked: yasdg topics delete --yes")
+        if not await asyncio.to_thread(click.confirm, "Delete all of this?"):
+            print("Nothing was deleted.")
+            return
+    if existing:
+        response = await admin.delete_topics(existing)
+        for name, code, *_ in response.topic_error_codes:
+            if code:
+                raise TopicsCommandError(f"The cluster refused to delete {name}: {for_code(code).__name__}")
+    coordinator = await admin.find_coordinator(group)
+    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for it
+    for name, code in answer.results:
+        if code and for_code(code) is not GroupIdNotFoundError:
+            raise TopicsCommandError(f"The cluster refused to delete the group {name}: {for_code(code).__name__}")
+    while await _existing(admin):
+        await asyncio.sleep(0.1)
+    print("Deleted. The next start opens a new shop.")
