@@ -7,7 +7,8 @@ def main() -> None:
     """Run `faust -A yasdg_app` with the arguments of this process."""
     from faust.cli.faust import cli
 
-    cli.main(args=["-A", "yasdg_app", *sys.argv[1:]], prog_name="yasdg")
+    sys.argv[1:1] = ["-A", "yasdg_app"]  # where Faust looks for the app whose commands it adds to its own
+    cli.main(prog_name="yasdg")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import click
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupIdNotFoundError, KafkaError, for_code
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from faust.cli import argument, option
 
@@ -16,6 +16,8 @@ from yasdg_app import topics as shop_topics
 from yasdg_app.application import app
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
+
+GROUP_NOT_FOUND = 69  # Kafka's error code; aiokafka has no name for it
 
 
 class TopicsCommandError(YasdgError):
@@ -126,7 +128,7 @@ async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
     coordinator = await admin.find_coordinator(group)
     answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for it
     for name, code in answer.results:
-        if code and for_code(code) is not GroupIdNotFoundError:
+        if code not in (0, GROUP_NOT_FOUND):
             raise TopicsCommandError(f"The cluster refused to delete the group {name}: {for_code(code).__name__}")
     while await _existing(admin):
         await asyncio.sleep(0.1)
