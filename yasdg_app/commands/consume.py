@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
@@ -83,20 +84,22 @@ async def _connected(servers: str, topic: str, from_beginning: bool) -> AIOKafka
     """Return a consumer of all partitions of a topic, once there is a cluster and the topic on it."""
     said = ""
     while True:
-        # No group: whoever looks on changes nothing.
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers, auto_offset_reset="earliest" if from_beginning else "latest"
-        )
+        admin = AIOKafkaAdminClient(bootstrap_servers=servers)
         try:
-            await consumer.start()
-            if topic in await consumer.topics():
-                consumer.subscribe([topic])
-                return consumer
+            await admin.start()
+            if topic in await admin.list_topics():
+                break
             waits = f"Waiting for the topic {topic}: no worker has opened the shop yet. Ctrl-C ends."
         except (KafkaError, OSError):
             waits = f"Waiting for Apache Kafka at {servers}. Ctrl-C ends."
-        await consumer.stop()
+        finally:
+            await admin.close()
         if waits != said:
             print(waits, file=sys.stderr, flush=True)
             said = waits
         await asyncio.sleep(RETRY)
+    # No group: whoever looks on changes nothing.
+    offset_reset = "earliest" if from_beginning else "latest"
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset=offset_reset)
+    await consumer.start()
+    return consumer

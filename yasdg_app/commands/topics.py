@@ -70,7 +70,10 @@ async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str
         for partition in description["partitions"]
     ]
     offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
+    if not tps:
+        return offsets
     async with AIOKafkaConsumer(bootstrap_servers=app.bootstrap_servers) as consumer:
+        consumer.assign(tps)  # without an assignment it cannot be stopped (aiokafka 0.14)
         first, behind = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
     for tp in sorted(tps):
         offsets[tp.topic][tp.partition] = (first[tp], behind[tp])

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from typing import Any
 
-import faust
 from aiokafka.partitioner import murmur2
 
 from yasdg_app.application import app
@@ -26,12 +25,11 @@ PARTITIONS = kafka.partitions
 purchases = app.topic(
     kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS
 )
-# Its keys are the bytes of the topic's keys: a view looks for the worker that holds a product by their hash.
 inventory = app.Table(
-    "inventory",
-    partitions=PARTITIONS,
-    schema=faust.Schema(key_type=str, value_type=InventoryLevel, key_serializer="raw", value_serializer="json"),
+    "inventory", partitions=PARTITIONS, key_type=str, value_type=InventoryLevel, help="Stock and books of each product."
 )
+# The bytes of the topic's keys, not their JSON: a view finds the worker that holds a product by their hash.
+inventory.key_serializer = "raw"
 
 
 def partition_of(product_id: str) -> int:

@@ -1,0 +1,99 @@
+"""The commands as a person types them, on a real Apache Kafka."""
+
+import json
+import subprocess
+import sys
+from typing import Any, Protocol
+
+
+class Kafka(Protocol):
+    """See conftest.py."""
+
+    bootstrap_servers: str
+
+
+Shop = Any  # see conftest.py
+
+
+def yasdg(shop: Shop, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "yasdg_app", *arguments],
+        cwd=shop.folder,
+        env=shop.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def consume(shop: Shop, count: int, *arguments: str) -> list[str]:
+    """The first lines of `yasdg consume`, whose reader then goes away."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "yasdg_app", "consume", *arguments],
+        cwd=shop.folder,
+        env=shop.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().rstrip("\n") for _ in range(count)]
+        process.terminate()
+    return lines
+
+
+def test_topics_are_listed_created_described_and_deleted_with_all_that_belongs_to_them(
+    kafka: Kafka, shop: Shop
+) -> None:
+    shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="50")
+    assert yasdg(shop, "topics").stdout.count(": not there") == 6
+    assert yasdg(shop, "topics", "create").stdout.count(": created") == 6
+    assert yasdg(shop, "topics", "create").stdout.count(": was there") == 6
+    assert shop.worker().ends() == 0
+    assert f"{shop.topic('purchases')}: 8 partitions, 50 messages" in yasdg(shop, "topics", "list").stdout
+    described = yasdg(shop, "topics", "describe").stdout
+    assert f"{shop.topic('products')}: 1 partitions, replication 1, cleanup.policy=compact" in described
+
+    refused = yasdg(shop, "topics", "delete")
+    assert refused.returncode == 1
+    assert "yasdg topics delete --yes" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert yasdg(shop, "topics").stdout.count(": not there") == 0
+
+    deleted = yasdg(shop, "topics", "delete", "--yes")
+    assert deleted.returncode == 0, deleted.stderr
+    assert yasdg(shop, "topics").stdout.count(": not there") == 6
+    assert shop.worker().ends() == 0  # a clean start: fifty sales from one
+    assert len(shop.purchases()) == 50
+
+
+def test_nothing_is_deleted_while_a_worker_runs(kafka: Kafka, shop: Shop) -> None:
+    worker = shop.on(kafka.bootstrap_servers).worker()
+    worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
+    refused = yasdg(shop, "topics", "delete", "--yes")
+    assert refused.returncode == 1
+    assert "are running. Stop them first." in refused.stderr
+    assert worker.stop() == 0
+
+
+def test_messages_are_shown_as_lines_and_as_json(kafka: Kafka, shop: Shop) -> None:
+    assert shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="800").worker().ends() == 0
+    sale = json.loads(consume(shop, 1, "--from-beginning", "--json")[0])
+    assert sale in shop.purchases()
+    for what, words in (("products", "24 oz."), ("purchases", " × "), ("stockings", " restocked: ")):
+        assert all(words in line for line in consume(shop, 3, what, "--from-beginning"))
+
+
+def test_a_broker_is_not_run_where_a_cluster_is_configured(kafka: Kafka, shop: Shop) -> None:
+    ended = yasdg(shop.on(kafka.bootstrap_servers), "broker")
+    assert ended.returncode == 2
+    assert "no broker to run" in ended.stderr
+
+
+def test_fausts_own_commands_know_the_shop(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers)
+    assert "keep_inventory" in yasdg(shop, "agents").stdout
+    assert "inventory" in yasdg(shop, "tables").stdout
+    assert "messages.Purchase" in yasdg(shop, "models").stdout
+    listed = yasdg(shop, "--help").stdout
+    assert all(command in listed for command in ("worker", "send", "consume", "topics", "broker"))
