@@ -8,13 +8,11 @@ from yasdg_app.brokers.embedded import run_in_foreground
 from yasdg_app.commands.base import ShopCommand
 
 
-class BrokerCommand(ShopCommand):
+class broker(ShopCommand):
     """Run the embedded Apache Kafka in the foreground, until Ctrl-C. Workers find it.
 
     Examples: yasdg broker; YASDG_KAFKA_EMBEDDED_PORT=9192 yasdg broker
     """
-
-    name = "broker"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it in this thread: the broker's keeper handles signals itself."""

@@ -72,8 +72,10 @@ class Books:
         self._rule = rule
         self._partition_of = partition_of
 
-    def fold(self, tp: TP, chunk: Sequence[Any], levels: Mapping[str, InventoryLevel]) -> Folded:
+    def fold(self, tp: TP, chunk: Sequence[Any], level_of: Callable[[str], InventoryLevel | None]) -> Folded:
         """Apply the messages of a chunk to the levels that the table holds, which stay as they are.
+
+        `level_of` returns the table's record of a product, None if it has none.
 
         Raises
         ------
@@ -90,7 +92,7 @@ class Books:
                 continue
             account = accounts.get(sale.product_id)
             if account is None:
-                account = accounts[sale.product_id] = self._account(levels.get(sale.product_id), sale.product_id)
+                account = accounts[sale.product_id] = self._account(level_of(sale.product_id), sale.product_id)
             shelf = account.shelf
             if number <= shelf.sales:
                 continue  # seen before

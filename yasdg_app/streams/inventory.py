@@ -25,11 +25,26 @@ PARTITIONS = kafka.partitions
 purchases = app.topic(
     kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS
 )
+# Keys are the very bytes of the topic's keys: a view finds the worker that holds a product by their hash.
 inventory = app.Table(
-    "inventory", partitions=PARTITIONS, key_type=str, value_type=InventoryLevel, help="Stock and books of each product."
+    "inventory",
+    partitions=PARTITIONS,
+    key_type=bytes,
+    value_type=InventoryLevel,
+    help="Stock and books of each product.",
 )
-# The bytes of the topic's keys, not their JSON: a view finds the worker that holds a product by their hash.
-inventory.key_serializer = "raw"
+
+
+def level_of(product_id: str) -> InventoryLevel | None:
+    """Return what the table holds of a product; None before its first sale."""
+    level: InventoryLevel | None = inventory.get(product_id.encode())
+    return level
+
+
+def levels_of(partition: int) -> list[InventoryLevel]:
+    """Return what the table holds of the products of a partition."""
+    levels = (level_of(product_id) for product_id in products_of[partition])
+    return [level for level in levels if level is not None]
 
 
 def partition_of(product_id: str) -> int:
@@ -46,8 +61,7 @@ books = Books({product.product_id: product for product in app.products}, app.sho
 
 def table_position(partition: int) -> int:
     """Return the next offset to apply: a position lives with the state that it belongs to."""
-    offsets = (inventory[product_id].offset for product_id in products_of[partition] if product_id in inventory)
-    return max(offsets, default=-1) + 1
+    return max((level.offset for level in levels_of(partition)), default=-1) + 1
 
 
 app.ownership = Ownership(app, kafka.topic_purchases, table_position)
@@ -76,11 +90,11 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
         return bool(ownership.settled and ownership.generation == generation)
 
     tp = message.tp
-    folded = books.fold(tp, chunk, inventory)
+    folded = books.fold(tp, chunk, level_of)
     if not await _append(tp, folded, ours) or not ours():
         return
     for level in folded.levels:
-        inventory[level.product_id] = level
+        inventory[level.product_id.encode()] = level
     ownership.applied[tp] = chunk[-1].offset + 1
 
 

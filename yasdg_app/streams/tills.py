@@ -18,7 +18,7 @@ from yasdg_app.messages import PurchaseEncoder, event_time, purchase, receipt
 from yasdg_app.shop.customer import ways_to_buy
 from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
 from yasdg_app.streams.books import BooksError
-from yasdg_app.streams.inventory import inventory, products_of
+from yasdg_app.streams.inventory import levels_of, products_of
 from yasdg_app.streams.log import append
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Tills:
 
     def _open_till(self, partition: int) -> OpenTill:
         product_ids = products_of[partition]
-        levels = [inventory[product_id] for product_id in product_ids if product_id in inventory]
+        levels = levels_of(partition)
         till = Till(
             products=[product_by_id[product_id] for product_id in product_ids],
             sales=shop.sales,

@@ -4,7 +4,7 @@ from typing import Any
 
 from yasdg_app import messages
 from yasdg_app.application import app
-from yasdg_app.streams.inventory import inventory, products_of
+from yasdg_app.streams.inventory import inventory, level_of, products_of
 
 
 @app.page("/products/")
@@ -23,7 +23,7 @@ async def levels(web: Any, request: Any) -> Any:
     return web.json(
         {
             "partitions": partitions,
-            "inventory": [inventory[product_id].asdict() for product_id in sorted(owned) if product_id in inventory],
+            "inventory": [found.asdict() for product_id in sorted(owned) if (found := level_of(product_id))],
         }
     )
 
@@ -32,6 +32,7 @@ async def levels(web: Any, request: Any) -> Any:
 @app.table_route(table=inventory, match_info="product_id")
 async def level(web: Any, request: Any, product_id: str) -> Any:
     """Show the level of one product, asked from the worker that holds it."""
-    if product_id not in inventory:
+    found = level_of(product_id)
+    if found is None:
         return web.json({"error": f"no sale of {product_id} yet, or no such product"}, status=404)
-    return web.json(inventory[product_id].asdict())
+    return web.json(found.asdict())
