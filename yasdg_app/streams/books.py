@@ -3,6 +3,7 @@
 It decides what is applied, what was seen before, what is no purchase at all, and what must stop the worker.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ from yasdg_app.messages import (
 )
 from yasdg_app.settings import InventorySettings
 from yasdg_app.shop.shelf import Shelf
+
+NUMBER = re.compile("[0-9]{6,18}")
 
 
 class BooksError(YasdgError):
@@ -129,7 +132,7 @@ class Books:
         if tp.partition != home:
             raise NoPurchaseError(f"sales of this product belong into partition {home}")
         number = sale.transaction_id.removeprefix(f"{sale.product_id}-")
-        if not number.isdecimal() or transaction_id(sale.product_id, int(number)) != sale.transaction_id:
+        if not NUMBER.fullmatch(number) or transaction_id(sale.product_id, int(number)) != sale.transaction_id:
             raise NoPurchaseError("transaction_id is not the product's id and a number")
         return sale, int(number)
 
