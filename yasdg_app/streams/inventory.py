@@ -76,7 +76,8 @@ async def keep_inventory(stream: Any) -> None:
             await _apply(event.message, event.value)
         except Exception as error:
             # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
-            await app.crash(error)
+            if not app.should_stop:
+                await app.crash(error)
             await asyncio.Event().wait()
 
 
