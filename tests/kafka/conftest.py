@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +145,8 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    shop = Shop(tmp_path, f"{request.node.name[5:40]}-{os.getpid()}")
+    name = re.sub(r"[^a-zA-Z0-9_]+", "-", request.node.name[5:40]).strip("-")  # a parameter stands in brackets
+    shop = Shop(tmp_path, f"{name}-{os.getpid()}")
     yield shop
     shop.close()
 

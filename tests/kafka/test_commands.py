@@ -1,9 +1,13 @@
 """The commands as a person types them, on a real Apache Kafka."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from typing import Any, Protocol
+
+import pytest
 
 
 class Kafka(Protocol):
@@ -42,6 +46,39 @@ def consume(shop: Shop, count: int, *arguments: str) -> list[str]:
     return lines
 
 
+def delete_at_a_terminal(shop: Shop, answer: bytes) -> tuple[int, str]:
+    """Type an answer to the question of `yasdg topics delete`; its exit status and all that the terminal showed."""
+    terminal, theirs = pty.openpty()
+    command = [sys.executable, "-m", "yasdg_app", "topics", "delete"]
+    # With a session of its own and the terminal as what controls it, so that a typed Ctrl-C is a signal.
+    start = f"import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, {command})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", start],
+        cwd=shop.folder,
+        env=shop.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, answered = b"", False
+    try:
+        while True:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:  # nobody holds the other side any more
+                break
+            if not answered and b"[y/N]" in shown:
+                os.write(terminal, answer)
+                answered = True
+        return process.wait(60), shown.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
 def test_topics_are_listed_created_described_and_deleted_with_all_that_belongs_to_them(
     kafka: Kafka, shop: Shop
 ) -> None:
@@ -74,6 +111,27 @@ def test_nothing_is_deleted_while_a_worker_runs(kafka: Kafka, shop: Shop) -> Non
     assert refused.returncode == 1
     assert "are running. Stop them first." in refused.stderr
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"\x03", b"\x04"], ids=["no", "enter", "ctrl-c", "ctrl-d"])
+def test_nothing_is_deleted_without_a_yes(kafka: Kafka, shop: Shop, answer: bytes) -> None:
+    assert yasdg(shop.on(kafka.bootstrap_servers), "topics", "create").returncode == 0
+    status, shown = delete_at_a_terminal(shop, answer)
+    assert status == 0, shown
+    assert "Traceback" not in shown
+    assert yasdg(shop, "topics").stdout.count(": not there") == 0
+
+
+def test_a_yes_at_the_terminal_deletes(kafka: Kafka, shop: Shop) -> None:
+    assert yasdg(shop.on(kafka.bootstrap_servers), "topics", "create").returncode == 0
+    status, shown = delete_at_a_terminal(shop, b"y\n")
+    assert status == 0, shown
+    assert yasdg(shop, "topics").stdout.count(": not there") == 6
+
+
+def test_deleting_from_a_broker_that_has_just_started_waits_for_it(shop: Shop) -> None:
+    deleted = yasdg(shop.embedded(), "topics", "delete", "--yes")
+    assert deleted.returncode == 0, deleted.stderr
 
 
 def test_messages_are_shown_as_lines_and_as_json(kafka: Kafka, shop: Shop) -> None:

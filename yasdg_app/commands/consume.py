@@ -15,6 +15,7 @@ from faust.cli import argument, option
 from yasdg_app.application import app
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.messages import receipt
+from yasdg_app.settings import shown
 
 TOPICS = {
     "products": app.shop.kafka.topic_products,
@@ -22,6 +23,7 @@ TOPICS = {
     "stockings": app.shop.kafka.topic_stockings,
 }
 RETRY = 1.0  # seconds
+LONGEST = 1000  # characters of a line
 
 
 def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
@@ -37,9 +39,9 @@ def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
     try:
         message = json.loads(value or b"")
         item = items.get(message["product_id"], message["product_id"])
-        return LINES[what](message, item)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"not read: {value!r}"
+        return shown(LINES[what](message, item), LONGEST)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return shown(f"not read: {value!r}", LONGEST)
 
 
 def _product(message: Mapping[str, Any], item: str) -> str:
@@ -88,7 +90,7 @@ async def _connected(servers: str, topic: str, from_beginning: bool) -> AIOKafka
         try:
             await admin.start()
             if topic in await admin.list_topics():
-                break
+                return await _consumer(servers, topic, from_beginning)
             waits = f"Waiting for the topic {topic}: no worker has opened the shop yet. Ctrl-C ends."
         except (KafkaError, OSError):
             waits = f"Waiting for Apache Kafka at {servers}. Ctrl-C ends."
@@ -98,8 +100,15 @@ async def _connected(servers: str, topic: str, from_beginning: bool) -> AIOKafka
             print(waits, file=sys.stderr, flush=True)
             said = waits
         await asyncio.sleep(RETRY)
+
+
+async def _consumer(servers: str, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
     # No group: whoever looks on changes nothing.
     offset_reset = "earliest" if from_beginning else "latest"
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset=offset_reset)
-    await consumer.start()
+    try:
+        await consumer.start()
+    except BaseException:
+        await consumer.stop()
+        raise
     return consumer

@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import click
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,7 +19,11 @@ from yasdg_app.application import app
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
 
-GROUP_NOT_FOUND = 69  # Kafka's error code; aiokafka has no name for it
+NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
+PATIENCE = 30.0  # seconds; a cluster that has just started takes a moment to choose who coordinates a group
+
+
+T = TypeVar("T")
 
 
 class TopicsCommandError(YasdgError):
@@ -113,26 +119,68 @@ async def _describe(admin: AIOKafkaAdminClient) -> None:
 
 async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
     group, existing = app.shop.kafka.application_id, await _existing(admin)
-    (description,) = await admin.describe_consumer_groups([group])
-    if description.groups[0][2] not in ("Empty", "Dead"):
-        raise TopicsCommandError(f"Workers of {group} are running. Stop them first.")
+    if await _patiently(lambda: _is_used(admin, group)):
+        raise _running(group)
     print(f"On {app.bootstrap_servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
     if not yes:
         if not sys.stdin.isatty():
             raise TopicsCommandError("Nothing was deleted. To delete without being asked: yasdg topics delete --yes")
-        if not await asyncio.to_thread(click.confirm, "Delete all of this?"):
+        if not await _agreed("Delete all of this?"):
             print("Nothing was deleted.")
             return
+    # The group goes first: the cluster refuses if a worker has started meanwhile, and nothing is deleted then.
+    await _patiently(lambda: _delete_group(admin, group))
     if existing:
         response = await admin.delete_topics(existing)
         for name, code, *_ in response.topic_error_codes:
             if code:
                 raise TopicsCommandError(f"The cluster refused to delete {name}: {for_code(code).__name__}")
-    coordinator = await admin.find_coordinator(group)
-    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for it
-    for name, code in answer.results:
-        if code not in (0, GROUP_NOT_FOUND):
-            raise TopicsCommandError(f"The cluster refused to delete the group {name}: {for_code(code).__name__}")
     while await _existing(admin):
         await asyncio.sleep(0.1)
     print("Deleted. The next start opens a new shop.")
+
+
+async def _agreed(question: str) -> bool:
+    """Ask; unlike a thread that reads, this ends at Ctrl-C. The end of the input is a no."""
+    print(question, "[y/N]: ", end="", flush=True)
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+    loop.add_reader(sys.stdin, lambda: answer.set_result(sys.stdin.readline()))
+    try:
+        return (await answer).strip().lower() in ("y", "yes")
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+async def _is_used(admin: AIOKafkaAdminClient, group: str) -> bool:
+    (answer,) = await admin.describe_consumer_groups([group])
+    code, _, state, *_ = answer.groups[0]
+    if code not in (0, GROUP_NOT_FOUND):
+        raise for_code(code)(f"Unable to describe the group {group}")
+    return state not in ("Empty", "Dead")
+
+
+async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    coordinator = await admin.find_coordinator(group)
+    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for it
+    ((_, code),) = answer.results
+    if code == NON_EMPTY_GROUP:
+        raise _running(group)
+    if code not in (0, GROUP_NOT_FOUND):
+        raise for_code(code)(f"Unable to delete the group {group}")
+
+
+def _running(group: str) -> TopicsCommandError:
+    return TopicsCommandError(f"Workers of {group} are running. Stop them first.")
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what the group's coordinator answers, once there is one that can."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await ask()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
