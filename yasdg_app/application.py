@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from faust.transport.drivers import TRANSPORTS
 from yasdg_app import catalog, settings
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.errors import ConfigurationError, YasdgError
-from yasdg_app.opening import open_shop
+from yasdg_app.opening import Opening, open_shop
+from yasdg_app.producer import ShopProducer
 from yasdg_app.settings import Settings
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
@@ -37,6 +39,7 @@ CHATTY = {
 
 
 WATCH = 1.0  # seconds between two looks at the embedded broker
+CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
 LONGEST_STOP = 30.0  # seconds; an orderly stop takes about three
 
 logger = logging.getLogger("yasdg_app")
@@ -51,15 +54,27 @@ class ShopApp(faust.App):
         The validated settings.
     products
         The catalog.
-    opened_at
-        Event time of the shop's first moment, microseconds since 1970; known once the worker has started.
+    opening
+        What all workers of the shop agree upon; known once the worker has started.
+    shop_producer
+        The producer that they are together.
+    counts
+        What this worker did since it started, for the metrics.
     """
 
     shop: Settings
     products: tuple[catalog.Product, ...]
     ownership: Any
-    opened_at: int = 0
+    opening: Opening
+    shop_producer: ShopProducer
+    counts: Counter[str]
     broker_process: EmbeddedBroker | None = None
+    _shop_closes: bool = False
+
+    @property
+    def closing(self) -> bool:
+        """True from the moment when the worker was told to stop: nothing more is sold."""
+        return self._shop_closes or self.should_stop
 
     @property
     def bootstrap_servers(self) -> str:
@@ -83,7 +98,8 @@ class ShopApp(faust.App):
         try:
             make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()
-            self.opened_at = await open_shop(self.bootstrap_servers, self.shop, self.products)
+            self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
+            self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
         except YasdgError as error:
             await self.leave_broker()
             fail(error, 1)
@@ -113,13 +129,32 @@ class ShopApp(faust.App):
         deadline.daemon = True
         deadline.start()
         try:
+            await self._close_the_books()
             await super().stop()
         finally:
             deadline.cancel()
 
+    async def _close_the_books(self) -> None:
+        """Sell no more, and apply what was sold to the table, so that the next worker finds nothing left to do."""
+        self._shop_closes = True
+        if self.crashed or not self.ownership.settled:
+            return
+        try:
+            await asyncio.wait_for(self._drained(), CLOSING)
+        except Exception as error:  # the end comes anyway, and the next start does what is left
+            logger.debug("The books are left open: %r", error)
+
+    async def _drained(self) -> None:
+        applied = self.ownership.applied
+        while any(end > applied.get(tp, end) for tp, end in (await self.consumer.highwaters(*applied)).items()):
+            await asyncio.sleep(0.02)
+        await self.ownership.renew(at_once=True)
+
     async def on_shutdown(self) -> None:
         """Leave the broker when nothing of ours is connected to it any more."""
         await super().on_shutdown()
+        if hasattr(self, "shop_producer"):
+            await self.shop_producer.stop()
         await self.leave_broker()
 
 
@@ -162,17 +197,18 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
         topic_replication_factor=1 if shop.kafka.embedded else shop.kafka.replication_factor,
         topic_disable_leader=True,
         table_standby_replicas=0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
         broker_rebalance_timeout=20.0,
         broker_commit_interval=1.0,
         stream_wait_empty=False,
-        producer_linger=0.005,
-        producer_max_batch_size=262_144,
+        stream_buffer_maxsize=16,
+        Table="yasdg_app.streams.table:ChunkedTable",
         worker_redirect_stdouts=False,
     )
     app.shop = shop
     app.products = products
+    app.counts = Counter()
     return app
 
 

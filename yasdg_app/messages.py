@@ -4,6 +4,7 @@ The records are what Faust's commands show and what readers of the stream may us
 make the same bytes faster. Amounts are integer cents inside, and numbers with two decimals at most on the wire.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,6 +23,7 @@ from yasdg_app.shop.till import Sales
 
 SECOND = 1_000_000  # microseconds
 EPOCH = datetime(1970, 1, 1)
+NUMBER = re.compile("[0-9]{6,18}")
 
 
 class Product(faust.Record, serializer="json"):
@@ -67,6 +69,13 @@ class Stocking(faust.Record, serializer="json"):
     stocking_id: str
 
 
+class ToldStocking(msgspec.Struct, frozen=True):
+    """The fields of a restock that tell it from others, checked as they are read."""
+
+    product_id: str
+    stocking_id: str
+
+
 class InventoryLevel(faust.Record, serializer="json"):
     """What the inventory table holds of a product; at any time ``initial + restocked - sold == level``."""
 
@@ -81,6 +90,7 @@ class InventoryLevel(faust.Record, serializer="json"):
     cost_cents: int
     last_sale: str  # event time of the last sale
     offset: int  # of the last sale in its partition of the purchases topic
+    stocking_offset: int = -1  # in the stockings topic; the last restock stands there or behind it
 
 
 class Sold(msgspec.Struct, frozen=True):
@@ -94,6 +104,7 @@ class Sold(msgspec.Struct, frozen=True):
 
 
 read_purchase = msgspec.json.Decoder(Sold).decode
+read_stocking = msgspec.json.Decoder(ToldStocking).decode
 
 
 def time_text(at: int) -> str:
@@ -176,6 +187,18 @@ def receipt(sale: Mapping[str, Any], item: str) -> str:
         f"{sale['transaction_time'][:19]}  {sale['product_id']}  {sale['quantity']} × {item}{extras}  "
         f"{sale['total_purchase']:.2f}"
     )
+
+
+def stocking_number(product_id: str, stocking_id: str) -> int | None:
+    """Return which of its product's restocks an id names; None if it is no such id."""
+    number = stocking_id.removeprefix(f"{product_id}-R")
+    return int(number) if NUMBER.fullmatch(number) and stocking_id == f"{product_id}-R{int(number):06d}" else None
+
+
+def sale_number(product_id: str, text: str) -> int | None:
+    """Return which of its product's sales a transaction_id names; None if it is no such id."""
+    number = text.removeprefix(f"{product_id}-")
+    return int(number) if NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number)) else None
 
 
 def encode(record: faust.Record) -> bytes:

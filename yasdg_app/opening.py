@@ -1,24 +1,28 @@
 """Opening the shop, before Faust connects: the broker is there, the topics exist, all workers agree when it all began.
 
-The moment of opening is the first record of a topic of its own. Workers that start at once may each write one; the log
-has put one of them first, and that is it. It also says what the stream is made from: nobody goes on with another.
+The opening is the first record of a topic of its own. Workers that start at once may each write one; the log has put
+one of them first, and that is it. It also says what the stream is made from, so that nobody goes on with another, and
+under which id all workers produce.
 """
 
 import asyncio
 import logging
 import time
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
+from yasdg_app.producer import OvertakenError, Row, ShopProducer, new_producer_id
+from yasdg_app.reading import read_all
 from yasdg_app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -30,10 +34,27 @@ class OpeningError(YasdgError):
     """The shop in the log is another one than the configuration describes."""
 
 
-async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> int:
-    """Prepare all that a worker needs; return the event time of the shop's first moment, microseconds since 1970.
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What all workers of a shop agree upon.
 
-    Waits for the cluster as long as it takes.
+    Attributes
+    ----------
+    opened_at
+        Event time of the shop's first moment, microseconds since 1970.
+    producer_id
+        The id under which all of them produce.
+    made_from
+        What the stream is a function of, beside time.
+    """
+
+    opened_at: int
+    producer_id: int
+    made_from: dict[str, Any]
+
+
+async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> Opening:
+    """Prepare all that a worker needs. Waits for the cluster as long as it takes.
 
     Raises
     ------
@@ -46,8 +67,9 @@ async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[
         try:
             await admin.start()
             await topics.ensure(admin, settings.kafka)
-            await _publish_products(bootstrap_servers, settings, products)
-            return await _agree(bootstrap_servers, settings, products)
+            opening = await _agree(bootstrap_servers, settings, products)
+            await _publish_products(bootstrap_servers, settings, products, opening.producer_id)
+            return opening
         except (KafkaError, OSError) as error:
             if not waiting:
                 logger.warning("Waiting for Apache Kafka at %s (%s). Ctrl-C ends.", bootstrap_servers, error)
@@ -57,51 +79,61 @@ async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[
             await admin.close()
 
 
-async def read_all(bootstrap_servers: str, topic: str) -> list[ConsumerRecord]:
-    """Return all records of a topic of one partition, from its beginning to what is its end now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        tp = TopicPartition(topic, 0)
-        consumer.assign([tp])
-        end = (await consumer.end_offsets([tp]))[tp]
-        await consumer.seek_to_beginning(tp)
-        records: list[ConsumerRecord] = []
-        while await consumer.position(tp) < end:
-            for batch in (await consumer.getmany(tp, timeout_ms=1000)).values():
-                records += batch
-        return records
-    finally:
-        await consumer.stop()
+def read_opening(records: Iterable[ConsumerRecord]) -> Opening | None:
+    """Return the opening that counts among the records of its topic; None if there is none."""
+    for record in records:
+        content = orjson.loads(record.value)
+        if "producer_id" in content:  # a shop that was opened before there was one gets a second record
+            opened_at = messages.event_time(content["opened_at"])
+            return Opening(opened_at, content["producer_id"], content["made_from"])
+    return None
 
 
-async def _publish_products(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> None:
-    """Write the products that the topic does not hold yet, or holds otherwise."""
-    topic = settings.kafka.topic_products
-    known = {record.key: record.value for record in await read_all(bootstrap_servers, topic)}
-    wanted = {product.product_id.encode(): messages.encode(messages.product(product)) for product in products}
-    await _write(bootstrap_servers, topic, {key: value for key, value in wanted.items() if known.get(key) != value})
-
-
-async def _agree(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> int:
+async def _agree(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> Opening:
     topic = topics.opening_topic(settings.kafka)
     made_from = _made_from(settings, products)
     records = await read_all(bootstrap_servers, topic)
-    if not records:
-        opening = {"opened_at": messages.time_text(time.time_ns() // 1000), "made_from": made_from}
-        await _write(bootstrap_servers, topic, {settings.kafka.application_id.encode(): orjson.dumps(opening)})
-        records = await read_all(bootstrap_servers, topic)
-    opening = orjson.loads(records[0].value)
-    theirs: dict[str, Any] = opening["made_from"]
+    opening = read_opening(records)
+    if opening is None:
+        content: dict[str, Any] = {"opened_at": messages.time_text(time.time_ns() // 1000), "made_from": made_from}
+        if records:
+            content |= orjson.loads(records[0].value)
+        content["producer_id"] = await new_producer_id(bootstrap_servers)
+        await _write(bootstrap_servers, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
+        opening = read_opening(await read_all(bootstrap_servers, topic))
+        assert opening is not None  # it was written just now
+    theirs = opening.made_from
     changed = [
         f"{name} was {theirs.get(name)}, is {value}" for name, value in made_from.items() if theirs.get(name) != value
     ]
     if changed:
         raise OpeningError(
-            f"The shop in this log was opened {opening['opened_at']} with another configuration: {'; '.join(changed)}. "
+            f"The shop in this log was opened {messages.time_text(opening.opened_at)} with another configuration: "
+            f"{'; '.join(changed)}. "
             "Its stream cannot go on with this one. Put the values back, or begin anew: yasdg topics delete"
         )
-    return messages.event_time(opening["opened_at"])
+    return opening
+
+
+async def _publish_products(
+    bootstrap_servers: str, settings: Settings, products: tuple[Product, ...], producer_id: int
+) -> None:
+    """Write the products that the topic does not hold yet, or holds otherwise."""
+    topic, now = settings.kafka.topic_products, time.time_ns() // 1_000_000
+    records = await read_all(bootstrap_servers, topic)
+    known = {record.key: record.value for record in records}
+    wanted = {product.product_id.encode(): messages.encode(messages.product(product)) for product in products}
+    missing = [Row(key, value, now) for key, value in wanted.items() if known.get(key) != value]
+    if not missing:
+        return
+    producer = ShopProducer(bootstrap_servers, producer_id)
+    try:
+        # Of workers that start at once, each believes that all is missing; the cluster takes what the first one says.
+        await producer.append(topic, 0, records[-1].offset + 1 if records else 0, missing)
+    except OvertakenError:
+        logger.debug("Another worker publishes the products.")
+    finally:
+        await producer.stop()
 
 
 def _made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, Any]:
@@ -113,12 +145,6 @@ def _made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, A
     return sales | inventory | {"products": sha256(table).hexdigest()[:16]}
 
 
-async def _write(bootstrap_servers: str, topic: str, values: dict[bytes, bytes]) -> None:
-    if not values:
-        return
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, enable_idempotence=True)
-    await producer.start()
-    try:
-        await asyncio.gather(*[await producer.send(topic, value, key, partition=0) for key, value in values.items()])
-    finally:
-        await producer.stop()
+async def _write(bootstrap_servers: str, topic: str, key: bytes, value: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, enable_idempotence=True) as producer:
+        await producer.send_and_wait(topic, value, key, partition=0)

@@ -13,6 +13,10 @@ from yasdg_app.settings import KafkaSettings
 
 DELETED = {"cleanup.policy": "delete", "retention.ms": "-1"}  # the sales of a gap are older than any retention
 COMPACTED = {"cleanup.policy": "compact"}
+# A worker that takes over a partition reads its changelog whole: kept short, it does so in a moment.
+TABLE = {**COMPACTED, "segment.bytes": str(8 * 2**20), "min.cleanable.dirty.ratio": "0.2"}
+# Whatever fits on another topic, and why it is here.
+LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
 
 
 class TopicsError(YasdgError):
@@ -44,9 +48,9 @@ def specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
         TopicSpec(kafka.topic_products, 1, COMPACTED),
         TopicSpec(kafka.topic_purchases, kafka.partitions, DELETED),
         TopicSpec(kafka.topic_stockings, kafka.partitions, DELETED),
-        TopicSpec(kafka.topic_dead_letters, 1, DELETED),
+        TopicSpec(kafka.topic_dead_letters, kafka.partitions, LETTERS),
         TopicSpec(opening_topic(kafka), 1, DELETED),
-        TopicSpec(changelog_topic(kafka), kafka.partitions, COMPACTED),
+        TopicSpec(changelog_topic(kafka), kafka.partitions, TABLE),
     )
 
 

@@ -45,13 +45,13 @@ def fold(table: dict[str, InventoryLevel], chunk: list[Any]) -> Folded:
 def test_levels_and_restocks_do_not_depend_on_the_chunks(quantities: list[int], size: int) -> None:
     values = [sale(number, quantity) for number, quantity in enumerate(quantities, 1)]
     whole: dict[str, InventoryLevel] = {}
-    at_once = fold(whole, messages(*values)).stockings
+    at_once = fold(whole, messages(*values)).restocks
     table: dict[str, InventoryLevel] = {}
     in_chunks = []
     for start in range(0, len(values), size):
-        in_chunks += fold(table, messages(*values[start : start + size], first=start)).stockings
+        in_chunks += fold(table, messages(*values[start : start + size], first=start)).restocks
     assert {key: level.asdict() for key, level in table.items()} == {key: row.asdict() for key, row in whole.items()}
-    assert [restock.asdict() for restock in in_chunks] == [restock.asdict() for restock in at_once]
+    assert in_chunks == at_once
     for level in table.values():
         assert level.initial + level.restocked - level.sold == level.level >= 0
 
@@ -61,7 +61,7 @@ def test_what_was_seen_before_changes_nothing() -> None:
     chunk = messages(sale(1), sale(2))
     fold(table, chunk)
     before = table["CS01"].asdict()
-    assert fold(table, chunk).stockings == []
+    assert fold(table, chunk).restocks == []
     assert table["CS01"].asdict() | {"offset": 0} == before | {"offset": 0}
 
 

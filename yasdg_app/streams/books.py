@@ -3,10 +3,9 @@
 It decides what is applied, what was seen before, what is no purchase at all, and what must stop the worker.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from faust.types import TP
@@ -16,17 +15,13 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.messages import (
     InventoryLevel,
     Sold,
-    Stocking,
     event_time,
     read_purchase,
-    stocking,
+    sale_number,
     time_text,
-    transaction_id,
 )
 from yasdg_app.settings import InventorySettings
-from yasdg_app.shop.shelf import Shelf
-
-NUMBER = re.compile("[0-9]{6,18}")
+from yasdg_app.shop.shelf import Shelf, Stocking
 
 
 class BooksError(YasdgError):
@@ -44,6 +39,15 @@ class Account:
     shelf: Shelf
     last_sale: str
     offset: int
+    stocking_offset: int
+
+
+class Restock(NamedTuple):
+    """A restock, and the sale's time at which it happened (microseconds since 1970)."""
+
+    product_id: str
+    at: int
+    stocking: Stocking
 
 
 @dataclass(slots=True)
@@ -51,7 +55,7 @@ class Folded:
     """What a chunk comes to."""
 
     levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
-    stockings: list[Stocking] = field(default_factory=list)
+    restocks: list[Restock] = field(default_factory=list)
     dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are no purchases, and why
 
 
@@ -107,9 +111,9 @@ class Books:
                 )
             at = event_time(str(sale.transaction_time))
             cost = (self._products[sale.product_id].cost_cents or 0) * sale.quantity
-            restock = shelf.sell(sale.quantity, round(sale.total_purchase * 100), cost, self._rule)
-            if restock is not None:
-                folded.stockings.append(stocking(sale.product_id, at, restock))
+            stocking = shelf.sell(sale.quantity, round(sale.total_purchase * 100), cost, self._rule)
+            if stocking is not None:
+                folded.restocks.append(Restock(sale.product_id, at, stocking))
             account.last_sale, account.offset = time_text(at), message.offset
         # The last write has the highest offset: a position never stands behind a sale that is not in the table.
         for product_id, account in sorted(accounts.items(), key=lambda item: item[1].offset):
@@ -131,19 +135,19 @@ class Books:
         home = self._partition_of(sale.product_id)
         if tp.partition != home:
             raise NoPurchaseError(f"sales of this product belong into partition {home}")
-        number = sale.transaction_id.removeprefix(f"{sale.product_id}-")
-        if not NUMBER.fullmatch(number) or transaction_id(sale.product_id, int(number)) != sale.transaction_id:
+        number = sale_number(sale.product_id, sale.transaction_id)
+        if number is None:
             raise NoPurchaseError("transaction_id is not the product's id and a number")
-        return sale, int(number)
+        return sale, number
 
     def _account(self, level: InventoryLevel | None, product_id: str) -> Account:
         if level is None:
-            return Account(Shelf.of(self._products[product_id]), "", -1)
+            return Account(Shelf.of(self._products[product_id]), "", -1, -1)
         shelf = Shelf(
             level.initial, level.level, level.sales, level.sold, level.stockings, level.restocked, level.revenue_cents,
             level.cost_cents,
         )  # fmt: skip
-        return Account(shelf, level.last_sale, level.offset)
+        return Account(shelf, level.last_sale, level.offset, level.stocking_offset)
 
 
 def _level(product_id: str, account: Account) -> InventoryLevel:
@@ -160,4 +164,5 @@ def _level(product_id: str, account: Account) -> InventoryLevel:
         cost_cents=shelf.cost_cents,
         last_sale=account.last_sale,
         offset=account.offset,
+        stocking_offset=account.stocking_offset,
     )

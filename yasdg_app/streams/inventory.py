@@ -1,32 +1,39 @@
 """The agent that keeps the inventory: it reads purchases, decrements the table, and writes restocks.
 
-The order of each chunk: fold it, append the restocks and dead letters and wait for them, check that the partition is
-still ours, write the table without a pause. A death before the table's write repeats the chunk; one after it skips it.
+The order of each chunk: fold it; append the restocks, then the dead letters, then the table's changelog, each when the
+cluster has the one before; change the table. A death before the changelog's append repeats the chunk, and what it had
+told by then is not told again; a death after it skips the chunk.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from faust.types import TP
 
+from yasdg_app import messages
 from yasdg_app.application import app
-from yasdg_app.messages import InventoryLevel, encode, event_time
+from yasdg_app.messages import InventoryLevel, encode
+from yasdg_app.producer import OvertakenError, Row
 from yasdg_app.streams.books import Books, Folded
-from yasdg_app.streams.log import append
-from yasdg_app.streams.ownership import Ownership
+from yasdg_app.streams.ownership import Ownership, Told
+from yasdg_app.streams.takeover import dead_letter, read_told
 from yasdg_app.streams.transport import Chunks
 
 logger = logging.getLogger(__name__)
 
 kafka = app.shop.kafka
 PARTITIONS = kafka.partitions
+RETRY = 0.2  # seconds between two attempts to read where partitions stand
 
 purchases = app.topic(
     kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS
 )
 # Keys are the very bytes of the topic's keys: a view finds the worker that holds a product by their hash.
-inventory = app.Table(
+inventory: Any = app.Table(
     "inventory",
     partitions=PARTITIONS,
     key_type=bytes,
@@ -59,13 +66,33 @@ for _product in app.products:
 books = Books({product.product_id: product for product in app.products}, app.shop.inventory, partition_of)
 
 
-def table_position(partition: int) -> int:
-    """Return the next offset to apply: a position lives with the state that it belongs to."""
+def position_of(partition: int) -> int:
+    """Return the next purchase to apply: a position lives with the state that it belongs to."""
     return max((level.offset for level in levels_of(partition)), default=-1) + 1
 
 
-app.ownership = Ownership(app, kafka.topic_purchases, table_position)
-dead_letters = 0  # since this worker started
+app.ownership = Ownership(app, kafka.topic_purchases)
+
+
+@inventory.on_recover
+async def take_over() -> None:
+    """Find out, once after each recovery, where our partitions stand; from then on they are ours."""
+    generation = app.ownership.assigned
+    tables: Any = app.tables
+    partitions = sorted({tp.partition for tp in tables.recovery.actives_for_table[inventory]})
+    while not app.should_stop and generation == app.consumer_generation_id:
+        try:
+            told = await read_told(app.bootstrap_servers, kafka, {p: levels_of(p) for p in partitions})
+        except (KafkaError, OSError) as error:
+            logger.debug("Taking over: %s, again", error)
+            await asyncio.sleep(RETRY)
+        except Exception as error:  # Faust would go on as if nothing had happened
+            await app.crash(error)
+            return
+        else:
+            positions = {TP(kafka.topic_purchases, partition): position_of(partition) for partition in partitions}
+            app.ownership.settle(generation, positions, told)
+            return
 
 
 @app.agent(purchases)
@@ -74,6 +101,10 @@ async def keep_inventory(stream: Any) -> None:
     async for event in stream.events():
         try:
             await _apply(event.message, event.value)
+        except OvertakenError as error:
+            logger.info("%s. Looking anew.", error)
+            app.counts["overtaken"] += 1
+            await app.ownership.rejoin()
         except Exception as error:
             # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
             if not app.should_stop:
@@ -92,37 +123,45 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
 
     tp = message.tp
     folded = books.fold(tp, chunk, level_of)
-    if not await _append(tp, folded, ours) or not ours():
+    told = ownership.told[tp.partition]
+    if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
         return
-    for level in folded.levels:
-        inventory[level.product_id.encode()] = level
-    ownership.applied[tp] = chunk[-1].offset + 1
+    rows = {level.product_id.encode(): level for level in folded.levels}
+    if await inventory.write(tp.partition, rows, chunk[-1].timestamp, ours):
+        ownership.applied[tp] = chunk[-1].offset + 1
 
 
-async def _append(tp: Any, folded: Folded, ours: Any) -> bool:
-    restocks = (
-        (stocking.product_id.encode(), encode(stocking), event_time(stocking.event_time) // 1000)
-        for stocking in folded.stockings
+async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
+    """Tell of the restocks, but for those that a worker before us told of; False if we may not."""
+    restocks = [
+        restock for restock in folded.restocks if restock.stocking.number > told.stockings.get(restock.product_id, 0)
+    ]
+    rows = (
+        Row(product_id.encode(), encode(messages.stocking(product_id, at, stocking)), at // 1000)
+        for product_id, at, stocking in restocks
     )
-    if folded.stockings and not await append(app, kafka.topic_stockings, tp.partition, restocks, ours):
+    appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.number, rows, ours)
+    if not appended.complete:
         return False
-    for message, reason in folded.dead_letters:
-        await _bury(tp, message, reason)
+    for restock in restocks:
+        told.stockings[restock.product_id] = restock.stocking.number
+    restocked = {restock.product_id for restock in restocks}
+    for level in folded.levels:
+        if level.product_id in restocked:
+            level.stocking_offset = appended.offset
+    app.counts["restocks"] += len(restocks)
     return True
 
 
-async def _bury(tp: Any, message: Any, reason: str) -> None:
-    """Copy a message that is no purchase to the dead letters, unless a worker before us did."""
-    if message.offset < app.ownership.committed.get(tp, 0):
-        return
-    global dead_letters
-    dead_letters += 1
-    logger.warning("No purchase: %s, partition %d, offset %d: %s", tp.topic, tp.partition, message.offset, reason)
-    headers = {
-        "reason": reason.encode(),
-        "topic": tp.topic.encode(),
-        "partition": str(tp.partition).encode(),
-        "offset": str(message.offset).encode(),
-    }
-    key = f"{tp.topic}-{tp.partition}-{message.offset}".encode()
-    await app.producer.send_and_wait(kafka.topic_dead_letters, key, message.value, 0, None, headers)
+async def _bury(tp: TP, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
+    """Copy messages that are no purchases to the dead letters, but for those that a worker before us copied."""
+    letters = [(message, reason) for message, reason in folded.dead_letters if message.offset > told.buried]
+    for message, reason in letters:
+        logger.warning("No purchase: %s, partition %d, offset %d: %s", tp.topic, tp.partition, message.offset, reason)
+    rows = (dead_letter(tp, message, reason) for message, reason in letters)
+    appended = await app.shop_producer.append(kafka.topic_dead_letters, tp.partition, told.letters, rows, ours)
+    if letters and appended.complete:
+        told.letters += len(letters)
+        told.buried = letters[-1][0].offset
+        app.counts["dead_letters"] += len(letters)
+    return appended.complete

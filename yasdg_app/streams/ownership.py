@@ -1,17 +1,33 @@
 """Which partitions are this worker's, up to where they were read, and whether the group still agrees.
 
 A worker may touch a partition only between the end of a recovery and the start of the next rebalance, and may append
-sales only while the group has confirmed it within a lease shorter than the session timeout: a worker that was stopped
-and goes on still believes that all is as it was.
+sales only while the group has confirmed it within a lease shorter than the session timeout. All this keeps workers out
+of each other's way; that nothing is appended twice does not depend on it (see producer.py).
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from faust.types import TP
 
-LEASE = 3.0  # seconds; the session timeout is 10
+LEASE = 3.0  # seconds; the session timeout is 6
+
+
+@dataclass(slots=True)
+class Told:
+    """What the logs that an inventory writes hold of one partition, from this or any other worker."""
+
+    stockings: dict[str, int] = field(default_factory=dict)  # number of the last restock told, by product_id
+    letters: int = 0  # number of dead letters
+    buried: int = -1  # offset of the last message among the dead letters
+
+    @property
+    def number(self) -> int:
+        """How many restocks were told in all."""
+        return sum(self.stockings.values())
 
 
 class Ownership:
@@ -23,42 +39,54 @@ class Ownership:
         The Faust application.
     topic
         Name of the purchases topic.
-    table_position
-        Returns, by partition, the next offset to apply as the recovered table tells it.
+
+    Attributes
+    ----------
+    assigned
+        The group's generation as of the last assignment.
+    generation
+        The generation for which positions are settled.
+    applied
+        The next offset to apply, by partition.
+    told
+        What the logs hold, by partition.
     """
 
-    def __init__(self, app: Any, topic: str, table_position: Callable[[int], int]) -> None:
+    def __init__(self, app: Any, topic: str) -> None:
         self.topic = topic
-        self.generation = -1  # of the group, for which positions were settled
-        self.applied: dict[TP, int] = {}  # next offset to apply
-        self.committed: dict[TP, int] = {}  # the group's, as of the rebalance
+        self.assigned = -1
+        self.generation = -1
+        self.applied: dict[TP, int] = {}
+        self.told: dict[int, Told] = {}
         self._app = app
-        self._table_position = table_position
         self._confirmed = float("-inf")  # when the group last confirmed us, time.monotonic()
+        self._renewing = asyncio.Lock()
 
     @property
     def settled(self) -> bool:
         """True between the end of one recovery and the start of the next rebalance."""
-        return self.generation == self._app.consumer_generation_id
+        return self.generation == self._app.consumer_generation_id and not self._app.rebalancing
 
     @property
     def lease_left(self) -> bool:
         """True while the group's last confirmation is young enough to append on the strength of it."""
         return self.settled and time.monotonic() - self._confirmed < LEASE
 
-    def settle(self, generation: int, committed: dict[TP, int]) -> dict[TP, int]:
-        """Begin a generation: take the positions of its partitions from the table, and return them."""
-        self.committed = committed
-        self.applied = {tp: self._table_position(tp.partition) for tp in committed}
+    def settle(self, generation: int, applied: Mapping[TP, int], told: Mapping[int, Told]) -> None:
+        """Begin a generation, with the positions of its partitions and what their logs hold."""
+        self.applied, self.told = dict(applied), dict(told)
         self.generation = generation
         self._confirmed = float("-inf")
-        return dict(self.applied)
 
-    async def lease_held(self) -> bool:
-        """Renew the lease if half of it has passed: commit what is applied, and see whether the group takes it."""
-        asked = time.monotonic()
-        if self.settled and asked - self._confirmed < LEASE / 2:
-            return True
-        if self.applied and await self._app.consumer._commit(dict(self.applied)) and self.settled:
-            self._confirmed = asked
-        return self.lease_left
+    async def renew(self, at_once: bool = False) -> None:
+        """Renew the lease if a third of it has passed: commit what is applied, and see whether the group takes it."""
+        async with self._renewing:
+            asked, generation = time.monotonic(), self.generation
+            if not self.settled or (asked - self._confirmed < LEASE / 3 and not at_once):
+                return
+            if self.applied and await self._app.consumer.confirm(dict(self.applied)) and generation == self.generation:
+                self._confirmed = asked
+
+    async def rejoin(self) -> None:
+        """Take part in a new generation, because what is known of the logs is out of date."""
+        await self._app.consumer.rejoin()

@@ -1,13 +1,16 @@
 """The timer that rings up sales: it opens a till for each partition that is ours, and appends what is due.
 
 A till opens only when the agent has read its partition to the end, and goes on after the last sale in the table. What
-is in the log is never produced again, and what is not, will be. A till that could not append all is thrown away.
+is in the log is never produced again, and what is not, will be. A till that could not append all is thrown away. When
+the cluster is slow tills wait for it, with a block of sales each at most, and catch up afterwards.
 """
 
+import asyncio
 import logging
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +18,18 @@ from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.messages import PurchaseEncoder, event_time, purchase, receipt
+from yasdg_app.producer import OvertakenError, Row
 from yasdg_app.shop.customer import ways_to_buy
 from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
 from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.inventory import levels_of, products_of
-from yasdg_app.streams.log import append
+from yasdg_app.streams.ownership import LEASE
+from yasdg_app.streams.takeover import shorter
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds
+MOST_OVERTAKEN = 5  # times at the same sale; a worker that lost a partition is overtaken once
 REPORT = 10.0  # seconds between two lines about what was sold
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
 
@@ -34,10 +40,11 @@ product_by_id = {product.product_id: product for product in app.products}
 
 @dataclass(slots=True)
 class OpenTill:
-    """A till and the encoder of its sales."""
+    """A till, the encoder of its sales, and how many sales its partition holds."""
 
     till: Till
     encoder: PurchaseEncoder
+    number: int
 
 
 class Tills:
@@ -47,34 +54,46 @@ class Tills:
         self._generation = -1
         self._open: dict[int, OpenTill] = {}
         self._last_sale: LastSale | None = None  # of a run of so many sales
-        self._rung_up = 0
+        self._overtaken: Counter[tuple[int, int]] = Counter()  # by partition and number of sales
         self._reported = (0, time.monotonic())
 
     async def ring_up(self) -> None:
         """Append all sales that are due by now in the partitions that are ours."""
         ownership = app.ownership
-        if not ownership.settled or app.should_stop:
+        if not ownership.settled or app.closing:
             return
         if self._generation != ownership.generation:
             self._generation, self._open = ownership.generation, {}
+        if not ownership.lease_left:
+            await ownership.renew()
         now = time.time_ns() // 1000
         until = self._until(now)
-        for tp in sorted(ownership.applied):
-            if not await ownership.lease_held():
-                return
-            if products_of[tp.partition] and await self._opened(tp):
-                await self._serve(tp, until)
+        # All at once: a partition whose leader is slow does not hold up the others.
+        served = [self._serve(tp, until) for tp in sorted(ownership.applied) if products_of[tp.partition]]
+        for error in await asyncio.gather(*served, return_exceptions=True):
+            if error is not None:
+                raise error
         self._report(now)
         if await self._finished():
             logger.info("All %d sales are rung up and in the books: the shop closes.", shop.sales.number_of_sales)
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def delay(self, partition: int, now: int) -> int:
+        """Return how far a partition's sales are behind the event time `now`, in microseconds."""
+        opened = self._open.get(partition) if app.ownership.generation == self._generation else None
+        if opened is not None:
+            return max(0, now - opened.till.through)
+        last_sales = [event_time(level.last_sale) for level in levels_of(partition)]
+        return max(0, now - max(last_sales, default=app.opening.opened_at))
 
     def _until(self, now: int) -> int:
         """Return the event time up to which sales may be rung up: now, or the end of a run of so many sales."""
         if not shop.sales.number_of_sales:
             return now
         if self._last_sale is None:
-            self._last_sale = LastSale(app.products, shop.sales, rates, app.opened_at, shop.sales.number_of_sales)
+            self._last_sale = LastSale(
+                app.products, shop.sales, rates, app.opening.opened_at, shop.sales.number_of_sales
+            )
         return min(now, self._last_sale.look(now))
 
     async def _opened(self, tp: TP) -> bool:
@@ -86,11 +105,7 @@ class Tills:
         if not self._still_ours():
             return False
         if end < ownership.applied[tp]:
-            raise BooksError(
-                f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory stands at "
-                f"{ownership.applied[tp]}: the topic was deleted, and its changelog was not. "
-                "Begin anew: yasdg topics delete"
-            )
+            raise shorter(tp, end, ownership.applied[tp])
         if end > ownership.applied[tp]:
             return False
         self._open[tp.partition] = self._open_till(tp.partition)
@@ -103,29 +118,51 @@ class Tills:
             products=[product_by_id[product_id] for product_id in product_ids],
             sales=shop.sales,
             rates=rates,
-            opened_at=app.opened_at,
+            opened_at=app.opening.opened_at,
             # Within a partition the log is in order of event time, so everything up to its last sale is in it.
             after=max((Place(event_time(level.last_sale), level.product_id) for level in levels), default=None),
             numbers={level.product_id: level.sales for level in levels},
         )
-        return OpenTill(till, PurchaseEncoder(till.products, shop.sales))
+        return OpenTill(till, PurchaseEncoder(till.products, shop.sales), sum(level.sales for level in levels))
 
     async def _serve(self, tp: TP, until: int) -> None:
         """Ring up a partition's sales until it is up to date, while it is ours."""
-        till, encoder = self._open[tp.partition].till, self._open[tp.partition].encoder
-        while till.through < until and await app.ownership.lease_held() and self._still_ours():
+        if not self._may_append() or not await self._opened(tp):
+            return
+        opened = self._open[tp.partition]
+        till = opened.till
+        while till.through < until and self._may_append():
             sales = till.ring_up(until)
             if self._last_sale is not None:
                 sales = self._last_sale.without_later(till, sales)
-            if not await append(app, tp.topic, tp.partition, encoder.encode(sales), self._may_append):
+            if not await self._append(tp, opened, sales):
                 self._open.pop(tp.partition, None)
                 return
-            self._rung_up += len(sales)
             self._show(till, sales)
+
+    async def _append(self, tp: TP, opened: OpenTill, sales: Sales) -> bool:
+        """Append sales; False if not all could be, or if another worker has: then the log has to be read first."""
+        rows = (Row(*row) for row in opened.encoder.encode(sales))
+        try:
+            appended = await app.shop_producer.append(tp.topic, tp.partition, opened.number, rows, self._may_append)
+        except OvertakenError as error:
+            logger.info("%s. Reading on.", error)
+            app.counts["overtaken"] += 1
+            self._overtaken[tp.partition, opened.number] += 1
+            if self._overtaken[tp.partition, opened.number] < MOST_OVERTAKEN:
+                return False
+            raise BooksError(
+                f"{tp.topic}, partition {tp.partition} holds {opened.number} sales, but the cluster counted others: "
+                "somebody else has written sales into it. Begin anew: yasdg topics delete"
+            ) from error
+        if appended.complete:
+            opened.number += len(sales)
+            app.counts["sales"] += len(sales)
+        return appended.complete
 
     def _still_ours(self) -> bool:
         same = app.ownership.settled and app.ownership.generation == self._generation
-        return bool(same and not app.should_stop)
+        return bool(same and not app.closing)
 
     def _may_append(self) -> bool:
         return self._still_ours() and bool(app.ownership.lease_left)
@@ -135,14 +172,14 @@ class Tills:
         last = self._last_sale.place if self._last_sale else None
         if last is None:
             return False
-        ownership = app.ownership
-        for tp in sorted(ownership.applied):
-            if not products_of[tp.partition]:
-                continue
-            if tp.partition not in self._open or self._open[tp.partition].till.through < last.at:
+        applied = app.ownership.applied
+        for tp in applied:
+            opened = self._open.get(tp.partition)
+            if products_of[tp.partition] and (opened is None or opened.till.through < last.at):
                 return False
-            if (await app.consumer.highwaters(tp))[tp] > ownership.applied.get(tp, 0):
-                return False
+        ends = await app.consumer.highwaters(*applied)
+        if any(ends[tp] > applied.get(tp, 0) for tp in ends):
+            return False
         return self._still_ours()
 
     def _show(self, till: Till, sales: Sales) -> None:
@@ -160,12 +197,12 @@ class Tills:
         passed = time.monotonic() - at
         if passed < REPORT:
             return
-        self._reported = (self._rung_up, time.monotonic())
+        self._reported = (app.counts["sales"], time.monotonic())
         behind = max((now - opened.till.through for opened in self._open.values()), default=0) / 1e6
         logger.info(
             "%d sales so far, %.1f a second; %d of %d partitions are ours%s",
-            self._rung_up,
-            (self._rung_up - count) / passed,
+            app.counts["sales"],
+            (app.counts["sales"] - count) / passed,
             len(app.ownership.applied),
             shop.kafka.partitions,
             f"; {behind:.0f} s behind, catching up" if behind > REPORT else "",
@@ -175,11 +212,17 @@ class Tills:
 tills = Tills()
 
 
+@app.timer(LEASE / 6)
+async def renew_lease() -> None:
+    """Keep the lease while the tills wait for a slow cluster."""
+    await app.ownership.renew()
+
+
 @app.timer(TICK)
 async def ring_up() -> Any:
     """Ring up what is due."""
     try:
         await tills.ring_up()
     except Exception:
-        if not app.should_stop:  # what the end cut short is made up for at the next start
+        if not app.closing:  # what the end cut short is made up for at the next start
             raise

@@ -1,37 +1,49 @@
-"""A Faust transport that hands the purchases to their agent a chunk at a time, from positions that the table holds.
+"""A Faust transport that hands over purchases and changelogs a chunk at a time, from positions that the table holds.
 
-What Faust does for an event it then does for a chunk. A chunk never mixes partitions, so the table's changelog goes to
-the right one by itself. After a rebalance a partition is read from where the recovered table stands, not from the
-group's committed offset, which may be ahead of it. Everything else is Faust's own aiokafka transport.
+What Faust does for an event it then does for a chunk; a chunk never mixes partitions. After a rebalance a partition is
+read from where the recovered table stands, not from the group's committed offset. That one is committed by the lease
+(see ownership.py), for whoever looks at the group. Everything else is Faust's own aiokafka transport.
 """
 
-from collections import defaultdict, deque
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 MOST_IN_A_CHUNK = 4_000  # messages
+FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
+CONFIRM_SECONDS = 2.0  # how long the group may take to confirm a lease; longer is a no
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, which asks for new records more often."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # The cluster answers a connection's requests in order: whatever is asked waits for the fetch before it.
+        consumer._fetch_max_wait_ms = FETCH_WAIT
+        return consumer
 
 
 class Consumer(driver.Consumer):
-    """Delivers one topic in chunks: one message whose value is the list of the fetched messages."""
+    """Delivers purchases and changelogs in chunks: one message whose value is the list of the fetched messages."""
 
     app: Any  # ours, which knows its ownership
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # The first and last offset of each chunk handed out and not yet committed.
-        self._pending: defaultdict[TP, deque[tuple[int, int]]] = defaultdict(deque)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _chunked(self, tp: TP) -> bool:
-        return bool(tp.topic == self.app.ownership.topic)
+        return bool(tp.topic == self.app.ownership.topic or self._is_changelog_tp(tp))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
-        """Yield what was fetched: chunks of the chunked topic, and the messages of others one by one."""
+        """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
@@ -59,11 +71,10 @@ class Consumer(driver.Consumer):
                 yield tp, self._to_message(tp, record)
 
     def _chunk(self, tp: TP, messages: list[Any], generation: int) -> ConsumerMessage:
-        first, last = messages[0], messages[-1]
-        self._pending[tp].append((first.offset, last.offset))
+        last = messages[-1]
         value: Any = messages  # what Faust's message is meant to hold are the bytes of one
         return ConsumerMessage(
-            tp.topic, tp.partition, first.offset, last.timestamp / 1000.0, first.timestamp_type, [], None, value, None,
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, [], None, value, None,
             0, 0, tp, generation_id=generation,
         )  # fmt: skip
 
@@ -72,49 +83,55 @@ class Consumer(driver.Consumer):
             await super()._add_gap(tp, offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Return the offset that may be committed: behind the last chunk of those acknowledged without a gap."""
+        """Return the offset that Faust is to commit: none where the lease does it."""
         if not self._chunked(tp):
             offset: int | None = super()._new_offset(tp)
             return offset
-        acknowledged, pending, behind = self._acked_index[tp], self._pending[tp], None
-        while pending and pending[0][0] in acknowledged:
-            first, last = pending.popleft()
-            acknowledged.discard(first)
-            behind = last + 1
-        if behind is not None:
-            self._acked[tp][:] = [offset for offset in self._acked[tp] if offset >= behind]
-        return behind
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return None
 
-    async def on_partitions_assigned(self, *args: Any, **kwargs: Any) -> None:
-        """Forget the chunks of the generation before."""
-        self._pending.clear()
-        await super().on_partitions_assigned(*args, **kwargs)
+    async def confirm(self, positions: Mapping[TP, int]) -> bool:
+        """Commit positions; tell whether the group took them, which is to say whether they are still ours."""
+
+        async def commit() -> bool:
+            offsets = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in positions.items()}
+            try:
+                await asyncio.wait_for(self._thread._ensure_consumer().commit(offsets), CONFIRM_SECONDS)
+            except (KafkaError, TimeoutError):
+                return False
+            return True
+
+        return bool(await self._thread.call_thread(commit))
+
+    async def rejoin(self) -> None:
+        """Have the group begin a new generation."""
+
+        async def ask() -> None:
+            self._thread._ensure_consumer()._coordinator.request_rejoin()
+
+        await self._thread.call_thread(ask)
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Note the generation before the recovery begins that belongs to it."""
+        self.app.ownership.assigned = generation_id
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Set positions, once after each recovery: those of the chunked topic by the table."""
-        committed = dict(await super().seek_to_committed())
-        tps = {tp for tp in self.assignment() if self._chunked(tp)}
-        positions = self.app.ownership.settle(
-            generation=self.app.consumer_generation_id,
-            committed={tp: committed.get(tp) or 0 for tp in tps},
-        )
-        for tp, position in positions.items():
-            self._thread.seek(tp, position)
-        return committed | positions
-
-
-class Producer(driver.Producer):
-    """Writes idempotently: a retry after a lost answer does not append a record twice."""
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
+        """Set positions, once after each recovery: those of the purchases by the table."""
+        positions = dict(await super().seek_to_committed())
+        ownership = self.app.ownership
+        if ownership.generation == self.app.consumer_generation_id:
+            for tp, position in ownership.applied.items():
+                self._thread.seek(tp, position)
+                positions[tp] = position
+        return positions
 
 
 class Transport(driver.Transport):
-    """Faust's aiokafka transport with our consumer and producer."""
+    """Faust's aiokafka transport with our consumer."""
 
     Consumer = Consumer
-    Producer = Producer
 
 
 class Chunks(faust.Schema[Any, Any]):

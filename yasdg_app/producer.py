@@ -1,0 +1,223 @@
+"""The producer that all workers of a shop are together: it appends each record once, whoever else tries.
+
+An idempotent producer's batches carry its id and the number of its first record in the partition, and the cluster
+refuses a batch whose number is not the next one. Ordinarily that guards against a producer's own retries. Here all
+workers write under one id, kept in the opening, so it guards against every other worker as well: one that was stopped,
+lost its partitions and goes on is refused by the cluster, at no cost, with no transaction, whatever it believes. See
+docs/decisions/one-producer.md. Must not know what is appended, nor why.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    OutOfOrderSequenceNumber,
+    RequestTimedOutError,
+    for_code,
+)
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from yasdg_app.errors import YasdgError
+
+BATCH_BYTES = 512 * 1024  # a topic takes 1 MB at most by default
+REQUEST_SECONDS = 15.0
+RETRY = 0.1  # seconds between two attempts
+ALL_REPLICAS = -1
+EPOCH = 0  # of the producer id, for ever
+NUMBERS = 2**31  # the protocol counts records modulo this
+
+logger = logging.getLogger(__name__)
+
+
+class OvertakenError(YasdgError):
+    """Another worker has appended to the partition meanwhile: what this one knows of it is out of date."""
+
+
+class RefusedError(YasdgError):
+    """The cluster does not take our records, and trying again will not change that."""
+
+
+class Row(NamedTuple):
+    """A record to append."""
+
+    key: bytes
+    value: bytes | None
+    timestamp: int  # milliseconds since 1970
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the rows: all of them are in the log, or the first ones at least."""
+
+    complete: bool
+    offset: int  # of the first row; -1 if there is none
+
+
+def always() -> bool:
+    """Allow every batch."""
+    return True
+
+
+class ShopProducer:
+    """Appends to partitions as the one producer of a shop. Connects when it is first used.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        The cluster: `host:port[,host:port]`.
+    producer_id
+        The shop's; see `new_producer_id`.
+
+    Attributes
+    ----------
+    seconds, batches
+        Time spent waiting for the cluster to take batches, and their number.
+    """
+
+    def __init__(self, bootstrap_servers: str, producer_id: int) -> None:
+        self._client = _client(bootstrap_servers)
+        self._producer_id = producer_id
+        self._connecting = asyncio.Lock()
+        self._connected = False
+        self._waiting: dict[object, float] = {}
+        self.seconds = 0.0
+        self.batches = 0
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest append began that the cluster has not answered, time.monotonic(); None if there is none."""
+        return min(self._waiting.values(), default=None)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._client.close()
+
+    async def append(
+        self, topic: str, partition: int, number: int, rows: Iterable[Row], allowed: Callable[[], bool] = always
+    ) -> Appended:
+        """Append rows in order; return when the cluster has them.
+
+        Parameters
+        ----------
+        number
+            How many records this shop has appended to the partition so far. The rows are appended only if this is so.
+        rows
+            Taken as they are needed, so there may be many.
+        allowed
+            Asked before every attempt, as late as possible. After a no nothing more is sent; what was sent before may
+            be in the log or not.
+
+        Raises
+        ------
+        OvertakenError
+            If somebody has appended meanwhile: `number` is not what the cluster counts.
+        RefusedError
+            If the cluster does not take the records at all.
+        """
+        offset = -1
+        for count, batch in self._batches(number, rows):
+            answer = await self._send(topic, partition, batch, allowed)
+            if answer is None:
+                return Appended(False, offset)
+            offset = answer if offset < 0 else offset
+            number += count
+        return Appended(True, offset)
+
+    def _batches(self, number: int, rows: Iterable[Row]) -> Iterable[tuple[int, bytes]]:
+        """Yield each batch, and how many records it has."""
+        batch, count = self._new_batch(number), 0
+        for key, value, timestamp, headers in rows:
+            if batch.append(count, timestamp, key, value, list(headers)) is None:
+                yield count, bytes(batch.build())
+                batch, count = self._new_batch(number := number + count), 0
+                batch.append(count, timestamp, key, value, list(headers))
+            count += 1
+        if count:
+            yield count, bytes(batch.build())
+
+    def _new_batch(self, number: int) -> Any:
+        return DefaultRecordBatchBuilder(
+            magic=2, compression_type=0, is_transactional=0, producer_id=self._producer_id, producer_epoch=EPOCH,
+            base_sequence=number % NUMBERS, batch_size=BATCH_BYTES,
+        )  # fmt: skip
+
+    async def _send(self, topic: str, partition: int, batch: bytes, allowed: Callable[[], bool]) -> int | None:
+        """Have the cluster take a batch; its offset, or None if `allowed` said no. A batch sent twice is there once."""
+        this = object()
+        began = self._waiting[this] = time.monotonic()
+        try:
+            while allowed():
+                try:
+                    return await self._attempt(topic, partition, batch)
+                except OutOfOrderSequenceNumber as error:
+                    raise OvertakenError(f"{topic}, partition {partition}: another worker has appended") from error
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise RefusedError(f"{topic}, partition {partition}: {error}") from error
+                    logger.debug("%s, partition %d: %s, again", topic, partition, error)
+                    self._client.force_metadata_update()
+                await asyncio.sleep(RETRY)
+            return None
+        finally:
+            del self._waiting[this]
+            self.seconds += time.monotonic() - began
+            self.batches += 1
+
+    async def _attempt(self, topic: str, partition: int, batch: bytes) -> int:
+        async with self._connecting:
+            if not self._connected:
+                await self._client.bootstrap()
+                self._connected = True
+        await self._client._wait_on_metadata(topic)
+        leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError
+        request = ProduceRequest(
+            transactional_id=None,
+            required_acks=ALL_REPLICAS,
+            timeout=int(REQUEST_SECONDS * 1000),
+            topics=[(topic, [(partition, batch)])],
+        )
+        try:
+            response = await self._client.send(leader, request)
+        except KeyError as error:  # aiokafka 0.14: the request timed out, and its connection was replaced meanwhile
+            raise RequestTimedOutError from error
+        ((_, ((_, code, offset, *_),)),) = response.topics
+        if code:
+            raise for_code(code)()
+        return int(offset)
+
+
+async def new_producer_id(bootstrap_servers: str) -> int:
+    """Return an id that the cluster gives to no other producer. Raises KafkaError if it cannot be had now."""
+    client = _client(bootstrap_servers)
+    await client.bootstrap()
+    deadline = time.monotonic() + REQUEST_SECONDS
+    try:
+        while True:
+            answer = await client.send(client.get_random_node(), InitProducerIdRequest(None, 0))
+            error = for_code(answer.error_code)
+            if not answer.error_code:
+                return int(answer.producer_id)
+            if not error.retriable or time.monotonic() > deadline:
+                raise error()
+            await asyncio.sleep(RETRY)  # a cluster that has just started still loads what it needs for this
+    finally:
+        await client.close()
+
+
+def _client(bootstrap_servers: str) -> AIOKafkaClient:
+    return AIOKafkaClient(
+        bootstrap_servers=bootstrap_servers, client_id="yasdg", request_timeout_ms=int(REQUEST_SECONDS * 1000)
+    )

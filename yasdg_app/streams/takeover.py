@@ -1,0 +1,85 @@
+"""What a worker reads when it takes over partitions: which restocks and dead letters stand in the logs already.
+
+A worker that died may have told of sales that its table does not hold yet. Whoever folds these sales again has to know,
+so as not to tell of them twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+
+from yasdg_app.messages import InventoryLevel, read_stocking, stocking_number
+from yasdg_app.producer import Row
+from yasdg_app.reading import Reader
+from yasdg_app.settings import KafkaSettings
+from yasdg_app.streams.books import BooksError
+from yasdg_app.streams.ownership import Told
+
+
+async def read_told(
+    bootstrap_servers: str, kafka: KafkaSettings, levels: Mapping[int, Sequence[InventoryLevel]]
+) -> dict[int, Told]:
+    """Return what the logs hold of each partition, of which `levels` are the recovered table's.
+
+    Reads what was written after the table, no more. Raises BooksError if a log is shorter than the table says.
+    """
+    if not levels:
+        return {}
+    told = {
+        partition: Told({level.product_id: level.stockings for level in own if level.stockings})
+        for partition, own in levels.items()
+    }
+    # The last restock that the table knows of stands at its stocking_offset or behind it.
+    starts = {
+        TopicPartition(kafka.topic_stockings, partition): max((level.stocking_offset for level in own), default=-1)
+        for partition, own in levels.items()
+    }
+    letters = [TopicPartition(kafka.topic_dead_letters, partition) for partition in levels]
+    async with Reader(bootstrap_servers, [*starts, *letters]) as reader:
+        ends = await reader.ends()
+        for tp, start in starts.items():
+            if start >= ends[tp]:
+                raise shorter(tp, ends[tp], start)
+        starts |= {tp: ends[tp] - 1 for tp in letters}  # each says what it is a copy of: the last one is enough
+        records = await reader.read({tp: max(start, 0) for tp, start in starts.items()})
+    for tp, read in records.items():
+        own = told[tp.partition]
+        if tp in letters:
+            own.letters = ends[tp]
+            own.buried = max((int(dict(record.headers).get("offset", b"-1")) for record in read), default=-1)
+        else:
+            for record in read:
+                _hear(own.stockings, record.value)
+    return told
+
+
+def shorter(tp: Any, end: int, position: int) -> BooksError:
+    """Return the error that a log is shorter than the table says."""
+    return BooksError(
+        f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory stands at {position}: the topic "
+        "was deleted, and the table's changelog was not. Begin anew: yasdg topics delete"
+    )
+
+
+def dead_letter(tp: Any, message: Any, reason: str) -> Row:
+    """Return the copy of a message that is no purchase, with the reason and where it stood."""
+    headers = (
+        ("reason", reason.encode()),
+        ("topic", tp.topic.encode()),
+        ("partition", str(tp.partition).encode()),
+        ("offset", str(message.offset).encode()),
+    )
+    key = f"{tp.topic}-{tp.partition}-{message.offset}".encode()
+    return Row(key, message.value, message.timestamp, headers)
+
+
+def _hear(numbers: dict[str, int], value: bytes | None) -> None:
+    try:
+        stocking = read_stocking(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # somebody else's message
+    number = stocking_number(stocking.product_id, stocking.stocking_id)
+    if number is not None:
+        numbers[stocking.product_id] = max(number, numbers.get(stocking.product_id, 0))
