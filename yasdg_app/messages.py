@@ -13,8 +13,10 @@ from typing import Any
 import faust
 import msgspec
 import orjson
+from aiokafka.partitioner import murmur2
 
 from yasdg_app import catalog
+from yasdg_app.errors import YasdgError
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop import shelf
 from yasdg_app.shop.customer import ways_to_buy
@@ -93,6 +95,10 @@ class InventoryLevel(faust.Record, serializer="json"):
     stocking_offset: int = -1  # in the stockings topic; the last restock stands there or behind it
 
 
+class NoPurchaseError(YasdgError):
+    """A message is no purchase of this shop; the text says why."""
+
+
 class Sold(msgspec.Struct, frozen=True):
     """The fields of a purchase that the books need, checked as they are read."""
 
@@ -103,7 +109,7 @@ class Sold(msgspec.Struct, frozen=True):
     transaction_id: str
 
 
-read_purchase = msgspec.json.Decoder(Sold).decode
+_read_sold = msgspec.json.Decoder(Sold).decode
 read_stocking = msgspec.json.Decoder(ToldStocking).decode
 
 
@@ -122,6 +128,11 @@ def event_time(text: str) -> int:
     """Return the microseconds since 1970 of a time made by `time_text`."""
     passed = datetime.fromisoformat(text) - EPOCH
     return (passed.days * 86_400 + passed.seconds) * SECOND + passed.microseconds
+
+
+def home(product_id: str, partitions: int) -> int:
+    """Return the partition of a product's messages, as Kafka's default partitioner has it."""
+    return int((murmur2(product_id.encode()) & 0x7FFFFFFF) % partitions)
 
 
 def transaction_id(product_id: str, number: int) -> str:
@@ -199,6 +210,42 @@ def sale_number(product_id: str, text: str) -> int | None:
     """Return which of its product's sales a transaction_id names; None if it is no such id."""
     number = text.removeprefix(f"{product_id}-")
     return int(number) if NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number)) else None
+
+
+def read_purchase(value: bytes | None, partition: int, homes: Mapping[str, int]) -> tuple[Sold, int]:
+    """Return a purchase and its number among those of its product.
+
+    Parameters
+    ----------
+    value
+        The message.
+    partition
+        Where it stands.
+    homes
+        Where the purchases of each product belong, by product_id.
+
+    Raises
+    ------
+    NoPurchaseError
+        If it is none.
+    """
+    try:
+        sale = _read_sold(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoPurchaseError(str(error)) from error
+    home = homes.get(sale.product_id)
+    if home is None:
+        raise NoPurchaseError("unknown product")
+    if sale.quantity < 1:
+        raise NoPurchaseError("quantity below 1")
+    if sale.transaction_time.tzinfo is not None:
+        raise NoPurchaseError("transaction_time with a time zone")
+    if partition != home:
+        raise NoPurchaseError(f"sales of this product belong into partition {home}")
+    number = sale_number(sale.product_id, sale.transaction_id)
+    if number is None:
+        raise NoPurchaseError("transaction_id is not the product's id and a number")
+    return sale, number
 
 
 def encode(record: faust.Record) -> bytes:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -22,7 +22,7 @@ from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.producer import OvertakenError, Row, ShopProducer, new_producer_id
-from yasdg_app.reading import read_all
+from yasdg_app.reading import Message, read_all
 from yasdg_app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -79,10 +79,10 @@ async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[
             await admin.close()
 
 
-def read_opening(records: Iterable[ConsumerRecord]) -> Opening | None:
+def read_opening(records: Iterable[Message]) -> Opening | None:
     """Return the opening that counts among the records of its topic; None if there is none."""
     for record in records:
-        content = orjson.loads(record.value)
+        content = orjson.loads(record.value or b"{}")
         if "producer_id" in content:  # a shop that was opened before there was one gets a second record
             opened_at = messages.event_time(content["opened_at"])
             return Opening(opened_at, content["producer_id"], content["made_from"])
@@ -97,7 +97,7 @@ async def _agree(bootstrap_servers: str, settings: Settings, products: tuple[Pro
     if opening is None:
         content: dict[str, Any] = {"opened_at": messages.time_text(time.time_ns() // 1000), "made_from": made_from}
         if records:
-            content |= orjson.loads(records[0].value)
+            content |= orjson.loads(records[0].value or b"{}")
         content["producer_id"] = await new_producer_id(bootstrap_servers)
         await _write(bootstrap_servers, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
         opening = read_opening(await read_all(bootstrap_servers, topic))

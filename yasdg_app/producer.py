@@ -15,22 +15,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import (
-    KafkaError,
-    LeaderNotAvailableError,
-    OutOfOrderSequenceNumber,
-    RequestTimedOutError,
-    for_code,
-)
+from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from yasdg_app.cluster import REQUEST_SECONDS, Cluster, check
 from yasdg_app.errors import YasdgError
 
 BATCH_BYTES = 512 * 1024  # a topic takes 1 MB at most by default
-REQUEST_SECONDS = 15.0
 RETRY = 0.1  # seconds between two attempts
 ALL_REPLICAS = -1
 EPOCH = 0  # of the producer id, for ever
@@ -86,10 +79,8 @@ class ShopProducer:
     """
 
     def __init__(self, bootstrap_servers: str, producer_id: int) -> None:
-        self._client = _client(bootstrap_servers)
+        self._cluster = Cluster(bootstrap_servers)
         self._producer_id = producer_id
-        self._connecting = asyncio.Lock()
-        self._connected = False
         self._waiting: dict[object, float] = {}
         self.seconds = 0.0
         self.batches = 0
@@ -101,7 +92,7 @@ class ShopProducer:
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._client.close()
+        await self._cluster.close()
 
     async def append(
         self, topic: str, partition: int, number: int, rows: Iterable[Row], allowed: Callable[[], bool] = always
@@ -166,7 +157,7 @@ class ShopProducer:
                     if not error.retriable:
                         raise RefusedError(f"{topic}, partition {partition}: {error}") from error
                     logger.debug("%s, partition %d: %s, again", topic, partition, error)
-                    self._client.force_metadata_update()
+                    self._cluster.forget_leaders()
                 await asyncio.sleep(RETRY)
             return None
         finally:
@@ -175,49 +166,31 @@ class ShopProducer:
             self.batches += 1
 
     async def _attempt(self, topic: str, partition: int, batch: bytes) -> int:
-        async with self._connecting:
-            if not self._connected:
-                await self._client.bootstrap()
-                self._connected = True
-        await self._client._wait_on_metadata(topic)
-        leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        if leader is None or leader < 0:
-            raise LeaderNotAvailableError
         request = ProduceRequest(
             transactional_id=None,
             required_acks=ALL_REPLICAS,
             timeout=int(REQUEST_SECONDS * 1000),
             topics=[(topic, [(partition, batch)])],
         )
-        try:
-            response = await self._client.send(leader, request)
-        except KeyError as error:  # aiokafka 0.14: the request timed out, and its connection was replaced meanwhile
-            raise RequestTimedOutError from error
+        response = await self._cluster.ask_leader(TopicPartition(topic, partition), request)
         ((_, ((_, code, offset, *_),)),) = response.topics
-        if code:
-            raise for_code(code)()
+        check(code)
         return int(offset)
 
 
 async def new_producer_id(bootstrap_servers: str) -> int:
     """Return an id that the cluster gives to no other producer. Raises KafkaError if it cannot be had now."""
-    client = _client(bootstrap_servers)
-    await client.bootstrap()
+    cluster = Cluster(bootstrap_servers)
     deadline = time.monotonic() + REQUEST_SECONDS
     try:
         while True:
-            answer = await client.send(client.get_random_node(), InitProducerIdRequest(None, 0))
-            error = for_code(answer.error_code)
-            if not answer.error_code:
+            try:
+                answer = await cluster.ask_any(InitProducerIdRequest(None, 0))
+                check(answer.error_code)
                 return int(answer.producer_id)
-            if not error.retriable or time.monotonic() > deadline:
-                raise error()
+            except KafkaError as error:
+                if not error.retriable or time.monotonic() > deadline:
+                    raise
             await asyncio.sleep(RETRY)  # a cluster that has just started still loads what it needs for this
     finally:
-        await client.close()
-
-
-def _client(bootstrap_servers: str) -> AIOKafkaClient:
-    return AIOKafkaClient(
-        bootstrap_servers=bootstrap_servers, client_id="yasdg", request_timeout_ms=int(REQUEST_SECONDS * 1000)
-    )
+        await cluster.close()

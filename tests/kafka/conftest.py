@@ -1,28 +1,16 @@
-"""A real Apache Kafka for tests, one for each process of the tests, and workers as users start them."""
+"""A real Apache Kafka for tests, one for each process of the tests, and shops on it."""
 
-import asyncio
-import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from support import Shop
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
-
-FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  # 200 sales a second
 
 
 @dataclass(frozen=True)
@@ -42,127 +30,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     broker.stop()
 
 
-class Worker:
-    """A worker process, and all that it printed."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.web = f"http://127.0.0.1:{(port := free_port())}"
-        self._log = folder / f"worker-{port}.log"
-        command = [sys.executable, "-m", "yasdg_app", "worker", "-l", "info", "--web-port", str(port)]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def get(self, path: str) -> Any:
-        """What the web server answers, once it does."""
-
-        def answer() -> Any:
-            try:
-                with urllib.request.urlopen(self.web + path, timeout=10) as response:
-                    return json.load(response)
-            except (urllib.error.URLError, OSError):
-                return None
-
-        return self.until(answer, f"an answer from {path}")
-
-    def until(self, result: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-        """The first true result; fails if there is none in time, or if the worker ended before."""
-        deadline = time.monotonic() + seconds
-        while not (value := result()):
-            assert self.process.poll() is None, f"The worker ended before {what}. It said:\n{self.said}"
-            assert time.monotonic() < deadline, f"{what}: not within {seconds} s. The worker said:\n{self.said}"
-            time.sleep(0.1)
-        return value
-
-    def ends(self, seconds: float = 60) -> int:
-        """Its exit status."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"The worker did not end. It said:\n{self.said}") from None
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.ends()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-class Shop:
-    """A shop of one test: topics, application and folder of its own."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = folder, name
-        self.servers = ""
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("YASDG_")} | FAST
-        self.configure(KAFKA_APPLICATION_ID=name, KAFKA_DATA_DIR=str(folder / "data"))
-        for topic in ("products", "purchases", "stockings", "dead_letters"):
-            self.configure(**{f"KAFKA_TOPIC_{topic.upper()}": self.topic(topic)})
-        self._workers: list[Worker] = []
-
-    def on(self, servers: str) -> "Shop":
-        """Use a cluster that runs."""
-        self.servers = servers
-        return self.configure(KAFKA_BOOTSTRAP_SERVERS=servers)
-
-    def embedded(self) -> "Shop":
-        """Have the workers run their own."""
-        port = free_port()
-        self.servers = f"127.0.0.1:{port}"
-        return self.configure(KAFKA_BOOTSTRAP_SERVERS="embedded", KAFKA_EMBEDDED_PORT=str(port))
-
-    def configure(self, **values: str) -> "Shop":
-        self.environment |= {f"YASDG_{name}": value for name, value in values.items()}
-        return self
-
-    def topic(self, what: str) -> str:
-        return f"{self.name}.{what}"
-
-    def worker(self) -> Worker:
-        self._workers.append(Worker(self.folder, self.environment))
-        return self._workers[-1]
-
-    def read(self, topic: str) -> list[ConsumerRecord]:
-        """All records that a topic holds now, partition by partition."""
-        return asyncio.run(read(self.servers, topic))
-
-    def messages(self, what: str) -> list[dict[str, Any]]:
-        return [json.loads(record.value) for record in self.read(self.topic(what))]
-
-    def purchases(self) -> list[dict[str, Any]]:
-        return self.messages("purchases")
-
-    def close(self) -> None:
-        for worker in self._workers:
-            if worker.process.poll() is None:
-                worker.kill()
-
-
 @pytest.fixture
 def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
     name = re.sub(r"[^a-zA-Z0-9_]+", "-", request.node.name[5:40]).strip("-")  # a parameter stands in brackets
     shop = Shop(tmp_path, f"{name}-{os.getpid()}")
     yield shop
     shop.close()
-
-
-async def read(servers: str, topic: str) -> list[ConsumerRecord]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    (description,) = await admin.describe_topics([topic])
-    await admin.close()
-    tps = [TopicPartition(topic, partition["partition"]) for partition in description["partitions"]]
-    assert tps, f"no topic {topic}"
-    async with AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest") as consumer:
-        consumer.assign(tps)
-        records: list[ConsumerRecord] = []
-        ends = await consumer.end_offsets(tps)
-        for tp in sorted(tps):
-            while await consumer.position(tp) < ends[tp]:
-                records += (await consumer.getmany(tp, timeout_ms=500)).get(tp, [])
-        return records

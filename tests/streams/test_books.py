@@ -17,7 +17,8 @@ from yasdg_app.streams.books import Books, BooksError, Folded
 
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 PARTITION = TP("purchases", 0)
-BOOKS = Books(PRODUCTS, InventorySettings(), lambda product_id: 0 if product_id.startswith("CS") else 1)
+HOMES = {product_id: 0 if product_id.startswith("CS") else 1 for product_id in PRODUCTS}
+BOOKS = Books(PRODUCTS, InventorySettings(), HOMES)
 
 
 def sale(number: int, quantity: int = 1, product_id: str = "CS01", **fields: Any) -> bytes:

@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import msgspec
 from faust.types import TP
 
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import (
     InventoryLevel,
-    Sold,
+    NoPurchaseError,
     event_time,
     read_purchase,
-    sale_number,
     time_text,
 )
 from yasdg_app.settings import InventorySettings
@@ -26,10 +24,6 @@ from yasdg_app.shop.shelf import Shelf, Stocking
 
 class BooksError(YasdgError):
     """The log and the table do not belong together: going on would be a guess."""
-
-
-class NoPurchaseError(YasdgError):
-    """A message is no purchase of this shop; the text says why."""
 
 
 @dataclass(slots=True)
@@ -68,16 +62,14 @@ class Books:
         The shop's products by id.
     rule
         When shelves are restocked.
-    partition_of
-        Returns the partition in which the sales of a product stand.
+    homes
+        The partition in which the sales of each product stand, by id.
     """
 
-    def __init__(
-        self, products: Mapping[str, Product], rule: InventorySettings, partition_of: Callable[[str], int]
-    ) -> None:
+    def __init__(self, products: Mapping[str, Product], rule: InventorySettings, homes: Mapping[str, int]) -> None:
         self._products = products
         self._rule = rule
-        self._partition_of = partition_of
+        self._homes = homes
 
     def fold(self, tp: TP, chunk: Sequence[Any], level_of: Callable[[str], InventoryLevel | None]) -> Folded:
         """Apply the messages of a chunk to the levels that the table holds, which stay as they are.
@@ -93,7 +85,7 @@ class Books:
         folded = Folded()
         for message in chunk:
             try:
-                sale, number = self._read(tp, message.value)
+                sale, number = read_purchase(message.value, tp.partition, self._homes)
             except NoPurchaseError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
@@ -119,26 +111,6 @@ class Books:
         for product_id, account in sorted(accounts.items(), key=lambda item: item[1].offset):
             folded.levels.append(_level(product_id, account))
         return folded
-
-    def _read(self, tp: TP, value: bytes | None) -> tuple[Sold, int]:
-        """Return a purchase and its number, or say why it is none."""
-        try:
-            sale = read_purchase(value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise NoPurchaseError(str(error)) from error
-        if sale.product_id not in self._products:
-            raise NoPurchaseError("unknown product")
-        if sale.quantity < 1:
-            raise NoPurchaseError("quantity below 1")
-        if sale.transaction_time.tzinfo is not None:
-            raise NoPurchaseError("transaction_time with a time zone")
-        home = self._partition_of(sale.product_id)
-        if tp.partition != home:
-            raise NoPurchaseError(f"sales of this product belong into partition {home}")
-        number = sale_number(sale.product_id, sale.transaction_id)
-        if number is None:
-            raise NoPurchaseError("transaction_id is not the product's id and a number")
-        return sale, number
 
     def _account(self, level: InventoryLevel | None, product_id: str) -> Account:
         if level is None:

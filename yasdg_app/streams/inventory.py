@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 
 from yasdg_app import messages
 from yasdg_app.application import app
-from yasdg_app.messages import InventoryLevel, encode
+from yasdg_app.messages import InventoryLevel, encode, home
 from yasdg_app.producer import OvertakenError, Row
 from yasdg_app.streams.books import Books, Folded
 from yasdg_app.streams.ownership import Ownership, Told
@@ -54,16 +53,12 @@ def levels_of(partition: int) -> list[InventoryLevel]:
     return [level for level in levels if level is not None]
 
 
-def partition_of(product_id: str) -> int:
-    """Return the partition of a product's sales, as Kafka's default partitioner has it."""
-    return int((murmur2(product_id.encode()) & 0x7FFFFFFF) % PARTITIONS)
-
-
+homes = {product.product_id: home(product.product_id, PARTITIONS) for product in app.products}
 products_of: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
-for _product in app.products:
-    products_of[partition_of(_product.product_id)].append(_product.product_id)
+for _product_id, _partition in homes.items():
+    products_of[_partition].append(_product_id)
 
-books = Books({product.product_id: product for product in app.products}, app.shop.inventory, partition_of)
+books = Books({product.product_id: product for product in app.products}, app.shop.inventory, homes)
 
 
 def position_of(partition: int) -> int:

@@ -37,8 +37,8 @@ async def read_told(
         for partition, own in levels.items()
     }
     letters = [TopicPartition(kafka.topic_dead_letters, partition) for partition in levels]
-    async with Reader(bootstrap_servers, [*starts, *letters]) as reader:
-        ends = await reader.ends()
+    async with Reader(bootstrap_servers) as reader:
+        ends = await reader.ends([*starts, *letters])
         for tp, start in starts.items():
             if start >= ends[tp]:
                 raise shorter(tp, ends[tp], start)

@@ -1,0 +1,61 @@
+"""A connection to the cluster for requests that go to the leader of a partition. Knows nothing of what is asked."""
+
+import asyncio
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import LeaderNotAvailableError, RequestTimedOutError, for_code
+
+REQUEST_SECONDS = 15.0
+
+
+class Cluster:
+    """The cluster at `host:port[,host:port]`. Connects when it is first asked, and again when it has to."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._client = AIOKafkaClient(
+            bootstrap_servers=bootstrap_servers, client_id="yasdg", request_timeout_ms=int(REQUEST_SECONDS * 1000)
+        )
+        self._connecting = asyncio.Lock()
+        self._connected = False
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.close()
+
+    async def ask_leader(self, tp: TopicPartition, request: Any) -> Any:
+        """Return the answer of the broker that leads a partition. Raises KafkaError; `retriable` says what it means."""
+        await self._connect()
+        await self._client._wait_on_metadata(tp.topic)
+        leader = self._client.cluster.leader_for_partition(tp)
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError
+        return await self._send(leader, request)
+
+    async def ask_any(self, request: Any) -> Any:
+        """Return the answer of any broker. Raises KafkaError."""
+        await self._connect()
+        return await self._send(self._client.get_random_node(), request)
+
+    def forget_leaders(self) -> None:
+        """Find out anew which broker leads what, after an error."""
+        self._client.force_metadata_update()
+
+    async def _connect(self) -> None:
+        async with self._connecting:
+            if not self._connected:
+                await self._client.bootstrap()
+                self._connected = True
+
+    async def _send(self, node: int, request: Any) -> Any:
+        try:
+            return await self._client.send(node, request)
+        except KeyError as error:  # aiokafka 0.14: the request timed out, and its connection was replaced meanwhile
+            raise RequestTimedOutError from error
+
+
+def check(code: int) -> None:
+    """Raise the KafkaError that an answer's error code stands for, if it is one."""
+    if code:
+        raise for_code(code)()

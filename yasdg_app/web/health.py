@@ -1,0 +1,139 @@
+"""Whether this worker lives (`/health/`) and is of use (`/ready/`), for whoever restarts workers or waits for them.
+
+It lives as long as its event loop answers. It is ready when it has partitions, its sales and its table are up to date,
+and the cluster takes more. Must not change anything, nor keep whoever asks waiting for a cluster that does not answer.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faust.types import TP
+
+from yasdg_app.application import app
+from yasdg_app.streams.inventory import PARTITIONS, products_of
+from yasdg_app.streams.ownership import LEASE
+from yasdg_app.streams.tills import rates, tills
+
+ANSWER = 1.0  # seconds in which the cluster has to say where the logs end
+MOST_BEHIND = 5.0  # seconds that sales or the table may be behind in a worker that is ready
+FEW = 100  # purchases that may be on their way to the table, however seldom there is one
+
+LogEnds = Mapping[TP, int]
+
+
+def owned() -> list[TP]:
+    """Return the partitions that are this worker's now; none during a rebalance or a recovery."""
+    return sorted(app.ownership.applied) if app.ownership.settled else []
+
+
+def delay_of(partition: int) -> float:
+    """Return how far the sales of one of our partitions are behind now, in seconds; 0 if it has no products."""
+    return tills.delay(partition, time.time_ns() // 1000) / 1e6 if products_of[partition] else 0.0
+
+
+def rate_of(partition: int) -> float:
+    """Return the mean number of sales of a partition's products in a second."""
+    return sum(rates.per_second[product_id] for product_id in products_of[partition])
+
+
+def lag_of(tp: TP, ends: LogEnds) -> int:
+    """Return how many purchases of one of our partitions are in the log and not in the table."""
+    # Whatever was appended and applied since the cluster was asked does not make it negative.
+    return max(0, ends[tp] - app.ownership.applied[tp])
+
+
+class Cluster:
+    """Asks the cluster where the logs end: once at a time, whoever wants to know, and only if it is likely to answer.
+
+    A question to a cluster that hangs keeps one of the two workers of the consumer's thread, which fetches by them and
+    renews the lease; a second question would keep the other.
+    """
+
+    def __init__(self) -> None:
+        self._asked: asyncio.Task[LogEnds] | None = None
+
+    async def log_ends(self) -> LogEnds | None:
+        """Return the ends of the logs of our partitions; None if the cluster does not say within `ANSWER`."""
+        if not app.ownership.lease_left:
+            return None
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._ask(owned()))
+        try:
+            ends = await asyncio.wait_for(asyncio.shield(self._asked), ANSWER)
+        except TimeoutError:
+            return None
+        # Somebody else's question may have been about the partitions before a rebalance.
+        return ends if all(tp in ends for tp in owned()) else None
+
+    async def _ask(self, tps: Sequence[TP]) -> LogEnds:
+        try:
+            ends: LogEnds = await app.consumer.highwaters(*tps)
+        except Exception:  # whatever it is, there is no answer; who needs one to go on says why
+            return {}
+        return ends
+
+
+cluster = Cluster()
+
+
+def reasons(ends: LogEnds | None) -> list[str]:
+    """Return why this worker is not ready, in sentences; none if it is. `ends`: None if the cluster did not answer."""
+    if app.closing:
+        return ["The worker is stopping."]
+    if not app.ownership.settled:
+        return ["The worker is joining the group, or recovering its table."]
+    tps = owned()
+    if not tps:
+        return [f"The worker has no partitions: others have all {PARTITIONS} of them. It takes over when one ends."]
+    return _of_cluster(ends) + _of_sales(tps) + (_of_table(tps, ends) if ends is not None else [])
+
+
+def _of_cluster(ends: LogEnds | None) -> list[str]:
+    if not app.ownership.lease_left:
+        return [f"The broker does not answer: the group has not confirmed this worker within {LEASE:.0f} s."]
+    if ends is None:
+        return [f"The broker does not answer: it has not told where the logs end within {ANSWER:.0f} s."]
+    return []
+
+
+def _of_sales(tps: Sequence[TP]) -> list[str]:
+    behind = {tp.partition: delay for tp in tps if (delay := delay_of(tp.partition)) > MOST_BEHIND}
+    return [f"Sales are {max(behind.values()):.0f} s behind in {_named(behind)}."] if behind else []
+
+
+def _of_table(tps: Sequence[TP], ends: LogEnds) -> list[str]:
+    lags = {tp.partition: lag_of(tp, ends) for tp in tps}
+    behind = {partition: lag for partition, lag in lags.items() if lag > max(FEW, MOST_BEHIND * rate_of(partition))}
+    return [f"The table lacks {sum(behind.values())} purchases of {_named(behind)}."] if behind else []
+
+
+def _named(partitions: Mapping[int, float]) -> str:
+    return f"partition{'s' if len(partitions) > 1 else ''} {', '.join(map(str, partitions))}"
+
+
+def readiness(ends: LogEnds | None) -> dict[str, Any]:
+    """Return the body of `/ready/`. The worst delay is null as long as there are no partitions."""
+    why_not = reasons(ends)
+    partitions = [tp.partition for tp in owned()]
+    delay = max(map(delay_of, partitions), default=None)
+    return {
+        "ready": not why_not,
+        "reasons": why_not,
+        "partitions": partitions,
+        "delay_seconds": None if delay is None else round(delay, 3),
+    }
+
+
+@app.page("/health/")
+async def health(web: Any, request: Any) -> Any:
+    """Say that the event loop answers."""
+    return web.json({"status": "live"})
+
+
+@app.page("/ready/")
+async def ready(web: Any, request: Any) -> Any:
+    """Say whether this worker does its work, and if not, why: status 200 or 503."""
+    body = readiness(await cluster.log_ends())
+    return web.json(body, status=200 if body["ready"] else 503)

@@ -1,0 +1,126 @@
+"""`/metrics` for Prometheus: the shop's own figures, Faust's, and the process's.
+
+Those of the shop are read off its state when they are asked for. Faust's (`faust_…`) count what passes through Faust: a
+chunk of purchases is one message there, and what the shop's own producer appends is none. Must not change anything.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from faust.sensors.prometheus import FaustMetrics, PrometheusMonitor
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from yasdg_app.application import app
+from yasdg_app.web.health import LogEnds, cluster, delay_of, lag_of, owned, rate_of
+
+COUNTS = {
+    "sales": "Sales that this worker has appended to the log.",
+    "restocks": "Restocks that this worker has told of.",
+    "dead_letters": "Messages that are no purchases and that this worker has copied to the dead letters.",
+    "overtaken": "Appends that the cluster refused because another worker had appended meanwhile.",
+}
+"""Counts of the app that are shown, and their help."""
+
+disable_created_metrics()  # they would double every counter, under the same help
+registry = CollectorRegistry()
+ProcessCollector(registry=registry)
+faust_metrics = FaustMetrics.create(registry, "faust")
+# Faust 0.15 counts these from the end of what they are to measure, so they are always 0.
+for wrong in (
+    faust_metrics.http_latency,
+    faust_metrics.rebalance_done_latency,
+    faust_metrics.rebalance_done_consumer_latency,
+):
+    registry.unregister(wrong)
+app.monitor = PrometheusMonitor(faust_metrics)  # before the app starts, which gives it to all of Faust
+
+
+class ShopCollector:
+    """The shop's figures as they are when they are collected.
+
+    Parameters
+    ----------
+    ends
+        Where the logs of our partitions end; None if the cluster does not say, and then there is no lag.
+    """
+
+    def __init__(self, ends: LogEnds | None) -> None:
+        self._ends = ends
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_partitions()
+        yield from _of_worker()
+        if hasattr(app, "shop_producer"):
+            yield from _of_producer()
+
+    def _of_partitions(self) -> Iterator[Metric]:
+        tps = owned()
+        delays = {tp.partition: delay_of(tp.partition) for tp in tps}
+        yield GaugeMetricFamily("yasdg_partitions", "Partitions that this worker owns.", len(tps))
+        yield _by_partition(
+            "yasdg_till_delay_seconds", "How far the sales of a partition are behind now, in seconds.", delays
+        )
+        yield _by_partition(
+            "yasdg_sales_due",
+            "Expected number of sales that are due and not yet rung up: the delay times the mean rate of sales.",
+            {partition: delay * rate_of(partition) for partition, delay in delays.items()},
+        )
+        if self._ends is not None:
+            yield _by_partition(
+                "yasdg_purchases_lag",
+                "Purchases that are in the log and not in the inventory table.",
+                {tp.partition: lag_of(tp, self._ends) for tp in tps},
+            )
+
+
+def _of_worker() -> Iterator[Metric]:
+    for name, meaning in COUNTS.items():
+        yield CounterMetricFamily(f"yasdg_{name}", meaning, app.counts[name])
+    yield CounterMetricFamily("yasdg_rebalances", "Rebalances that this worker has seen.", app.rebalancing_count)
+    yield GaugeMetricFamily(
+        "yasdg_lease_held",
+        "1 while the group's last confirmation is young enough to append sales on the strength of it, else 0.",
+        int(app.ownership.lease_left),
+    )
+
+
+def _of_producer() -> Iterator[Metric]:
+    producer = app.shop_producer
+    since = producer.waiting_since
+    yield GaugeMetricFamily(
+        "yasdg_append_wait_seconds",
+        "Age of the oldest append that the cluster has not answered, in seconds; 0 if there is none.",
+        0.0 if since is None else time.monotonic() - since,
+    )
+    yield CounterMetricFamily(
+        "yasdg_append_seconds", "Time that appends have waited for the cluster, in seconds.", producer.seconds
+    )
+    yield CounterMetricFamily(
+        "yasdg_append_batches", "Batches of records that appends sent: taken, refused, or given up.", producer.batches
+    )
+
+
+def _by_partition(name: str, meaning: str, values: Mapping[int, float]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=["partition"])
+    for partition, value in values.items():
+        family.add_metric([str(partition)], value)
+    return family
+
+
+def exposition(ends: LogEnds | None) -> bytes:
+    """Return all metrics in Prometheus's text format. `ends`: None if the cluster did not answer."""
+    return generate_latest(ShopCollector(ends)) + generate_latest(registry)
+
+
+@app.page("/metrics")
+async def metrics(web: Any, request: Any) -> Any:
+    """Show all metrics."""
+    return web.bytes(exposition(await cluster.log_ends()), headers={"Content-Type": CONTENT_TYPE_LATEST})
