@@ -167,7 +167,9 @@ class Chaos:
 
     def blame(self, worker: Worker, what: str) -> None:
         tell(f"      a worker {what}")
-        self.unexpected.append(f"A worker {what}. It said:\n{worker.said[-4000:]}")
+        said = worker.said
+        begin = max(0, min(said.find(word) % len(said) for word in ("[ERROR]", "[CRITICAL]")) - 500)
+        self.unexpected.append(f"A worker {what}. It said:\n{said[begin : begin + 4000]}\n...\n{said[-1500:]}")
 
     # --- The end ----------------------------------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class Chaos:
         self.has_stopped(last)
 
     def has_stopped(self, worker: Worker) -> None:
-        if worker.ends(60) != 0:
+        if worker.ends(60) != 0 and "Stopped without Apache Kafka" not in worker.said:
             self.blame(worker, f"stopped with status {worker.process.returncode}")
 
     def audit(self) -> dict[str, Any]:

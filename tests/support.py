@@ -25,10 +25,11 @@ FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  
 class Worker:
     """A worker process, and all that it printed."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], *program: str) -> None:
         self.web = f"http://127.0.0.1:{(port := free_port())}"
         self._log = folder / f"worker-{port}.log"
-        command = [sys.executable, "-m", "yasdg_app", "worker", "-l", "info", "--web-port", str(port)]
+        python = [sys.executable, *(program or ("-m", "yasdg_app"))]
+        command = [*python, "worker", "-l", "info", "--web-port", str(port)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
@@ -103,8 +104,11 @@ class Shop:
     def topic(self, what: str) -> str:
         return f"{self.name}.{what}"
 
-    def worker(self) -> Worker:
-        self._workers.append(Worker(self.folder, self.environment))
+    def worker(self, *program: str) -> Worker:
+        """Start a worker; `program`: a file beside this one that starts it in its own way, and arguments for that."""
+        if program:
+            program = (str(Path(__file__).with_name(program[0])), *program[1:])
+        self._workers.append(Worker(self.folder, self.environment, *program))
         return self._workers[-1]
 
     def partitions(self, topic: str) -> dict[int, list[Message]]:
@@ -125,6 +129,19 @@ class Shop:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.kill()
+
+
+def yasdg(shop: Shop, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command as a person types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "yasdg_app", *arguments],
+        cwd=shop.folder,
+        env=shop.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 async def read(servers: str, topic: str) -> dict[int, list[Message]]:

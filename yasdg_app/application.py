@@ -22,6 +22,7 @@ from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
+from yasdg_app.reading import Reader
 from yasdg_app.settings import Settings
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
@@ -29,7 +30,9 @@ TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
 CHATTY = {
     **dict.fromkeys(("faust", "mode", "aiohttp"), logging.WARNING),
     # Faust's services log under the name of the module of their class, ours among them.
-    **dict.fromkeys(("yasdg_app.application", "yasdg_app.streams.transport"), logging.WARNING),
+    **dict.fromkeys(
+        ("yasdg_app.application", "yasdg_app.streams.table", "yasdg_app.streams.transport"), logging.WARNING
+    ),
     # It says that a first tick was late, which it is: the worker recovers before.
     "mode.timers": logging.ERROR,
     # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
@@ -40,7 +43,8 @@ CHATTY = {
 
 WATCH = 1.0  # seconds between two looks at the embedded broker
 CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
-LONGEST_STOP = 30.0  # seconds; an orderly stop takes about three
+LONGEST_STOP = 10.0  # seconds; an orderly stop takes about two
+AFTER_STOP = 3.0  # seconds in which a process ends that was stopped
 
 logger = logging.getLogger("yasdg_app")
 
@@ -58,6 +62,8 @@ class ShopApp(faust.App):
         What all workers of the shop agree upon; known once the worker has started.
     shop_producer
         The producer that they are together.
+    reader
+        Reads logs, in no group.
     counts
         What this worker did since it started, for the metrics.
     """
@@ -67,6 +73,7 @@ class ShopApp(faust.App):
     ownership: Any
     opening: Opening
     shop_producer: ShopProducer
+    reader: Reader
     counts: Counter[str]
     broker_process: EmbeddedBroker | None = None
     _shop_closes: bool = False
@@ -100,6 +107,7 @@ class ShopApp(faust.App):
             await self.connect_broker()
             self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
             self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
+            self.reader = Reader(self.bootstrap_servers)
         except YasdgError as error:
             await self.leave_broker()
             fail(error, 1)
@@ -123,16 +131,9 @@ class ShopApp(faust.App):
         raise  # Faust would go on without the agent that could not be imported
 
     async def stop(self) -> None:
-        """Stop within `LONGEST_STOP`, whether or not the cluster still answers; at once if asked a second time."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, give_up, "Stopped at the second Ctrl-C.")
-        deadline = threading.Timer(LONGEST_STOP, give_up, ["Stopped without Apache Kafka, which does not answer."])
-        deadline.daemon = True
-        deadline.start()
-        try:
-            await self._close_the_books()
-            await super().stop()
-        finally:
-            deadline.cancel()
+        """Close the books, then stop."""
+        await self._close_the_books()
+        await super().stop()
 
     async def _close_the_books(self) -> None:
         """Sell no more, and apply what was sold to the table, so that the next worker finds nothing left to do."""
@@ -146,7 +147,7 @@ class ShopApp(faust.App):
 
     async def _drained(self) -> None:
         applied = self.ownership.applied
-        while any(end > applied.get(tp, end) for tp, end in (await self.consumer.highwaters(*applied)).items()):
+        while any(end > applied.get(tp, end) for tp, end in (await self.reader.ends(applied)).items()):
             await asyncio.sleep(0.02)
         await self.ownership.renew(at_once=True)
 
@@ -155,7 +156,25 @@ class ShopApp(faust.App):
         await super().on_shutdown()
         if hasattr(self, "shop_producer"):
             await self.shop_producer.stop()
+            await self.reader.stop()
         await self.leave_broker()
+
+
+class ShopWorker(faust.Worker):
+    """A Faust worker that ends when it is told to: in order if that works, at once if it is told a second time."""
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        if self._signal_stop_time:
+            give_up("Stopped at the second Ctrl-C.")
+        deadline = threading.Timer(LONGEST_STOP, give_up, ["Stopped without Apache Kafka, which does not answer."])
+        deadline.daemon = True
+        deadline.start()
+        super()._schedule_shutdown(signal)
+
+    async def _stop_on_signal(self, signal: signal.Signals) -> None:
+        await super()._stop_on_signal(signal)
+        # A start that was in the middle of something may go on behind the stop. There is nothing left to be done.
+        self.loop.call_later(AFTER_STOP, os._exit, 0)
 
 
 def make_folder(path: Path) -> None:
@@ -203,7 +222,9 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
         broker_commit_interval=1.0,
         stream_wait_empty=False,
         stream_buffer_maxsize=16,
+        Worker=ShopWorker,
         Table="yasdg_app.streams.table:ChunkedTable",
+        TableManager="yasdg_app.streams.table:ChunkedTableManager",
         worker_redirect_stdouts=False,
     )
     app.shop = shop

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import LeaderNotAvailableError, RequestTimedOutError, for_code
+from aiokafka.errors import LeaderNotAvailableError, NodeNotReadyError, RequestTimedOutError, for_code
 
 REQUEST_SECONDS = 15.0
 
@@ -24,19 +24,32 @@ class Cluster:
         """Disconnect."""
         await self._client.close()
 
-    async def ask_leader(self, tp: TopicPartition, request: Any) -> Any:
-        """Return the answer of the broker that leads a partition. Raises KafkaError; `retriable` says what it means."""
+    async def leader(self, tp: TopicPartition) -> int:
+        """Return the broker that leads a partition, with a connection to it. Raises KafkaError if it cannot be had."""
         await self._connect()
         await self._client._wait_on_metadata(tp.topic)
         leader = self._client.cluster.leader_for_partition(tp)
         if leader is None or leader < 0:
             raise LeaderNotAvailableError
-        return await self._send(leader, request)
+        if not await self._client.ready(leader):
+            raise NodeNotReadyError
+        return int(leader)
+
+    async def ask(self, node: int, request: Any) -> Any:
+        """Return the answer of a broker. Raises KafkaError; then the broker may have done what it was asked or not."""
+        try:
+            return await self._client.send(node, request)
+        except KeyError as error:  # aiokafka 0.14: the request timed out, and its connection was replaced meanwhile
+            raise RequestTimedOutError from error
+
+    async def ask_leader(self, tp: TopicPartition, request: Any) -> Any:
+        """Return the answer of the broker that leads a partition. Raises KafkaError; `retriable` says what it means."""
+        return await self.ask(await self.leader(tp), request)
 
     async def ask_any(self, request: Any) -> Any:
         """Return the answer of any broker. Raises KafkaError."""
         await self._connect()
-        return await self._send(self._client.get_random_node(), request)
+        return await self.ask(self._client.get_random_node(), request)
 
     def forget_leaders(self) -> None:
         """Find out anew which broker leads what, after an error."""
@@ -47,12 +60,6 @@ class Cluster:
             if not self._connected:
                 await self._client.bootstrap()
                 self._connected = True
-
-    async def _send(self, node: int, request: Any) -> Any:
-        try:
-            return await self._client.send(node, request)
-        except KeyError as error:  # aiokafka 0.14: the request timed out, and its connection was replaced meanwhile
-            raise RequestTimedOutError from error
 
 
 def check(code: int) -> None:

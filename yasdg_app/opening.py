@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
-from yasdg_app.producer import OvertakenError, Row, ShopProducer, new_producer_id
+from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
 from yasdg_app.reading import Message, read_all
 from yasdg_app.settings import Settings
 
@@ -130,8 +130,9 @@ async def _publish_products(
     try:
         # Of workers that start at once, each believes that all is missing; the cluster takes what the first one says.
         await producer.append(topic, 0, records[-1].offset + 1 if records else 0, missing)
-    except OvertakenError:
-        logger.debug("Another worker publishes the products.")
+    except OutOfDateError:
+        await asyncio.sleep(RETRY)
+        await _publish_products(bootstrap_servers, settings, products, producer_id)
     finally:
         await producer.stop()
 

@@ -8,7 +8,6 @@ docs/decisions/one-producer.md. Must not know what is appended, nor why.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,11 +28,21 @@ ALL_REPLICAS = -1
 EPOCH = 0  # of the producer id, for ever
 NUMBERS = 2**31  # the protocol counts records modulo this
 
-logger = logging.getLogger(__name__)
+
+class OutOfDateError(YasdgError):
+    """What this worker knows of the partition is out of date: the log has to be read before it goes on."""
 
 
-class OvertakenError(YasdgError):
-    """Another worker has appended to the partition meanwhile: what this one knows of it is out of date."""
+class OvertakenError(OutOfDateError):
+    """Another worker has appended to the partition meanwhile."""
+
+
+class UnansweredError(OutOfDateError):
+    """The cluster did not answer: the records may be in the log or not.
+
+    To send them again would be right as long as the cluster knows the producer; it forgets one whose last record is of
+    yesterday, which records of a gap or a backfill are.
+    """
 
 
 class RefusedError(YasdgError):
@@ -106,13 +115,14 @@ class ShopProducer:
         rows
             Taken as they are needed, so there may be many.
         allowed
-            Asked before every attempt, as late as possible. After a no nothing more is sent; what was sent before may
-            be in the log or not.
+            Asked before every batch, as late as possible. After a no nothing more is sent.
 
         Raises
         ------
         OvertakenError
             If somebody has appended meanwhile: `number` is not what the cluster counts.
+        UnansweredError
+            If the cluster took a batch, and was lost before it said so, or it did not.
         RefusedError
             If the cluster does not take the records at all.
         """
@@ -144,38 +154,47 @@ class ShopProducer:
         )  # fmt: skip
 
     async def _send(self, topic: str, partition: int, batch: bytes, allowed: Callable[[], bool]) -> int | None:
-        """Have the cluster take a batch; its offset, or None if `allowed` said no. A batch sent twice is there once."""
-        this = object()
+        """Have the cluster take a batch, waiting for one that is away; its offset, or None if `allowed` said no."""
+        this, tp = object(), TopicPartition(topic, partition)
         began = self._waiting[this] = time.monotonic()
         try:
-            while allowed():
-                try:
-                    return await self._attempt(topic, partition, batch)
-                except OutOfOrderSequenceNumber as error:
-                    raise OvertakenError(f"{topic}, partition {partition}: another worker has appended") from error
-                except KafkaError as error:
-                    if not error.retriable:
-                        raise RefusedError(f"{topic}, partition {partition}: {error}") from error
-                    logger.debug("%s, partition %d: %s, again", topic, partition, error)
-                    self._cluster.forget_leaders()
-                await asyncio.sleep(RETRY)
-            return None
+            leader = await self._leader(tp, allowed)
+            return None if leader is None or not allowed() else await self._hand_over(tp, leader, batch)
         finally:
             del self._waiting[this]
             self.seconds += time.monotonic() - began
             self.batches += 1
 
-    async def _attempt(self, topic: str, partition: int, batch: bytes) -> int:
+    async def _leader(self, tp: TopicPartition, allowed: Callable[[], bool]) -> int | None:
+        while allowed():
+            try:
+                return await self._cluster.leader(tp)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise RefusedError(f"{tp.topic}, partition {tp.partition}: {error}") from error
+                self._cluster.forget_leaders()
+            await asyncio.sleep(RETRY)
+        return None
+
+    async def _hand_over(self, tp: TopicPartition, leader: int, batch: bytes) -> int:
         request = ProduceRequest(
             transactional_id=None,
             required_acks=ALL_REPLICAS,
             timeout=int(REQUEST_SECONDS * 1000),
-            topics=[(topic, [(partition, batch)])],
+            topics=[(tp.topic, [(tp.partition, batch)])],
         )
-        response = await self._cluster.ask_leader(TopicPartition(topic, partition), request)
-        ((_, ((_, code, offset, *_),)),) = response.topics
-        check(code)
-        return int(offset)
+        try:
+            response = await self._cluster.ask(leader, request)
+            ((_, ((_, code, offset, *_),)),) = response.topics
+            check(code)
+            return int(offset)
+        except OutOfOrderSequenceNumber as error:
+            raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended") from error
+        except KafkaError as error:
+            if not error.retriable:
+                raise RefusedError(f"{tp.topic}, partition {tp.partition}: {error}") from error
+            self._cluster.forget_leaders()
+            raise UnansweredError(f"{tp.topic}, partition {tp.partition}: no answer ({error})") from error
 
 
 async def new_producer_id(bootstrap_servers: str) -> int:

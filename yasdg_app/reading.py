@@ -44,7 +44,7 @@ class Message(Protocol):
 
 
 class Reader:
-    """Reads partitions of a cluster; to be used with `async with`."""
+    """Reads partitions of a cluster. Connects when it is first used; to be stopped, or used with `async with`."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._cluster = Cluster(bootstrap_servers)
@@ -53,6 +53,10 @@ class Reader:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Disconnect."""
         await self._cluster.close()
 
     async def firsts(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:

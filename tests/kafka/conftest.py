@@ -1,7 +1,7 @@
 """A real Apache Kafka for tests, one for each process of the tests, and shops on it."""
 
-import os
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,8 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 @pytest.fixture
 def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    name = re.sub(r"[^a-zA-Z0-9_]+", "-", request.node.name[5:40]).strip("-")  # a parameter stands in brackets
-    shop = Shop(tmp_path, f"{name}-{os.getpid()}")
+    # Long names differ in their ends, and parameters stand in brackets.
+    words, mark = re.sub(r"[^a-zA-Z0-9_]+", "-", request.node.name)[5:35], zlib.crc32(request.node.nodeid.encode())
+    shop = Shop(tmp_path, f"{words}-{mark:08x}")
     yield shop
     shop.close()

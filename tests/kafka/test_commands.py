@@ -5,30 +5,16 @@ import os
 import pty
 import subprocess
 import sys
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
+from support import Shop, yasdg
 
 
 class Kafka(Protocol):
     """See conftest.py."""
 
     bootstrap_servers: str
-
-
-Shop = Any  # see conftest.py
-
-
-def yasdg(shop: Shop, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "yasdg_app", *arguments],
-        cwd=shop.folder,
-        env=shop.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def consume(shop: Shop, count: int, *arguments: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from support import Shop
 
 from yasdg_app import catalog
 from yasdg_app.brokers.embedded import EmbeddedBroker
@@ -28,9 +29,6 @@ class Kafka(Protocol):
     """See conftest.py."""
 
     bootstrap_servers: str
-
-
-Shop = Any  # see conftest.py
 
 
 def contiguous(messages: Iterable[dict[str, Any]], identity: str, prefix: str = "") -> dict[str, list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ told by then is not told again; a death after it skips the chunk.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -16,7 +16,7 @@ from faust.types import TP
 from yasdg_app import messages
 from yasdg_app.application import app
 from yasdg_app.messages import InventoryLevel, encode, home
-from yasdg_app.producer import OvertakenError, Row
+from yasdg_app.producer import OutOfDateError, OvertakenError, Row
 from yasdg_app.streams.books import Books, Folded
 from yasdg_app.streams.ownership import Ownership, Told
 from yasdg_app.streams.takeover import dead_letter, read_told
@@ -67,27 +67,39 @@ def position_of(partition: int) -> int:
 
 
 app.ownership = Ownership(app, kafka.topic_purchases)
+taking_over = asyncio.Lock()
+
+
+async def look_anew() -> None:
+    """Take over what we hold as if it were new: somebody else has written, or an answer was lost."""
+    app.ownership.unsettle()
+    await take_over()
+    await app.ownership.go_back_to(app.ownership.applied)
 
 
 @inventory.on_recover
 async def take_over() -> None:
-    """Find out, once after each recovery, where our partitions stand; from then on they are ours."""
-    generation = app.ownership.assigned
-    tables: Any = app.tables
-    partitions = sorted({tp.partition for tp in tables.recovery.actives_for_table[inventory]})
-    while not app.should_stop and generation == app.consumer_generation_id:
-        try:
-            told = await read_told(app.bootstrap_servers, kafka, {p: levels_of(p) for p in partitions})
-        except (KafkaError, OSError) as error:
-            logger.debug("Taking over: %s, again", error)
-            await asyncio.sleep(RETRY)
-        except Exception as error:  # Faust would go on as if nothing had happened
-            await app.crash(error)
-            return
-        else:
-            positions = {TP(kafka.topic_purchases, partition): position_of(partition) for partition in partitions}
-            app.ownership.settle(generation, positions, told)
-            return
+    """Read, once after each rebalance, the table and what else our partitions hold; from then on they are ours."""
+    async with taking_over:  # a rebalance may come in the middle of it
+        generation, tables = app.ownership.assigned, cast(Any, app.tables)
+        partitions = sorted({tp.partition for tp in tables.recovery.actives_for_table[inventory]})
+        while not app.should_stop and generation == app.consumer_generation_id:
+            try:
+                await inventory.recover(partitions)
+                told = await read_told(app.reader, kafka, {p: levels_of(p) for p in partitions})
+            except KafkaError as error:
+                logger.debug("Taking over: %s, again", error)
+                await asyncio.sleep(RETRY)
+            except Exception as error:  # Faust would go on as if nothing had happened
+                await app.crash(error)
+                return
+            else:
+                positions = {TP(kafka.topic_purchases, partition): position_of(partition) for partition in partitions}
+                app.ownership.settle(generation, positions, told)
+                return
+
+
+ahead: dict[TP, int] = {}  # the first offset of the last chunk that began behind the next purchase to apply
 
 
 @app.agent(purchases)
@@ -96,10 +108,10 @@ async def keep_inventory(stream: Any) -> None:
     async for event in stream.events():
         try:
             await _apply(event.message, event.value)
-        except OvertakenError as error:
-            logger.info("%s. Looking anew.", error)
-            app.counts["overtaken"] += 1
-            await app.ownership.rejoin()
+        except OutOfDateError as error:
+            logger.debug("%s. Reading the table anew.", error)
+            app.counts["overtaken"] += isinstance(error, OvertakenError)
+            await look_anew()
         except Exception as error:
             # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
             if not app.should_stop:
@@ -117,13 +129,18 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
         return bool(ownership.settled and ownership.generation == generation)
 
     tp = message.tp
+    if chunk[0].offset > ownership.applied[tp] and ahead.get(tp) != chunk[0].offset:
+        # Fetched from another position, before the rebalance was over. If nothing is in between, it comes again.
+        ahead[tp] = chunk[0].offset
+        await ownership.go_back_to({tp: ownership.applied[tp]})
+        return
     folded = books.fold(tp, chunk, level_of)
     told = ownership.told[tp.partition]
     if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
         return
     rows = {level.product_id.encode(): level for level in folded.levels}
-    if await inventory.write(tp.partition, rows, chunk[-1].timestamp, ours):
-        ownership.applied[tp] = chunk[-1].offset + 1
+    if await inventory.write(tp.partition, rows, ours):
+        ownership.applied[tp] = max(ownership.applied[tp], chunk[-1].offset + 1)
 
 
 async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:

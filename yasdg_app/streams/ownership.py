@@ -87,6 +87,10 @@ class Ownership:
             if self.applied and await self._app.consumer.confirm(dict(self.applied)) and generation == self.generation:
                 self._confirmed = asked
 
-    async def rejoin(self) -> None:
-        """Take part in a new generation, because what is known of the logs is out of date."""
-        await self._app.consumer.rejoin()
+    def unsettle(self) -> None:
+        """Touch no partition until `settle`, because what is known of the logs is out of date."""
+        self.generation = -1
+
+    async def go_back_to(self, positions: Mapping[TP, int]) -> None:
+        """Have purchases fetched from these positions on, those that are still ours."""
+        await self._app.consumer.go_to(dict(positions))

@@ -4,11 +4,12 @@ A worker that died may have told of sales that its table does not hold yet. Whoe
 so as not to tell of them twice.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
+from faust.types import TP
 
 from yasdg_app.messages import InventoryLevel, read_stocking, stocking_number
 from yasdg_app.producer import Row
@@ -19,31 +20,28 @@ from yasdg_app.streams.ownership import Told
 
 
 async def read_told(
-    bootstrap_servers: str, kafka: KafkaSettings, levels: Mapping[int, Sequence[InventoryLevel]]
+    reader: Reader, kafka: KafkaSettings, levels: Mapping[int, Sequence[InventoryLevel]]
 ) -> dict[int, Told]:
     """Return what the logs hold of each partition, of which `levels` are the recovered table's.
 
     Reads what was written after the table, no more. Raises BooksError if a log is shorter than the table says.
     """
-    if not levels:
-        return {}
     told = {
         partition: Told({level.product_id: level.stockings for level in own if level.stockings})
         for partition, own in levels.items()
     }
     # The last restock that the table knows of stands at its stocking_offset or behind it.
     starts = {
-        TopicPartition(kafka.topic_stockings, partition): max((level.stocking_offset for level in own), default=-1)
+        TP(kafka.topic_stockings, partition): max((level.stocking_offset for level in own), default=-1)
         for partition, own in levels.items()
     }
-    letters = [TopicPartition(kafka.topic_dead_letters, partition) for partition in levels]
-    async with Reader(bootstrap_servers) as reader:
-        ends = await reader.ends([*starts, *letters])
-        for tp, start in starts.items():
-            if start >= ends[tp]:
-                raise shorter(tp, ends[tp], start)
-        starts |= {tp: ends[tp] - 1 for tp in letters}  # each says what it is a copy of: the last one is enough
-        records = await reader.read({tp: max(start, 0) for tp, start in starts.items()})
+    letters = [TP(kafka.topic_dead_letters, partition) for partition in levels]
+    ends = await reader.ends([*starts, *letters])
+    for tp, start in starts.items():
+        if start >= ends[tp]:
+            raise shorter(tp, ends[tp], start)
+    starts |= {tp: ends[tp] - 1 for tp in letters}  # each says what it is a copy of: the last one is enough
+    records = await reader.read({tp: max(start, 0) for tp, start in starts.items()})
     for tp, read in records.items():
         own = told[tp.partition]
         if tp in letters:
@@ -72,7 +70,7 @@ def dead_letter(tp: Any, message: Any, reason: str) -> Row:
         ("offset", str(message.offset).encode()),
     )
     key = f"{tp.topic}-{tp.partition}-{message.offset}".encode()
-    return Row(key, message.value, message.timestamp, headers)
+    return Row(key, message.value, time.time_ns() // 1_000_000, headers)
 
 
 def _hear(numbers: dict[str, int], value: bytes | None) -> None:

@@ -14,11 +14,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.messages import PurchaseEncoder, event_time, purchase, receipt
-from yasdg_app.producer import OvertakenError, Row
+from yasdg_app.producer import OvertakenError, Row, UnansweredError
 from yasdg_app.shop.customer import ways_to_buy
 from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
 from yasdg_app.streams.books import BooksError
@@ -29,6 +30,7 @@ from yasdg_app.streams.takeover import shorter
 logger = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds
+LONGEST_WAIT = 2.0  # seconds
 MOST_OVERTAKEN = 5  # times at the same sale; a worker that lost a partition is overtaken once
 REPORT = 10.0  # seconds between two lines about what was sold
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
@@ -54,6 +56,9 @@ class Tills:
         self._generation = -1
         self._open: dict[int, OpenTill] = {}
         self._last_sale: LastSale | None = None  # of a run of so many sales
+        self._waits: dict[
+            int, tuple[int, float]
+        ] = {}  # by partition: the position where its agent stands, and since when
         self._overtaken: Counter[tuple[int, int]] = Counter()  # by partition and number of sales
         self._reported = (0, time.monotonic())
 
@@ -63,7 +68,7 @@ class Tills:
         if not ownership.settled or app.closing:
             return
         if self._generation != ownership.generation:
-            self._generation, self._open = ownership.generation, {}
+            self._generation, self._open, self._waits = ownership.generation, {}, {}
         if not ownership.lease_left:
             await ownership.renew()
         now = time.time_ns() // 1000
@@ -101,15 +106,29 @@ class Tills:
         if tp.partition in self._open:
             return True
         ownership = app.ownership
-        end = (await app.consumer.highwaters(tp))[tp]
+        try:
+            end = (await app.reader.ends([tp]))[tp]
+        except KafkaError:
+            return False  # the cluster is away
         if not self._still_ours():
             return False
         if end < ownership.applied[tp]:
             raise shorter(tp, end, ownership.applied[tp])
         if end > ownership.applied[tp]:
+            await self._hurry(tp)
             return False
         self._open[tp.partition] = self._open_till(tp.partition)
         return True
+
+    async def _hurry(self, tp: TP) -> None:
+        """Have a partition fetched again if its agent waits in vain, for what was lost in the middle of a rebalance."""
+        position, now = app.ownership.applied[tp], time.monotonic()
+        stood_at, since = self._waits.setdefault(tp.partition, (position, now))
+        if stood_at != position:
+            self._waits[tp.partition] = position, now
+        elif now - since > LONGEST_WAIT:
+            self._waits[tp.partition] = position, now
+            await app.ownership.go_back_to({tp: position})
 
     def _open_till(self, partition: int) -> OpenTill:
         product_ids = products_of[partition]
@@ -145,8 +164,11 @@ class Tills:
         rows = (Row(*row) for row in opened.encoder.encode(sales))
         try:
             appended = await app.shop_producer.append(tp.topic, tp.partition, opened.number, rows, self._may_append)
+        except UnansweredError as error:
+            logger.debug("%s. Reading on.", error)
+            return False
         except OvertakenError as error:
-            logger.info("%s. Reading on.", error)
+            logger.debug("%s. Reading on.", error)
             app.counts["overtaken"] += 1
             self._overtaken[tp.partition, opened.number] += 1
             if self._overtaken[tp.partition, opened.number] < MOST_OVERTAKEN:
@@ -177,7 +199,10 @@ class Tills:
             opened = self._open.get(tp.partition)
             if products_of[tp.partition] and (opened is None or opened.till.through < last.at):
                 return False
-        ends = await app.consumer.highwaters(*applied)
+        try:
+            ends = await app.reader.ends(applied)
+        except KafkaError:
+            return False
         if any(ends[tp] > applied.get(tp, 0) for tp in ends):
             return False
         return self._still_ours()

@@ -1,4 +1,4 @@
-"""A Faust transport that hands over purchases and changelogs a chunk at a time, from positions that the table holds.
+"""A Faust transport that hands over the purchases a chunk at a time, from positions that the table holds.
 
 What Faust does for an event it then does for a chunk; a chunk never mixes partitions. After a rebalance a partition is
 read from where the recovered table stands, not from the group's committed offset. That one is committed by the lease
@@ -32,15 +32,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Delivers purchases and changelogs in chunks: one message whose value is the list of the fetched messages."""
+    """Delivers the purchases in chunks: one message whose value is the list of the fetched messages."""
 
     app: Any  # ours, which knows its ownership
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._confirming: asyncio.Task[bool] | None = None
+
     def _chunked(self, tp: TP) -> bool:
-        return bool(tp.topic == self.app.ownership.topic or self._is_changelog_tp(tp))
+        return bool(tp.topic == self.app.ownership.topic)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
@@ -93,45 +97,65 @@ class Consumer(driver.Consumer):
 
     async def confirm(self, positions: Mapping[TP, int]) -> bool:
         """Commit positions; tell whether the group took them, which is to say whether they are still ours."""
+        consumer = self._thread._ensure_consumer()
 
         async def commit() -> bool:
             offsets = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in positions.items()}
             try:
-                await asyncio.wait_for(self._thread._ensure_consumer().commit(offsets), CONFIRM_SECONDS)
-            except (KafkaError, TimeoutError):
+                await consumer.commit(offsets)
+            except KafkaError:
                 return False
             return True
 
-        return bool(await self._thread.call_thread(commit))
+        async def confirm() -> bool:
+            if self._confirming is None or self._confirming.done():
+                self._confirming = asyncio.ensure_future(commit())
+                # aiokafka goes on with a commit whose caller has given up: let it, and wait for no second one.
+                await asyncio.wait({self._confirming}, timeout=CONFIRM_SECONDS)
+                return self._confirming.done() and self._confirming.result()
+            return False
 
-    async def rejoin(self) -> None:
-        """Have the group begin a new generation."""
-
-        async def ask() -> None:
-            self._thread._ensure_consumer()._coordinator.request_rejoin()
-
-        await self._thread.call_thread(ask)
+        return bool(await self._thread.call_thread(confirm))
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        """Note the generation before the recovery begins that belongs to it."""
+        """Note the generation before the recovery begins that belongs to it, and leave changelogs to the table."""
         self.app.ownership.assigned = generation_id
+        await self._thread.call_thread(self._pause_changelogs)
         await super().on_partitions_assigned(assigned, generation_id)
 
+    async def _pause_changelogs(self) -> None:
+        consumer = self._thread._ensure_consumer()
+        consumer.pause(*(tp for tp in consumer.assignment() if self._is_changelog_tp(tp)))
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Set positions, once after each recovery: those of the purchases by the table."""
-        positions = dict(await super().seek_to_committed())
+        """Set the positions of the purchases, once after each recovery: by the table."""
         ownership = self.app.ownership
-        if ownership.generation == self.app.consumer_generation_id:
-            for tp, position in ownership.applied.items():
-                self._thread.seek(tp, position)
-                positions[tp] = position
+        if ownership.generation != self.app.consumer_generation_id:
+            return {}  # the recovery is not over; it asks again at its end
+        positions = dict(ownership.applied)
+        await self.go_to(positions)
         return positions
+
+    async def go_to(self, positions: Mapping[TP, int]) -> None:
+        """Fetch from these positions on, as far as the partitions are still assigned."""
+        consumer = self._thread._ensure_consumer()
+
+        async def seek() -> None:  # in the consumer's thread: Faust's own seeks from ours, and aiokafka trips over it
+            for tp in consumer.assignment():
+                if tp in positions:
+                    consumer.seek(tp, positions[tp])
+                    self._read_offset[tp] = positions[tp]
+
+        await self._thread.call_thread(seek)
 
 
 class Transport(driver.Transport):
     """Faust's aiokafka transport with our consumer."""
 
     Consumer = Consumer
+
+    async def _create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: all topics were made when the shop was opened, and the cluster may be away at this moment."""
 
 
 class Chunks(faust.Schema[Any, Any]):

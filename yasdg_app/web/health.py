@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
@@ -44,57 +45,36 @@ def lag_of(tp: TP, ends: LogEnds) -> int:
     return max(0, ends[tp] - app.ownership.applied[tp])
 
 
-class Cluster:
-    """Asks the cluster where the logs end: once at a time, whoever wants to know, and only if it is likely to answer.
-
-    A question to a cluster that hangs keeps one of the two workers of the consumer's thread, which fetches by them and
-    renews the lease; a second question would keep the other.
-    """
-
-    def __init__(self) -> None:
-        self._asked: asyncio.Task[LogEnds] | None = None
-
-    async def log_ends(self) -> LogEnds | None:
-        """Return the ends of the logs of our partitions; None if the cluster does not say within `ANSWER`."""
-        if not app.ownership.lease_left:
-            return None
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(self._ask(owned()))
-        try:
-            ends = await asyncio.wait_for(asyncio.shield(self._asked), ANSWER)
-        except TimeoutError:
-            return None
-        # Somebody else's question may have been about the partitions before a rebalance.
-        return ends if all(tp in ends for tp in owned()) else None
-
-    async def _ask(self, tps: Sequence[TP]) -> LogEnds:
-        try:
-            ends: LogEnds = await app.consumer.highwaters(*tps)
-        except Exception:  # whatever it is, there is no answer; who needs one to go on says why
-            return {}
-        return ends
-
-
-cluster = Cluster()
+async def log_ends() -> LogEnds | None:
+    """Return the ends of the logs of our partitions, if there are any; None if the cluster does not say in time."""
+    if not hasattr(app, "reader"):
+        return None  # the shop was not opened yet
+    try:
+        # Where we have no partition, one of them tells as well whether the cluster answers.
+        return await asyncio.wait_for(app.reader.ends(owned() or [TP(app.ownership.topic, 0)]), ANSWER)
+    except (TimeoutError, KafkaError):
+        return None
 
 
 def reasons(ends: LogEnds | None) -> list[str]:
     """Return why this worker is not ready, in sentences; none if it is. `ends`: None if the cluster did not answer."""
     if app.closing:
         return ["The worker is stopping."]
-    if not app.ownership.settled:
-        return ["The worker is joining the group, or recovering its table."]
     tps = owned()
-    if not tps:
-        return [f"The worker has no partitions: others have all {PARTITIONS} of them. It takes over when one ends."]
-    return _of_cluster(ends) + _of_sales(tps) + (_of_table(tps, ends) if ends is not None else [])
+    return _of_cluster(ends) + (_of_sales(tps) + _of_table(tps, ends or {}) if tps else [_without_partitions()])
+
+
+def _without_partitions() -> str:
+    if not app.ownership.settled:
+        return "The worker is joining the group, or recovering its table."
+    return f"The worker has no partitions: others have all {PARTITIONS} of them. It takes over when one ends."
 
 
 def _of_cluster(ends: LogEnds | None) -> list[str]:
-    if not app.ownership.lease_left:
-        return [f"The broker does not answer: the group has not confirmed this worker within {LEASE:.0f} s."]
     if ends is None:
         return [f"The broker does not answer: it has not told where the logs end within {ANSWER:.0f} s."]
+    if owned() and not app.ownership.lease_left:
+        return [f"The broker does not answer: the group has not confirmed this worker within {LEASE:.0f} s."]
     return []
 
 
@@ -104,7 +84,7 @@ def _of_sales(tps: Sequence[TP]) -> list[str]:
 
 
 def _of_table(tps: Sequence[TP], ends: LogEnds) -> list[str]:
-    lags = {tp.partition: lag_of(tp, ends) for tp in tps}
+    lags = {tp.partition: lag_of(tp, ends) for tp in tps if tp in ends}
     behind = {partition: lag for partition, lag in lags.items() if lag > max(FEW, MOST_BEHIND * rate_of(partition))}
     return [f"The table lacks {sum(behind.values())} purchases of {_named(behind)}."] if behind else []
 
@@ -135,5 +115,5 @@ async def health(web: Any, request: Any) -> Any:
 @app.page("/ready/")
 async def ready(web: Any, request: Any) -> Any:
     """Say whether this worker does its work, and if not, why: status 200 or 503."""
-    body = readiness(await cluster.log_ends())
+    body = readiness(await log_ends())
     return web.json(body, status=200 if body["ready"] else 503)

@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from yasdg_app.application import app
-from yasdg_app.web.health import LogEnds, cluster, delay_of, lag_of, owned, rate_of
+from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, owned, rate_of
 
 COUNTS = {
     "sales": "Sales that this worker has appended to the log.",
@@ -77,7 +77,7 @@ class ShopCollector:
             yield _by_partition(
                 "yasdg_purchases_lag",
                 "Purchases that are in the log and not in the inventory table.",
-                {tp.partition: lag_of(tp, self._ends) for tp in tps},
+                {tp.partition: lag_of(tp, self._ends) for tp in tps if tp in self._ends},
             )
 
 
@@ -123,4 +123,4 @@ def exposition(ends: LogEnds | None) -> bytes:
 @app.page("/metrics")
 async def metrics(web: Any, request: Any) -> Any:
     """Show all metrics."""
-    return web.bytes(exposition(await cluster.log_ends()), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return web.bytes(exposition(await log_ends()), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,35 @@
+"""A worker that dies, as by `kill -9`, at a certain append.
+
+    python death.py TOPIC before|after NTH worker ...
+
+`after` means that the cluster has the records, and nothing that should follow has happened.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from yasdg_app.__main__ import main
+from yasdg_app.producer import ShopProducer
+
+topic, moment, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
+append, count = ShopProducer.append, 0
+
+
+async def dying_append(self: ShopProducer, to: str, partition: int, number: int, rows: Any, *rest: Any) -> Any:
+    global count
+    listed = list(rows)
+    count += to == topic and bool(listed)
+    if to == topic and count == nth and moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    appended = await append(self, to, partition, number, listed, *rest)
+    if to == topic and count >= nth:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return appended
+
+
+if __name__ == "__main__":
+    ShopProducer.append = dying_append  # type: ignore[method-assign]
+    sys.argv[1:4] = []
+    main()
