@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean environment environment-dev
+.PHONY: help run test chaos check bench-audit bench-takeover bench-recovery format lock clean environment environment-dev
 MAKEFLAGS += --no-print-directory
 
 # The first of these that is Python 3.11 or newer makes .venv.
@@ -12,13 +12,19 @@ UV_COMPILE = .venv/bin/uv pip compile pyproject.toml --quiet --universal --pytho
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 run: environment ## start a worker, and an Apache Kafka if none is configured
 	@exec .venv/bin/faust -A yasdg_app worker -l info $(ARGS)
 
 test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
 	@exec .venv/bin/python -m pytest $(ARGS)
+
+chaos: environment-dev ## kill, freeze and restart workers and broker, then audit; ARGS="--help" shows how
+	@exec .venv/bin/python tests/chaos.py $(ARGS)
+
+bench-audit bench-takeover bench-recovery: environment-dev ## measure; each says in its file what
+	@PYTHONPATH=tests exec .venv/bin/python benchmarks/$(@:bench-%=%).py $(ARGS)
 
 check: environment-dev ## lint, formatting, types, and which way imports go
 	@status=0; \

@@ -1,13 +1,19 @@
 """A connection to the cluster for requests that go to the leader of a partition. Knows nothing of what is asked."""
 
 import asyncio
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import LeaderNotAvailableError, NodeNotReadyError, RequestTimedOutError, for_code
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, NodeNotReadyError, RequestTimedOutError, for_code
 
 REQUEST_SECONDS = 15.0
+PATIENCE = 30.0  # seconds for which a cluster that does not answer is asked again
+RETRY = 0.1
+
+T = TypeVar("T")
 
 
 class Cluster:
@@ -66,3 +72,16 @@ def check(code: int) -> None:
     """Raise the KafkaError that an answer's error code stands for, if it is one."""
     if code:
         raise for_code(code)()
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], in_between: Callable[[], None] = lambda: None) -> T:
+    """Return what is answered, asking again where it makes sense: a cluster that has just started takes a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await ask()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            in_between()
+        await asyncio.sleep(RETRY)

@@ -257,15 +257,22 @@ class PurchaseEncoder:
     """Encodes the sales of a till: between time and number, a purchase says one of a few things, prepared once."""
 
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
+        self._products = products
+        self._sales = sales
         self._keys = [product.product_id.encode() for product in products]
-        self._middles = [[_middle(line) for line in ways_to_buy(product, sales)] for product in products]
+        self._middles: list[list[str]] = [[] for _ in products]  # by way to buy; of products that were sold before
 
     def encode(self, sales: Sales) -> Iterator[tuple[bytes, bytes, int]]:
         """Yield key, value and Kafka timestamp (milliseconds of event time) of each sale, in order."""
         columns = (sales.product.tolist(), sales.number.tolist(), sales.at.tolist(), sales.way.tolist())
         for place, number, at, way in zip(*columns, strict=True):
-            value = f'{{"transaction_time":"{time_text(at)}{self._middles[place][way]}{number:06d}"}}'
+            middles = self._middles[place] or self._prepare(place)
+            value = f'{{"transaction_time":"{time_text(at)}{middles[way]}{number:06d}"}}'
             yield self._keys[place], value.encode(), at // 1000
+
+    def _prepare(self, place: int) -> list[str]:
+        self._middles[place] = [_middle(line) for line in ways_to_buy(self._products[place], self._sales)]
+        return self._middles[place]
 
 
 def _middle(line: Line) -> str:

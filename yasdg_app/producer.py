@@ -19,11 +19,10 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from yasdg_app.cluster import REQUEST_SECONDS, Cluster, check
+from yasdg_app.cluster import REQUEST_SECONDS, RETRY, Cluster, check, patiently
 from yasdg_app.errors import YasdgError
 
 BATCH_BYTES = 512 * 1024  # a topic takes 1 MB at most by default
-RETRY = 0.1  # seconds between two attempts
 ALL_REPLICAS = -1
 EPOCH = 0  # of the producer id, for ever
 NUMBERS = 2**31  # the protocol counts records modulo this
@@ -200,16 +199,13 @@ class ShopProducer:
 async def new_producer_id(bootstrap_servers: str) -> int:
     """Return an id that the cluster gives to no other producer. Raises KafkaError if it cannot be had now."""
     cluster = Cluster(bootstrap_servers)
-    deadline = time.monotonic() + REQUEST_SECONDS
+
+    async def ask() -> int:
+        answer = await cluster.ask_any(InitProducerIdRequest(None, 0))
+        check(answer.error_code)
+        return int(answer.producer_id)
+
     try:
-        while True:
-            try:
-                answer = await cluster.ask_any(InitProducerIdRequest(None, 0))
-                check(answer.error_code)
-                return int(answer.producer_id)
-            except KafkaError as error:
-                if not error.retriable or time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(RETRY)  # a cluster that has just started still loads what it needs for this
+        return await patiently(ask)
     finally:
         await cluster.close()

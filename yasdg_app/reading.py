@@ -5,27 +5,21 @@ are what its parser in C returns: `offset`, `timestamp`, `key`, `value`, `header
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 
-from yasdg_app.cluster import Cluster, check
+from yasdg_app.cluster import Cluster, check, patiently
 
 FETCH_BYTES = 2 * 2**20
 FETCH_WAIT = 500  # milliseconds that the cluster may wait where nothing is new
-PATIENCE = 30.0  # seconds for which a cluster that does not answer is asked again
-RETRY = 0.1
 FIRST, END = -2, -1  # what the protocol calls the first offset and the one behind the last
 READ_UNCOMMITTED = 0
-
-T = TypeVar("T")
 
 
 class Message(Protocol):
@@ -85,7 +79,7 @@ class Reader:
 
     async def fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
         """Return the next messages from an offset on, and the offset behind them; waits a little if there are none."""
-        return await _patiently(partial(self._fetch, tp, position), self._cluster.forget_leaders)
+        return await patiently(partial(self._fetch, tp, position), self._cluster.forget_leaders)
 
     async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Message]]:
         """Return all messages from the given offsets to the present ends; deleted ones are left out."""
@@ -103,7 +97,7 @@ class Reader:
             return int(offset)
 
         listed, forget = list(tps), self._cluster.forget_leaders
-        offsets = await asyncio.gather(*(_patiently(partial(ask, tp), forget) for tp in listed))
+        offsets = await asyncio.gather(*(patiently(partial(ask, tp), forget) for tp in listed))
         return dict(zip(listed, offsets, strict=True))
 
     async def _fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
@@ -126,15 +120,3 @@ async def read_all(bootstrap_servers: str, topic: str) -> list[Message]:
     tp = TopicPartition(topic, 0)
     async with Reader(bootstrap_servers) as reader:
         return (await reader.read({tp: 0}))[tp]
-
-
-async def _patiently(ask: Callable[[], Awaitable[T]], forget_leaders: Callable[[], None]) -> T:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await ask()
-        except KafkaError as error:
-            if not error.retriable or time.monotonic() > deadline:
-                raise
-            forget_leaders()
-        await asyncio.sleep(RETRY)

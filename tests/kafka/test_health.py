@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -12,8 +14,10 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from support import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.folder import BrokerFolder
 
 
 class Kafka(Protocol):
@@ -21,9 +25,6 @@ class Kafka(Protocol):
 
     bootstrap_servers: str
 
-
-Shop = Any  # see conftest.py
-Worker = Any
 
 OF_PARTITIONS = {"yasdg_purchases_lag", "yasdg_till_delay_seconds", "yasdg_sales_due"}
 GAUGES = OF_PARTITIONS | {"yasdg_partitions", "yasdg_lease_held", "yasdg_append_wait_seconds"}
@@ -193,6 +194,33 @@ def test_without_a_broker_a_worker_lives_and_is_not_ready(shop: Shop, tmp_path: 
         with_lag(worker)
         assert worker.stop() == 0, worker.said
         assert "Traceback" not in worker.said
+    finally:
+        broker.stop()
+
+
+def test_a_broker_that_hangs_is_waited_for_in_bounded_memory(shop: Shop, tmp_path: Path) -> None:
+    port = int(shop.embedded().servers.partition(":")[2])
+    broker = EmbeddedBroker(tmp_path / "slow", port)
+    broker.start()
+    status = BrokerFolder(tmp_path / "slow").read_status()
+    assert status is not None
+    assert status.java_pid is not None
+    try:
+        worker = shop.on(shop.servers).configure(SALES_MAX_SALE_FREQ="0.00004").worker()  # 50,000 sales a second
+        worker.until(lambda: value(worker, "yasdg_sales") > 100_000, "sales")
+        memory = value(worker, "process_resident_memory_bytes")
+        os.kill(status.java_pid, signal.SIGSTOP)
+        try:
+            worker.until(lambda: value(worker, "yasdg_append_wait_seconds") > 2, "an append that waits")
+            delays = lambda: by_partition(families(worker)["yasdg_till_delay_seconds"]).values()  # noqa: E731
+            worker.until(lambda: max(delays(), default=0) > 15, "sales that are 15 s late")
+            sold = value(worker, "yasdg_sales")
+        finally:
+            os.kill(status.java_pid, signal.SIGCONT)
+        worker.until(lambda: value(worker, "yasdg_sales") > sold + 200_000, "sales that are made up for")
+        # All that was due in that time, as messages, would take some 200 MB.
+        assert value(worker, "process_resident_memory_bytes") < memory + 100_000_000
+        assert worker.stop() == 0, worker.said
     finally:
         broker.stop()
 

@@ -2,12 +2,10 @@
 
 import asyncio
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import click
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
@@ -16,14 +14,12 @@ from faust.cli import argument, option
 
 from yasdg_app import topics as shop_topics
 from yasdg_app.application import app
+from yasdg_app.cluster import patiently
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
+from yasdg_app.reading import Reader
 
 NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
-PATIENCE = 30.0  # seconds; a cluster that has just started takes a moment to choose who coordinates a group
-
-
-T = TypeVar("T")
 
 
 class TopicsCommandError(YasdgError):
@@ -75,14 +71,11 @@ async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str
         for description in (await admin.describe_topics(list(names)) if names else ())
         for partition in description["partitions"]
     ]
+    async with Reader(app.bootstrap_servers) as reader:
+        firsts, ends = await reader.firsts(tps), await reader.ends(tps)
     offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
-    if not tps:
-        return offsets
-    async with AIOKafkaConsumer(bootstrap_servers=app.bootstrap_servers) as consumer:
-        consumer.assign(tps)  # without an assignment it cannot be stopped (aiokafka 0.14)
-        first, behind = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
     for tp in sorted(tps):
-        offsets[tp.topic][tp.partition] = (first[tp], behind[tp])
+        offsets[tp.topic][tp.partition] = (firsts[tp], ends[tp])
     return offsets
 
 
@@ -119,7 +112,7 @@ async def _describe(admin: AIOKafkaAdminClient) -> None:
 
 async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
     group, existing = app.shop.kafka.application_id, await _existing(admin)
-    if await _patiently(lambda: _is_used(admin, group)):
+    if await patiently(lambda: _is_used(admin, group)):
         raise _running(group)
     print(f"On {app.bootstrap_servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
     if not yes:
@@ -129,7 +122,7 @@ async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
             print("Nothing was deleted.")
             return
     # The group goes first: the cluster refuses if a worker has started meanwhile, and nothing is deleted then.
-    await _patiently(lambda: _delete_group(admin, group))
+    await patiently(lambda: _delete_group(admin, group))
     if existing:
         response = await admin.delete_topics(existing)
         for name, code, *_ in response.topic_error_codes:
@@ -172,15 +165,3 @@ async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
 
 def _running(group: str) -> TopicsCommandError:
     return TopicsCommandError(f"Workers of {group} are running. Stop them first.")
-
-
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Return what the group's coordinator answers, once there is one that can."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await ask()
-        except KafkaError as error:
-            if not error.retriable or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(0.1)

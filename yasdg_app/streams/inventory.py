@@ -7,6 +7,7 @@ told by then is not told again; a death after it skips the chunk.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -83,6 +84,7 @@ async def take_over() -> None:
     async with taking_over:  # a rebalance may come in the middle of it
         generation, tables = app.ownership.assigned, cast(Any, app.tables)
         partitions = sorted({tp.partition for tp in tables.recovery.actives_for_table[inventory]})
+        began = time.monotonic()
         while not app.should_stop and generation == app.consumer_generation_id:
             try:
                 await inventory.recover(partitions)
@@ -96,6 +98,10 @@ async def take_over() -> None:
             else:
                 positions = {TP(kafka.topic_purchases, partition): position_of(partition) for partition in partitions}
                 app.ownership.settle(generation, positions, told)
+                logger.info(
+                    "%d partitions are ours; the table of %d products was read in %.1f s",
+                    *(len(partitions), len(inventory.data), time.monotonic() - began),
+                )
                 return
 
 

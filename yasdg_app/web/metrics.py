@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from yasdg_app.application import app
-from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, owned, rate_of
+from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, rate_of
 
 COUNTS = {
     "sales": "Sales that this worker has appended to the log.",
@@ -62,7 +62,7 @@ class ShopCollector:
             yield from _of_producer()
 
     def _of_partitions(self) -> Iterator[Metric]:
-        tps = owned()
+        tps = sorted(app.ownership.applied)  # during a rebalance those of before it
         delays = {tp.partition: delay_of(tp.partition) for tp in tps}
         yield GaugeMetricFamily("yasdg_partitions", "Partitions that this worker owns.", len(tps))
         yield _by_partition(

@@ -1,0 +1,54 @@
+"""How fast `yasdg audit` is: a log is made by a worker, then audited several times.
+
+make bench-audit                       # 3 million purchases
+make bench-audit ARGS="--sales 500000"
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import machine
+from support import Shop
+
+from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.node import free_port
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sales", type=int, default=3_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as folder:
+        broker = EmbeddedBroker(Path(folder) / "broker", free_port())
+        shop = Shop(Path(folder), "bench").on(broker.start())
+        try:
+            shop.configure(SALES_MAX_SALE_FREQ="0.00002", SALES_NUMBER_OF_SALES=str(arguments.sales))
+            if shop.worker().ends(1200) != 0:
+                raise SystemExit("The worker that makes the log failed.")
+            rates = [audited(shop) for _ in range(arguments.runs)]
+            print(f"events/s: {', '.join(f'{rate:,.0f}' for rate in rates)}; median {statistics.median(rates):,.0f}")
+        finally:
+            shop.close()
+            broker.stop()
+
+
+def audited(shop: Shop) -> float:
+    """Purchases and restocks audited in a second, the start of the process included."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "yasdg_app", "audit", "--json"]
+    output = subprocess.run(command, cwd=shop.folder, env=shop.environment, check=True, capture_output=True).stdout
+    report = json.loads(output)
+    assert report["balanced"]
+    return float(report["purchases"] + report["stockings"]) / (time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    main()
