@@ -69,6 +69,7 @@ class Chaos:
         self.frozen: set[Worker] = set()
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.failures: Counter[str] = Counter()
+        self.stopped: list[Worker] = []
         self.started = 0
         self.unexpected: list[str] = []
 
@@ -129,13 +130,8 @@ class Chaos:
     def stop(self, worker: Worker) -> None:
         self.workers.remove(worker)
         worker.process.send_signal(signal.SIGINT)
-        self.after(40, lambda: self.has_ended(worker))
+        self.stopped.append(worker)
         self.replace()
-
-    def has_ended(self, worker: Worker) -> None:
-        if worker.process.poll() is None:
-            self.blame(worker, "did not stop within 40 s")
-            worker.kill()
 
     def start_worker(self) -> None:
         self.started += 1
@@ -164,6 +160,9 @@ class Chaos:
                 self.workers.remove(worker)
                 self.blame(worker, f"ended by itself with status {worker.process.returncode}")
                 self.replace()
+        for worker in [worker for worker in self.stopped if worker.process.poll() is not None]:
+            self.stopped.remove(worker)
+            self.has_stopped(worker)
 
     def blame(self, worker: Worker, what: str) -> None:
         tell(f"      a worker {what}")
@@ -184,7 +183,7 @@ class Chaos:
         last, others = self.workers[0], self.workers[1:]
         for worker in others:
             worker.process.send_signal(signal.SIGINT)
-        for worker in others:
+        for worker in others + self.stopped:
             self.has_stopped(worker)
         last.until(lambda: is_ready(last), "that the last worker is ready", 300)
         last.process.send_signal(signal.SIGINT)
@@ -227,14 +226,14 @@ async def differences(shop: Shop) -> list[str]:
             until = event_time(json.loads(last.value or b"")["transaction_time"])
             till = Till(own, sales, rates, opening.opened_at, None, {})
             expected = made(till, PurchaseEncoder(till.products, sales), until)
-            async for chunk in reader.chunks(tp, 0, ends[tp]):
-                for message in chunk:
-                    wanted = next(expected, None)
-                    if message.value != wanted:
-                        different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
-                        break
-            if (rest := next(expected, None)) is not None:
-                different.append(f"{tp} ends at {ends[tp]}, without {rest!r}")
+            async for message in (m async for chunk in reader.chunks(tp, 0, ends[tp]) for m in chunk):
+                wanted = next(expected, None)
+                if message.value != wanted:
+                    different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
+                    break
+            else:
+                if (rest := next(expected, None)) is not None:
+                    different.append(f"{tp} ends at {ends[tp]}, without {rest!r}")
     return different
 
 

@@ -41,6 +41,7 @@ CHATTY = {
 """Loggers by name, and the least level that goes into our own output."""
 
 
+RESTARTS = 3  # of the embedded broker in a row that may fail
 WATCH = 1.0  # seconds between two looks at the embedded broker
 CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
 LONGEST_STOP = 10.0  # seconds; an orderly stop takes about two
@@ -122,10 +123,18 @@ class ShopApp(faust.App):
             if broker is None or broker.is_running():
                 continue
             logger.warning("The embedded broker is gone. Starting it again.")
-            try:
-                await asyncio.to_thread(broker.start)
-            except YasdgError as error:
-                await self.crash(error)
+            failures = 0
+            while not self.should_stop:
+                try:
+                    await asyncio.to_thread(broker.start)
+                    break
+                except YasdgError as error:
+                    failures += 1  # it may have been killed again
+                    if failures == RESTARTS:
+                        await self.crash(error)
+                        return
+                    logger.warning("%s Trying again.", error)
+                    await self.sleep(WATCH)
 
     def _on_autodiscovery_error(self, name: str) -> None:
         raise  # Faust would go on without the agent that could not be imported
@@ -147,7 +156,12 @@ class ShopApp(faust.App):
 
     async def _drained(self) -> None:
         applied = self.ownership.applied
-        while any(end > applied.get(tp, end) for tp, end in (await self.reader.ends(applied)).items()):
+
+        async def behind() -> bool:
+            ends = await self.reader.ends(applied)
+            return any(end > applied.get(tp, end) for tp, end in ends.items())
+
+        while self.shop_producer.waiting_since is not None or await behind():
             await asyncio.sleep(0.02)
         await self.ownership.renew(at_once=True)
 

@@ -27,7 +27,7 @@ from yasdg_app.reading import Message
 from yasdg_app.shop.price import cents, total_cents
 
 MOST_FINDINGS = 1_000  # told one by one; of more, only the number of each kind
-MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
+MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later; so are restocks that are due
 MOST_WAYS = 64  # to buy a product that are remembered as right
 NEVER = datetime.min
 LATEST = datetime.max
@@ -191,14 +191,18 @@ class Account:
 def read_products(records: Iterable[Message], topic: str, report: Report) -> dict[str, Product]:
     """Return the products that the products topic tells of, by id."""
     products: dict[str, Product] = {}
+    values: dict[str, bytes | None] = {}
     for record in records:
         try:
             product = _product(record.value or b"")
         except _UNREADABLE as error:
             report.add(Finding("unreadable", topic, 0, record.offset, str(error)))
             continue
-        if product.product_id in products:
-            report.add(Finding("double product", topic, 0, record.offset, product.product_id))
+        before = products.get(product.product_id)
+        if before is not None and (record.value == values[product.product_id] or product != before):
+            what = "double product" if product == before else "changed product"
+            report.add(Finding(what, topic, 0, record.offset, product.product_id))
+        values[product.product_id] = record.value
         products[product.product_id] = product
     report.products = len(products)
     return products
@@ -244,8 +248,8 @@ class PartitionAudit:
 
     def wants_stockings(self, sales: Sequence[Sale | None]) -> bool:
         """Tell whether more restocks are to be read before these sales are looked at."""
-        until = next((sale.transaction_time for sale in reversed(sales) if sale is not None), NEVER)
-        return until.tzinfo is None and self._told_until <= until
+        times = (sale.transaction_time for sale in reversed(sales) if sale is not None)
+        return self._told_until <= next((at for at in times if at.tzinfo is None), NEVER)
 
     def wants_letters(self, records: Sequence[Message]) -> bool:
         """Tell whether more dead letters are to be read before these messages are looked at."""
@@ -260,7 +264,7 @@ class PartitionAudit:
             if told is not None:
                 account, entry = told
                 account.told.append(entry)
-                self._told_until = max(self._told_until, entry.at)
+                self._told_until = entry.at  # not the latest: one time that is wrong says nothing of those behind it
 
     def dead_letters(self, records: Sequence[Message]) -> None:
         """Take dead letters in the order of the log; none at all: there are no more of them."""
@@ -312,6 +316,8 @@ class PartitionAudit:
     def purchases(self, records: Sequence[Message], sales: Sequence[Sale | None]) -> None:
         """Look at messages of the purchases topic in the order of the log; `sales`: what `read` makes of them."""
         accounts, report, lowest = self._accounts, self._report, self._rule.min_inventory
+        while self._letters and self._letters[0][0] < records[0].offset:
+            self._no_cause(self._letters.popleft())
         report.purchases += len(records)
         for record, sale in zip(records, sales, strict=True):
             account = accounts.get(sale.product_id) if sale is not None else None
@@ -454,6 +460,8 @@ class PartitionAudit:
     def _owe(self, account: Account, wanted: Told) -> None:
         if self._told_until == LATEST:  # the workers may not have come so far
             account.owed.append(wanted)
+            if len(account.owed) > MOST_GAPS:
+                self._restock_missing(account, account.owed.popleft())
         else:
             self._restock_missing(account, wanted)
 

@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, LeaderNotAvailableError, NodeNotReadyError, RequestTimedOutError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    UnknownError,
+    for_code,
+)
 
 REQUEST_SECONDS = 15.0
 PATIENCE = 30.0  # seconds for which a cluster that does not answer is asked again
@@ -74,6 +81,12 @@ def check(code: int) -> None:
         raise for_code(code)()
 
 
+def passes(error: KafkaError) -> bool:
+    """Tell whether it makes sense to ask again."""
+    # aiokafka 0.14 does not know the error of a leader that is too new to say where its log ends (78, KIP-207).
+    return bool(error.retriable) or type(error) is UnknownError
+
+
 async def patiently(ask: Callable[[], Awaitable[T]], in_between: Callable[[], None] = lambda: None) -> T:
     """Return what is answered, asking again where it makes sense: a cluster that has just started takes a moment."""
     deadline = time.monotonic() + PATIENCE
@@ -81,7 +94,7 @@ async def patiently(ask: Callable[[], Awaitable[T]], in_between: Callable[[], No
         try:
             return await ask()
         except KafkaError as error:
-            if not error.retriable or time.monotonic() > deadline:
+            if not passes(error) or time.monotonic() > deadline:
                 raise
             in_between()
         await asyncio.sleep(RETRY)

@@ -28,6 +28,7 @@ from yasdg_app.settings import Settings
 logger = logging.getLogger(__name__)
 
 RETRY = 2.0  # seconds between two looks for a broker that is not there
+ATTEMPTS = 10  # to tell of the products
 
 
 class OpeningError(YasdgError):
@@ -120,19 +121,20 @@ async def _publish_products(
 ) -> None:
     """Write the products that the topic does not hold yet, or holds otherwise."""
     topic, now = settings.kafka.topic_products, time.time_ns() // 1_000_000
-    records = await read_all(bootstrap_servers, topic)
-    known = {record.key: record.value for record in records}
     wanted = {product.product_id.encode(): messages.encode(messages.product(product)) for product in products}
-    missing = [Row(key, value, now) for key, value in wanted.items() if known.get(key) != value]
-    if not missing:
-        return
     producer = ShopProducer(bootstrap_servers, producer_id)
     try:
-        # Of workers that start at once, each believes that all is missing; the cluster takes what the first one says.
-        await producer.append(topic, 0, records[-1].offset + 1 if records else 0, missing)
-    except OutOfDateError:
-        await asyncio.sleep(RETRY)
-        await _publish_products(bootstrap_servers, settings, products, producer_id)
+        for _ in range(ATTEMPTS):
+            records = await read_all(bootstrap_servers, topic)
+            known = {record.key: record.value for record in records}
+            missing = [Row(key, value, now) for key, value in wanted.items() if known.get(key) != value]
+            try:
+                # Of workers that start at once each believes that all is missing; the cluster takes what one says.
+                await producer.append(topic, 0, records[-1].offset + 1 if records else 0, missing)
+                return
+            except OutOfDateError:
+                await asyncio.sleep(RETRY)
+        raise OpeningError(f"{topic}: somebody else writes into it. Give the topic another name.")
     finally:
         await producer.stop()
 

@@ -24,6 +24,7 @@ from yasdg_app.errors import YasdgError
 
 BATCH_BYTES = 512 * 1024  # a topic takes 1 MB at most by default
 ALL_REPLICAS = -1
+TAKEN_NOW = -1  # in an answer in place of the time of a batch that was there already
 EPOCH = 0  # of the producer id, for ever
 NUMBERS = 2**31  # the protocol counts records modulo this
 
@@ -103,7 +104,13 @@ class ShopProducer:
         await self._cluster.close()
 
     async def append(
-        self, topic: str, partition: int, number: int, rows: Iterable[Row], allowed: Callable[[], bool] = always
+        self,
+        topic: str,
+        partition: int,
+        number: int,
+        rows: Iterable[Row],
+        allowed: Callable[[], bool] = always,
+        as_one: bool = False,
     ) -> Appended:
         """Append rows in order; return when the cluster has them.
 
@@ -115,6 +122,10 @@ class ShopProducer:
             Taken as they are needed, so there may be many.
         allowed
             Asked before every batch, as late as possible. After a no nothing more is sent.
+        as_one
+            True where the rows belong together and another worker may have written others in their place: they stand
+            in the log all or none, and a batch of another worker that has their numbers is not taken for them. (The
+            cluster does: it knows a batch by its numbers. That is right where a number makes the record, as of a sale.)
 
         Raises
         ------
@@ -126,8 +137,13 @@ class ShopProducer:
             If the cluster does not take the records at all.
         """
         offset = -1
-        for count, batch in self._batches(number, rows):
-            answer = await self._send(topic, partition, batch, allowed)
+        batches = self._batches(number, rows)
+        if as_one:
+            batches = list(batches)
+            if len(batches) > 1:
+                raise RefusedError(f"{topic}, partition {partition}: more than {BATCH_BYTES} bytes in one piece")
+        for count, batch in batches:
+            answer = await self._send(topic, partition, batch, allowed, as_one)
             if answer is None:
                 return Appended(False, offset)
             offset = answer if offset < 0 else offset
@@ -152,13 +168,15 @@ class ShopProducer:
             base_sequence=number % NUMBERS, batch_size=BATCH_BYTES,
         )  # fmt: skip
 
-    async def _send(self, topic: str, partition: int, batch: bytes, allowed: Callable[[], bool]) -> int | None:
+    async def _send(
+        self, topic: str, partition: int, batch: bytes, allowed: Callable[[], bool], as_one: bool
+    ) -> int | None:
         """Have the cluster take a batch, waiting for one that is away; its offset, or None if `allowed` said no."""
         this, tp = object(), TopicPartition(topic, partition)
         began = self._waiting[this] = time.monotonic()
         try:
             leader = await self._leader(tp, allowed)
-            return None if leader is None or not allowed() else await self._hand_over(tp, leader, batch)
+            return None if leader is None or not allowed() else await self._hand_over(tp, leader, batch, as_one)
         finally:
             del self._waiting[this]
             self.seconds += time.monotonic() - began
@@ -175,7 +193,7 @@ class ShopProducer:
             await asyncio.sleep(RETRY)
         return None
 
-    async def _hand_over(self, tp: TopicPartition, leader: int, batch: bytes) -> int:
+    async def _hand_over(self, tp: TopicPartition, leader: int, batch: bytes, as_one: bool) -> int:
         request = ProduceRequest(
             transactional_id=None,
             required_acks=ALL_REPLICAS,
@@ -184,9 +202,8 @@ class ShopProducer:
         )
         try:
             response = await self._cluster.ask(leader, request)
-            ((_, ((_, code, offset, *_),)),) = response.topics
+            ((_, ((_, code, offset, timestamp, *_),)),) = response.topics
             check(code)
-            return int(offset)
         except OutOfOrderSequenceNumber as error:
             raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended") from error
         except KafkaError as error:
@@ -194,6 +211,9 @@ class ShopProducer:
                 raise RefusedError(f"{tp.topic}, partition {tp.partition}: {error}") from error
             self._cluster.forget_leaders()
             raise UnansweredError(f"{tp.topic}, partition {tp.partition}: no answer ({error})") from error
+        if as_one and timestamp != TAKEN_NOW:
+            raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended")
+        return int(offset)
 
 
 async def new_producer_id(bootstrap_servers: str) -> int:

@@ -14,7 +14,12 @@ from yasdg_app.settings import KafkaSettings
 DELETED = {"cleanup.policy": "delete", "retention.ms": "-1"}  # the sales of a gap are older than any retention
 COMPACTED = {"cleanup.policy": "compact"}
 # A worker that takes over a partition reads its changelog whole: kept short, it does so in a moment.
-TABLE = {**COMPACTED, "segment.bytes": str(8 * 2**20), "min.cleanable.dirty.ratio": "0.2"}
+TABLE = {
+    **COMPACTED,
+    "segment.bytes": str(8 * 2**20),
+    "min.cleanable.dirty.ratio": "0.2",
+    "message.timestamp.type": "CreateTime",  # see producer.TAKEN_NOW
+}
 # Whatever fits on another topic, and why it is here.
 LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
 

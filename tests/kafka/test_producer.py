@@ -122,6 +122,21 @@ async def test_the_very_batch_that_another_worker_appended_is_there_once(topic: 
     assert await topic.values() == [b"1", b"2"]
 
 
+async def test_a_batch_that_only_has_the_numbers_of_another_one_is_told_from_it(topic: Topic) -> None:
+    await topic.producer().append(topic.name, 0, 0, rows(1, 2), as_one=True)
+    with pytest.raises(OvertakenError):
+        await topic.producer().append(topic.name, 0, 0, rows(3, 4), as_one=True)
+    await topic.producer().append(topic.name, 0, 2, rows(5), as_one=True)
+    assert await topic.values() == [b"1", b"2", b"5"]
+
+
+async def test_rows_that_belong_together_are_not_taken_apart(topic: Topic) -> None:
+    large = [Row(b"k", b"x" * 300_000, 0)] * 2
+    with pytest.raises(RefusedError, match="in one piece"):
+        await topic.producer().append(topic.name, 0, 0, large, as_one=True)
+    assert await topic.values() == []
+
+
 async def test_of_many_workers_that_append_at_once_one_succeeds(topic: Topic) -> None:
     writers = [topic.producer().append(topic.name, 0, 0, rows(*range(n))) for n in range(1, 9)]
     results = await asyncio.gather(*writers, return_exceptions=True)

@@ -34,6 +34,7 @@ class Account:
     last_sale: str
     offset: int
     stocking_offset: int
+    changed: bool = False
 
 
 class Restock(NamedTuple):
@@ -106,9 +107,10 @@ class Books:
             stocking = shelf.sell(sale.quantity, round(sale.total_purchase * 100), cost, self._rule)
             if stocking is not None:
                 folded.restocks.append(Restock(sale.product_id, at, stocking))
-            account.last_sale, account.offset = time_text(at), message.offset
+            account.last_sale, account.offset, account.changed = time_text(at), message.offset, True
         # The last write has the highest offset: a position never stands behind a sale that is not in the table.
-        for product_id, account in sorted(accounts.items(), key=lambda item: item[1].offset):
+        changed = [(product_id, account) for product_id, account in accounts.items() if account.changed]
+        for product_id, account in sorted(changed, key=lambda item: item[1].offset):
             folded.levels.append(_level(product_id, account))
         return folded
 

@@ -16,11 +16,12 @@ from faust.types import TP
 
 from yasdg_app import messages
 from yasdg_app.application import app
+from yasdg_app.cluster import passes
 from yasdg_app.messages import InventoryLevel, encode, home
 from yasdg_app.producer import OutOfDateError, OvertakenError, Row
 from yasdg_app.streams.books import Books, Folded
 from yasdg_app.streams.ownership import Ownership, Told
-from yasdg_app.streams.takeover import dead_letter, read_told
+from yasdg_app.streams.takeover import dead_letter, disputed, read_told
 from yasdg_app.streams.transport import Chunks
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 kafka = app.shop.kafka
 PARTITIONS = kafka.partitions
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
+LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than we do
 
 purchases = app.topic(
     kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS
@@ -88,9 +90,12 @@ async def take_over() -> None:
         while not app.should_stop and generation == app.consumer_generation_id:
             try:
                 await inventory.recover(partitions)
-                told = await read_told(app.reader, kafka, {p: levels_of(p) for p in partitions})
+                told = await read_told(app.reader, kafka, homes, {p: levels_of(p) for p in partitions})
             except KafkaError as error:
-                logger.debug("Taking over: %s, again", error)
+                if not passes(error):
+                    await app.crash(error)
+                    return
+                logger.warning("The cluster does not let us take over partitions: %s. Trying again.", error)
                 await asyncio.sleep(RETRY)
             except Exception as error:  # Faust would go on as if nothing had happened
                 await app.crash(error)
@@ -105,24 +110,29 @@ async def take_over() -> None:
                 return
 
 
-ahead: dict[TP, int] = {}  # the first offset of the last chunk that began behind the next purchase to apply
-
-
 @app.agent(purchases)
 async def keep_inventory(stream: Any) -> None:
     """Apply each chunk of purchases to the table."""
+    overtaken_since: float | None = None
     async for event in stream.events():
         try:
             await _apply(event.message, event.value)
+            overtaken_since = None
         except OutOfDateError as error:
             logger.debug("%s. Reading the table anew.", error)
             app.counts["overtaken"] += isinstance(error, OvertakenError)
+            overtaken_since = overtaken_since or time.monotonic()
+            if time.monotonic() - overtaken_since > LONGEST_DISPUTE:
+                await app.crash(disputed(str(error)))
+            await asyncio.sleep(RETRY)
             await look_anew()
         except Exception as error:
             # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
             if not app.should_stop:
                 await app.crash(error)
             await asyncio.Event().wait()
+        finally:
+            app.ownership.busy = False
 
 
 async def _apply(message: Any, chunk: list[Any]) -> None:
@@ -130,14 +140,13 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
     generation = ownership.generation
     if message.generation_id != generation or not ownership.settled:
         return  # it comes again: the next generation starts at the table's position
+    ownership.busy = True
 
     def ours() -> bool:
         return bool(ownership.settled and ownership.generation == generation)
 
     tp = message.tp
-    if chunk[0].offset > ownership.applied[tp] and ahead.get(tp) != chunk[0].offset:
-        # Fetched from another position, before the rebalance was over. If nothing is in between, it comes again.
-        ahead[tp] = chunk[0].offset
+    if await _is_ahead(tp, chunk):
         await ownership.go_back_to({tp: ownership.applied[tp]})
         return
     folded = books.fold(tp, chunk, level_of)
@@ -147,6 +156,18 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
     rows = {level.product_id.encode(): level for level in folded.levels}
     if await inventory.write(tp.partition, rows, ours):
         ownership.applied[tp] = max(ownership.applied[tp], chunk[-1].offset + 1)
+
+
+async def _is_ahead(tp: TP, chunk: list[Any]) -> bool:
+    """Tell whether messages are missing before a chunk, which was fetched from another position before a rebalance."""
+    position = app.ownership.applied[tp]
+    if chunk[0].offset <= position:
+        return False
+    try:
+        (first, *_), _ = await app.reader.fetch(tp, position)
+    except (KafkaError, ValueError):
+        return True
+    return bool(first.offset != chunk[0].offset)  # else there is nothing in between, such as marks of transactions
 
 
 async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:

@@ -45,17 +45,20 @@ class Ownership:
     assigned
         The group's generation as of the last assignment.
     generation
-        The generation for which positions are settled.
+        The generation for which positions are settled; None if there is none.
     applied
         The next offset to apply, by partition.
     told
         What the logs hold, by partition.
+    busy
+        True while the agent applies a chunk.
     """
 
     def __init__(self, app: Any, topic: str) -> None:
         self.topic = topic
         self.assigned = -1
-        self.generation = -1
+        self.generation: int | None = None
+        self.busy = False
         self.applied: dict[TP, int] = {}
         self.told: dict[int, Told] = {}
         self._app = app
@@ -89,7 +92,7 @@ class Ownership:
 
     def unsettle(self) -> None:
         """Touch no partition until `settle`, because what is known of the logs is out of date."""
-        self.generation = -1
+        self.generation = None
 
     async def go_back_to(self, positions: Mapping[TP, int]) -> None:
         """Have purchases fetched from these positions on, those that are still ours."""

@@ -52,7 +52,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
         changes = [Row(key, orjson.dumps(value.asdict()), now) for key, value in rows.items()]
         number = self._through[partition]
         topic = self.changelog_topic.get_topic_name()
-        appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed)
+        appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, as_one=True)
         if not appended.complete or not allowed():
             return False  # what the log has of it comes back with the next recovery
         self._through[partition] = number + len(changes)
@@ -67,10 +67,14 @@ class ChunkedTable(faust.Table[bytes, Any]):
 
 
 class _NoRecovery(Recovery):
-    """Faust's recovery, which has nothing to read."""
+    """Faust's recovery, which has nothing to read, and must not wait for a partition that has no leader."""
 
     def need_recovery(self) -> bool:
         return False
+
+    async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None: ...
+    async def _build_offsets(self, *args: Any, **kwargs: Any) -> None: ...
+    async def _seek_offsets(self, *args: Any, **kwargs: Any) -> None: ...
 
 
 class ChunkedTableManager(TableManager):

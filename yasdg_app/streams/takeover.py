@@ -20,10 +20,11 @@ from yasdg_app.streams.ownership import Told
 
 
 async def read_told(
-    reader: Reader, kafka: KafkaSettings, levels: Mapping[int, Sequence[InventoryLevel]]
+    reader: Reader, kafka: KafkaSettings, homes: Mapping[str, int], levels: Mapping[int, Sequence[InventoryLevel]]
 ) -> dict[int, Told]:
     """Return what the logs hold of each partition, of which `levels` are the recovered table's.
 
+    `homes`: the partition of each product, by id; what is told of others is somebody else's.
     Reads what was written after the table, no more. Raises BooksError if a log is shorter than the table says.
     """
     told = {
@@ -49,7 +50,9 @@ async def read_told(
             own.buried = max((int(dict(record.headers).get("offset", b"-1")) for record in read), default=-1)
         else:
             for record in read:
-                _hear(own.stockings, record.value)
+                stocking = _heard(record.value)
+                if stocking is not None and homes.get(stocking[0]) == tp.partition:
+                    own.stockings[stocking[0]] = max(stocking[1], own.stockings.get(stocking[0], 0))
     return told
 
 
@@ -58,6 +61,13 @@ def shorter(tp: Any, end: int, position: int) -> BooksError:
     return BooksError(
         f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory stands at {position}: the topic "
         "was deleted, and the table's changelog was not. Begin anew: yasdg topics delete"
+    )
+
+
+def disputed(what: str) -> BooksError:
+    """Return the error that the cluster has counted otherwise than we do, for good."""
+    return BooksError(
+        f"{what}, and the log does not show it: somebody else has written into it. Begin anew: yasdg topics delete"
     )
 
 
@@ -73,11 +83,11 @@ def dead_letter(tp: Any, message: Any, reason: str) -> Row:
     return Row(key, message.value, time.time_ns() // 1_000_000, headers)
 
 
-def _hear(numbers: dict[str, int], value: bytes | None) -> None:
+def _heard(value: bytes | None) -> tuple[str, int] | None:
+    """Return product and number of a restock; None if it is somebody else's message."""
     try:
         stocking = read_stocking(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return  # somebody else's message
+        return None
     number = stocking_number(stocking.product_id, stocking.stocking_id)
-    if number is not None:
-        numbers[stocking.product_id] = max(number, numbers.get(stocking.product_id, 0))
+    return None if number is None else (stocking.product_id, number)

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,17 @@ from yasdg_app.messages import PurchaseEncoder, event_time, purchase, receipt
 from yasdg_app.producer import OvertakenError, Row, UnansweredError
 from yasdg_app.shop.customer import ways_to_buy
 from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
-from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.inventory import levels_of, products_of
 from yasdg_app.streams.ownership import LEASE
-from yasdg_app.streams.takeover import shorter
+from yasdg_app.streams.takeover import disputed, shorter
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds
 LONGEST_WAIT = 2.0  # seconds
-MOST_OVERTAKEN = 5  # times at the same sale; a worker that lost a partition is overtaken once
+MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
+LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count another number of sales than the log has
+DISPUTE = 0.5  # seconds before a look whether it still does
 REPORT = 10.0  # seconds between two lines about what was sold
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
 
@@ -56,10 +57,9 @@ class Tills:
         self._generation = -1
         self._open: dict[int, OpenTill] = {}
         self._last_sale: LastSale | None = None  # of a run of so many sales
-        self._waits: dict[
-            int, tuple[int, float]
-        ] = {}  # by partition: the position where its agent stands, and since when
-        self._overtaken: Counter[tuple[int, int]] = Counter()  # by partition and number of sales
+        self._waits: dict[int, tuple[int, float]] = {}  # by partition: where its agent stands, and since when
+        self._serving: dict[TP, asyncio.Task[None]] = {}
+        self._disputes: dict[int, tuple[int, float]] = {}  # by partition: number of sales, since when
         self._reported = (0, time.monotonic())
 
     async def ring_up(self) -> None:
@@ -73,15 +73,23 @@ class Tills:
             await ownership.renew()
         now = time.time_ns() // 1000
         until = self._until(now)
-        # All at once: a partition whose leader is slow does not hold up the others.
-        served = [self._serve(tp, until) for tp in sorted(ownership.applied) if products_of[tp.partition]]
-        for error in await asyncio.gather(*served, return_exceptions=True):
-            if error is not None:
-                raise error
+        await self._serve_all(sorted(ownership.applied), until)
         self._report(now)
         if await self._finished():
             logger.info("All %d sales are rung up and in the books: the shop closes.", shop.sales.number_of_sales)
             os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _serve_all(self, tps: Sequence[TP], until: int) -> None:
+        """Serve partitions all at once; one whose leader is slow or away does not hold up the others."""
+        for tp in tps:
+            if products_of[tp.partition] and tp not in self._serving:
+                self._serving[tp] = asyncio.create_task(self._serve(tp, until))
+        if self._serving:
+            await asyncio.wait(self._serving.values(), timeout=MOST_A_TICK)
+        for tp, task in list(self._serving.items()):
+            if task.done():
+                del self._serving[tp]
+                task.result()  # raises what went wrong
 
     def delay(self, partition: int, now: int) -> int:
         """Return how far a partition's sales are behind the event time `now`, in microseconds."""
@@ -122,7 +130,9 @@ class Tills:
 
     async def _hurry(self, tp: TP) -> None:
         """Have a partition fetched again if its agent waits in vain, for what was lost in the middle of a rebalance."""
-        position, now = app.ownership.applied[tp], time.monotonic()
+        position, now = app.ownership.applied.get(tp), time.monotonic()
+        if position is None or app.ownership.busy:
+            return
         stood_at, since = self._waits.setdefault(tp.partition, (position, now))
         if stood_at != position:
             self._waits[tp.partition] = position, now
@@ -170,17 +180,21 @@ class Tills:
         except OvertakenError as error:
             logger.debug("%s. Reading on.", error)
             app.counts["overtaken"] += 1
-            self._overtaken[tp.partition, opened.number] += 1
-            if self._overtaken[tp.partition, opened.number] < MOST_OVERTAKEN:
-                return False
-            raise BooksError(
-                f"{tp.topic}, partition {tp.partition} holds {opened.number} sales, but the cluster counted others: "
-                "somebody else has written sales into it. Begin anew: yasdg topics delete"
-            ) from error
+            await self._dispute(tp, opened.number, str(error))
+            return False
         if appended.complete:
             opened.number += len(sales)
             app.counts["sales"] += len(sales)
         return appended.complete
+
+    async def _dispute(self, tp: TP, number: int, what: str) -> None:
+        """Wait until the log shows what the cluster counts; not for ever."""
+        disputed_number, since = self._disputes.setdefault(tp.partition, (number, time.monotonic()))
+        if disputed_number != number:
+            self._disputes[tp.partition] = number, time.monotonic()
+        elif time.monotonic() - since > LONGEST_DISPUTE:
+            raise disputed(what)
+        await asyncio.sleep(DISPUTE)
 
     def _still_ours(self) -> bool:
         same = app.ownership.settled and app.ownership.generation == self._generation
@@ -203,7 +217,10 @@ class Tills:
             ends = await app.reader.ends(applied)
         except KafkaError:
             return False
-        if any(ends[tp] > applied.get(tp, 0) for tp in ends):
+        behind = [tp for tp in ends if ends[tp] > applied.get(tp, 0)]
+        for tp in behind:
+            await self._hurry(tp)
+        if behind:
             return False
         return self._still_ours()
 

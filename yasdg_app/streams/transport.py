@@ -11,12 +11,11 @@ from typing import Any
 
 import faust
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-MOST_IN_A_CHUNK = 4_000  # messages
+MOST_IN_A_CHUNK = 1_000  # messages; what they change in the table goes into one batch of the changelog
 FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
 CONFIRM_SECONDS = 2.0  # how long the group may take to confirm a lease; longer is a no
 
@@ -67,6 +66,7 @@ class Consumer(driver.Consumer):
                 for start in range(0, len(fetched), MOST_IN_A_CHUNK):
                     if stale():
                         return
+                    self._read_offset[tp] = None  # or Faust drops what is fetched a second time
                     yield tp, self._chunk(tp, fetched[start : start + MOST_IN_A_CHUNK], generation)
         for tp, record in self.scheduler.iterate(others):
             if stale():
@@ -103,7 +103,7 @@ class Consumer(driver.Consumer):
             offsets = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in positions.items()}
             try:
                 await consumer.commit(offsets)
-            except KafkaError:
+            except Exception:  # whatever it is, the group has not confirmed us
                 return False
             return True
 

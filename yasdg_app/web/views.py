@@ -15,7 +15,7 @@ async def products(web: Any, request: Any) -> Any:
 
 @app.page("/inventory/")
 async def levels(web: Any, request: Any) -> Any:
-    """List the levels of the products in this worker's partitions (the table keeps records of partitions it lost)."""
+    """List the levels of the products in this worker's partitions."""
     if not app.ownership.settled:
         return web.json({"error": "recovering, ask again in a moment"}, status=503)
     partitions = sorted(tp.partition for tp in app.ownership.applied)
