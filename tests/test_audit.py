@@ -286,3 +286,39 @@ def test_memory_does_not_grow_with_the_number_of_findings() -> None:
     assert report.kinds == {"wrong total": len(PURCHASES)}
     assert len(report.findings) == 1000
     assert json.dumps(report.as_json())
+
+
+def test_one_restock_with_a_time_far_ahead_does_not_hide_the_others() -> None:
+    report = audit(PURCHASES, changed(STOCKINGS, 20, event_time="2099-01-01 00:00:00.000000"), chunk=50)
+    assert report.kinds == {"missing restock": 1, "double restock": 1}
+
+
+def test_a_purchase_with_a_time_zone_is_no_purchase() -> None:
+    log = [*PURCHASES[:499], (PURCHASES[499][0], PURCHASES[499][1].replace(b'","product_id"', b'Z","product_id"'))]
+    report = audit([*log, *PURCHASES[499:]], STOCKINGS, [letter(499, 0)], chunk=100)
+    assert (report.findings, report.purchases) == ([], len(PURCHASES))
+
+
+def told(*products: bytes) -> tuple[int, list[str]]:
+    report = Report()
+    found = read_products(numbered([(b"CS01", value) for value in products]), "products", report)
+    return len(found), [finding.kind for finding in report.findings]
+
+
+def test_a_product_that_is_told_twice_is_found_and_one_that_gained_a_field_is_not() -> None:
+    product = encode(messages.product(CATALOG[0]))
+    assert told(product) == (1, [])
+    assert told(product, product) == (1, ["double product"])
+    assert told(product, product.replace(b"}", b',"new":1}')) == (1, [])
+    assert told(product, product.replace(b"4.99", b"5.99")) == (1, ["changed product"])
+
+
+def test_a_log_without_restocks_takes_no_memory_for_each() -> None:
+    report = Report()
+    fold = PartitionAudit(TOPICS, 0, PRODUCTS, 1, Rule(75, 2), report, {})
+    fold.stockings([])
+    fold.dead_letters([])
+    records = numbered(sold(24))
+    fold.purchases(records, fold.read(records))
+    assert max(len(account.owed) for account in fold._accounts.values()) == 1000
+    assert report.kinds["missing restock"] > 0

@@ -435,6 +435,8 @@ class PartitionAudit:
         while told and (told[0].at < at or (told[0].at == at and told[0].number <= account.stockings)):
             self._too_many(account, told.popleft())
         here = told.popleft() if told and told[0].at == at else None
+        if here is None and due and (here := next((later for later in told if later.at == at), None)):
+            told.remove(here)  # it stands behind one whose time is wrong
         if not account.certain:  # what the log says is all there is to know
             if here is None:
                 return level
