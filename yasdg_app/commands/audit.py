@@ -15,7 +15,9 @@ from faust.cli import option
 
 from yasdg_app import topics as shop_topics
 from yasdg_app.application import app, fail
-from yasdg_app.audit import PartitionAudit, Product, Report, Rule, Topics, read_products
+from yasdg_app.auditing.account import Product, read_products
+from yasdg_app.auditing.partition import PartitionAudit, Rule, Topics
+from yasdg_app.auditing.report import Report
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
 from yasdg_app.opening import Opening, read_opening

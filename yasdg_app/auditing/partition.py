@@ -1,19 +1,24 @@
-"""The audit of a shop's books by its topics alone: a fold with one account a product, however many messages there are.
+"""The audit of one partition: a fold over its purchases, beside them its restocks and dead letters."""
 
-Each partition is audited by itself: its purchases in their order, beside them the restocks that they caused and the
-dead letters of what was no purchase. A finding is told once, where it is first seen; what follows from it is not told
-again. Pure: it is handed records, and knows neither a consumer nor the workers.
-"""
-
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import msgspec
-
+from yasdg_app.auditing.account import (
+    NEVER,
+    UNREADABLE,
+    Account,
+    Gap,
+    Product,
+    Sale,
+    Told,
+    read_restock,
+    read_sale,
+)
+from yasdg_app.auditing.report import Finding, Report
 from yasdg_app.messages import (
     NoPurchaseError,
     event_time,
@@ -26,63 +31,9 @@ from yasdg_app.messages import (
 from yasdg_app.reading import Message
 from yasdg_app.shop.price import cents, total_cents
 
-MOST_FINDINGS = 1_000  # told one by one; of more, only the number of each kind
 MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later; so are restocks that are due
 MOST_WAYS = 64  # to buy a product that are remembered as right
-NEVER = datetime.min
 LATEST = datetime.max
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is off, and where: `offset` is that of the message, or of the one where it was noticed."""
-
-    kind: str
-    topic: str
-    partition: int
-    offset: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.topic}, partition {self.partition}, offset {self.offset}: {self.kind}: {self.text}"
-
-
-@dataclass(slots=True)
-class Report:
-    """What an audit comes to."""
-
-    purchases: int = 0
-    stockings: int = 0
-    dead_letters: int = 0
-    products: int = 0
-    table_rows: int = 0  # compared with the log
-    first: datetime | None = None  # event time of the first and the last sale
-    last: datetime | None = None
-    kinds: Counter[str] = field(default_factory=Counter)  # number of findings of each kind
-    findings: list[Finding] = field(default_factory=list)  # the first of them
-
-    @property
-    def balanced(self) -> bool:
-        """True if nothing was found."""
-        return not self.kinds
-
-    def add(self, finding: Finding) -> None:
-        """Take note of a finding, in bounded memory."""
-        self.kinds[finding.kind] += 1
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(finding)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as it is printed for machines."""
-        counted = ("purchases", "stockings", "dead_letters", "products", "table_rows")
-        return {
-            "balanced": self.balanced,
-            **{name: getattr(self, name) for name in counted},
-            "first": self.first and str(self.first),
-            "last": self.last and str(self.last),
-            "kinds": dict(self.kinds),
-            "findings": [asdict(finding) for finding in self.findings],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,112 +51,6 @@ class Topics(NamedTuple):
     purchases: str
     stockings: str
     dead_letters: str
-
-
-class Sale(msgspec.Struct, gc=False):
-    """A purchase, all of it."""
-
-    transaction_time: datetime
-    product_id: str
-    price: float
-    quantity: int
-    is_member: bool
-    member_discount: float
-    add_supplements: bool
-    supplement_price: float
-    total_purchase: float
-    transaction_id: str
-
-
-class Restock(msgspec.Struct, gc=False):
-    """A message on the stockings topic, all of it."""
-
-    event_time: datetime
-    product_id: str
-    existing_level: int
-    stock_quantity: int
-    new_level: int
-    stocking_id: str
-
-
-class Product(msgspec.Struct):
-    """What an audit needs of a product."""
-
-    product_id: str
-    price: float
-    inventory: int
-    cost: float | None = None
-
-
-_sale = msgspec.json.Decoder(Sale).decode
-_restock = msgspec.json.Decoder(Restock).decode
-_product = msgspec.json.Decoder(Product).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
-
-
-class Told(NamedTuple):
-    """A restock that stands in the log."""
-
-    at: datetime
-    number: int
-    levels: tuple[int, int, int]  # before, added, after
-    offset: int
-
-
-class Gap(NamedTuple):
-    """Sales that are missing where they ought to stand."""
-
-    first: int
-    last: int
-    offset: int  # of the sale behind them
-
-
-@dataclass(slots=True)
-class Account:
-    """What is known of one product, after the sales that were looked at."""
-
-    product: Product
-    key: bytes
-    level: int
-    number: int = 0  # of the last sale
-    at: datetime = NEVER
-    offset: int = -1
-    sold: int = 0
-    revenue_cents: int = 0
-    stockings: int = 0  # number of the last restock
-    restocked: int = 0
-    certain: bool = True  # False: something is off, so the level is not known until the next restock tells it
-    ways: dict[tuple[Any, ...], int] = field(default_factory=dict)  # to buy it, known to be right, and their cents
-    told: deque[Told] = field(default_factory=deque)  # restocks that were read, whose sales were not
-    owed: deque[Told] = field(default_factory=deque)  # restocks as they ought to be, and the offsets of their sales
-    gaps: list[Gap] = field(default_factory=list)
-    row: Mapping[str, Any] | None = None  # of the workers' table
-    row_number: int = 0  # of sales in it
-
-    @classmethod
-    def of(cls, product: Product) -> "Account":
-        """Open the account of a product."""
-        return cls(product, product.product_id.encode(), product.inventory)
-
-
-def read_products(records: Iterable[Message], topic: str, report: Report) -> dict[str, Product]:
-    """Return the products that the products topic tells of, by id."""
-    products: dict[str, Product] = {}
-    values: dict[str, bytes | None] = {}
-    for record in records:
-        try:
-            product = _product(record.value or b"")
-        except _UNREADABLE as error:
-            report.add(Finding("unreadable", topic, 0, record.offset, str(error)))
-            continue
-        before = products.get(product.product_id)
-        if before is not None and (record.value == values[product.product_id] or product != before):
-            what = "double product" if product == before else "changed product"
-            report.add(Finding(what, topic, 0, record.offset, product.product_id))
-        values[product.product_id] = record.value
-        products[product.product_id] = product
-    report.products = len(products)
-    return products
 
 
 class PartitionAudit:
@@ -289,8 +134,8 @@ class PartitionAudit:
         self._report.stockings += 1
         topic = self._topics.stockings
         try:
-            message = _restock(record.value or b"")
-        except _UNREADABLE as error:
+            message = read_restock(record.value or b"")
+        except UNREADABLE as error:
             self._find("unreadable", topic, record.offset, str(error))
             return None
         account = self._accounts.get(message.product_id)
@@ -309,8 +154,8 @@ class PartitionAudit:
     def read(records: Sequence[Message]) -> list[Sale | None]:
         """Return the purchases of a chunk; None where a message is none at first sight."""
         try:
-            return [_sale(record.value) for record in records]  # type: ignore[arg-type]
-        except (*_UNREADABLE, TypeError):
+            return [read_sale(record.value) for record in records]  # type: ignore[arg-type]
+        except (*UNREADABLE, TypeError):
             return [_sale_or_none(record.value) for record in records]
 
     def purchases(self, records: Sequence[Message], sales: Sequence[Sale | None]) -> None:
@@ -572,8 +417,8 @@ class PartitionAudit:
 
 def _sale_or_none(value: bytes | None) -> Sale | None:
     try:
-        return _sale(value or b"")
-    except _UNREADABLE:
+        return read_sale(value or b"")
+    except UNREADABLE:
         return None
 
 

@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yasdg_app import catalog, messages
-from yasdg_app.audit import PartitionAudit, Product, Report, Rule, Topics, read_products
+from yasdg_app.auditing.account import Product, read_products
+from yasdg_app.auditing.partition import PartitionAudit, Rule, Topics
+from yasdg_app.auditing.report import Report
 from yasdg_app.messages import InventoryLevel, PurchaseEncoder, encode, stocking
 from yasdg_app.settings import InventorySettings, SalesSettings
 from yasdg_app.shop.till import Rates, Till
 from yasdg_app.streams.books import Books
 
 TOPICS = Topics("products", "purchases", "stockings", "dead_letters")
-CATALOG = catalog.load(Path(__file__).parents[1] / "products.csv")
+CATALOG = catalog.load(Path(__file__).parents[2] / "products.csv")
 SALES = SalesSettings()
 OPENED = 1_700_000_000_000_000
 HOUR = 3_600_000_000
