@@ -15,7 +15,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 run: environment ## start a worker, and an Apache Kafka if none is configured
-	@exec .venv/bin/faust -A yasdg_app worker -l info $(ARGS)
+	@exec .venv/bin/yasdg worker -l info $(ARGS)
 
 test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
 	@exec .venv/bin/python -m pytest $(ARGS)

@@ -190,8 +190,15 @@ class Chaos:
         self.has_stopped(last)
 
     def has_stopped(self, worker: Worker) -> None:
-        if worker.ends(60) != 0 and "Stopped without Apache Kafka" not in worker.said:
-            self.blame(worker, f"stopped with status {worker.process.returncode}")
+        try:
+            status = worker.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.blame(worker, "did not stop within 60 s")
+            worker.kill()
+            return
+        early, alone = status == -signal.SIGINT, "Stopped without Apache Kafka" in worker.said
+        if status != 0 and not early and not alone:
+            self.blame(worker, f"stopped with status {status}")
 
     def audit(self) -> dict[str, Any]:
         audited = subprocess.run(

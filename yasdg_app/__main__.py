@@ -1,6 +1,11 @@
 """The command line: Faust's commands and ours on this project's app. `yasdg --help` lists them."""
 
+import signal
 import sys
+
+# While all is imported a KeyboardInterrupt may be lost in somebody's `except`; until there is a worker or a command that
+# knows what to do, Ctrl-C just ends the process.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ class ShopCommand(AppCommand):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, with the embedded broker if that is the one that is configured."""
         silence_libraries()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # see __main__.py
         try:
             status = asyncio.run(self._run_with_broker())
         except KeyboardInterrupt:
