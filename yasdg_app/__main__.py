@@ -3,8 +3,8 @@
 import signal
 import sys
 
-# A KeyboardInterrupt while all is imported may be lost in somebody's `except`. Until there is a worker or a command, which
-# know what to do, Ctrl-C just ends the process.
+# While all is imported, a KeyboardInterrupt may be lost in somebody's `except`. So Ctrl-C just ends the process, until
+# there is a worker or a command that knows what to do.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
