@@ -17,13 +17,15 @@ topic, moment, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
 append, count = ShopProducer.append, 0
 
 
-async def dying_append(self: ShopProducer, to: str, partition: int, number: int, rows: Any, *rest: Any) -> Any:
+async def dying_append(
+    self: ShopProducer, to: str, partition: int, number: int, rows: Any, *rest: Any, **options: Any
+) -> Any:
     global count
     listed = list(rows)
     count += to == topic and bool(listed)
     if to == topic and count == nth and moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    appended = await append(self, to, partition, number, listed, *rest)
+    appended = await append(self, to, partition, number, listed, *rest, **options)
     if to == topic and count >= nth:
         os.kill(os.getpid(), signal.SIGKILL)
     return appended
