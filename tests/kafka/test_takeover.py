@@ -84,7 +84,7 @@ def test_a_frozen_worker_appends_nothing_for_partitions_that_it_lost(kafka: Kafk
         frozen.process.send_signal(signal.SIGCONT)
     frozen.until(lambda: owned(frozen) == 4, "its share again")
     sells(shop, frozen)
-    assert [worker.stop() for worker in workers] == [0, 0]
+    assert [worker.stop() for worker in workers] == [0, 0], frozen.said + other.said
     assert audit(shop)["findings"] == []
 
 

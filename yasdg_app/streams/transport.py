@@ -30,9 +30,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
 
+class RebalanceListener(driver.ConsumerRebalanceListener):
+    """Leaves the changelogs to the table, which reads them itself. Called in the consumer's thread."""
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Stop fetching changelogs before it begins; then Faust's part."""
+        changelogs = self._thread.app.tables.changelog_topics
+        self._thread._ensure_consumer().pause(*(tp for tp in assigned if tp.topic in changelogs))
+        await super().on_partitions_assigned(assigned)
+
+
 class Consumer(driver.Consumer):
     """Delivers the purchases in chunks: one message whose value is the list of the fetched messages."""
 
+    RebalanceListener = RebalanceListener
     app: Any  # ours, which knows its ownership
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -118,14 +129,9 @@ class Consumer(driver.Consumer):
         return bool(await self._thread.call_thread(confirm))
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        """Note the generation before the recovery begins that belongs to it, and leave changelogs to the table."""
+        """Note the generation before the recovery begins that belongs to it."""
         self.app.ownership.assigned = generation_id
-        await self._thread.call_thread(self._pause_changelogs)
         await super().on_partitions_assigned(assigned, generation_id)
-
-    async def _pause_changelogs(self) -> None:
-        consumer = self._thread._ensure_consumer()
-        consumer.pause(*(tp for tp in consumer.assignment() if self._is_changelog_tp(tp)))
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Set the positions of the purchases, once after each recovery: by the table."""
