@@ -147,7 +147,10 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
 
     tp = message.tp
     if await _is_ahead(tp, chunk):
-        await ownership.go_back_to({tp: ownership.applied[tp]})
+        if ours():
+            await ownership.go_back_to({tp: ownership.applied[tp]})
+        return
+    if not ours():
         return
     folded = books.fold(tp, chunk, level_of)
     told = ownership.told[tp.partition]

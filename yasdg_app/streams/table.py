@@ -48,6 +48,8 @@ class ChunkedTable(faust.Table[bytes, Any]):
 
         Raises OutOfDateError if the table has to be recovered first.
         """
+        if not allowed():
+            return False  # the partition may be another worker's by now
         now = time.time_ns() // 1_000_000
         changes = [Row(key, orjson.dumps(value.asdict()), now) for key, value in rows.items()]
         number = self._through[partition]

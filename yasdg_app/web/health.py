@@ -61,7 +61,9 @@ def reasons(ends: LogEnds | None) -> list[str]:
     if app.closing:
         return ["The worker is stopping."]
     tps = owned()
-    return _of_cluster(ends) + (_of_sales(tps) + _of_table(tps, ends or {}) if tps else [_without_partitions()])
+    # While it takes over anew, those of before say how late it is.
+    late = _of_sales(tps or sorted(app.ownership.applied))
+    return _of_cluster(ends) + late + (_of_table(tps, ends or {}) if tps else [_without_partitions()])
 
 
 def _without_partitions() -> str:
@@ -97,7 +99,7 @@ def readiness(ends: LogEnds | None) -> dict[str, Any]:
     """Return the body of `/ready/`. The worst delay is null as long as there are no partitions."""
     why_not = reasons(ends)
     partitions = [tp.partition for tp in owned()]
-    delay = max(map(delay_of, partitions), default=None)
+    delay = max((delay_of(tp.partition) for tp in app.ownership.applied), default=None)
     return {
         "ready": not why_not,
         "reasons": why_not,
