@@ -21,7 +21,7 @@ from yasdg_app.messages import InventoryLevel, encode, home
 from yasdg_app.producer import OutOfDateError, OvertakenError, Row
 from yasdg_app.streams.books import Books, Folded
 from yasdg_app.streams.ownership import Ownership, Told
-from yasdg_app.streams.takeover import dead_letter, disputed, read_told
+from yasdg_app.streams.takeover import LONGEST_DISPUTE, dead_letter, disputed, read_told
 from yasdg_app.streams.transport import Chunks
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 kafka = app.shop.kafka
 PARTITIONS = kafka.partitions
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
-LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than we do
 
 purchases = app.topic(
     kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS

@@ -18,6 +18,8 @@ from yasdg_app.settings import KafkaSettings
 from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.ownership import Told
 
+LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows; then see `disputed`
+
 
 async def read_told(
     reader: Reader, kafka: KafkaSettings, homes: Mapping[str, int], levels: Mapping[int, Sequence[InventoryLevel]]

@@ -24,14 +24,13 @@ from yasdg_app.shop.customer import ways_to_buy
 from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
 from yasdg_app.streams.inventory import levels_of, products_of
 from yasdg_app.streams.ownership import LEASE
-from yasdg_app.streams.takeover import disputed, shorter
+from yasdg_app.streams.takeover import LONGEST_DISPUTE, disputed, shorter
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds
 LONGEST_WAIT = 2.0  # seconds
 MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
-LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count another number of sales than the log has
 DISPUTE = 0.5  # seconds before a look whether it still does
 REPORT = 10.0  # seconds between two lines about what was sold
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
