@@ -10,9 +10,10 @@ from yasdg_app.brokers.locks import FileLock
 
 HOLDER = """
 import os, sys, time; from pathlib import Path; from yasdg_app.brokers.locks import FileLock
+say = lambda line: os.write(1, f"{{line}}\\n".encode())  # one write is one line, whoever else writes
 lock = FileLock(Path(sys.argv[1])); assert lock.try_acquire()
 {then}
-print("held", flush=True); time.sleep(600)
+say("held"); time.sleep(600)
 """
 
 
@@ -44,8 +45,8 @@ def test_those_who_share_a_lock_exclude_only_who_wants_it_alone(tmp_path: Path) 
     "then",
     [
         "",
-        "if os.fork() == 0: print(os.getpid(), flush=True); time.sleep(600)",
-        "import subprocess; print(subprocess.Popen(['sleep', '600'], close_fds=False).pid, flush=True)",
+        "if os.fork() == 0: say(os.getpid()); time.sleep(600)",
+        "import subprocess; say(subprocess.Popen(['sleep', '600'], close_fds=False).pid)",
     ],
     ids=["alone", "that forked", "that ran another program"],
 )
