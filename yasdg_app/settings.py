@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -182,6 +183,8 @@ class KafkaSettings:
     topic_products: str = _key("demo.products", _kafka_name(249, "a topic name"))
     topic_purchases: str = _key("demo.purchases", _kafka_name(249, "a topic name"))
     topic_stockings: str = _key("demo.stockings", _kafka_name(249, "a topic name"))
+    topic_lost_sales: str = _key("demo.lost_sales", _kafka_name(249, "a topic name"))
+    topic_incidents: str = _key("demo.incidents", _kafka_name(249, "a topic name"))
     topic_dead_letters: str = _key("demo.dead_letters", _kafka_name(249, "a topic name"))
     partitions: int = _key(8, whole(1, 1024))
     """Of every topic: at most so many workers share the work."""
@@ -220,6 +223,10 @@ class SalesSettings:
     """Of 10 sales of any other product, those with a supplement."""
     supplements_cost: Decimal = _key(Decimal("1.99"), money())
     """The price of a supplement for one unit."""
+    supplements_cogs: Decimal = _key(Decimal("0.50"), money())
+    """What a supplement for one unit costs the shop."""
+    substitution_freq: int | float = _key(0, number(10))
+    """Of 10 customers who find too little of a product, those who take another of its category."""
 
     @property
     def mean_seconds_between_sales(self) -> float:
@@ -240,6 +247,103 @@ class InventorySettings:
     """Units that a restock adds."""
 
 
+Span = tuple[int, int]
+"""Opening hours on a day: first minute and the one behind the last, since midnight; above 1440: after midnight."""
+
+ALWAYS: tuple[Span, ...] = ((0, 1440),)
+FLAT = (1.0,) * 24
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSettings:
+    """[CLOCK]: event time, and how fast it passes."""
+
+    start: datetime | timedelta | None = None
+    """Event time of the shop's first moment: a time on the shop's clock (naive), so long ago, or None: now."""
+    speed: float | None = None
+    """Event time passes so many times faster than time, until it is now; None: at once."""
+    end: datetime | timedelta | None = None
+    """Event time of the shop's last moment: a time on the shop's clock, so long after the start, or None: never."""
+    time_zone: str = "UTC"
+    """Name in the tz database of the zone whose time the shop's clock shows."""
+    on_restart: str = "catch_up"
+    """What becomes of the time in which no worker ran: `catch_up` or `skip`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoursSettings:
+    """[HOURS]: when the shop is open, by its own clock. Spans are in order and do not overlap; none: closed."""
+
+    week: tuple[tuple[Span, ...], ...] = (ALWAYS,) * 7
+    """By weekday, from Monday."""
+    dates: tuple[tuple[date, tuple[Span, ...]], ...] = ()
+    """Days that differ, whatever weekday or holiday they are."""
+    holidays: str = ""
+    """Country, or country-subdivision, whose public holidays count, such as DE or DE-BY; empty: none."""
+    on_holidays: tuple[Span, ...] = ()
+    """Hours on a public holiday."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSettings:
+    """[VOLUME]: how demand differs from hour to hour, season to season, year to year."""
+
+    week: tuple[tuple[float, ...], ...] = (FLAT,) * 7
+    """By weekday from Monday, 24 hours of each; relative to each other."""
+    months: tuple[float, ...] = (1.0,) * 12
+    """By month from January; relative to each other."""
+    growth: float = 0.0
+    """Share by which demand grows in a year; above -1."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupplierSettings:
+    """[SUPPLY], and [SUPPLIER name] for the products of some categories."""
+
+    name: str = ""
+    """Empty: the supplier of whatever no other supplies."""
+    categories: tuple[str, ...] = ()
+    lead_time: tuple[timedelta, timedelta, timedelta] = (timedelta(0),) * 3
+    """From order to delivery: least, most frequent, longest (triangular distribution); all equal: fixed."""
+    delivery_days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    """Weekdays (Monday is 0) on which deliveries come."""
+    partial_freq: int | float = 0
+    """Of 10 deliveries, those that bring only a part of what is outstanding."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSettings:
+    """[INCIDENT name]: something that happens to the shop, once or now and again."""
+
+    name: str
+    kind: str
+    """One of INCIDENT_KINDS."""
+    start: datetime | None = None
+    """On the shop's clock; None: it comes at random."""
+    every: timedelta | None = None
+    """Mean time between two of them that come at random; None: it comes once, at `start`."""
+    duration: timedelta = timedelta(hours=1)
+    """From start to end, ramps included. Whole minutes, as all times of an incident are."""
+    ramp_up: timedelta = timedelta(0)
+    """Time from the start until it has its full effect."""
+    ramp_down: timedelta = timedelta(0)
+    """Time before the end in which the effect fades."""
+    categories: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+    """Products that it concerns, with those of the categories; neither: all."""
+    factor: float = 1.0
+    """On demand; of kind `supply`: on the speed of deliveries, 0: none come."""
+    discount: Decimal = Decimal(0)
+    """Share of the price that nobody pays in the meantime, at most four decimals; not ramped."""
+
+
+INCIDENT_KINDS = {
+    "storm": 0.3, "power_outage": 0.0, "promotion": 2.5, "viral": 4.0, "road_works": 0.7, "supply": 0.0, "custom": None,
+}  # fmt: skip
+"""Kinds of incidents, and the factor of each where none is given; None: it has to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be configured. `source` is the file it was read from, None where there was none."""
@@ -247,6 +351,12 @@ class Settings:
     kafka: KafkaSettings = KafkaSettings()
     sales: SalesSettings = SalesSettings()
     inventory: InventorySettings = InventorySettings()
+    clock: ClockSettings = ClockSettings()
+    hours: HoursSettings = HoursSettings()
+    volume: VolumeSettings = VolumeSettings()
+    supply: SupplierSettings = SupplierSettings()
+    suppliers: tuple[SupplierSettings, ...] = ()
+    incidents: tuple[IncidentSettings, ...] = ()
     source: Path | None = None
 
 
