@@ -2,6 +2,8 @@
 
 import configparser
 import dataclasses
+import re
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,10 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
-from yasdg_app import settings
-from yasdg_app.settings import InventorySettings, KafkaSettings, SalesSettings, Settings, SettingsError
+from yasdg_app import catalog, settings
+from yasdg_app.settings import (
+    ALWAYS,
+    FLAT,
+    ClockSettings,
+    IncidentSettings,
+    InventorySettings,
+    KafkaSettings,
+    SalesSettings,
+    Settings,
+    SettingsError,
+    SupplierSettings,
+)
 
 HERE = Path(__file__).parent
+FILE = "config/configuration.ini"
 ORIGINAL = HERE / "data" / "original_configuration.ini"
 in_a_folder = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -55,13 +69,39 @@ def test_the_projects_own_file_has_every_key_with_its_default(tmp_path: Path) ->
     assert loaded == Settings(
         KafkaSettings(data_dir=tmp_path / ".yasdg"),
         SalesSettings(products=project / "products.csv"),
-        InventorySettings(),
-        project / "config" / "configuration.ini",
+        source=project / "config" / "configuration.ini",
     )
     parser = configparser.RawConfigParser()
     parser.read(project / "config" / "configuration.ini")
-    for section, kind in (("KAFKA", KafkaSettings), ("SALES", SalesSettings), ("INVENTORY", InventorySettings)):
-        assert list(parser[section]) == [key.name for key in dataclasses.fields(kind)]
+    keys = {section: list(parser[section]) for section in parser.sections()}
+    kinds = {"KAFKA": KafkaSettings, "SALES": SalesSettings, "INVENTORY": InventorySettings, "CLOCK": ClockSettings}
+    of_weekdays = {"HOURS": ["every_day", "holidays", "on_holidays"], "VOLUME": ["every_day", "months", "growth"]}
+    assert keys == {
+        **{section: [key.name for key in dataclasses.fields(kind)] for section, kind in kinds.items()},
+        **of_weekdays,
+        "SUPPLY": ["lead_time", "delivery_days", "partial_freq"],
+    }
+
+
+def test_the_examples_in_the_projects_own_file_work(folder: Path) -> None:
+    text = (HERE.parent / "config" / "configuration.ini").read_text()
+    loaded = load(folder, "\n".join(line.removeprefix(";") for line in text.splitlines() if line[:2] != "; "))
+    assert loaded.hours.week[4:] == (((480, 720), (780, 1200)), ((1200, 1560),), ())
+    assert loaded.hours.dates == ((date(2026, 12, 24), ((480, 840),)),)
+    assert loaded.volume.week[6][12] == 5
+    assert [supplier.delivery_days for supplier in loaded.suppliers] == [(0, 3)]
+    assert {key for section in settings._NAMED.values() for key in section} <= set(re.findall(r"\w+", text))
+    assert loaded.incidents == (
+        IncidentSettings(
+            "summer-sale", "promotion", datetime(2026, 7, 1, 8), None, timedelta(weeks=2), factor=2,
+            categories=("Classic Smoothies",), products=("SF01", "SC01"), discount=Decimal("0.20"),
+        ),
+        IncidentSettings(
+            "storm", "storm", None, timedelta(days=30), timedelta(hours=5), timedelta(minutes=30), timedelta(hours=1),
+            factor=0.3,
+        ),
+    )  # fmt: skip
+    assert settings.check_products(loaded, catalog.load(HERE.parent / "products.csv")) == []
 
 
 def test_the_originals_file_works_unchanged(folder: Path) -> None:
@@ -207,6 +247,314 @@ def test_topics_differ_in_more_than_what_kafka_takes_for_the_same(folder: Path) 
         "config/configuration.ini: [KAFKA] topic_stockings = demo_products: "
         "expected topic_stockings and topic_products to differ in more than dots and underscores"
     )
+
+
+def test_the_shop_closes_after_it_opened(folder: Path) -> None:
+    clock = "[CLOCK]\nstart = 2026-01-01\nend = 2026-01-01 00:00:0"
+    assert load(folder, clock + "1").clock.end == datetime(2026, 1, 1, second=1)
+    assert problems(folder, clock + "0") == [
+        f"{FILE}: [CLOCK] end = 2026-01-01 00:00:00: expected an end after the start, 2026-01-01 00:00:00"
+    ]
+
+
+def test_a_clock_that_runs_faster_starts_in_the_past(folder: Path) -> None:
+    assert load(folder, YASDG_CLOCK_SPEED="60", YASDG_CLOCK_START="30d").clock.start == timedelta(days=30)
+    assert load(folder, YASDG_CLOCK_SPEED=".5").clock.speed == 0.5
+    assert problems(folder, YASDG_CLOCK_SPEED="60") == [
+        "YASDG_CLOCK_SPEED=60: a speed above 1 needs a start in the past, such as start = 30d, "
+        "or its sales would be of the future"
+    ]
+    assert len(problems(folder, YASDG_CLOCK_SPEED="60", YASDG_CLOCK_START="x")) == 1
+
+
+def test_a_shop_is_open_on_some_weekday(folder: Path) -> None:
+    assert problems(folder, "[HOURS]\nevery_day = closed\n2026-01-01 = 08:00-09:00") == [
+        f"{FILE}: [HOURS] every_day = closed: expected hours on at least one weekday"
+    ]
+
+
+def test_hours_past_midnight_end_before_those_of_the_next_weekday(folder: Path) -> None:
+    load(folder, "[HOURS]\nsunday = 20:00-01:00\nmonday = 01:00-02:00")
+    assert problems(folder, "[HOURS]\nsunday = 20:00-01:01\nmonday = 01:00-02:00") == [
+        f"{FILE}: [HOURS] sunday = 20:00-01:01: "
+        "expected the hours of sunday to end before monday opens at 01:00, not at 01:01"
+    ]
+    assert problems(folder, "[HOURS]\nfriday = 20:00-02:00") == [
+        f"{FILE}: [HOURS] friday = 20:00-02:00: "
+        "expected the hours of friday to end before saturday opens at 00:00, not at 02:00"
+    ]
+    assert len(problems(folder, "[HOURS]\nevery_day = 00:00-02:00, 20:00-01:00")) == 1
+
+
+def test_something_is_asked_for_while_the_shop_is_open(folder: Path) -> None:
+    nights = "1 1" + 21 * " 0" + " 1"
+    load(folder, f"[HOURS]\nevery_day = 20:00-23:01\n[VOLUME]\nevery_day = {nights}")
+    load(folder, f"[HOURS]\nevery_day = closed\nfriday = 12:00-01:00\n[VOLUME]\nevery_day = {nights}")
+    assert problems(folder, f"[HOURS]\nevery_day = 02:00-23:00\n[VOLUME]\nevery_day = {nights}") == [
+        f"{FILE}: [VOLUME] every_day = {nights}: "
+        "expected a number above 0 in at least one hour of the week in which the shop is open"
+    ]
+    assert len(problems(folder, f"[VOLUME]\nevery_day = {24 * ' 0'}")) == 1
+
+
+def test_no_category_has_two_suppliers(folder: Path) -> None:
+    assert problems(folder, "[SUPPLIER a]\ncategories = X, Y\n[SUPPLIER b]\ncategories = Z, Y") == [
+        f"{FILE}: [SUPPLIER b] categories = Z, Y: expected categories of no other supplier; Y is one of [SUPPLIER a]"
+    ]
+
+
+# --- The shop's life
+
+
+def test_a_clock_is_read(folder: Path) -> None:
+    text = "[CLOCK]\nstart = 2026-01-01\nspeed = 60\nend = 1y\ntime_zone = Europe/Berlin\non_restart = Skip\n"
+    clock = ClockSettings(datetime(2026, 1, 1), 60, timedelta(days=365), "Europe/Berlin", "skip")
+    assert load(folder, text).clock == clock
+
+
+def test_a_weekday_overrides_every_day(folder: Path) -> None:
+    hours = load(folder, "[HOURS]\nmonday = closed\nevery_day = 08:00-20:00", YASDG_HOURS_SUNDAY="08:00-12:00").hours
+    assert hours.week == ((), *[((480, 1200),)] * 5, ((480, 720),))
+    volume = load(folder, f"[VOLUME]\ntuesday = {24 * '2,'}".rstrip(",")).volume
+    assert volume.week == (FLAT, (2.0,) * 24, *[FLAT] * 5)
+
+
+def test_dates_and_holidays_have_hours_of_their_own(folder: Path) -> None:
+    text = "[HOURS]\n2026-12-31 = closed\n2026-12-24 = 08:00-14:00\nholidays = DE-BY\non_holidays = 10:00-12:00"
+    hours = load(folder, text).hours
+    assert hours.week == (ALWAYS,) * 7
+    assert hours.dates == ((date(2026, 12, 24), ((480, 840),)), (date(2026, 12, 31), ()))
+    assert (hours.holidays, hours.on_holidays) == ("DE-BY", ((600, 720),))
+
+
+def test_a_date_that_is_none_and_hours_that_are_none_are_refused(folder: Path) -> None:
+    assert problems(folder, "[HOURS]\n2026-02-30 = closed\n2026-02-20 = open\n24.12.2026 = closed") == [
+        f"{FILE}: [HOURS] 2026-02-30: expected a date from 1971-01-01 to 2199-12-31, such as 2026-12-24",
+        f"{FILE}: [HOURS] 24.12.2026: expected a date from 1971-01-01 to 2199-12-31, such as 2026-12-24",
+        f"{FILE}: [HOURS] 2026-02-20 = open: "
+        "expected closed, or hours such as 08:00-12:00, 13:00-20:00, from 00:00 to 24:00",
+    ]
+
+
+def test_a_curve_may_take_several_lines(folder: Path) -> None:
+    text = f"[VOLUME]\nevery_day =\n  {12 * '1 '}\n  {12 * '.5 '}\nmonths = {11 * '1 '} 0\ngrowth = -.05\n"
+    volume = load(folder, text).volume
+    assert volume.week == ((1.0,) * 12 + (0.5,) * 12,) * 7
+    assert (volume.months, volume.growth) == ((1.0,) * 11 + (0.0,), -0.05)
+
+
+def test_suppliers_are_read(folder: Path) -> None:
+    text = "[SUPPLY]\nlead_time = 2d\n[SUPPLIER a-1]\ncategories = X, Y\ndelivery_days = friday monday\n"
+    loaded = load(folder, text + "partial_freq = .5\n")
+    assert loaded.supply == SupplierSettings(lead_time=(timedelta(days=2),) * 3)
+    assert loaded.suppliers == (SupplierSettings("a-1", ("X", "Y"), delivery_days=(0, 4), partial_freq=0.5),)
+
+
+def test_a_supplier_supplies_something(folder: Path) -> None:
+    assert problems(folder, "[SUPPLIER a]\n[SUPPLIER b]\ncategories = ,") == [
+        f"{FILE}: [SUPPLIER b] categories = ,: expected categories with commas between them",
+        f"{FILE}: [SUPPLIER a] categories: missing; expected categories with commas between them",
+    ]
+
+
+def test_sections_of_a_name_have_one_and_only_one(folder: Path) -> None:
+    storm = "kind = storm\nstart = 2026-01-01\n"
+    text = f"[INCIDENT]\n[INCIDENT ö]\n[INCIDENT a b]\n[SUPPLY x]\n[INCIDENT x]\n{storm}[INCIDENT  x]\n[INCIDENTS x]"
+    name = "expected a name of 1 to 40 letters, digits, underscores or hyphens behind INCIDENT"
+    assert problems(folder, text) == [
+        f"{FILE}: [INCIDENT]: {name}",
+        f"{FILE}: [INCIDENT ö]: {name}",
+        f"{FILE}: [INCIDENT a b]: {name}",
+        f"{FILE}: [SUPPLY x]: unknown section; did you mean [SUPPLY]?",
+        f"{FILE}: [INCIDENT  x] stands here a second time",
+        f"{FILE}: [INCIDENTS x]: unknown section; did you mean [INCIDENT name]?",
+    ]
+    assert problems(folder, f"[INCIDENT x]\n{storm}[INCIDENT x]\n") == [
+        f"{FILE}:4: [INCIDENT x] stands here a second time"
+    ]
+
+
+def test_sections_of_a_name_have_no_variables(folder: Path) -> None:
+    assert len(problems(folder, YASDG_INCIDENT_X_KIND="storm")) == 1
+
+
+# --- Incidents
+
+
+@pytest.mark.parametrize("kind", ["storm", "power_outage", "promotion", "viral", "road_works", "supply"])
+def test_the_factor_of_an_incident_is_that_of_its_kind(folder: Path, kind: str) -> None:
+    text = f"[INCIDENT x]\nkind = {kind}\nstart = 2026-01-01 08:00\n"
+    expected = IncidentSettings("x", kind, datetime(2026, 1, 1, 8), factor=settings.INCIDENT_KINDS[kind] or 0.0)
+    assert load(folder, text).incidents == (expected,)
+    assert settings.incident("x", {"kind": kind, "start": "2026-01-01T08:00"}) == expected
+    assert load(folder, text + "factor = 3").incidents[0].factor == 3
+
+
+WHOLE = "a duration of whole minutes such as 30m or 1d 12h, up to 50y"
+ALL_KINDS = "storm, power_outage, promotion, viral, road_works, supply or custom"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("start = 2026-01-01", [f" kind: missing; expected {ALL_KINDS}"]),
+        ("kind = stormy; start = 2026-01-01", [f" kind = stormy: expected {ALL_KINDS}; did you mean storm?"]),
+        ("kind = viral",
+         [" start: missing; expected start, the time at which it comes, or every, the mean time between two"]),
+        ("kind = viral; start = 2026-01-01; every = 1d",
+         [" every = 1d: expected either start or every, not both"]),
+        ("kind = viral; start = 1d",
+         [" start = 1d: expected a date or a time in whole minutes, such as 2026-01-01 08:30, from 1971 to 2199"]),
+        ("kind = viral; start = 2026-01-01 08:00:01",
+         [" start = 2026-01-01 08:00:01: "
+          "expected a date or a time in whole minutes, such as 2026-01-01 08:30, from 1971 to 2199"]),
+        ("kind = viral; every = 0", [f" every = 0: expected {WHOLE}"]),
+        ("kind = viral; every = 1d; duration = 90s", [f" duration = 90s: expected {WHOLE}"]),
+        ("kind = viral; every = 1d; ramp_up = 1s", [f" ramp_up = 1s: expected 0, or {WHOLE}"]),
+        ("kind = viral; every = 1d; ramp_up = 30m; ramp_down = 31m",
+         [" ramp_up = 30m: expected ramp_up and ramp_down to fit into duration; they take 61m of 60m"]),
+        ("kind = supply; every = 1d; ramp_down = 10m",
+         [" ramp_down = 10m: expected no ramps in an incident of kind supply"]),
+        ("kind = storm; every = 1d; discount = .1",
+         [" discount = .1: expected no discount, but in an incident of kind promotion or custom"]),
+        ("kind = promotion; every = 1d; discount = 1",
+         [" discount = 1: expected a share from 0 below 1 with at most four decimals, such as .10"]),
+        ("kind = custom; every = 1d", [" factor: missing; expected a number from 0 to 1000"]),
+        ("kind = custom; every = 1d; factor = -1", [" factor = -1: expected a number from 0 to 1000"]),
+        ("kind = viral; every = 1d; products = a,,b",
+         [" products = a,,b: expected ids of products with commas between them"]),
+        ("kind = viral; every = 1d; end = 2026-01-01", [" end: unknown key"]),
+        ("kind = viral; every = 1d; ramp = 1m", [" ramp: unknown key; did you mean ramp_up?"]),
+    ],
+)  # fmt: skip
+def test_an_incident_that_cannot_be_is_refused(folder: Path, text: str, expected: list[str]) -> None:
+    found = problems(folder, "[INCIDENT x]\n" + text.replace("; ", "\n"))
+    assert found == [f"{FILE}: [INCIDENT x]{each}" for each in expected]
+
+
+def test_all_problems_of_an_incident_are_told_at_once_and_name_its_keys() -> None:
+    given = {"kind": "supply", "every": "1d", "ramp_up": "5m", "ramp_down": "x", "discount": ".1", "who\n": "me"}
+    with pytest.raises(SettingsError) as caught:
+        settings.incident("a b", given)
+    assert caught.value.problems == [
+        "name = a b: expected a name of 1 to 40 letters, digits, underscores or hyphens",
+        "every = 1d: expected a start or nothing; this incident comes once",
+        "who\\n: unknown key",
+        f"ramp_down = x: expected 0, or {WHOLE}",
+        "discount = .1: expected no discount, but in an incident of kind promotion or custom",
+        "ramp_up = 5m: expected no ramps in an incident of kind supply",
+    ]
+
+
+def test_an_incident_that_is_about_to_happen_needs_no_start() -> None:
+    assert settings.incident("x", {"kind": " viral "}) == IncidentSettings("x", "viral", factor=4.0)
+    with pytest.raises(SettingsError, match=r"^kind: missing; expected storm, power_outage, .* or custom$"):
+        settings.incident("x", {})
+
+
+@given(name=strategies.text(max_size=3), texts=strategies.dictionaries(
+    strategies.sampled_from(["kind", "start", "every", "duration", "ramp_up", "factor", "discount", "x"]),
+    strategies.sampled_from(["", "storm", "custom", "supply", "1d", "5m", "0", ".5", "2026-01-01"]) | strategies.text(),
+))  # fmt: skip
+def test_whatever_is_said_of_an_incident_it_is_one_or_there_are_problems(name: str, texts: dict[str, str]) -> None:
+    try:
+        assert settings.incident(name, texts).name == name
+    except SettingsError as error:
+        assert error.problems
+        assert all(problem.isprintable() for problem in error.problems)
+
+
+# --- What others ask of the settings
+
+
+def test_what_the_catalog_does_not_have_is_told() -> None:
+    own = Settings(
+        suppliers=(SupplierSettings("a", ("Classic Smoothie", "Superfoods Smoothies")),),
+        incidents=(IncidentSettings("b", "storm", categories=("Fish\n",), products=("CS01", "cs02")),),
+    )
+    assert settings.check_products(own, catalog.load(HERE.parent / "products.csv")) == [
+        "[SUPPLIER a] categories: Classic Smoothie is not in the catalog of products; did you mean Classic Smoothies?",
+        "[INCIDENT b] categories: Fish\\n is not in the catalog of products",
+        "[INCIDENT b] products: cs02 is not in the catalog of products; did you mean CS02?",
+    ]
+
+
+def test_the_texts_are_all_that_the_stream_is_a_function_of(folder: Path) -> None:
+    text = """[SALES]
+member_freq = 2.50
+club_member_discount = .10
+[CLOCK]
+start = 1.5d
+speed = 60.0
+end = 30d
+[HOURS]
+friday = 08:00-12:00, 20:00-02:00
+saturday = 10:00-24:00
+sunday = closed
+2026-12-24 = 08:00-14:00
+holidays = DE-BY
+[VOLUME]
+growth = .1
+[SUPPLY]
+lead_time = 1d - 2d
+[SUPPLIER a]
+categories = Y, X
+delivery_days = friday, monday
+[INCIDENT b]
+kind = promotion
+start = 2026-01-01 08:30
+discount = 0.20
+"""
+    texts = settings.texts(load(folder, text))
+    ones = ", ".join(24 * ["1"])
+    assert {key: value for key, value in texts.items() if not key.startswith(("SALES", "VOLUME"))} == {
+        "INVENTORY.min_inventory": "10",
+        "INVENTORY.restock_amount": "15",
+        "CLOCK.start": "129600",
+        "CLOCK.speed": "60",
+        "CLOCK.time_zone": "UTC",
+        "HOURS.holidays": "DE-BY",
+        **{f"HOURS.{day}": "00:00-24:00" for day in settings.WEEKDAYS[:4]},
+        "HOURS.friday": "08:00-12:00, 20:00-02:00",
+        "HOURS.saturday": "10:00-24:00",
+        "HOURS.sunday": "closed",
+        "HOURS.on_holidays": "closed",
+        "HOURS.2026-12-24": "08:00-14:00",
+        "SUPPLY.lead_time": "86400, 129600, 172800",
+        "SUPPLY.delivery_days": ", ".join(settings.WEEKDAYS),
+        "SUPPLY.partial_freq": "0",
+        "SUPPLIER a.categories": "X, Y",
+        "SUPPLIER a.lead_time": "0, 0, 0",
+        "SUPPLIER a.delivery_days": "monday, friday",
+        "SUPPLIER a.partial_freq": "0",
+        "INCIDENT b.kind": "promotion",
+        "INCIDENT b.start": "2026-01-01 08:30:00",
+        "INCIDENT b.every": "",
+        "INCIDENT b.duration": "3600",
+        "INCIDENT b.ramp_up": "0",
+        "INCIDENT b.ramp_down": "0",
+        "INCIDENT b.categories": "",
+        "INCIDENT b.products": "",
+        "INCIDENT b.factor": "2.5",
+        "INCIDENT b.discount": "0.2",
+    }
+    volume = {key: value for key, value in texts.items() if key.startswith("VOLUME")}
+    assert volume == {
+        **{f"VOLUME.{day}": ones for day in settings.WEEKDAYS},
+        "VOLUME.months": ", ".join(12 * ["1"]),
+        "VOLUME.growth": "0.1",
+    }
+    assert (texts["SALES.member_freq"], texts["SALES.club_member_discount"]) == ("2.5", "0.1")
+    sales = [key.removeprefix("SALES.") for key in texts if key.startswith("SALES.")]
+    without = ("products", "number_of_sales")
+    assert sales == [key.name for key in dataclasses.fields(SalesSettings) if key.name not in without]
+
+
+def test_settings_that_mean_the_same_have_the_same_texts(folder: Path) -> None:
+    one = load(
+        folder, "[SALES]\nmember_freq = 3.0\nclub_member_discount = .1\n[CLOCK]\nend = 3d\n[KAFKA]\npartitions=4"
+    )
+    assert list(settings.texts(one).items()) == list(settings.texts(Settings()).items())
 
 
 # --- Where values come from

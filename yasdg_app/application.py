@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
 
-from yasdg_app import catalog, settings
+from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.control import ControlTopic
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
+from yasdg_app.restart import leave_out_absence
 from yasdg_app.settings import Settings
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
@@ -61,6 +64,8 @@ class ShopApp(faust.App):
         The catalog.
     opening
         What all workers of the shop agree upon; known once the worker has started.
+    control
+        What is set while the shop runs.
     shop_producer
         The producer that they are together.
     reader
@@ -73,6 +78,7 @@ class ShopApp(faust.App):
     products: tuple[catalog.Product, ...]
     ownership: Any
     opening: Opening
+    control: ControlTopic
     shop_producer: ShopProducer
     reader: Reader
     counts: Counter[str]
@@ -109,10 +115,24 @@ class ShopApp(faust.App):
             self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
             self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
             self.reader = Reader(self.bootstrap_servers)
+            await self._take_control()
         except YasdgError as error:
             await self.leave_broker()
             fail(error, 1)
         await super().on_first_start()
+
+    async def _take_control(self) -> None:
+        topic = topics.control_topic(self.shop.kafka)
+        self.control = ControlTopic(topic, self.opening.clock, self.reader, self.shop_producer)
+        while self.shop.clock.on_restart == "skip":
+            try:
+                await leave_out_absence(
+                    self.bootstrap_servers, self.shop.kafka, self.opening.clock, self.reader, self.control
+                )
+                return
+            except KafkaError as error:
+                logger.debug("Where the logs end cannot be read: %r", error)
+                await asyncio.sleep(WATCH)
 
     @faust.Service.task
     async def _watch_broker(self) -> None:
@@ -250,7 +270,10 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
 def _load() -> ShopApp:
     try:
         shop = settings.load(os.environ, Path.cwd())
-        return create_app(shop, catalog.load(shop.sales.products))
+        products = catalog.load(shop.sales.products)
+        if problems := settings.check_products(shop, products):
+            raise ConfigurationError(problems)
+        return create_app(shop, products)
     except ConfigurationError as error:
         print(f"yasdg: {len(error.problems)} to mend before the shop can open:", file=sys.stderr)
         print(str(error), file=sys.stderr, flush=True)

@@ -18,9 +18,10 @@ from aiokafka.partitioner import murmur2
 from yasdg_app import catalog
 from yasdg_app.errors import YasdgError
 from yasdg_app.settings import SalesSettings
-from yasdg_app.shop import shelf
-from yasdg_app.shop.customer import ways_to_buy
-from yasdg_app.shop.price import Line
+from yasdg_app.shop import shelf, till
+from yasdg_app.shop.customer import line_of
+from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.price import TEN_THOUSAND, Line
 from yasdg_app.shop.till import Sales
 
 SECOND = 1_000_000  # microseconds
@@ -46,7 +47,11 @@ class Product(faust.Record, serializer="json"):
 
 
 class Purchase(faust.Record, serializer="json"):
-    """A sale, on `demo.purchases`. Key: product_id. `transaction_id` CS01-000042 is the 42nd sale of CS01."""
+    """A sale, on `demo.purchases`. Key: product_id. `transaction_id` CS01-000042 is the 42nd sale of CS01.
+
+    ``total_purchase = quantity × (price + supplement_price) × (1 − member_discount) × (1 − promotion_discount)``, and
+    its margin is ``total_purchase − total_cost``.
+    """
 
     transaction_time: str
     product_id: str
@@ -58,6 +63,48 @@ class Purchase(faust.Record, serializer="json"):
     supplement_price: float
     total_purchase: float
     transaction_id: str
+    total_cost: float | None = None  # of its goods and supplements to the shop; null where the catalog does not say
+    promotion_discount: float = 0.0
+    substituted_from: str | None = None  # product_id of what the customer had asked for, and there was too little of
+
+
+class LostSale(faust.Record, serializer="json"):
+    """A customer who found too little on the shelf, on `demo.lost_sales`. Key: product_id.
+
+    `lost_sale_id` CS01-L000003 is the third one of CS01. ``demand = sold − sold instead of others + lost``.
+    """
+
+    event_time: str
+    product_id: str
+    quantity: int  # wanted
+    value: float  # what the purchase would have been worth
+    reason: str  # one of `REASONS`
+    level: int  # units that were left
+    due: str | None  # event time of the next delivery
+    incident: str | None  # what holds it up
+    substitute: str | None  # product_id of what the customer took instead
+    lost_sale_id: str
+
+
+class Announcement(faust.Record, serializer="json"):
+    """That an incident begins or ends, on `demo.incidents`. Key: its name."""
+
+    event_time: str
+    incident: str
+    kind: str
+    phase: str  # start or end
+    start: str
+    end: str  # as far as it is known then
+    ramp_up: float  # seconds until it has its full effect
+    ramp_down: float  # seconds in which the effect fades
+    factor: float  # on demand; of kind supply: on the speed of deliveries
+    discount: float
+    categories: list[str]
+    products: list[str]  # neither these nor categories: all products
+
+
+REASONS = ("sold_out", "too_few", "held_up")
+"""Nothing was left; less than was wanted; either, because an incident holds up a delivery."""
 
 
 class Stocking(faust.Record, serializer="json"):
@@ -93,10 +140,31 @@ class InventoryLevel(faust.Record, serializer="json"):
     last_sale: str  # event time of the last sale
     offset: int  # of the last sale in its partition of the purchases topic
     stocking_offset: int = -1  # in the stockings topic; the last restock stands there or behind it
+    on_order: int = 0  # units that the supplier has not delivered yet
+    ordered_at: str = ""  # event time from which their lead time runs
+    due: str = ""  # event time at which they come, as far as is known
+    margin_cents: int = 0  # revenue less cost
+    lost_sales: int = 0  # number of lost sales applied, which is the number of the last one
+    lost: int = 0  # units that were asked for in vain
+    lost_cents: int = 0  # what they would have brought
+    substituted: int = 0  # units that were asked for in vain, and another product was taken instead
+    last_lost: str = ""  # event time of the last lost sale
+    lost_offset: int = -1  # of the last lost sale in its partition of the lost sales topic
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """The fields of a lost sale that the books need, checked as they are read."""
+
+    event_time: datetime
+    product_id: str
+    quantity: int
+    value: float
+    substitute: str | None
+    lost_sale_id: str
 
 
 class NoPurchaseError(YasdgError):
-    """A message is no purchase of this shop; the text says why."""
+    """A message is no purchase of this shop, or no lost sale; the text says why."""
 
 
 class Sold(msgspec.Struct, frozen=True):
@@ -107,8 +175,10 @@ class Sold(msgspec.Struct, frozen=True):
     quantity: int
     total_purchase: float
     transaction_id: str
+    total_cost: float | None = None
 
 
+_read_turned = msgspec.json.Decoder(Turned).decode
 _read_sold = msgspec.json.Decoder(Sold).decode
 read_stocking = msgspec.json.Decoder(ToldStocking).decode
 
@@ -140,6 +210,11 @@ def transaction_id(product_id: str, number: int) -> str:
     return f"{product_id}-{number:06d}"
 
 
+def lost_sale_id(product_id: str, number: int) -> str:
+    """Return the id of the `number`-th lost sale of a product."""
+    return f"{product_id}-L{number:06d}"
+
+
 def amount(cents: int) -> float:
     """Return cents as the number that stands in a message."""
     return cents / 100
@@ -163,7 +238,7 @@ def product(of: catalog.Product) -> Product:
     )
 
 
-def purchase(at: int, number: int, line: Line) -> Purchase:
+def purchase(at: int, number: int, line: Line, instead_of: str | None = None) -> Purchase:
     """Return the message that tells of one sale: the plain way, and the reference of `PurchaseEncoder`."""
     return Purchase(
         transaction_time=time_text(at),
@@ -176,18 +251,65 @@ def purchase(at: int, number: int, line: Line) -> Purchase:
         supplement_price=amount(line.supplement_cents),
         total_purchase=amount(line.total_cents),
         transaction_id=transaction_id(line.product.product_id, number),
+        total_cost=None if line.cost_cents is None else amount(line.cost_cents),
+        promotion_discount=line.promotion / TEN_THOUSAND,
+        substituted_from=instead_of,
     )
 
 
-def stocking(product_id: str, at: int, restock: shelf.Stocking) -> Stocking:
+def reason(lost: till.LostSale) -> str:
+    """Return why a sale was lost; one of `REASONS`."""
+    return "held_up" if lost.held_up_by else "too_few" if lost.level else "sold_out"
+
+
+def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: SalesSettings) -> LostSale:
+    """Return the message that tells of a lost sale: the plain way, and the reference of `LostSaleEncoder`.
+
+    `products`: those of the till.
+    """
+    of = products[lost.product]
+    line = line_of(of, lost.way, lost.promotion, sales)
+    return LostSale(
+        event_time=time_text(lost.at),
+        product_id=of.product_id,
+        quantity=line.quantity,
+        value=amount(line.total_cents),
+        reason=reason(lost),
+        level=lost.level,
+        due=None if lost.due == shelf.NEVER else time_text(lost.due),
+        incident=lost.held_up_by,
+        substitute=None if lost.substitute == till.NOBODY else products[lost.substitute].product_id,
+        lost_sale_id=lost_sale_id(of.product_id, lost.number),
+    )
+
+
+def stocking(product_id: str, restock: shelf.Stocking) -> Stocking:
     """Return the message that tells of one restock."""
     return Stocking(
-        event_time=time_text(at),
+        event_time=time_text(restock.at),
         product_id=product_id,
         existing_level=restock.existing_level,
         stock_quantity=restock.stock_quantity,
         new_level=restock.new_level,
         stocking_id=f"{product_id}-R{restock.number:06d}",
+    )
+
+
+def announcement(at: int, phase: str, incident: Incident) -> Announcement:
+    """Return the message that tells of the start or the end of an incident."""
+    return Announcement(
+        event_time=time_text(at),
+        incident=incident.name,
+        kind=incident.kind,
+        phase=phase,
+        start=time_text(incident.start),
+        end=time_text(incident.end),
+        ramp_up=incident.ramp_up / SECOND,
+        ramp_down=incident.ramp_down / SECOND,
+        factor=float(incident.factor),
+        discount=incident.discount / TEN_THOUSAND,
+        categories=sorted(incident.categories),
+        products=sorted(incident.products),
     )
 
 
@@ -248,34 +370,82 @@ def read_purchase(value: bytes | None, partition: int, homes: Mapping[str, int])
     return sale, number
 
 
+def read_lost_sale(value: bytes | None, partition: int, homes: Mapping[str, int]) -> tuple[Turned, int]:
+    """Return a lost sale and its number among those of its product; as `read_purchase`."""
+    try:
+        lost = _read_turned(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoPurchaseError(str(error)) from error
+    if homes.get(lost.product_id) != partition:
+        raise NoPurchaseError("unknown product, or one of another partition")
+    number = lost.lost_sale_id.removeprefix(f"{lost.product_id}-L")
+    if not NUMBER.fullmatch(number) or lost.lost_sale_id != lost_sale_id(lost.product_id, int(number)):
+        raise NoPurchaseError("lost_sale_id is not the product's id and a number")
+    if lost.quantity < 1 or lost.event_time.tzinfo is not None:
+        raise NoPurchaseError("quantity below 1, or event_time with a time zone")
+    return lost, int(number)
+
+
 def encode(record: faust.Record) -> bytes:
     """Return the JSON of a message."""
     return orjson.dumps(record.asdict())
 
 
 class PurchaseEncoder:
-    """Encodes the sales of a till: between time and number, a purchase says one of a few things, prepared once."""
+    """Encodes the sales of a till: beside time and number, a purchase says one of a few things, prepared once."""
 
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
         self._products = products
         self._sales = sales
         self._keys = [product.product_id.encode() for product in products]
-        self._middles: list[list[str]] = [[] for _ in products]  # by way to buy; of products that were sold before
+        self._prepared: dict[tuple[int, int, int, int], tuple[str, str]] = {}
 
     def encode(self, sales: Sales) -> Iterator[tuple[bytes, bytes, int]]:
         """Yield key, value and Kafka timestamp (milliseconds of event time) of each sale, in order."""
-        columns = (sales.product.tolist(), sales.number.tolist(), sales.at.tolist(), sales.way.tolist())
-        for place, number, at, way in zip(*columns, strict=True):
-            middles = self._middles[place] or self._prepare(place)
-            value = f'{{"transaction_time":"{time_text(at)}{middles[way]}{number:06d}"}}'
-            yield self._keys[place], value.encode(), at // 1000
+        columns = (sales.product, sales.way, sales.promotion, sales.instead_of)
+        kinds = zip(*(column.tolist() for column in columns), strict=True)
+        for kind, number, at in zip(kinds, sales.number.tolist(), sales.at.tolist(), strict=True):
+            middle, end = self._prepared.get(kind) or self._prepare(kind)
+            value = f'{{"transaction_time":"{time_text(at)}{middle}{number:06d}{end}'
+            yield self._keys[kind[0]], value.encode(), at // 1000
 
-    def _prepare(self, place: int) -> list[str]:
-        self._middles[place] = [_middle(line) for line in ways_to_buy(self._products[place], self._sales)]
-        return self._middles[place]
+    def _prepare(self, kind: tuple[int, int, int, int]) -> tuple[str, str]:
+        place, way, promotion, instead_of = kind
+        line = line_of(self._products[place], way, promotion, self._sales)
+        asked = None if instead_of == till.NOBODY else self._products[instead_of].product_id
+        whole = encode(purchase(0, 0, line, asked)).decode().removeprefix('{"transaction_time":"' + time_text(0))
+        middle, _, end = whole.partition(f'"transaction_id":"{line.product.product_id}-000000')
+        self._prepared[kind] = f'{middle}"transaction_id":"{line.product.product_id}-', end
+        return self._prepared[kind]
 
 
-def _middle(line: Line) -> str:
-    """Return what stands between the time and the number in a purchase of this line."""
-    whole = encode(purchase(0, 0, line)).decode()
-    return whole.removeprefix('{"transaction_time":"' + time_text(0)).removesuffix('000000"}')
+class LostSaleEncoder:
+    """Encodes the lost sales of a till, as fast as its sales: in a crisis there are more of them."""
+
+    def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
+        self._products = products
+        self._sales = sales
+        self._ids = [product.product_id for product in products]
+        self._prepared: dict[tuple[int, int, int], str] = {}  # by product, way to buy and promotion
+
+    def encode(self, lost: Sequence[till.LostSale]) -> Iterator[tuple[bytes, bytes, int]]:
+        """Yield key, value and Kafka timestamp (milliseconds of event time) of each lost sale, in order."""
+        for one in lost:
+            product_id = self._ids[one.product]
+            kind = one.product, one.way, one.promotion
+            middle = self._prepared.get(kind) or self._prepare(kind)
+            due = "null" if one.due == shelf.NEVER else f'"{time_text(one.due)}"'
+            incident = "null" if one.held_up_by is None else f'"{one.held_up_by}"'
+            substitute = "null" if one.substitute == till.NOBODY else f'"{self._ids[one.substitute]}"'
+            value = (
+                f'{{"event_time":"{time_text(one.at)}",{middle}"reason":"{reason(one)}","level":{one.level},"due":{due},'
+                f'"incident":{incident},"substitute":{substitute},"lost_sale_id":"{product_id}-L{one.number:06d}"}}'
+            )
+            yield product_id.encode(), value.encode(), one.at // 1000
+
+    def _prepare(self, kind: tuple[int, int, int]) -> str:
+        place, way, promotion = kind
+        line = line_of(self._products[place], way, promotion, self._sales)
+        told = {"product_id": self._ids[place], "quantity": line.quantity, "value": amount(line.total_cents)}
+        self._prepared[kind] = orjson.dumps(told).decode()[1:-1] + ","
+        return self._prepared[kind]

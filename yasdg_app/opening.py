@@ -8,8 +8,9 @@ under which id all workers produce.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -23,7 +24,9 @@ from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
 from yasdg_app.reading import Message, read_all
-from yasdg_app.settings import Settings
+from yasdg_app.settings import Settings, texts
+from yasdg_app.shop.calendar import Calendar
+from yasdg_app.shop.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +44,22 @@ class Opening:
 
     Attributes
     ----------
-    opened_at
-        Event time of the shop's first moment, microseconds since 1970.
+    clock
+        The shop's clock, whose start is the event time of the shop's first moment.
     producer_id
         The id under which all of them produce.
     made_from
         What the stream is a function of, beside time.
     """
 
-    opened_at: int
+    clock: Clock
     producer_id: int
     made_from: dict[str, Any]
+
+    @property
+    def opened_at(self) -> int:
+        """Event time of the shop's first moment, microseconds since 1970."""
+        return self.clock.start
 
 
 async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> Opening:
@@ -84,36 +92,83 @@ def read_opening(records: Iterable[Message]) -> Opening | None:
     """Return the opening that counts among the records of its topic; None if there is none."""
     for record in records:
         content = orjson.loads(record.value or b"{}")
-        if "producer_id" in content:  # a shop that was opened before there was one gets a second record
-            opened_at = messages.event_time(content["opened_at"])
-            return Opening(opened_at, content["producer_id"], content["made_from"])
+        if "started" in content:  # a shop that was opened before there was a clock cannot go on
+            start, started = (messages.event_time(content[name]) for name in ("opened_at", "started"))
+            clock = Clock(start, started, content["speed"])
+            return Opening(clock, content["producer_id"], content["made_from"])
     return None
 
 
 async def _agree(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> Opening:
     topic = topics.opening_topic(settings.kafka)
-    made_from = _made_from(settings, products)
-    records = await read_all(bootstrap_servers, topic)
-    opening = read_opening(records)
+    made_from = what_it_is_made_from(settings, products)
+    opening = read_opening(await read_all(bootstrap_servers, topic))
     if opening is None:
-        content: dict[str, Any] = {"opened_at": messages.time_text(time.time_ns() // 1000), "made_from": made_from}
-        if records:
-            content |= orjson.loads(records[0].value or b"{}")
-        content["producer_id"] = await new_producer_id(bootstrap_servers)
+        now = time.time_ns() // 1000
+        content: dict[str, Any] = {
+            "opened_at": messages.time_text(first_moment(settings, now)),
+            "started": messages.time_text(now),
+            "speed": settings.clock.speed,
+            "producer_id": await new_producer_id(bootstrap_servers),
+            "made_from": made_from,
+        }
         await _write(bootstrap_servers, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
         opening = read_opening(await read_all(bootstrap_servers, topic))
         assert opening is not None  # it was written just now
-    theirs = opening.made_from
-    changed = [
-        f"{name} was {theirs.get(name)}, is {value}" for name, value in made_from.items() if theirs.get(name) != value
-    ]
+    changed = differences(opening, made_from)
     if changed:
         raise OpeningError(
             f"The shop in this log was opened {messages.time_text(opening.opened_at)} with another configuration: "
             f"{'; '.join(changed)}. "
             "Its stream cannot go on with this one. Put the values back, or begin anew: yasdg topics delete"
         )
+    last_moment(settings, opening.opened_at)
     return opening
+
+
+def first_moment(settings: Settings, now: int) -> int:
+    """Return the event time at which a shop begins that is opened `now`. Raises OpeningError if that is later."""
+    start = settings.clock.start
+    if start is None:
+        return now
+    if isinstance(start, timedelta):
+        return now - round(start.total_seconds() * messages.SECOND)
+    opened_at = _utc(settings, start)
+    if opened_at > now:
+        raise OpeningError(
+            f"[CLOCK] start = {start} ({settings.clock.time_zone}) is in the future: expected an earlier time, or now"
+        )
+    return opened_at
+
+
+def last_moment(settings: Settings, opened_at: int) -> int | None:
+    """Return the event time at which the shop closes for good; None: never. Raises OpeningError if it never opens."""
+    end = settings.clock.end
+    if end is None:
+        return None
+    closes_at = (
+        opened_at + round(end.total_seconds() * messages.SECOND) if isinstance(end, timedelta) else _utc(settings, end)
+    )
+    if closes_at <= opened_at:
+        raise OpeningError(
+            f"[CLOCK] end = {end} is not behind the shop's first moment, {messages.time_text(opened_at)} (UTC). "
+            "Expected a later time, a duration such as 30d, or never"
+        )
+    return closes_at
+
+
+def _utc(settings: Settings, local: datetime) -> int:
+    return Calendar(settings.clock, settings.hours, settings.volume, 0).utc(local)
+
+
+def differences(opening: Opening, made_from: Mapping[str, Any]) -> list[str]:
+    """Return in which values a configuration differs from that of the shop in the log, each in words."""
+    theirs = opening.made_from
+    return [
+        f"{name} was {theirs.get(name, 'not there')}, is {made_from.get(name, 'not there')}"
+        for name in sorted(theirs.keys() | made_from.keys())
+        if theirs.get(name) != made_from.get(name)
+    ]
 
 
 async def _publish_products(
@@ -139,13 +194,10 @@ async def _publish_products(
         await producer.stop()
 
 
-def _made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, Any]:
+def what_it_is_made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, Any]:
     """Return what the stream is a function of, beside time. How many sales there shall be changes none of them."""
-    sales = {name: str(value) for name, value in asdict(settings.sales).items()}
-    del sales["products"], sales["number_of_sales"]
-    inventory = {name: str(value) for name, value in asdict(settings.inventory).items()}
     table = repr([asdict(product) for product in products]).encode()
-    return sales | inventory | {"products": sha256(table).hexdigest()[:16]}
+    return texts(settings) | {"products": sha256(table).hexdigest()[:16]}
 
 
 async def _write(bootstrap_servers: str, topic: str, key: bytes, value: bytes) -> None:

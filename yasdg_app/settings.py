@@ -5,25 +5,31 @@ This file must not know what the settings are used for: it imports no Faust, no 
 """
 
 import configparser
-import difflib
-import ipaddress
-import math
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from yasdg_app import rules
 from yasdg_app.errors import ConfigurationError
+
+# These are known under the names of this module, too.
+from yasdg_app.rules import WEEKDAYS as WEEKDAYS
+from yasdg_app.rules import Expected, clock_text, did_you_mean, span_text
+from yasdg_app.rules import Rule as Rule
+from yasdg_app.rules import Span as Span
+from yasdg_app.rules import money as money
+from yasdg_app.rules import number as number
+from yasdg_app.rules import whole as whole
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder that holds the package yasdg_app, and beside it config/ and products.csv."""
 
 CONFIGURATION = Path("config", "configuration.ini")
-DEFAULT_PORT = 9092
 LARGEST_QUANTITY = 2
 """The most units that one sale takes. Stock never falls below zero as long as no shelf is ever left with fewer."""
 
@@ -35,129 +41,6 @@ T = TypeVar("T")
 
 class SettingsError(ConfigurationError):
     """The configuration file or a YASDG_ variable cannot be used."""
-
-
-# --- Rules: how the text of a value is read, and what to say when it cannot be --------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Rule(Generic[T]):
-    """`parse` makes a value of a text or raises ValueError; then the person is told "expected `expected`"."""
-
-    parse: Callable[[str], T]
-    expected: str
-
-
-# Python's own int() and float() also take "1_000", "nan", "infinity" and digits of other scripts: not here.
-_WHOLE = re.compile(r"[0-9]+")
-_DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
-_NUMBER = re.compile(rf"({_DECIMAL.pattern})([eE][+-]?[0-9]+)?")
-_KAFKA_NAME = re.compile(r"[a-zA-Z0-9._-]+")
-_HOST = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_])?\.?")
-
-
-def _require(condition: object) -> None:
-    if not condition:
-        raise ValueError
-
-
-def whole(low: int, high: int, note: str = "") -> Rule[int]:
-    """A whole number from `low` to `high`, both included; `note` is added to the expectation."""
-
-    def parse(text: str) -> int:
-        _require(_WHOLE.fullmatch(text))
-        value = int(text)
-        _require(low <= value <= high)
-        return value
-
-    return Rule(parse, f"a whole number from {low} to {high}{note}")
-
-
-def number(high: int) -> Rule[int | float]:
-    """A finite number from 0 to `high`, both included; what is written as a whole number stays an int."""
-
-    def parse(text: str) -> int | float:
-        _require(_NUMBER.fullmatch(text))
-        value = int(text) if _WHOLE.fullmatch(text) else float(text)
-        _require(value <= high)
-        return value
-
-    return Rule(parse, f"a number from 0 to {high}")
-
-
-def seconds(*, above_zero: bool) -> Rule[float]:
-    """A finite length of time in seconds."""
-
-    def parse(text: str) -> float:
-        _require(_NUMBER.fullmatch(text))
-        value = float(text)
-        _require(math.isfinite(value) and (value > 0 or not above_zero))
-        return value
-
-    return Rule(parse, "a number of seconds above 0" if above_zero else "a number of seconds of at least 0")
-
-
-def _decimal(text: str, places: int) -> Decimal:
-    _require(_DECIMAL.fullmatch(text) and len(text.partition(".")[2]) <= places)
-    return Decimal(text)
-
-
-def money() -> Rule[Decimal]:
-    """An amount of money, in the shop's currency, exact to the cent."""
-
-    def parse(text: str) -> Decimal:
-        value = _decimal(text, 2)
-        # Keeps quantity × cents × ten-thousandths of discount exact in 64 bits, of whole numbers or of floats.
-        _require(value < 1_000_000_000)
-        return value
-
-    return Rule(parse, "an amount of money of at least 0 with at most two decimals, below 1000000000")
-
-
-def _share() -> Rule[Decimal]:
-    def parse(text: str) -> Decimal:
-        value = _decimal(text, 4)
-        _require(value <= 1)
-        return value
-
-    return Rule(parse, "a share from 0 to 1 with at most four decimals, such as .10")
-
-
-def _kafka_name(longest: int, what: str) -> Rule[str]:
-    def parse(text: str) -> str:
-        _require(_KAFKA_NAME.fullmatch(text) and len(text) <= longest and text not in (".", ".."))
-        return text
-
-    return Rule(parse, f"{what} of 1 to {longest} letters, digits, dots, underscores or hyphens")
-
-
-def _path() -> Rule[Path]:
-    def parse(text: str) -> Path:
-        _require(text and text.isprintable())
-        return Path(os.path.expanduser(text))
-
-    return Rule(parse, "a path")
-
-
-def _server(text: str) -> str:
-    """One server as host:port. Raises ValueError."""
-    if text.startswith("["):
-        address, closed, port = text[1:].partition("]")
-        _require(closed and port[:1] in ("", ":") and port != ":")
-        host, port = f"[{ipaddress.IPv6Address(address)}]", port[1:]
-    else:
-        host, colon, port = text.partition(":")
-        _require(_HOST.fullmatch(host) and (port or not colon))
-    return f"{host}:{whole(1, 65535).parse(port) if port else DEFAULT_PORT}"
-
-
-def _servers() -> Rule[str]:
-    def parse(text: str) -> str:
-        if text.lower() == "embedded":
-            return "embedded"
-        return ",".join(_server(server.strip()) for server in text.split(","))
-
-    return Rule(parse, "embedded, or host:port[,host:port] with ports from 1 to 65535")
 
 
 # --- The settings ---------------------------------------------------------------------------------------------------
@@ -172,23 +55,23 @@ def _key(default: T, rule: Rule[T]) -> T:
 class KafkaSettings:
     """[KAFKA]: which broker, and the names on it."""
 
-    bootstrap_servers: str = _key("embedded", _servers())
+    bootstrap_servers: str = _key("embedded", rules.servers())
     """`embedded`: Apache Kafka started here; otherwise `host:port[,host:port]`, every one with its port."""
-    embedded_port: int = _key(9092, whole(1, 65535))
+    embedded_port: int = _key(9092, rules.whole(1, 65535))
     """The port on this machine that an embedded broker listens on."""
-    data_dir: Path = _key(Path(".yasdg"), _path())
+    data_dir: Path = _key(Path(".yasdg"), rules.path())
     """What the embedded broker and the workers keep on disk; absolute after `load`."""
-    application_id: str = _key("yasdg", _kafka_name(200, "a name"))
+    application_id: str = _key("yasdg", rules.kafka_name(200, "a name"))
     """Workers of one application share the work between them."""
-    topic_products: str = _key("demo.products", _kafka_name(249, "a topic name"))
-    topic_purchases: str = _key("demo.purchases", _kafka_name(249, "a topic name"))
-    topic_stockings: str = _key("demo.stockings", _kafka_name(249, "a topic name"))
-    topic_lost_sales: str = _key("demo.lost_sales", _kafka_name(249, "a topic name"))
-    topic_incidents: str = _key("demo.incidents", _kafka_name(249, "a topic name"))
-    topic_dead_letters: str = _key("demo.dead_letters", _kafka_name(249, "a topic name"))
-    partitions: int = _key(8, whole(1, 1024))
+    topic_products: str = _key("demo.products", rules.kafka_name(249, "a topic name"))
+    topic_purchases: str = _key("demo.purchases", rules.kafka_name(249, "a topic name"))
+    topic_stockings: str = _key("demo.stockings", rules.kafka_name(249, "a topic name"))
+    topic_lost_sales: str = _key("demo.lost_sales", rules.kafka_name(249, "a topic name"))
+    topic_incidents: str = _key("demo.incidents", rules.kafka_name(249, "a topic name"))
+    topic_dead_letters: str = _key("demo.dead_letters", rules.kafka_name(249, "a topic name"))
+    partitions: int = _key(8, rules.whole(1, 1024))
     """Of every topic: at most so many workers share the work."""
-    replication_factor: int = _key(1, whole(1, 9))
+    replication_factor: int = _key(1, rules.whole(1, 9))
     """Copies of a topic on an existing cluster; the embedded broker, being one, keeps one whatever stands here."""
 
     @property
@@ -201,31 +84,31 @@ class KafkaSettings:
 class SalesSettings:
     """[SALES]: what is sold, how fast, and what customers are like."""
 
-    products: Path = _key(Path("products.csv"), _path())
+    products: Path = _key(Path("products.csv"), rules.path())
     """The catalog; absolute after `load`."""
-    seed: int = _key(42, whole(0, 2**64 - 1))
+    seed: int = _key(42, rules.whole(0, 2**64 - 1))
     """The same seed, catalog and settings give the same sales."""
-    min_sale_freq: float = _key(1.0, seconds(above_zero=False))
+    min_sale_freq: float = _key(1.0, rules.seconds(above_zero=False))
     """Least seconds between two sales, over the whole shop."""
-    max_sale_freq: float = _key(3.0, seconds(above_zero=True))
+    max_sale_freq: float = _key(3.0, rules.seconds(above_zero=True))
     """Most seconds between two sales, over the whole shop."""
-    number_of_sales: int = _key(0, whole(0, 10**18, " (0: it never ends)"))
+    number_of_sales: int = _key(0, rules.whole(0, 10**18, " (0: it never ends)"))
     """Sales after which the shop closes; 0: never."""
-    quantity_one_freq: int | float = _key(8, number(10))
+    quantity_one_freq: int | float = _key(8, rules.number(10))
     """Of 10 sales, those of one unit; the others are of two."""
-    member_freq: int | float = _key(3, number(10))
+    member_freq: int | float = _key(3, rules.number(10))
     """Of 10 sales, those to a member of the club."""
-    club_member_discount: Decimal = _key(Decimal("0.10"), _share())
+    club_member_discount: Decimal = _key(Decimal("0.10"), rules.share())
     """The share of the price that a member does not pay."""
-    add_supp_freq_group1: int | float = _key(5, number(10))
+    add_supp_freq_group1: int | float = _key(5, rules.number(10))
     """Of 10 sales of a product whose id begins with SF or SC, those with a supplement."""
-    add_supp_freq_group2: int | float = _key(2, number(10))
+    add_supp_freq_group2: int | float = _key(2, rules.number(10))
     """Of 10 sales of any other product, those with a supplement."""
-    supplements_cost: Decimal = _key(Decimal("1.99"), money())
+    supplements_cost: Decimal = _key(Decimal("1.99"), rules.money())
     """The price of a supplement for one unit."""
-    supplements_cogs: Decimal = _key(Decimal("0.50"), money())
+    supplements_cogs: Decimal = _key(Decimal("0.50"), rules.money())
     """What a supplement for one unit costs the shop."""
-    substitution_freq: int | float = _key(0, number(10))
+    substitution_freq: int | float = _key(0, rules.number(10))
     """Of 10 customers who find too little of a product, those who take another of its category."""
 
     @property
@@ -241,33 +124,31 @@ class InventorySettings:
     The least values allowed are such that a shelf always holds the largest quantity of one sale.
     """
 
-    min_inventory: int = _key(10, whole(LARGEST_QUANTITY - 1, 10**9))
+    min_inventory: int = _key(10, rules.whole(LARGEST_QUANTITY - 1, 10**9))
     """A shelf with so many units or fewer after a sale is restocked at once."""
-    restock_amount: int = _key(15, whole(LARGEST_QUANTITY, 10**9, f", because one sale takes up to {LARGEST_QUANTITY}"))
+    restock_amount: int = _key(
+        15, rules.whole(LARGEST_QUANTITY, 10**9, f", because one sale takes up to {LARGEST_QUANTITY}")
+    )
     """Units that a restock adds."""
 
 
-Span = tuple[int, int]
-"""Opening hours on a day: first minute and the one behind the last, since midnight; above 1440: after midnight."""
-
 ALWAYS: tuple[Span, ...] = ((0, 1440),)
 FLAT = (1.0,) * 24
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @dataclass(frozen=True, slots=True)
 class ClockSettings:
     """[CLOCK]: event time, and how fast it passes."""
 
-    start: datetime | timedelta | None = None
+    start: datetime | timedelta | None = _key(None, rules.moment_or_duration("now", "back from now"))
     """Event time of the shop's first moment: a time on the shop's clock (naive), so long ago, or None: now."""
-    speed: float | None = None
+    speed: float | None = _key(None, rules.speed())
     """Event time passes so many times faster than time, until it is now; None: at once."""
-    end: datetime | timedelta | None = None
+    end: datetime | timedelta | None = _key(None, rules.moment_or_duration("never", "after the start"))
     """Event time of the shop's last moment: a time on the shop's clock, so long after the start, or None: never."""
-    time_zone: str = "UTC"
+    time_zone: str = _key("UTC", rules.time_zone())
     """Name in the tz database of the zone whose time the shop's clock shows."""
-    on_restart: str = "catch_up"
+    on_restart: str = _key("catch_up", rules.choice("catch_up", "skip"))
     """What becomes of the time in which no worker ran: `catch_up` or `skip`."""
 
 
@@ -303,13 +184,19 @@ class SupplierSettings:
 
     name: str = ""
     """Empty: the supplier of whatever no other supplies."""
-    categories: tuple[str, ...] = ()
-    lead_time: tuple[timedelta, timedelta, timedelta] = (timedelta(0),) * 3
+    categories: tuple[str, ...] = _key((), rules.names("categories"))
+    lead_time: tuple[timedelta, timedelta, timedelta] = _key((timedelta(0),) * 3, rules.lead_time())
     """From order to delivery: least, most frequent, longest (triangular distribution); all equal: fixed."""
-    delivery_days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    delivery_days: tuple[int, ...] = _key((0, 1, 2, 3, 4, 5, 6), rules.weekdays())
     """Weekdays (Monday is 0) on which deliveries come."""
-    partial_freq: int | float = 0
+    partial_freq: int | float = _key(0, rules.number(10))
     """Of 10 deliveries, those that bring only a part of what is outstanding."""
+
+
+INCIDENT_KINDS = {
+    "storm": 0.3, "power_outage": 0.0, "promotion": 2.5, "viral": 4.0, "road_works": 0.7, "supply": 0.0, "custom": None,
+}  # fmt: skip
+"""Kinds of incidents, and the factor of each where none is given; None: it has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,31 +204,25 @@ class IncidentSettings:
     """[INCIDENT name]: something that happens to the shop, once or now and again."""
 
     name: str
-    kind: str
+    kind: str = field(metadata={"rule": rules.choice(*INCIDENT_KINDS)})
     """One of INCIDENT_KINDS."""
-    start: datetime | None = None
+    start: datetime | None = _key(None, rules.moment())
     """On the shop's clock; None: it comes at random."""
-    every: timedelta | None = None
+    every: timedelta | None = _key(None, rules.duration(minutes=True))
     """Mean time between two of them that come at random; None: it comes once, at `start`."""
-    duration: timedelta = timedelta(hours=1)
+    duration: timedelta = _key(timedelta(hours=1), rules.duration(minutes=True))
     """From start to end, ramps included. Whole minutes, as all times of an incident are."""
-    ramp_up: timedelta = timedelta(0)
+    ramp_up: timedelta = _key(timedelta(0), rules.duration(zero=True, minutes=True))
     """Time from the start until it has its full effect."""
-    ramp_down: timedelta = timedelta(0)
+    ramp_down: timedelta = _key(timedelta(0), rules.duration(zero=True, minutes=True))
     """Time before the end in which the effect fades."""
-    categories: tuple[str, ...] = ()
-    products: tuple[str, ...] = ()
+    categories: tuple[str, ...] = _key((), rules.names("categories"))
+    products: tuple[str, ...] = _key((), rules.names("ids of products"))
     """Products that it concerns, with those of the categories; neither: all."""
-    factor: float = 1.0
+    factor: float = _key(1.0, rules.number(1000))
     """On demand; of kind `supply`: on the speed of deliveries, 0: none come."""
-    discount: Decimal = Decimal(0)
+    discount: Decimal = _key(Decimal(0), rules.share(below_one=True))
     """Share of the price that nobody pays in the meantime, at most four decimals; not ramped."""
-
-
-INCIDENT_KINDS = {
-    "storm": 0.3, "power_outage": 0.0, "promotion": 2.5, "viral": 4.0, "road_works": 0.7, "supply": 0.0, "custom": None,
-}  # fmt: skip
-"""Kinds of incidents, and the factor of each where none is given; None: it has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,11 +241,38 @@ class Settings:
     source: Path | None = None
 
 
+def _rules(kind: type[Any]) -> dict[str, Rule[Any]]:
+    return {key.name: key.metadata["rule"] for key in fields(kind) if "rule" in key.metadata}
+
+
+_BY_HOUR = rules.numbers(24, "one for each hour of the day")
+_SUPPLIER_RULES = _rules(SupplierSettings)
 _RULES: dict[str, dict[str, Rule[Any]]] = {
-    section: {key.name: key.metadata["rule"] for key in fields(kind)}
-    for section, kind in (("KAFKA", KafkaSettings), ("SALES", SalesSettings), ("INVENTORY", InventorySettings))
+    "KAFKA": _rules(KafkaSettings),
+    "SALES": _rules(SalesSettings),
+    "INVENTORY": _rules(InventorySettings),
+    "CLOCK": _rules(ClockSettings),
+    "HOURS": {
+        **dict.fromkeys(("every_day", *WEEKDAYS), rules.hours()),
+        "holidays": rules.region(),
+        "on_holidays": rules.hours(),
+    },
+    "VOLUME": {
+        **dict.fromkeys(("every_day", *WEEKDAYS), _BY_HOUR),
+        "months": rules.numbers(12, "one for each month", all_zero=False),
+        "growth": rules.growth(),
+    },
+    "SUPPLY": {key: rule for key, rule in _SUPPLIER_RULES.items() if key != "categories"},
 }
+_NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
+"""Of sections that may stand there any number of times, as [KIND name]."""
 _VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in _RULES.items() for key in keys}
+_DAY, _NAME = rules.day(), rules.name()
+_MINUTE = timedelta(minutes=1)
+
+
+def _rules_of(section: str) -> Mapping[str, Rule[Any]]:
+    return _RULES[section] if section in _RULES else _NAMED[section.partition(" ")[0]]
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------
@@ -378,7 +286,42 @@ class _Given:
     place: str
 
 
-_GivenValues = dict[tuple[str, str], _Given]
+@dataclass(slots=True)
+class _Values:
+    """Values on their way into the settings: what somebody wrote, what it means, and what is wrong with it."""
+
+    problems: list[str] = field(default_factory=list)
+    given: dict[tuple[str, str], _Given] = field(default_factory=dict)
+    """By section and key."""
+    named: dict[str, str] = field(default_factory=dict)
+    """The sections [KIND name], and how a problem with one of their keys begins."""
+    read: defaultdict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+    unread: set[tuple[str, str]] = field(default_factory=set)
+    """Section and key of what could not be read, and is not compared with anything."""
+
+    def parse(self) -> None:
+        for (section, key), value in self.given.items():
+            rules_here = _rules_of(section)
+            rule = rules_here["every_day"] if _is_day(section, key) else rules_here[key]
+            try:
+                self.read[section][key] = rule.read(value.text)
+            except Expected as error:
+                self.problems.append(f"{value.place}: expected {error}")
+                self.unread.add((section, key))
+
+    def all_read(self, section: str, *keys: str) -> bool:
+        return self.unread.isdisjoint((section, key) for key in keys)
+
+    def refuse(self, section: str, keys: Iterable[str], why: str) -> None:
+        """At the first of the keys that somebody wrote. There is one, because the defaults agree with each other."""
+        place = next(self.given[section, key].place for key in keys if (section, key) in self.given)
+        self.problems.append(f"{place}: {why}")
+
+    def require(self, section: str, key: str, expected: str = "") -> None:
+        """Without `expected`, what the key's rule expects."""
+        if (section, key) not in self.given:
+            expected = expected or _rules_of(section)[key].expected
+            self.problems.append(f"{self.named[section]}{key}: missing; expected {expected}")
 
 
 def load(environ: Mapping[str, str], cwd: Path) -> Settings:
@@ -390,32 +333,114 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
     Raises SettingsError with every problem found.
     """
     cwd = cwd.absolute()
-    problems: list[str] = []
-    source = _find(environ, cwd, problems)
-    given: _GivenValues = {}
+    values = _Values()
+    source = _find(environ, cwd, values.problems)
     if source is not None:
-        given |= _read_file(source, shown_path(source, cwd), problems)
-    given |= _read_environment(environ, problems)
-
-    values: dict[str, dict[str, Any]] = {section: {} for section in _RULES}
-    unread: set[str] = set()
-    for (section, key), value in given.items():
-        rule = _RULES[section][key]
-        try:
-            values[section][key] = rule.parse(value.text)
-        except ValueError:
-            problems.append(f"{value.place}: expected {rule.expected}")
-            unread.add(key)
+        _read_file(source, shown_path(source, cwd), values)
+    _read_environment(environ, values)
+    values.parse()
+    read, named = values.read, values.named
     settings = Settings(
-        KafkaSettings(**values["KAFKA"]), SalesSettings(**values["SALES"]), InventorySettings(**values["INVENTORY"])
+        KafkaSettings(**read["KAFKA"]),
+        SalesSettings(**read["SALES"]),
+        InventorySettings(**read["INVENTORY"]),
+        ClockSettings(**read["CLOCK"]),
+        _hours(read["HOURS"]),
+        VolumeSettings(_week(read["VOLUME"], FLAT), **_without_days(read["VOLUME"])),
+        SupplierSettings(**read["SUPPLY"]),
+        tuple(_supplier(section, values) for section in named if section.startswith("SUPPLIER ")),
+        tuple(_incident(section, values) for section in named if section.startswith("INCIDENT ")),
+        source,
     )
-    _check_together(settings, given, unread, problems)
-    if problems:
-        raise SettingsError(problems)
+    _check_together(settings, values)
+    if values.problems:
+        raise SettingsError(values.problems)
+    kafka = replace(settings.kafka, data_dir=cwd / settings.kafka.data_dir)
+    sales = replace(settings.sales, products=_find_products(settings.sales.products, source, cwd))
+    return replace(settings, kafka=kafka, sales=sales)
 
-    values["KAFKA"]["data_dir"] = cwd / settings.kafka.data_dir
-    values["SALES"]["products"] = _find_products(settings.sales.products, source, cwd)
-    return Settings(KafkaSettings(**values["KAFKA"]), SalesSettings(**values["SALES"]), settings.inventory, source)
+
+def incident(name: str, given: Mapping[str, str]) -> IncidentSettings:
+    """Make an incident of texts, as of the keys of a section [INCIDENT name], but for one that is about to happen.
+
+    It may lack a start, and begins shortly then; it comes once, so `every` is refused. Whether the catalog has what it
+    names, `check_products` says.
+
+    Raises SettingsError with every problem found; each begins with the key that it is about, or with `name`.
+    """
+    section, values = f"INCIDENT {name}", _Values()
+    values.named[section] = ""
+    try:
+        _NAME.read(name)
+    except Expected as error:
+        values.problems.append(f"name = {shown(name)}: expected {error}")
+    known = [key for key in _NAMED["INCIDENT"] if key != "every"]
+    for key, text in given.items():
+        if key in known:
+            values.given[section, key] = _Given(text.strip(), f"{key} = {shown(text)}")
+        elif key == "every":
+            values.problems.append(f"every = {shown(text)}: expected a start or nothing; this incident comes once")
+        else:
+            values.problems.append(f"{shown(key)}: unknown key{did_you_mean(key, known)}")
+    values.parse()
+    result = _incident(section, values, live=True)
+    if values.problems:
+        raise SettingsError(values.problems)
+    return result
+
+
+def _week(read: Mapping[str, Any], otherwise: T) -> tuple[T, ...]:
+    return tuple(read.get(day, read.get("every_day", otherwise)) for day in WEEKDAYS)
+
+
+def _without_days(read: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in read.items() if key not in ("every_day", *WEEKDAYS)}
+
+
+def _is_day(section: str, key: str) -> bool:
+    """Whether the key is a day of the calendar, or meant to be: in [HOURS] any number of them may stand."""
+    return section == "HOURS" and key[:1].isdigit()
+
+
+def _hours(read: Mapping[str, Any]) -> HoursSettings:
+    days = {key: value for key, value in read.items() if _is_day("HOURS", key)}
+    others = {key: value for key, value in _without_days(read).items() if key not in days}
+    dates = tuple(sorted((date.fromisoformat(key), spans) for key, spans in days.items()))
+    return HoursSettings(_week(read, ALWAYS), dates, **others)
+
+
+def _supplier(section: str, values: _Values) -> SupplierSettings:
+    values.require(section, "categories")
+    return SupplierSettings(section.partition(" ")[2], **values.read[section])
+
+
+def _incident(section: str, values: _Values, *, live: bool = False) -> IncidentSettings:
+    """Make an incident of what could be read of a section, and complain about the rest; `live`: a start is optional."""
+    given = {key for in_section, key in values.given if in_section == section}
+    values.require(section, "kind")
+    if {"start", "every"} <= given:
+        values.refuse(section, ("every",), "expected either start or every, not both")
+    elif "every" not in given and not live:
+        values.require(section, "start", "start, the time at which it comes, or every, the mean time between two")
+
+    result = IncidentSettings(section.partition(" ")[2], **{"kind": "", **values.read[section]})
+    if result.kind and "factor" not in given:
+        factor = INCIDENT_KINDS[result.kind]
+        if factor is None:
+            values.require(section, "factor")
+        else:
+            result = replace(result, factor=factor)
+    if result.kind not in ("promotion", "custom", "") and result.discount:
+        values.refuse(section, ("discount",), "expected no discount, but in an incident of kind promotion or custom")
+    ramps = result.ramp_up + result.ramp_down
+    if result.kind == "supply" and ramps:
+        ramp = "ramp_up" if result.ramp_up else "ramp_down"
+        values.refuse(section, (ramp,), "expected no ramps in an incident of kind supply")
+    elif ramps > result.duration and values.all_read(section, "duration"):
+        taken = f"they take {ramps // _MINUTE}m of {result.duration // _MINUTE}m"
+        why = f"expected ramp_up and ramp_down to fit into duration; {taken}"
+        values.refuse(section, ("ramp_up", "ramp_down"), why)
+    return result
 
 
 def _find(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> Path | None:
@@ -437,37 +462,67 @@ def _find_products(products: Path, source: Path | None, cwd: Path) -> Path:
     return next((folder / products for folder in folders if os.path.exists(folder / products)), cwd / products)
 
 
-def _read_environment(environ: Mapping[str, str], problems: list[str]) -> _GivenValues:
-    given: _GivenValues = {}
+def _read_environment(environ: Mapping[str, str], values: _Values) -> None:
     for name, text in environ.items():
         if name in _VARIABLES:
-            given[_VARIABLES[name]] = _Given(text.strip(), f"{name}={shown(text)}")
+            values.given[_VARIABLES[name]] = _Given(text.strip(), f"{name}={shown(text)}")
         elif name.startswith("YASDG_") and name != "YASDG_CONFIG":
             # The value is not repeated: what we do not know might be a password.
-            problems.append(f"{shown(name)}: unknown variable{_did_you_mean(name, [*_VARIABLES, 'YASDG_CONFIG'])}")
-    return given
+            hint = did_you_mean(name, [*_VARIABLES, "YASDG_CONFIG"])
+            values.problems.append(f"{shown(name)}: unknown variable{hint}")
 
 
-def _read_file(path: Path, name: str, problems: list[str]) -> _GivenValues:
+def _read_file(path: Path, name: str, values: _Values) -> None:
     try:
         text = read_text(path, name)
     except ConfigurationError as error:
-        problems += error.problems
-        return {}
-    given: _GivenValues = {}
-    for section, values in _parse(text, name, problems):
-        if section not in _RULES:
-            hint = _did_you_mean(f"[{section}]", [f"[{known}]" for known in _RULES])
-            problems.append(f"{name}: [{shown(section)}]: unknown section{hint}")
+        values.problems += error.problems
+        return
+    headers: set[str] = set()
+    for header, content in _parse(text, name, values.problems):
+        section = _section(header, name, values, header in headers)
+        headers.add(header)
+        if section is None:
             continue
-        for key, value in values.items():
+        known = _rules_of(section)
+        for key, text in content.items():
+            value = text.strip()  # it may begin on the next line
             place = f"{name}: [{section}] {shown(key)}"
-            if key in _RULES[section]:
-                given[section, key] = _Given(value, f"{place} = {shown(value)}")
+            if key in known:
+                values.given[section, key] = _Given(value, f"{place} = {shown(value)}")
+            elif _is_day(section, key):
+                try:
+                    _DAY.read(key)
+                except Expected as error:
+                    values.problems.append(f"{place}: expected {error}")
+                else:
+                    values.given[section, key] = _Given(value, f"{place} = {shown(value)}")
             else:
-                home = next((f"; it belongs in [{other}]" for other, keys in _RULES.items() if key in keys), "")
-                problems.append(f"{place}: unknown key{home or _did_you_mean(key, _RULES[section])}")
-    return given
+                homes = (f"; it belongs in [{other}]" for other, keys in _RULES.items() if key in keys)
+                home = next(homes, "") if section in _RULES else ""
+                values.problems.append(f"{place}: unknown key{home or did_you_mean(key, known)}")
+
+
+def _section(header: str, file: str, values: _Values, again: bool) -> str | None:
+    """Return the section of a header; None if there is no such. `again`: the same one stood there before."""
+    if header in _RULES:
+        return header
+    place = f"{file}: [{shown(header)}]"
+    kind, *words = header.split() or [""]
+    if kind not in _NAMED:
+        known = [*_RULES, *(f"{kind} name" for kind in _NAMED)]
+        hint = did_you_mean(f"[{header}]", [f"[{each}]" for each in known])
+        values.problems.append(f"{place}: unknown section{hint}")
+        return None
+    try:
+        section = f"{kind} {_NAME.read(' '.join(words))}"
+    except Expected as error:
+        values.problems.append(f"{place}: expected {error} behind {kind}")
+        return None
+    if section in values.named and not again:
+        values.problems.append(f"{place} stands here a second time")
+    values.named[section] = f"{file}: [{section}] "
+    return section
 
 
 def _parse(text: str, name: str, problems: list[str]) -> list[tuple[str, dict[str, str]]]:
@@ -510,35 +565,161 @@ def _original(section: str) -> str:
     return section.partition("\0")[0]
 
 
-def _check_together(settings: Settings, given: _GivenValues, unread: set[str], problems: list[str]) -> None:
-    """What must hold between values that are each right by themselves. `unread`: keys whose value could not be read."""
-
-    def complain(section: str, keys: tuple[str, str], expected: str) -> None:
-        # At the first of the keys that somebody wrote. There is one, because the defaults agree with each other.
-        place = next(given[section, key].place for key in keys if (section, key) in given)
-        problems.append(f"{place}: expected {expected}")
-
+def _check_together(settings: Settings, values: _Values) -> None:
+    """What must hold between values that are each right by themselves."""
     sales, pace = settings.sales, ("max_sale_freq", "min_sale_freq")
-    if unread.isdisjoint(pace):
+    if values.all_read("SALES", *pace):
         if sales.min_sale_freq > sales.max_sale_freq:
-            numbers = f"{sales.min_sale_freq:g} and {sales.max_sale_freq:g}"
-            complain("SALES", pace, f"min_sale_freq to be at most max_sale_freq; they are {numbers}")
+            both = f"{sales.min_sale_freq:g} and {sales.max_sale_freq:g}"
+            values.refuse("SALES", pace, f"expected min_sale_freq to be at most max_sale_freq; they are {both}")
         elif sales.mean_seconds_between_sales < FASTEST_PACE * (1 - 1e-9):  # sums of decimals are inexact
-            complain("SALES", pace, f"a mean of min_sale_freq and max_sale_freq of at least {FASTEST_PACE:f} seconds")
+            least = f"{FASTEST_PACE:f} seconds"
+            values.refuse("SALES", pace, f"expected a mean of min_sale_freq and max_sale_freq of at least {least}")
 
     # Kafka takes names that differ in nothing but "." and "_" for the same, and refuses the second one.
     seen: dict[str, str] = {}
     for key in _RULES["KAFKA"]:
-        if key.startswith("topic_") and key not in unread:
+        if key.startswith("topic_") and values.all_read("KAFKA", key):
             other = seen.setdefault(getattr(settings.kafka, key).replace(".", "_"), key)
             if other != key:
-                complain("KAFKA", (key, other), f"{key} and {other} to differ in more than dots and underscores")
+                why = f"expected {key} and {other} to differ in more than dots and underscores"
+                values.refuse("KAFKA", (key, other), why)
+
+    clock = settings.clock
+    if values.all_read("CLOCK", "start", "speed") and clock.start is None and clock.speed and clock.speed > 1:
+        why = "a speed above 1 needs a start in the past, such as start = 30d, or its sales would be of the future"
+        values.refuse("CLOCK", ("speed",), why)
+    if isinstance(clock.start, datetime) and isinstance(clock.end, datetime) and clock.end <= clock.start:
+        values.refuse("CLOCK", ("end",), f"expected an end after the start, {clock.start}")
+
+    if values.all_read("HOURS", "every_day", *WEEKDAYS):
+        _check_hours(settings, values)
+
+    suppliers: dict[str, str] = {}
+    for supplier in settings.suppliers:
+        for category in supplier.categories:
+            other = suppliers.setdefault(category, supplier.name)
+            if other != supplier.name:
+                why = f"expected categories of no other supplier; {shown(category)} is one of [SUPPLIER {other}]"
+                values.refuse(f"SUPPLIER {supplier.name}", ("categories",), why)
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    by_case = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), by_case, n=1)
-    return f"; did you mean {by_case[close[0]]}?" if close else ""
+def _check_hours(settings: Settings, values: _Values) -> None:
+    week = settings.hours.week
+    if not any(week):
+        values.refuse("HOURS", (*WEEKDAYS, "every_day"), "expected hours on at least one weekday")
+        return
+    told = False
+    for day, spans in enumerate(week):
+        next_day = (day + 1) % 7
+        if spans and week[next_day] and spans[-1][1] - rules.DAY > week[next_day][0][0]:
+            keys = [key for key in (WEEKDAYS[day], WEEKDAYS[next_day], "every_day") if ("HOURS", key) in values.given]
+            if keys[0] != "every_day" or not told:  # of that one it is the same on all days
+                told = told or keys[0] == "every_day"
+                until, since = clock_text(spans[-1][1]), clock_text(week[next_day][0][0])
+                closes = f"the hours of {WEEKDAYS[day]} to end before {WEEKDAYS[next_day]} opens at {since}"
+                values.refuse("HOURS", keys, f"expected {closes}, not at {until}")
+
+    if values.all_read("VOLUME", "every_day", *WEEKDAYS):
+        curve = [factor for factors in settings.volume.week for factor in factors]
+        open_hours = (
+            hour
+            for day, spans in enumerate(week)
+            for start, end in spans
+            for hour in range((rules.DAY * day + start) // 60, (rules.DAY * day + end - 1) // 60 + 1)
+        )
+        if not any(curve[hour % len(curve)] for hour in open_hours):
+            why = "expected a number above 0 in at least one hour of the week in which the shop is open"
+            values.refuse("VOLUME", (*WEEKDAYS, "every_day"), why)
+
+
+# --- What others ask of the settings ---------------------------------------------------------------------------------
+
+
+class _Product(Protocol):
+    @property
+    def product_id(self) -> str: ...
+    @property
+    def category(self) -> str: ...
+
+
+def check_products(settings: Settings, products: Iterable[_Product]) -> list[str]:
+    """Say what incidents and suppliers name that the catalog does not have, each with its section and key."""
+    ids: dict[str, str] = {}
+    categories: dict[str, str] = {}
+    for product in products:
+        ids[product.product_id] = product.product_id
+        categories[product.category] = shown(product.category)
+    scopes = [(f"[SUPPLIER {each.name}] categories", each.categories, categories) for each in settings.suppliers]
+    for each in settings.incidents:
+        scopes.append((f"[INCIDENT {each.name}] categories", each.categories, categories))
+        scopes.append((f"[INCIDENT {each.name}] products", each.products, ids))
+    return [
+        f"{place}: {shown(name)} is not in the catalog of products{did_you_mean(name, known, known)}"
+        for place, names, known in scopes
+        for name in names
+        if name not in known
+    ]
+
+
+def texts(settings: Settings) -> dict[str, str]:
+    """Return what the stream is a function of, beside products and time, by "SECTION.key".
+
+    Settings that mean the same have the same texts, whatever was written.
+    """
+    hours, volume, clock = settings.hours, settings.volume, settings.clock
+    dates = {str(day): spans for day, spans in sorted(hours.dates)}
+    opening = {**dict(zip(WEEKDAYS, hours.week, strict=True)), "on_holidays": hours.on_holidays, **dates}
+    sections: dict[str, dict[str, Any]] = {
+        "SALES": _fields(settings.sales, without=("products", "number_of_sales")),
+        "INVENTORY": _fields(settings.inventory),
+        "CLOCK": {
+            "start": "now" if clock.start is None else clock.start,
+            "speed": "max" if clock.speed is None else clock.speed,
+            "time_zone": clock.time_zone,
+        },
+        "HOURS": {"holidays": hours.holidays, **{key: _spans(spans) for key, spans in opening.items()}},
+        "VOLUME": {
+            **dict(zip(WEEKDAYS, volume.week, strict=True)), "months": volume.months, "growth": volume.growth,
+        },
+        "SUPPLY": _supply(settings.supply, without=("name", "categories")),
+    }  # fmt: skip
+    for supplier in sorted(settings.suppliers, key=lambda each: each.name):
+        sections[f"SUPPLIER {supplier.name}"] = _supply(supplier, without=("name",))
+    for each in sorted(settings.incidents, key=lambda each: each.name):
+        scope = {"categories": sorted(each.categories), "products": sorted(each.products)}
+        sections[f"INCIDENT {each.name}"] = _fields(each, without=("name",)) | scope
+    return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
+
+
+def _fields(settings: Any, without: Sequence[str] = ()) -> dict[str, Any]:
+    return {key.name: getattr(settings, key.name) for key in fields(settings) if key.name not in without}
+
+
+def _supply(supplier: SupplierSettings, without: Sequence[str]) -> dict[str, Any]:
+    days = [WEEKDAYS[day] for day in sorted(supplier.delivery_days)]
+    meant = {"delivery_days": days, "categories": sorted(supplier.categories)}
+    return {key: meant.get(key, value) for key, value in _fields(supplier, without).items()}
+
+
+def _spans(spans: Iterable[Span]) -> list[str]:
+    return [span_text(span) for span in spans] or ["closed"]
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case timedelta():
+            return _text(value.total_seconds())
+        case Decimal():
+            return f"{value.normalize():f}"  # .10 is .1
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))  # 8.0 is 8
+        case tuple() | list():
+            return ", ".join(_text(each) for each in value)
+        case _:
+            return str(value)
 
 
 # --- Reading and showing what people wrote; catalog.py does it the same way -----------------------------------------

@@ -20,6 +20,7 @@ TABLE = {
     "min.cleanable.dirty.ratio": "0.2",
     "message.timestamp.type": "CreateTime",  # see producer.TAKEN_NOW
 }
+CONTROL = {**COMPACTED, "message.timestamp.type": "LogAppendTime"}  # see control.py
 # Whatever fits on another topic, and why it is here.
 LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
 
@@ -42,6 +43,16 @@ def opening_topic(kafka: KafkaSettings) -> str:
     return f"{kafka.application_id}-opening"
 
 
+def control_topic(kafka: KafkaSettings) -> str:
+    """Return the name of the topic on which is set, while the shop runs, what happens to it."""
+    return f"{kafka.application_id}-control"
+
+
+def shelves_topic(kafka: KafkaSettings) -> str:
+    """Return the name of the topic on which tills keep the shelves that they serve from, where these are many."""
+    return f"{kafka.application_id}-shelves"
+
+
 def changelog_topic(kafka: KafkaSettings) -> str:
     """Return the name of the inventory table's changelog, as Faust makes it."""
     return f"{kafka.application_id}-inventory-changelog"
@@ -53,9 +64,13 @@ def specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
         TopicSpec(kafka.topic_products, 1, COMPACTED),
         TopicSpec(kafka.topic_purchases, kafka.partitions, DELETED),
         TopicSpec(kafka.topic_stockings, kafka.partitions, DELETED),
+        TopicSpec(kafka.topic_lost_sales, kafka.partitions, DELETED),
+        TopicSpec(kafka.topic_incidents, 1, DELETED),
         TopicSpec(kafka.topic_dead_letters, kafka.partitions, LETTERS),
         TopicSpec(opening_topic(kafka), 1, DELETED),
+        TopicSpec(control_topic(kafka), 1, CONTROL),
         TopicSpec(changelog_topic(kafka), kafka.partitions, TABLE),
+        TopicSpec(shelves_topic(kafka), kafka.partitions, TABLE),
     )
 
 

@@ -25,7 +25,7 @@ class Choices:
 
     @property
     def way(self) -> NDArray[np.int64]:
-        """Number of the way to buy (0 to 7): the place of its line in `ways_to_buy`."""
+        """Number of the way to buy, 0 to 7: see `line_of`."""
         return (self.quantity - 1) * 4 + self.is_member * 2 + self.add_supplements
 
 
@@ -44,11 +44,11 @@ def choices(product: Product, arrivals: Arrivals, sales: SalesSettings) -> Choic
     )
 
 
-def ways_to_buy(product: Product, sales: SalesSettings) -> tuple[Line, ...]:
-    """Return the receipt's line of each way to buy a product, in the order of `Choices.way`."""
-    return tuple(
-        line(product, quantity, is_member, add_supplements, sales)
-        for quantity in range(1, LARGEST_QUANTITY + 1)
-        for is_member in (False, True)
-        for add_supplements in (False, True)
-    )
+def quantity_of(way: int) -> int:
+    """Return the units of a way to buy."""
+    return (way >> 2) + 1
+
+
+def line_of(product: Product, way: int, promotion: int, sales: SalesSettings) -> Line:
+    """Return the receipt's line of a way to buy a product, at a promotion's discount in ten-thousandths."""
+    return line(product, quantity_of(way), bool(way & 2), bool(way & 1), promotion, sales)

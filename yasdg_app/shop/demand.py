@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.shop.randomness import exponentials, key, keys_of_cells
+from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 
 Ints = NDArray[np.int64]
 
@@ -62,30 +62,36 @@ class Arrivals:
     index: Ints  # its place in that cell, from 0
 
 
-def arrivals(seed: int, product_id: str, per_second: float, cells: Cells, first: int, count: int) -> Arrivals:
-    """Return the customers who ask for a product in `count` cells from `first`, at a mean rate of `per_second`."""
-    expected = per_second * cells.seconds
-    numbers = np.arange(first, first + count, dtype=np.int64)
+NOBODY = Arrivals(*(np.empty(0, dtype=np.int64) for _ in range(3)))
+
+
+def arrivals(seed: int, product_id: str, cells: Cells, first: int, expected: Floats) -> Arrivals:
+    """Return the customers who ask for a product from cell `first` on; `expected`: how many, cell by cell."""
+    rows = np.flatnonzero(expected > 0.0)
+    if not len(rows):
+        return NOBODY
+    expected = expected[rows, None]
+    most = float(expected.max())
+    numbers = first + rows
     keys = keys_of_cells(key(seed, product_id, "arrival"), numbers)[:, None]
-    width = int(expected + 6.0 * expected**0.5) + 8
+    width = int(most + 6.0 * most**0.5) + 8
     while True:
         position = np.cumsum(exponentials(keys, np.arange(width, dtype=np.int64)), axis=1)
-        if bool((position[:, -1] > expected).all()):
+        if bool((position[:, -1:] > expected).all()):
             break
         width *= 2  # a cell with far more customers than expected: the same draws, and more of them
     came = position <= expected
     row, index = np.nonzero(came)
-    starts = cells.starts(first, count)
-    at = _in_order(position / max(expected, 1e-300), came, starts)
+    starts = cells.starts(first, int(rows[-1]) + 1)
+    at = _in_order(position / expected, came, starts[rows, None], starts[rows + 1, None])
     return Arrivals(at[row, index], numbers[row], index.astype(np.int64))
 
 
-def _in_order(fraction: NDArray[np.float64], came: NDArray[np.bool_], starts: Ints) -> Ints:
+def _in_order(fraction: Floats, came: NDArray[np.bool_], start: Ints, end: Ints) -> Ints:
     """Turn places in a cell (0 to 1) into microseconds, each later than the one before, none beyond the cell.
 
     Two customers of a product never share a microsecond, so (time, product) is an order without ties.
     """
-    start, end = starts[:-1, None], starts[1:, None]
     place = np.arange(came.shape[1], dtype=np.int64)
     at = start + np.where(came, fraction * (end - start), 0).astype(np.int64)
     later = np.maximum.accumulate(at - place, axis=1) + place

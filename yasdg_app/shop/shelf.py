@@ -1,12 +1,17 @@
-"""A product's shelf: the books of what was sold and restocked, and the rule that restocks it.
+"""A product's shelf: what was sold and restocked, what is on order, and the rule that orders it.
 
-The rule is the seed's: after a sale, a level at or below the minimum has `restock_amount` put on the shelf, at once.
+The rule is the seed's: after a sale, a level at or below the minimum has `restock_amount` put on the shelf. Where the
+supplier needs no time, it is there at once; else it comes when it is due, and nothing more is ordered until then. A
+delivery is taken in before the first customer behind it is served: the shelf needs no clock.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yasdg_app.catalog import Product
-from yasdg_app.settings import InventorySettings
+from yasdg_app.shop.supply import Supply
+
+NEVER = 2**62  # event time of a delivery that does not come, since nothing is on order
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +19,7 @@ class Stocking:
     """One restock of a shelf."""
 
     number: int  # among those of its product, from 1
+    at: int  # event time, microseconds since 1970
     existing_level: int
     stock_quantity: int
 
@@ -25,43 +31,57 @@ class Stocking:
 
 @dataclass(slots=True)
 class Shelf:
-    """The books of one product, in units and cents; at any time ``initial + restocked - sold == level``."""
+    """The shelf of one product, in units; at any time ``initial + restocked - sold == level``."""
 
+    product: Product
     initial: int
     level: int
     sales: int = 0  # number of sales, which is the number of the last one
     sold: int = 0
     stockings: int = 0
     restocked: int = 0
-    revenue_cents: int = 0
-    cost_cents: int = 0
+    on_order: int = 0
+    ordered_at: int = 0  # event time from which the lead time runs of what is on order
+    due: int = NEVER  # when it comes
+    held_up_by: str | None = None  # name of the incident that makes it come later than it should
 
     @classmethod
     def of(cls, product: Product) -> "Shelf":
         """Return the shelf of a product as the shop opens."""
-        return cls(initial=product.inventory, level=product.inventory)
+        return cls(product, initial=product.inventory, level=product.inventory)
 
-    def sell(self, quantity: int, revenue_cents: int, cost_cents: int, rule: InventorySettings) -> Stocking | None:
-        """Take `quantity` from the shelf; return the restock that this causes, if any.
+    def expect(self, supply: Supply) -> None:
+        """Reckon anew when comes what is on order."""
+        if self.on_order:
+            self.due, self.held_up_by = supply.delivery(self.product, self.stockings + 1, self.ordered_at)
+        else:
+            self.due, self.held_up_by = NEVER, None
 
-        Parameters
-        ----------
-        quantity
-            Units sold.
-        revenue_cents, cost_cents
-            What the sale brought, and what its goods had cost, in all.
-        rule
-            When to restock, and how much.
-        """
+    def receive(self, until: int, supply: Supply) -> Sequence[Stocking]:
+        """Take in the deliveries that are due by `until`; return them."""
+        came = []
+        while self.due <= until:
+            number, at = self.stockings + 1, self.due
+            brought = supply.brings(self.product, number, self.on_order)
+            came.append(Stocking(number, at, self.level, brought))
+            self.stockings = number
+            self.restocked += brought
+            self.level += brought
+            self.on_order -= brought
+            # What took its time may be too little by now; the seed's restock, which takes none, is not repeated.
+            if not self.on_order and at > self.ordered_at and self.level <= supply.min_inventory:
+                self.on_order = supply.restock_amount
+            self.ordered_at = at
+            self.expect(supply)
+        return came
+
+    def sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Stocking]:
+        """Take `quantity` from the shelf, as much as it holds at least; return what is delivered at once."""
         self.sales += 1
         self.sold += quantity
         self.level -= quantity
-        self.revenue_cents += revenue_cents
-        self.cost_cents += cost_cents
-        if self.level > rule.min_inventory:
-            return None
-        self.stockings += 1
-        stocking = Stocking(self.stockings, self.level, rule.restock_amount)
-        self.restocked += rule.restock_amount
-        self.level = stocking.new_level
-        return stocking
+        if self.level > supply.min_inventory or self.on_order:
+            return ()
+        self.on_order, self.ordered_at = supply.restock_amount, at
+        self.expect(supply)
+        return self.receive(at, supply)

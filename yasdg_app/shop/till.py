@@ -1,170 +1,347 @@
-"""A till: demand over a stretch of event time, turned into numbered sales, in order.
+"""A till: demand over a stretch of event time, turned into numbered sales and customers turned away, in order.
 
-A till stands where the last sale before it left off, and goes on from there. It keeps no other state, so any till over
-the same products that starts at the same place makes the same sales.
+A till goes on where others left the shelves, and keeps no other state, so any till over the same products that starts
+at the same place makes the same sales.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.catalog import Product
-from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.customer import choices
-from yasdg_app.shop.demand import Cells, Ints, arrivals
+from yasdg_app.shop.customer import OUT_OF, choices, quantity_of
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.randomness import Floats, key, keys_of_cells, uniforms
+from yasdg_app.shop.shelf import Shelf
 
-BLOCK = 20_000  # sales that are computed at a time: the bound of a till's memory
+BLOCK = 20_000  # customers that are computed at a time: the bound of a till's memory
 MOST_CELLS = 4_096  # and cells, where hardly anybody comes
+NOBODY = -1  # in place of a product
 
 
 class Place(NamedTuple):
-    """A place in the stream's order: sales are ordered by time, those of one microsecond by product."""
+    """A place in the stream's order: customers are served by time, those of one microsecond by what they ask for."""
 
     at: int  # microseconds since 1970
     product_id: str
+
+
+BEFORE_ALL = Place(-(2**62), "")
+
+
+def behind(at: int) -> Place:
+    """Return the place behind all customers up to an event time."""
+    return Place(at, "\U0010ffff")
 
 
 @dataclass(frozen=True, slots=True)
 class Sales:
     """Sales in the stream's order: arrays of one length."""
 
-    product: Ints  # place of the product in the till's own tuple of products
+    product: Ints  # place of the product in the till's tuple of products
     number: Ints  # of this sale among those of its product, from 1
     at: Ints  # event time, microseconds since 1970
-    way: Ints  # way to buy: place of the line in `ways_to_buy`
+    way: Ints  # way to buy: see `customer.line_of`
+    promotion: Ints  # discount in ten-thousandths
+    instead_of: Ints  # place of the product that the customer had asked for; NOBODY: this one
 
     def __len__(self) -> int:
         return len(self.at)
 
     def __getitem__(self, rows: slice | Ints | NDArray[np.bool_]) -> "Sales":
-        return Sales(self.product[rows], self.number[rows], self.at[rows], self.way[rows])
+        return Sales(
+            self.product[rows], self.number[rows], self.at[rows], self.way[rows], self.promotion[rows],
+            self.instead_of[rows],
+        )  # fmt: skip
 
 
-NONE = Sales(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+NO_SALES = Sales(*(np.empty(0, dtype=np.int64) for _ in range(6)))
+
+
+class LostSale(NamedTuple):
+    """A customer who found too little of what was asked for."""
+
+    product: int  # as in `Sales`
+    number: int  # among the lost sales of the product, from 1
+    at: int
+    way: int
+    promotion: int
+    level: int  # units that were left
+    due: int  # when more comes; `shelf.NEVER`: nothing is on order
+    held_up_by: str | None  # name of the incident that makes it come late
+    substitute: int  # what the customer took instead; NOBODY: nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """How often each product of the whole shop is asked for, and the cells of time that this makes."""
+class Served:
+    """What became of the customers of a stretch of time."""
 
-    per_second: Mapping[str, float]  # by product_id
-    cells: Cells
+    sales: Sales = NO_SALES
+    lost: Sequence[LostSale] = ()
 
-    @classmethod
-    def of(cls, products: Sequence[Product], sales: SalesSettings) -> "Rates":
-        """Share the shop's mean rate among its products by weight (superposition of Poisson processes)."""
-        total = sum(product.weight for product in products)
-        share = 1.0 / sales.mean_seconds_between_sales / total
-        per_second = {product.product_id: product.weight * share for product in products}
-        return cls(per_second, Cells.for_rate(max(per_second.values())))
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a till goes on.
+
+    Attributes
+    ----------
+    after
+        The last customer whom the shelves have seen.
+    shelves
+        By product_id; one that is not named is as the shop opens.
+    sold
+        Number of sales that were told, by product_id: none of them is told again.
+    lost
+        Number of lost sales that were told, by product_id.
+    lost_after
+        The last customer turned away of whom was told.
+    """
+
+    after: Place
+    shelves: Mapping[str, Shelf] = field(default_factory=dict)
+    sold: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    lost_after: Place = BEFORE_ALL
 
 
 class Till:
-    """Rings up the sales of some products, from a place in the stream onwards.
+    """Serves the customers of some products, from a place in the stream onwards.
+
+    Where customers take one product instead of another, it serves those of the products beside its own as well, and
+    does not tell of them.
 
     Parameters
     ----------
+    plan
+        Of the shop.
     products
         Products that this till sells; any part of the shop's.
-    sales, rates
-        The shop's configuration, and `Rates.of` all of its products.
-    opened_at
-        Event time of the shop's first moment, microseconds since 1970.
-    after
-        The last sale that was rung up for any of these products; None if there is none.
-    numbers
-        Sales so far by product_id; a product that is not named has none.
+    start
+        Where it goes on; None: at the shop's first moment.
+
+    Attributes
+    ----------
+    products
+        In order of id: those that it sells, and those beside them.
+    through
+        Event time up to which everybody was served and is told of.
+    served
+        Number of customers computed so far.
     """
 
-    def __init__(
-        self,
-        products: Sequence[Product],
-        sales: SalesSettings,
-        rates: Rates,
-        opened_at: int,
-        after: Place | None,
-        numbers: Mapping[str, int],
-    ) -> None:
+    def __init__(self, plan: Plan, products: Sequence[Product], start: Start | None = None) -> None:
+        start = start or Start(Place(plan.opened_at, ""))
+        own = {product.product_id: product for product in products}
+        beside = {other.product_id: other for product_id in own for other in plan.beside.get(product_id, ())}
         # In order of id, so that the order within a microsecond is that of `Place`.
-        self.products = tuple(sorted(products, key=lambda product: product.product_id))
-        self._sales = sales
-        self._rates = rates
-        self._after = after or Place(opened_at, "")
-        self._next_cell = rates.cells.of(self._after.at)
-        self._numbers = [numbers.get(product.product_id, 0) for product in self.products]
-        self._waiting = NONE  # customers of computed cells whose time has not come
-        expected = sum(rates.per_second[product.product_id] for product in self.products) * rates.cells.seconds
-        self._cells_at_a_time = int(max(1, min(MOST_CELLS, BLOCK / max(expected, 1e-9))))
-        self.through = self._after.at  # event time up to which everything was rung up
+        self.products = tuple(product for _, product in sorted((beside | own).items()))
+        self.plan = plan
+        self._after = start.after
+        self._next_cell = plan.cells.of(self._after.at)
+        ids = [product.product_id for product in self.products]
+        self._shelves = [
+            replace(start.shelves.get(product.product_id) or Shelf.of(product)) for product in self.products
+        ]
+        self._told = [product_id in own for product_id in ids]
+        self._sold = [start.sold.get(product_id, 0) for product_id in ids]
+        self._lost = [start.lost.get(product_id, 0) for product_id in ids]
+        self._lost_after = start.lost_after
+        self._places = {product_id: place for place, product_id in enumerate(ids)}
+        self._waiting = Served()  # customers of computed cells whose time has not come
+        busiest = sum(plan.per_second[product_id] for product_id in ids) * plan.calendar.peak * plan.cells.seconds
+        self._cells_at_a_time = int(max(1, min(MOST_CELLS, BLOCK / max(busiest, 1e-9))))
+        self.through = self._after.at
+        self.served = 0
+        self.replan(plan)
 
-    def ring_up(self, until: int) -> Sales:
-        """Return the next sales up to the event time `until` (inclusive), a block at most.
+    def replan(self, plan: Plan) -> None:
+        """Go on by another plan, which differs from the one before in nothing that was computed so far."""
+        self.plan = plan
+        for shelf in self._shelves:
+            shelf.expect(plan.supply)
+
+    @property
+    def shelves(self) -> Sequence[Shelf]:
+        """The shelves as those have left them who were computed so far; see `through_all`."""
+        return self._shelves
+
+    @property
+    def through_all(self) -> int | None:
+        """Event time up to which the shelves have seen everybody; None while some of them wait to be told of."""
+        if len(self._waiting.sales) or self._waiting.lost:
+            return None
+        return self.plan.cells.start(self._next_cell) - 1
+
+    def ring_up(self, until: int) -> Served:
+        """Serve the next customers up to the event time `until` (inclusive), a block at most.
 
         Call it again while `through` is before `until`.
         """
-        cells = self._rates.cells
-        if not len(self._waiting) and self._next_cell <= cells.of(until):
+        cells, waiting = self.plan.cells, self._waiting
+        if not len(waiting.sales) and not waiting.lost and self._next_cell <= cells.of(until):
             count = min(self._cells_at_a_time, cells.of(until) - self._next_cell + 1)
-            self._waiting = self._compute(self._next_cell, count)
+            waiting = self._compute(self._next_cell, count)
             self._next_cell += count
-        due = int(np.searchsorted(self._waiting.at, until, side="right"))
-        sales, self._waiting = self._waiting[:due], self._waiting[due:]
+        due = int(np.searchsorted(waiting.sales.at, until, side="right"))
+        lost_due = bisect_right(waiting.lost, until, key=lambda lost: lost.at)
+        self._waiting = Served(waiting.sales[due:], waiting.lost[lost_due:])
         computed = cells.start(self._next_cell) - 1
         self.through = max(self.through, min(until, computed))
-        return sales
+        return Served(waiting.sales[:due], waiting.lost[:lost_due])
 
-    def _compute(self, first: int, count: int) -> Sales:
-        parts = [self._sales_of(i, first, count) for i in range(len(self.products))]
-        joined = Sales(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        return joined[np.lexsort((joined.product, joined.at))]
+    def _compute(self, first: int, count: int) -> Served:
+        """Compute `count` cells from `first`."""
+        activity = self.plan.activity(first, count)
+        if not activity.any():
+            return Served()
+        promotions = [self.plan.discount(product, first, count) for product in self.products]
+        parts = [self._customers(place, first, activity) for place in range(len(self.products))]
+        product, at, cell, way, willing, taste = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        self.served += len(at)
+        order = np.lexsort((product, at))
+        customers = _Customers(
+            product[order], at[order], (cell - first)[order], way[order], willing[order], taste[order]
+        )
+        return self._serve(customers, promotions)
 
-    def _sales_of(self, i: int, first: int, count: int) -> tuple[Ints, Ints, Ints, Ints]:
-        product = self.products[i]
-        rate = self._rates.per_second[product.product_id]
-        came = arrivals(self._sales.seed, product.product_id, rate, self._rates.cells, first, count)
-        way = choices(product, came, self._sales).way
-        # At the microsecond of the last sale, products behind it in order may still have a customer.
+    def _customers(self, place: int, first: int, activity: Floats) -> tuple[NDArray[np.generic], ...]:
+        """Return the customers of a product: what they ask for, when, and what they are like."""
+        product, sales = self.products[place], self.plan.sales
+        came = self.plan.arrivals(product, first, activity)
+        # At the microsecond of the last customer, products behind it in order may still have one.
         earliest = self._after.at + (product.product_id <= self._after.product_id)
         start = int(np.searchsorted(came.at, earliest))
-        number = self._numbers[i] + np.arange(1, len(came.at) - start + 1, dtype=np.int64)
-        self._numbers[i] += len(number)
-        return np.full(len(number), i, dtype=np.int64), number, came.at[start:], way[start:]
+        way = choices(product, came, sales).way[start:]
+        at, cell, index = came.at[start:], came.cell[start:], came.index[start:]
+        if sales.substitution_freq:
+            willing, taste = (
+                uniforms(keys_of_cells(key(sales.seed, product.product_id, what), cell), index)
+                for what in ("willing", "taste")
+            )
+        else:
+            willing = taste = np.empty(len(at))
+        return np.full(len(at), place, dtype=np.int64), at, cell, way, willing, taste
+
+    def _serve(self, customers: "_Customers", promotions: Sequence[Ints | None]) -> Served:
+        """Serve customers one after the other, as far as there is something on the shelves."""
+        supply, shelves = self.plan.supply, self._shelves
+        rows: list[int] = []  # of those who took something that we tell of
+        numbers: list[int] = []
+        lost: list[LostSale] = []
+        columns = customers.product.tolist(), customers.at.tolist(), customers.way.tolist()
+        bought, instead_of = customers.product.copy(), np.full(len(customers.at), NOBODY, dtype=np.int64)
+        for row, (place, at, way) in enumerate(zip(*columns, strict=True)):
+            shelf, quantity, sold = shelves[place], quantity_of(way), place
+            if shelf.due <= at:
+                shelf.receive(at, supply)
+            if shelf.level < quantity:
+                sold = self._instead(place, at, quantity, customers, row)
+                self._turn_away(place, at, way, _at(promotions[place], customers.cell[row]), sold, lost)
+                if sold == NOBODY:
+                    continue
+                shelf = shelves[sold]
+                bought[row], instead_of[row] = sold, place
+            shelf.sell(quantity, at, supply)
+            if self._told[sold] and shelf.sales > self._sold[sold]:
+                rows.append(row)
+                numbers.append(shelf.sales)
+        kept = np.array(rows, dtype=np.int64)
+        product = bought[kept]
+        promotion = np.zeros(len(kept), dtype=np.int64)
+        for place, discount in enumerate(promotions):
+            if discount is not None:
+                mine = product == place
+                promotion[mine] = discount[customers.cell[kept][mine]]
+        sales = Sales(
+            product, np.array(numbers, dtype=np.int64), customers.at[kept], customers.way[kept], promotion,
+            instead_of[kept],
+        )  # fmt: skip
+        return Served(sales, lost)
+
+    def _instead(self, place: int, at: int, quantity: int, customers: "_Customers", row: int) -> int:
+        """Return what a customer takes who found too little of a product: by weight, of what is there; or NOBODY."""
+        freq = self.plan.sales.substitution_freq
+        if not freq or customers.willing[row] * OUT_OF >= freq:
+            return NOBODY
+        there, weight = [], 0.0
+        for other in self.plan.beside[self.products[place].product_id]:
+            shelf = self._shelves[self._places[other.product_id]]
+            if shelf.due <= at:
+                shelf.receive(at, self.plan.supply)
+            if shelf.level >= quantity:
+                weight += other.weight
+                there.append((weight, self._places[other.product_id]))
+        wanted = customers.taste[row] * weight
+        return next((other for through, other in there if wanted < through), NOBODY)
+
+    def _turn_away(self, place: int, at: int, way: int, promotion: int, substitute: int, lost: list[LostSale]) -> None:
+        shelf = self._shelves[place]
+        if not self._told[place] or (at, shelf.product.product_id) <= self._lost_after:
+            return
+        self._lost[place] += 1
+        lost.append(
+            LostSale(place, self._lost[place], at, way, promotion, shelf.level, shelf.due, shelf.held_up_by, substitute)
+        )
+
+
+class _Customers(NamedTuple):
+    """Customers in the order in which they are served: arrays of one length."""
+
+    product: Ints  # what they ask for
+    at: Ints
+    cell: Ints  # counted from the first that is computed
+    way: Ints
+    willing: Floats  # to take another: uniform in [0, 1)
+    taste: Floats  # which other: uniform in [0, 1)
+
+
+def _at(discount: Ints | None, cell: np.int64) -> int:
+    return 0 if discount is None else int(discount[cell])
 
 
 class LastSale:
     """Finds the sale that ends a run of so many sales in all, as far as event time has come.
 
-    Every worker can say it on its own: it counts the whole shop's demand, whoever rings it up.
+    Every worker can say it on its own: it serves the whole shop's customers, whoever rings them up.
     """
 
-    def __init__(
-        self, products: Sequence[Product], sales: SalesSettings, rates: Rates, opened_at: int, number_of_sales: int
-    ) -> None:
-        self._till = Till(products, sales, rates, opened_at, None, {})
+    def __init__(self, plan: Plan, number_of_sales: int) -> None:
+        self._till = Till(plan, plan.products)
         self._left = number_of_sales
-        self.place: Place | None = None  # of the last sale, once it is known
+        self.place: Place | None = None  # of its customer, once it is known
+
+    def replan(self, plan: Plan) -> None:
+        """Go on by another plan; see `Till.replan`."""
+        self._till.replan(plan)
 
     def look(self, until: int) -> int:
         """Count on towards `until`, a block at most; return the event time up to which sales may be rung up."""
         if self.place is not None:
             return self.place.at
-        sales = self._till.ring_up(until)
+        sales = self._till.ring_up(until).sales
         if self._left > len(sales):
             self._left -= len(sales)
             return self._till.through
         row = self._left - 1
-        product = self._till.products[int(sales.product[row])]
-        self.place = Place(int(sales.at[row]), product.product_id)
+        asked = int(sales.product[row] if sales.instead_of[row] == NOBODY else sales.instead_of[row])
+        self.place = Place(int(sales.at[row]), self._till.products[asked].product_id)
         return self.place.at
 
-    def without_later(self, till: Till, sales: Sales) -> Sales:
+    def without_later(self, till: Till, served: Served) -> Served:
         """Leave out the customers who come in the very microsecond of the last sale, but behind it in order."""
         if self.place is None:
-            return sales
+            return served
         last, product_id = self.place
         behind = bisect_right([product.product_id for product in till.products], product_id)
-        return sales[(sales.at < last) | ((sales.at == last) & (sales.product < behind))]
+        sales = served.sales
+        asked = np.where(sales.instead_of == NOBODY, sales.product, sales.instead_of)
+        return Served(
+            sales[(sales.at < last) | ((sales.at == last) & (asked < behind))],
+            [lost for lost in served.lost if lost.at < last or (lost.at == last and lost.product < behind)],
+        )

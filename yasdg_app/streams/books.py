@@ -1,6 +1,6 @@
-"""The fold of purchases into inventory levels: pure logic, a chunk at a time.
+"""The fold of purchases and lost sales into inventory levels: pure logic, a chunk at a time.
 
-It decides what is applied, what was seen before, what is no purchase at all, and what must stop the worker.
+It decides what is applied, what was seen before, what is no message of the shop at all, and what must stop the worker.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,34 +15,32 @@ from yasdg_app.messages import (
     InventoryLevel,
     NoPurchaseError,
     event_time,
+    read_lost_sale,
     read_purchase,
     time_text,
 )
-from yasdg_app.settings import InventorySettings
-from yasdg_app.shop.shelf import Shelf, Stocking
+from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
+from yasdg_app.shop.supply import Supply
 
 
 class BooksError(YasdgError):
     """The log and the table do not belong together: going on would be a guess."""
 
 
-@dataclass(slots=True)
-class Account:
-    """A product's shelf while a chunk is applied to it."""
-
-    shelf: Shelf
-    last_sale: str
-    offset: int
-    stocking_offset: int
-    changed: bool = False
-
-
 class Restock(NamedTuple):
-    """A restock, and the sale's time at which it happened (microseconds since 1970)."""
+    """A restock of a product."""
 
     product_id: str
-    at: int
     stocking: Stocking
+
+
+@dataclass(slots=True)
+class Account:
+    """A product's row of the table, and its shelf, while a chunk is applied to them."""
+
+    row: InventoryLevel
+    shelf: Shelf
+    changed: bool = False
 
 
 @dataclass(slots=True)
@@ -51,31 +49,32 @@ class Folded:
 
     levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
     restocks: list[Restock] = field(default_factory=list)
-    dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are no purchases, and why
+    dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are none of ours, and why
+
+
+LevelOf = Callable[[str], InventoryLevel | None]
+"""Returns the table's record of a product, None if it has none."""
 
 
 class Books:
-    """Folds purchases.
+    """Folds purchases and lost sales.
 
     Parameters
     ----------
     products
         The shop's products by id.
-    rule
-        When shelves are restocked.
     homes
-        The partition in which the sales of each product stand, by id.
+        The partition in which the messages of each product stand, by id.
     """
 
-    def __init__(self, products: Mapping[str, Product], rule: InventorySettings, homes: Mapping[str, int]) -> None:
+    def __init__(self, products: Mapping[str, Product], homes: Mapping[str, int]) -> None:
         self._products = products
-        self._rule = rule
         self._homes = homes
 
-    def fold(self, tp: TP, chunk: Sequence[Any], level_of: Callable[[str], InventoryLevel | None]) -> Folded:
-        """Apply the messages of a chunk to the levels that the table holds, which stay as they are.
+    def fold(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply purchases to the levels that the table holds, which stay as they are.
 
-        `level_of` returns the table's record of a product, None if it has none.
+        `supply`: when is restocked, with all that is known up to the time of the chunk.
 
         Raises
         ------
@@ -90,53 +89,89 @@ class Books:
             except NoPurchaseError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
-            account = accounts.get(sale.product_id)
-            if account is None:
-                account = accounts[sale.product_id] = self._account(level_of(sale.product_id), sale.product_id)
-            shelf = account.shelf
-            if number <= shelf.sales:
-                continue  # seen before
-            if number != shelf.sales + 1:
-                raise BooksError(
-                    f"{tp.topic}, partition {tp.partition}, offset {message.offset}: sale {sale.transaction_id} "
-                    f"follows sale {shelf.sales} of {sale.product_id}: sales between them are missing in the log. "
-                    "If the topic was deleted or cut by its owner, begin anew: yasdg topics delete"
-                )
+            account = self._account(accounts, sale.product_id, level_of, supply)
+            row, shelf = account.row, account.shelf
+            if not _is_next(tp, message, sale.transaction_id, number, shelf.sales):
+                continue
             at = event_time(str(sale.transaction_time))
-            cost = (self._products[sale.product_id].cost_cents or 0) * sale.quantity
-            stocking = shelf.sell(sale.quantity, round(sale.total_purchase * 100), cost, self._rule)
-            if stocking is not None:
-                folded.restocks.append(Restock(sale.product_id, at, stocking))
-            account.last_sale, account.offset, account.changed = time_text(at), message.offset, True
+            for stocking in (*shelf.receive(at, supply), *shelf.sell(sale.quantity, at, supply)):
+                folded.restocks.append(Restock(sale.product_id, stocking))
+            row.revenue_cents += round(sale.total_purchase * 100)
+            row.cost_cents += round((sale.total_cost or 0.0) * 100)
+            row.last_sale, row.offset, account.changed = time_text(at), message.offset, True
         # The last write has the highest offset: a position never stands behind a sale that is not in the table.
-        changed = [(product_id, account) for product_id, account in accounts.items() if account.changed]
-        for product_id, account in sorted(changed, key=lambda item: item[1].offset):
-            folded.levels.append(_level(product_id, account))
+        folded.levels = [_level(a) for a in sorted(accounts.values(), key=lambda a: a.row.offset) if a.changed]
         return folded
 
-    def _account(self, level: InventoryLevel | None, product_id: str) -> Account:
-        if level is None:
-            return Account(Shelf.of(self._products[product_id]), "", -1, -1)
-        shelf = Shelf(
-            level.initial, level.level, level.sales, level.sold, level.stockings, level.restocked, level.revenue_cents,
-            level.cost_cents,
-        )  # fmt: skip
-        return Account(shelf, level.last_sale, level.offset, level.stocking_offset)
+    def fold_lost(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply lost sales to the levels that the table holds, which stay as they are. Raises as `fold`."""
+        accounts: dict[str, Account] = {}
+        folded = Folded()
+        for message in chunk:
+            try:
+                lost, number = read_lost_sale(message.value, tp.partition, self._homes)
+            except NoPurchaseError as why:
+                folded.dead_letters.append((message, str(why)))
+                continue
+            account = self._account(accounts, lost.product_id, level_of, supply)
+            row = account.row
+            if not _is_next(tp, message, lost.lost_sale_id, number, row.lost_sales):
+                continue
+            row.lost_sales = number
+            if lost.substitute is None:
+                row.lost += lost.quantity
+                row.lost_cents += round(lost.value * 100)
+            else:
+                row.substituted += lost.quantity
+            row.last_lost, row.lost_offset = time_text(event_time(str(lost.event_time))), message.offset
+            account.changed = True
+        folded.levels = [_level(a) for a in sorted(accounts.values(), key=lambda a: a.row.lost_offset) if a.changed]
+        return folded
+
+    def _account(self, accounts: dict[str, Account], product_id: str, level_of: LevelOf, supply: Supply) -> Account:
+        account = accounts.get(product_id)
+        if account is None:
+            level = level_of(product_id)
+            shelf = shelf_of(self._products[product_id], level)
+            shelf.expect(supply)
+            row = _opened(shelf) if level is None else InventoryLevel(**level.asdict())
+            account = accounts[product_id] = Account(row, shelf)
+        return account
 
 
-def _level(product_id: str, account: Account) -> InventoryLevel:
-    shelf = account.shelf
+def shelf_of(product: Product, level: InventoryLevel | None) -> Shelf:
+    """Return the shelf of a product as a row of the table has it, but for when its delivery comes."""
+    if level is None:
+        return Shelf.of(product)
+    return Shelf(
+        product, level.initial, level.level, level.sales, level.sold, level.stockings, level.restocked, level.on_order,
+        event_time(level.ordered_at) if level.ordered_at else 0,
+    )  # fmt: skip
+
+
+def _is_next(tp: TP, message: Any, name: str, number: int, last: int) -> bool:
+    """Tell whether a message is the next of its product; False if it was seen before. Raises BooksError."""
+    if number > last + 1:
+        raise BooksError(
+            f"{tp.topic}, partition {tp.partition}, offset {message.offset}: {name} follows number {last} of its "
+            "product: those between them are missing in the log. If the topic was deleted or cut by its owner, begin "
+            "anew: yasdg topics delete"
+        )
+    return number == last + 1
+
+
+def _opened(shelf: Shelf) -> InventoryLevel:
     return InventoryLevel(
-        product_id=product_id,
-        level=shelf.level,
-        initial=shelf.initial,
-        sales=shelf.sales,
-        sold=shelf.sold,
-        stockings=shelf.stockings,
-        restocked=shelf.restocked,
-        revenue_cents=shelf.revenue_cents,
-        cost_cents=shelf.cost_cents,
-        last_sale=account.last_sale,
-        offset=account.offset,
-        stocking_offset=account.stocking_offset,
-    )
+        product_id=shelf.product.product_id, level=shelf.level, initial=shelf.initial, sales=0, sold=0, stockings=0,
+        restocked=0, revenue_cents=0, cost_cents=0, last_sale="", offset=-1,
+    )  # fmt: skip
+
+
+def _level(account: Account) -> InventoryLevel:
+    row, shelf = account.row, account.shelf
+    row.level, row.sales, row.sold = shelf.level, shelf.sales, shelf.sold
+    row.stockings, row.restocked, row.on_order = shelf.stockings, shelf.restocked, shelf.on_order
+    row.ordered_at = time_text(shelf.ordered_at) if shelf.on_order else ""
+    row.due = time_text(shelf.due) if shelf.due != NEVER else ""
+    row.margin_cents = row.revenue_cents - row.cost_cents
+    return row

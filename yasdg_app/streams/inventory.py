@@ -1,4 +1,4 @@
-"""The agent that keeps the inventory: it reads purchases, decrements the table, and writes restocks.
+"""The agent that keeps the inventory: it reads purchases and lost sales, updates the table, and writes restocks.
 
 The order of each chunk: fold it; append the restocks, then the dead letters, then the table's changelog, each when the
 cluster has the one before; change the table. A death before the changelog's append repeats the chunk, and what it had
@@ -23,6 +23,7 @@ from yasdg_app.streams.books import Books, Folded
 from yasdg_app.streams.ownership import Ownership, Told
 from yasdg_app.streams.takeover import LONGEST_DISPUTE, dead_letter, disputed, read_told
 from yasdg_app.streams.transport import Chunks
+from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,10 @@ PARTITIONS = kafka.partitions
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
 
 purchases = app.topic(
-    kafka.topic_purchases, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS
+    kafka.topic_purchases,
+    kafka.topic_lost_sales,
+    schema=Chunks(key_serializer="raw", value_serializer="raw"),
+    partitions=PARTITIONS,
 )
 # Keys are the very bytes of the topic's keys: a view finds the worker that holds a product by their hash.
 inventory: Any = app.Table(
@@ -60,15 +64,19 @@ products_of: dict[int, list[str]] = {partition: [] for partition in range(PARTIT
 for _product_id, _partition in homes.items():
     products_of[_partition].append(_product_id)
 
-books = Books({product.product_id: product for product in app.products}, app.shop.inventory, homes)
+books = Books({product.product_id: product for product in app.products}, homes)
 
 
-def position_of(partition: int) -> int:
-    """Return the next purchase to apply: a position lives with the state that it belongs to."""
-    return max((level.offset for level in levels_of(partition)), default=-1) + 1
+def positions_of(partition: int) -> dict[TP, int]:
+    """Return the next purchase and lost sale to apply: a position lives with the state that it belongs to."""
+    levels = levels_of(partition)
+    return {
+        TP(kafka.topic_purchases, partition): max((level.offset for level in levels), default=-1) + 1,
+        TP(kafka.topic_lost_sales, partition): max((level.lost_offset for level in levels), default=-1) + 1,
+    }
 
 
-app.ownership = Ownership(app, kafka.topic_purchases)
+app.ownership = Ownership(app, (kafka.topic_purchases, kafka.topic_lost_sales))
 taking_over = asyncio.Lock()
 
 
@@ -100,7 +108,7 @@ async def take_over() -> None:
                 await app.crash(error)
                 return
             else:
-                positions = {TP(kafka.topic_purchases, partition): position_of(partition) for partition in partitions}
+                positions = {tp: at for partition in partitions for tp, at in positions_of(partition).items()}
                 app.ownership.settle(generation, positions, told)
                 logger.info(
                     "%d partitions are ours; the table of %d products was read in %.1f s",
@@ -111,7 +119,7 @@ async def take_over() -> None:
 
 @app.agent(purchases)
 async def keep_inventory(stream: Any) -> None:
-    """Apply each chunk of purchases to the table."""
+    """Apply each chunk of purchases or lost sales to the table."""
     overtaken_since: float | None = None
     async for event in stream.events():
         try:
@@ -149,9 +157,11 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
         if ours():
             await ownership.go_back_to({tp: ownership.applied[tp]})
         return
+    await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
     if not ours():
         return
-    folded = books.fold(tp, chunk, level_of)
+    fold = books.fold if tp.topic == kafka.topic_purchases else books.fold_lost
+    folded = fold(tp, chunk, level_of, watch.plan.supply)
     told = ownership.told[tp.partition]
     if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
         return
@@ -178,8 +188,8 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
         restock for restock in folded.restocks if restock.stocking.number > told.stockings.get(restock.product_id, 0)
     ]
     rows = (
-        Row(product_id.encode(), encode(messages.stocking(product_id, at, stocking)), at // 1000)
-        for product_id, at, stocking in restocks
+        Row(product_id.encode(), encode(messages.stocking(product_id, stocking)), stocking.at // 1000)
+        for product_id, stocking in restocks
     )
     appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.number, rows, ours)
     if not appended.complete:
@@ -195,7 +205,14 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
 
 
 async def _bury(tp: TP, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
-    """Copy messages that are no purchases to the dead letters, but for those that a worker before us copied."""
+    """Copy messages that are no purchases to the dead letters, but for those that a worker before us copied.
+
+    What is no lost sale stays where it is.
+    """
+    if tp.topic != kafka.topic_purchases:
+        for message, reason in folded.dead_letters:
+            logger.warning("No lost sale: %s, partition %d, offset %d: %s", *tp, message.offset, reason)
+        return True
     letters = [(message, reason) for message, reason in folded.dead_letters if message.offset > told.buried]
     for message, reason in letters:
         logger.warning("No purchase: %s, partition %d, offset %d: %s", tp.topic, tp.partition, message.offset, reason)

@@ -7,7 +7,7 @@ of each other's way; that nothing is appended twice does not depend on it (see p
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,14 +31,14 @@ class Told:
 
 
 class Ownership:
-    """The state of one worker's claim to partitions of the purchases topic.
+    """The state of one worker's claim to partitions of the topics that its inventory is made from.
 
     Parameters
     ----------
     app
         The Faust application.
-    topic
-        Name of the purchases topic.
+    topics
+        Their names, that of the purchases first. A worker has the same partitions of each.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class Ownership:
         True while the agent applies a chunk.
     """
 
-    def __init__(self, app: Any, topic: str) -> None:
-        self.topic = topic
+    def __init__(self, app: Any, topics: Sequence[str]) -> None:
+        self.topics = tuple(topics)
         self.assigned = -1
         self.generation: int | None = None
         self.busy = False
@@ -81,6 +81,11 @@ class Ownership:
         self.generation = generation
         self._confirmed = float("-inf")
 
+    @property
+    def partitions(self) -> list[int]:
+        """The partitions that were this worker's when they were last settled, in order."""
+        return sorted(tp.partition for tp in self.applied if tp.topic == self.topics[0])
+
     async def renew(self, at_once: bool = False) -> None:
         """Renew the lease if a third of it has passed: commit what is applied, and see whether the group takes it."""
         async with self._renewing:
@@ -95,5 +100,5 @@ class Ownership:
         self.generation = None
 
     async def go_back_to(self, positions: Mapping[TP, int]) -> None:
-        """Have purchases fetched from these positions on, those that are still ours."""
+        """Have messages fetched from these positions on, those that are still ours."""
         await self._app.consumer.go_to(dict(positions))

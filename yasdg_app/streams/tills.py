@@ -1,8 +1,10 @@
 """The timer that rings up sales: it opens a till for each partition that is ours, and appends what is due.
 
 A till opens only when the agent has read its partition to the end, and goes on after the last sale in the table. What
-is in the log is never produced again, and what is not, will be. A till that could not append all is thrown away. When
-the cluster is slow tills wait for it, with a block of sales each at most, and catch up afterwards.
+is in the log is never produced again, and what is not, will be. Lost sales are appended before the sales of the same
+stretch of time: a till that goes on after the last sale serves whoever was lost behind it again, and does not tell of
+them. A till that could not append all is thrown away. When the cluster is slow tills wait for it, with a block of sales
+each at most, and catch up afterwards.
 """
 
 import asyncio
@@ -10,21 +12,28 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.messages import PurchaseEncoder, event_time, purchase, receipt
+from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time, purchase, receipt, time_text
+from yasdg_app.opening import last_moment
 from yasdg_app.producer import OvertakenError, Row, UnansweredError
-from yasdg_app.shop.customer import ways_to_buy
-from yasdg_app.shop.till import LastSale, Place, Rates, Sales, Till
+from yasdg_app.shop.customer import line_of
+from yasdg_app.shop.shelf import NEVER
+from yasdg_app.shop.till import BEFORE_ALL, LastSale, Place, Sales, Served, Start, Till
+from yasdg_app.streams.announcer import Announcer
+from yasdg_app.streams.books import shelf_of
 from yasdg_app.streams.inventory import levels_of, products_of
 from yasdg_app.streams.ownership import LEASE
+from yasdg_app.streams.shelves import ShelvesTopic
 from yasdg_app.streams.takeover import LONGEST_DISPUTE, disputed, shorter
+from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +45,19 @@ REPORT = 10.0  # seconds between two lines about what was sold
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
 
 shop = app.shop
-rates = Rates.of(app.products, shop.sales)
+kafka = shop.kafka
 product_by_id = {product.product_id: product for product in app.products}
 
 
 @dataclass(slots=True)
 class OpenTill:
-    """A till, the encoder of its sales, and how many sales its partition holds."""
+    """A till, and how many sales and lost sales its partition holds."""
 
     till: Till
+    sales: int
+    lost: int
     encoder: PurchaseEncoder
-    number: int
+    lost_encoder: LostSaleEncoder
 
 
 class Tills:
@@ -56,10 +67,12 @@ class Tills:
         self._generation = -1
         self._open: dict[int, OpenTill] = {}
         self._last_sale: LastSale | None = None  # of a run of so many sales
-        self._waits: dict[int, tuple[int, float]] = {}  # by partition: where its agent stands, and since when
+        self._waits: dict[TP, tuple[int, float]] = {}  # where the agent stands, and since when
         self._serving: dict[TP, asyncio.Task[None]] = {}
-        self._disputes: dict[int, tuple[int, float]] = {}  # by partition: number of sales, since when
+        self._disputes: dict[TP, tuple[int, float]] = {}  # number of messages, since when
         self._reported = (0, time.monotonic())
+        self._shelves = ShelvesTopic()
+        self._announcer = Announcer()
 
     async def ring_up(self) -> None:
         """Append all sales that are due by now in the partitions that are ours."""
@@ -70,12 +83,11 @@ class Tills:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
         if not ownership.lease_left:
             await ownership.renew()
-        now = time.time_ns() // 1000
-        until = self._until(now)
-        await self._serve_all(sorted(ownership.applied), until)
-        self._report(now)
+        until = self._until()
+        await self._serve_all([TP(kafka.topic_purchases, partition) for partition in ownership.partitions], until)
+        self._report()
         if await self._finished():
-            logger.info("All %d sales are rung up and in the books: the shop closes.", shop.sales.number_of_sales)
+            logger.info("All sales are rung up and in the books: the shop closes.")
             os.kill(os.getpid(), signal.SIGTERM)
 
     async def _serve_all(self, tps: Sequence[TP], until: int) -> None:
@@ -90,41 +102,60 @@ class Tills:
                 del self._serving[tp]
                 task.result()  # raises what went wrong
 
-    def delay(self, partition: int, now: int) -> int:
-        """Return how far a partition's sales are behind the event time `now`, in microseconds."""
+    def delay(self, partition: int) -> int:
+        """Return how far a partition's sales are behind the shop's clock, in microseconds that this takes to pass."""
+        now = time.time_ns() // 1000
+        clock = app.opening.clock
         opened = self._open.get(partition) if app.ownership.generation == self._generation else None
-        if opened is not None:
-            return max(0, now - opened.till.through)
-        last_sales = [event_time(level.last_sale) for level in levels_of(partition)]
-        return max(0, now - max(last_sales, default=app.opening.opened_at))
+        through = self._after(partition).at if opened is None else opened.till.through
+        return int(max(0, min(clock.at(now), self._last_moment) - through) / clock.pace(now))
 
-    def _until(self, now: int) -> int:
-        """Return the event time up to which sales may be rung up: now, or the end of a run of so many sales."""
+    def _until(self) -> int:
+        """Return the event time up to which sales may be rung up: now, as far as is known what happens, or the end."""
+        until = min(app.opening.clock.at(time.time_ns() // 1000), watch.horizon, self._last_moment)
         if not shop.sales.number_of_sales:
-            return now
+            return until
         if self._last_sale is None:
-            self._last_sale = LastSale(
-                app.products, shop.sales, rates, app.opening.opened_at, shop.sales.number_of_sales
-            )
-        return min(now, self._last_sale.look(now))
+            self._last_sale = LastSale(watch.plan, shop.sales.number_of_sales)
+        self._last_sale.replan(watch.plan)
+        return min(until, self._last_sale.look(until))
+
+    @cached_property
+    def _last_moment(self) -> int:
+        """Event time behind which nobody is served."""
+        closes_at = last_moment(shop, app.opening.opened_at)
+        return NEVER if closes_at is None else closes_at - 1
+
+    @staticmethod
+    def _after(partition: int) -> Place:
+        """Return the last customer whose sale is in the table; before the first: the shop's first moment."""
+        # Within a partition the log is in order of event time, so everything up to its last sale is in it.
+        places = (Place(event_time(level.last_sale), level.product_id) for level in levels_of(partition) if level.sales)
+        return max(places, default=Place(app.opening.opened_at, ""))
 
     async def _opened(self, tp: TP) -> bool:
         """Open the till of a partition, if the agent has read it to its end."""
         if tp.partition in self._open:
             return True
-        ownership = app.ownership
+        ownership, both = app.ownership, [tp, TP(kafka.topic_lost_sales, tp.partition)]
         try:
-            end = (await app.reader.ends([tp]))[tp]
+            ends = await app.reader.ends(both)
         except KafkaError:
             return False  # the cluster is away
         if not self._still_ours():
             return False
-        if end < ownership.applied[tp]:
-            raise shorter(tp, end, ownership.applied[tp])
-        if end > ownership.applied[tp]:
-            await self._hurry(tp)
+        for each in both:
+            if ends[each] < ownership.applied[each]:
+                raise shorter(each, ends[each], ownership.applied[each])
+        behind = [each for each in both if ends[each] > ownership.applied[each]]
+        for each in behind:
+            await self._hurry(each)
+        if behind:
             return False
-        self._open[tp.partition] = self._open_till(tp.partition)
+        opened = await self._open_till(tp.partition)
+        if opened is None or not self._still_ours():
+            return False
+        self._open[tp.partition] = opened
         return True
 
     async def _hurry(self, tp: TP) -> None:
@@ -132,26 +163,43 @@ class Tills:
         position, now = app.ownership.applied.get(tp), time.monotonic()
         if position is None or app.ownership.busy:
             return
-        stood_at, since = self._waits.setdefault(tp.partition, (position, now))
+        stood_at, since = self._waits.setdefault(tp, (position, now))
         if stood_at != position:
-            self._waits[tp.partition] = position, now
+            self._waits[tp] = position, now
         elif now - since > LONGEST_WAIT:
-            self._waits[tp.partition] = position, now
+            self._waits[tp] = position, now
             await app.ownership.go_back_to({tp: position})
 
-    def _open_till(self, partition: int) -> OpenTill:
-        product_ids = products_of[partition]
+    async def _open_till(self, partition: int) -> OpenTill | None:
+        """Open a till where the table stands; None if it cannot be now."""
         levels = levels_of(partition)
-        till = Till(
-            products=[product_by_id[product_id] for product_id in product_ids],
-            sales=shop.sales,
-            rates=rates,
-            opened_at=app.opening.opened_at,
-            # Within a partition the log is in order of event time, so everything up to its last sale is in it.
-            after=max((Place(event_time(level.last_sale), level.product_id) for level in levels), default=None),
-            numbers={level.product_id: level.sales for level in levels},
+        after, shelves = (
+            self._after(partition),
+            {level.product_id: shelf_of(product_by_id[level.product_id], level) for level in levels},
         )
-        return OpenTill(till, PurchaseEncoder(till.products, shop.sales), sum(level.sales for level in levels))
+        if shop.sales.substitution_freq:
+            kept = await self._shelves.read(partition, levels)
+            if kept is None:
+                return None
+            after, shelves = kept
+        start = Start(
+            after=after,
+            shelves=shelves,
+            sold={level.product_id: level.sales for level in levels},
+            lost={level.product_id: level.lost_sales for level in levels},
+            lost_after=max(
+                (Place(event_time(level.last_lost), level.product_id) for level in levels if level.lost_sales),
+                default=BEFORE_ALL,
+            ),
+        )
+        till = Till(watch.plan, [product_by_id[product_id] for product_id in products_of[partition]], start)
+        return OpenTill(
+            till=till,
+            sales=sum(start.sold.values()),
+            lost=sum(start.lost.values()),
+            encoder=PurchaseEncoder(till.products, shop.sales),
+            lost_encoder=LostSaleEncoder(till.products, shop.sales),
+        )
 
     async def _serve(self, tp: TP, until: int) -> None:
         """Ring up a partition's sales until it is up to date, while it is ours."""
@@ -159,38 +207,55 @@ class Tills:
             return
         opened = self._open[tp.partition]
         till = opened.till
+        if till.plan is not watch.plan:
+            till.replan(watch.plan)
         while till.through < until and self._may_append():
-            sales = till.ring_up(until)
+            served = till.ring_up(until)
             if self._last_sale is not None:
-                sales = self._last_sale.without_later(till, sales)
-            if not await self._append(tp, opened, sales):
+                served = self._last_sale.without_later(till, served)
+            if not await self._tell(tp.partition, opened, served):
                 self._open.pop(tp.partition, None)
                 return
-            self._show(till, sales)
+            self._show(till, served.sales)
+            if shop.sales.substitution_freq:
+                await self._shelves.keep(tp.partition, till, self._may_append)
+        if tp.partition == 0:
+            await self._announcer.announce(till.through, self._may_append)
 
-    async def _append(self, tp: TP, opened: OpenTill, sales: Sales) -> bool:
-        """Append sales; False if not all could be, or if another worker has: then the log has to be read first."""
-        rows = (Row(*row) for row in opened.encoder.encode(sales))
+    async def _tell(self, partition: int, opened: OpenTill, served: Served) -> bool:
+        """Append lost sales and sales; False if not all could be: then the logs have to be read first."""
+        lost = opened.lost_encoder.encode(served.lost)
+        if served.lost and not await self._append(TP(kafka.topic_lost_sales, partition), opened.lost, lost):
+            return False
+        opened.lost += len(served.lost)
+        app.counts["lost_sales"] += len(served.lost)
+        sales = opened.encoder.encode(served.sales)
+        if not await self._append(TP(kafka.topic_purchases, partition), opened.sales, sales):
+            return False
+        opened.sales += len(served.sales)
+        app.counts["sales"] += len(served.sales)
+        return True
+
+    async def _append(self, tp: TP, number: int, encoded: Iterable[tuple[bytes, bytes, int]]) -> bool:
+        """Append messages; False if not all could be, or if another worker has: then the log has to be read first."""
+        rows = (Row(*row) for row in encoded)
         try:
-            appended = await app.shop_producer.append(tp.topic, tp.partition, opened.number, rows, self._may_append)
+            appended = await app.shop_producer.append(tp.topic, tp.partition, number, rows, self._may_append)
         except UnansweredError as error:
             logger.debug("%s. Reading on.", error)
             return False
         except OvertakenError as error:
             logger.debug("%s. Reading on.", error)
             app.counts["overtaken"] += 1
-            await self._dispute(tp, opened.number, str(error))
+            await self._dispute(tp, number, str(error))
             return False
-        if appended.complete:
-            opened.number += len(sales)
-            app.counts["sales"] += len(sales)
         return appended.complete
 
     async def _dispute(self, tp: TP, number: int, what: str) -> None:
         """Wait until the log shows what the cluster counts; not for ever."""
-        disputed_number, since = self._disputes.setdefault(tp.partition, (number, time.monotonic()))
+        disputed_number, since = self._disputes.setdefault(tp, (number, time.monotonic()))
         if disputed_number != number:
-            self._disputes[tp.partition] = number, time.monotonic()
+            self._disputes[tp] = number, time.monotonic()
         elif time.monotonic() - since > LONGEST_DISPUTE:
             raise disputed(what)
         await asyncio.sleep(DISPUTE)
@@ -203,14 +268,16 @@ class Tills:
         return self._still_ours() and bool(app.ownership.lease_left)
 
     async def _finished(self) -> bool:
-        """Tell whether a run of so many sales is over for this worker: rung up, and applied to the table."""
-        last = self._last_sale.place if self._last_sale else None
-        if last is None:
+        """Tell whether a run that has an end is over for this worker: rung up, and applied to the table."""
+        ends_at = self._last_moment
+        if self._last_sale is not None:
+            ends_at = min(ends_at, self._last_sale.place.at if self._last_sale.place else NEVER)
+        if ends_at == NEVER:
             return False
         applied = app.ownership.applied
-        for tp in applied:
-            opened = self._open.get(tp.partition)
-            if products_of[tp.partition] and (opened is None or opened.till.through < last.at):
+        for partition in app.ownership.partitions:
+            opened = self._open.get(partition)
+            if products_of[partition] and (opened is None or opened.till.through < ends_at):
                 return False
         try:
             ends = await app.reader.ends(applied)
@@ -227,27 +294,33 @@ class Tills:
         """Show each sale where they are few enough to be read."""
         if shop.sales.mean_seconds_between_sales < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
             return
-        columns = (sales.product.tolist(), sales.number.tolist(), sales.at.tolist(), sales.way.tolist())
-        for product, number, at, way in zip(*columns, strict=True):
-            line = ways_to_buy(till.products[product], shop.sales)[way]
+        columns = (sales.product, sales.number, sales.at, sales.way, sales.promotion)
+        for product, number, at, way, promotion in zip(*(column.tolist() for column in columns), strict=True):
+            line = line_of(till.products[product], way, promotion, shop.sales)
             logger.info("%s", receipt(purchase(at, number, line).asdict(), line.product.item))
 
-    def _report(self, now: int) -> None:
+    def _report(self) -> None:
         """Say every now and then how much was sold, and how far behind we are."""
         count, at = self._reported
         passed = time.monotonic() - at
         if passed < REPORT:
             return
         self._reported = (app.counts["sales"], time.monotonic())
-        behind = max((now - opened.till.through for opened in self._open.values()), default=0) / 1e6
+        behind = max((self.delay(partition) for partition in self._open), default=0) / 1e6
+        lost = app.counts["lost_sales"]
         logger.info(
-            "%d sales so far, %.1f a second; %d of %d partitions are ours%s",
+            "%d sales so far%s, %.1f a second; %d of %d partitions are ours%s",
             app.counts["sales"],
+            f", and {lost} lost" if lost else "",
             (app.counts["sales"] - count) / passed,
-            len(app.ownership.applied),
-            shop.kafka.partitions,
-            f"; {behind:.0f} s behind, catching up" if behind > REPORT else "",
+            len(app.ownership.partitions),
+            kafka.partitions,
+            f"; {time_text(self._through())[:16]} (UTC) by the shop's clock, catching up" if behind > REPORT else "",
         )
+
+    def _through(self) -> int:
+        """Return the event time up to which all our partitions are rung up."""
+        return min(opened.till.through for opened in self._open.values())
 
 
 tills = Tills()

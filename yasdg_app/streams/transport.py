@@ -1,4 +1,4 @@
-"""A Faust transport that hands over the purchases a chunk at a time, from positions that the table holds.
+"""A Faust transport that hands over purchases and lost sales a chunk at a time, from positions that the table holds.
 
 What Faust does for an event it then does for a chunk; a chunk never mixes partitions. After a rebalance a partition is
 read from where the recovered table stands, not from the group's committed offset. That one is committed by the lease
@@ -41,7 +41,7 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
 
 
 class Consumer(driver.Consumer):
-    """Delivers the purchases in chunks: one message whose value is the list of the fetched messages."""
+    """Delivers purchases and lost sales in chunks: one message whose value is the list of the fetched messages."""
 
     RebalanceListener = RebalanceListener
     app: Any  # ours, which knows its ownership
@@ -54,7 +54,7 @@ class Consumer(driver.Consumer):
         self._confirming: asyncio.Task[bool] | None = None
 
     def _chunked(self, tp: TP) -> bool:
-        return bool(tp.topic == self.app.ownership.topic)
+        return tp.topic in self.app.ownership.topics
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
@@ -134,7 +134,7 @@ class Consumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Set the positions of the purchases, once after each recovery: by the table."""
+        """Set the positions of purchases and lost sales, once after each recovery: by the table."""
         ownership = self.app.ownership
         if ownership.generation != self.app.consumer_generation_id:
             return {}  # the recovery is not over; it asks again at its end

@@ -5,7 +5,6 @@ and the cluster takes more. Must not change anything, nor keep whoever asks wait
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,8 @@ from faust.types import TP
 from yasdg_app.application import app
 from yasdg_app.streams.inventory import PARTITIONS, products_of
 from yasdg_app.streams.ownership import LEASE
-from yasdg_app.streams.tills import rates, tills
+from yasdg_app.streams.tills import tills
+from yasdg_app.streams.watch import watch
 
 ANSWER = 1.0  # seconds in which the cluster has to say where the logs end
 MOST_BEHIND = 5.0  # seconds that sales or the table may be behind in a worker that is ready
@@ -25,18 +25,23 @@ LogEnds = Mapping[TP, int]
 
 
 def owned() -> list[TP]:
-    """Return the partitions that are this worker's now; none during a rebalance or a recovery."""
-    return sorted(app.ownership.applied) if app.ownership.settled else []
+    """Return the partitions of purchases that are this worker's now; none during a rebalance or a recovery."""
+    return settled_last() if app.ownership.settled else []
+
+
+def settled_last() -> list[TP]:
+    """Return the partitions of purchases that are this worker's, or were before the rebalance that is going on."""
+    return [TP(app.ownership.topics[0], partition) for partition in app.ownership.partitions]
 
 
 def delay_of(partition: int) -> float:
     """Return how far the sales of one of our partitions are behind now, in seconds; 0 if it has no products."""
-    return tills.delay(partition, time.time_ns() // 1000) / 1e6 if products_of[partition] else 0.0
+    return tills.delay(partition) / 1e6 if products_of[partition] else 0.0
 
 
 def rate_of(partition: int) -> float:
-    """Return the mean number of sales of a partition's products in a second."""
-    return sum(rates.per_second[product_id] for product_id in products_of[partition])
+    """Return the mean number of sales of a partition's products in a second while the shop is open."""
+    return sum(watch.plan.per_second[product_id] for product_id in products_of[partition])
 
 
 def lag_of(tp: TP, ends: LogEnds) -> int:
@@ -51,7 +56,7 @@ async def log_ends() -> LogEnds | None:
         return None  # the shop was not opened yet
     try:
         # Where we have no partition, one of them tells as well whether the cluster answers.
-        return await asyncio.wait_for(app.reader.ends(owned() or [TP(app.ownership.topic, 0)]), ANSWER)
+        return await asyncio.wait_for(app.reader.ends(owned() or [TP(app.ownership.topics[0], 0)]), ANSWER)
     except (TimeoutError, KafkaError):
         return None
 
@@ -62,7 +67,7 @@ def reasons(ends: LogEnds | None) -> list[str]:
         return ["The worker is stopping."]
     tps = owned()
     # While it takes over anew, those of before say how late it is.
-    late = _of_sales(tps or sorted(app.ownership.applied))
+    late = _of_sales(tps or settled_last())
     return _of_cluster(ends) + late + (_of_table(tps, ends or {}) if tps else [_without_partitions()])
 
 
@@ -99,7 +104,7 @@ def readiness(ends: LogEnds | None) -> dict[str, Any]:
     """Return the body of `/ready/`. The worst delay is null as long as there are no partitions."""
     why_not = reasons(ends)
     partitions = [tp.partition for tp in owned()]
-    delay = max((delay_of(tp.partition) for tp in app.ownership.applied), default=None)
+    delay = max((delay_of(partition) for partition in app.ownership.partitions), default=None)
     return {
         "ready": not why_not,
         "reasons": why_not,

@@ -19,10 +19,11 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from yasdg_app.application import app
-from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, rate_of
+from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, rate_of, settled_last
 
 COUNTS = {
     "sales": "Sales that this worker has appended to the log.",
+    "lost_sales": "Customers who found too little, of whom this worker has told.",
     "restocks": "Restocks that this worker has told of.",
     "dead_letters": "Messages that are no purchases and that this worker has copied to the dead letters.",
     "overtaken": "Appends that the cluster refused because another worker had appended meanwhile.",
@@ -62,7 +63,7 @@ class ShopCollector:
             yield from _of_producer()
 
     def _of_partitions(self) -> Iterator[Metric]:
-        tps = sorted(app.ownership.applied)  # during a rebalance those of before it
+        tps = settled_last()  # during a rebalance those of before it
         delays = {tp.partition: delay_of(tp.partition) for tp in tps}
         yield GaugeMetricFamily("yasdg_partitions", "Partitions that this worker owns.", len(tps))
         yield _by_partition(

@@ -18,7 +18,7 @@ async def levels(web: Any, request: Any) -> Any:
     """List the levels of the products in this worker's partitions."""
     if not app.ownership.settled:
         return web.json({"error": "recovering, ask again in a moment"}, status=503)
-    partitions = sorted(tp.partition for tp in app.ownership.applied)
+    partitions = app.ownership.partitions
     owned = [product_id for partition in partitions for product_id in products_of[partition]]
     return web.json(
         {

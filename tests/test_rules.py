@@ -1,0 +1,174 @@
+"""What the rules make of texts, and what they expect of those of which they make nothing."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies
+
+from yasdg_app import rules
+from yasdg_app.rules import Expected, Rule
+
+START = rules.moment_or_duration("now", "back from now")
+CURVE = rules.numbers(3, "one for each")
+D, H, M = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "value"),
+    [
+        (rules.duration(), "30d", 30 * D),
+        (rules.duration(), "1d 12h", 36 * H),
+        (rules.duration(), "1d12h30m", 36 * H + 30 * M),
+        (rules.duration(), "2w 1y", 379 * D),
+        (rules.duration(), ".5 s", timedelta(milliseconds=500)),
+        (rules.duration(), "0.1s", timedelta(milliseconds=100)),
+        (rules.duration(), "50y", 50 * 365 * D),
+        (rules.duration(zero=True), "0", 0 * D),
+        (rules.duration(minutes=True), "120s", 2 * M),
+        (START, "Now", None),
+        (START, "90m", 90 * M),
+        (START, "2026-01-01", datetime(2026, 1, 1)),
+        (START, "2026-01-01 8:30", datetime(2026, 1, 1, 8, 30)),
+        (START, "2026-01-01T08:30:15", datetime(2026, 1, 1, 8, 30, 15)),
+        (rules.moment(), "2024-02-29 23:59", datetime(2024, 2, 29, 23, 59)),
+        (rules.day(), "2199-12-31", date(2199, 12, 31)),
+        (rules.speed(), "MAX", None),
+        (rules.speed(), "1e3", 1000),
+        (rules.lead_time(), "0", (0 * D, 0 * D, 0 * D)),
+        (rules.lead_time(), "2d", (2 * D, 2 * D, 2 * D)),
+        (rules.lead_time(), "1d - 3d", (D, 2 * D, 3 * D)),
+        (rules.lead_time(), "0-1d-5d", (0 * D, D, 5 * D)),
+        (rules.weekdays(), "All", (0, 1, 2, 3, 4, 5, 6)),
+        (rules.weekdays(), "friday,monday  Tuesday, friday", (0, 1, 4)),
+        (rules.hours(), "Closed", ()),
+        (rules.hours(), "08:00-20:00", ((480, 1200),)),
+        (rules.hours(), "13:00 – 20:00, 8:00-13:00", ((480, 780), (780, 1200))),
+        (rules.hours(), "20:00-02:00", ((1200, 1560),)),
+        (rules.hours(), "20:00-00:00", ((1200, 1440),)),
+        (rules.hours(), "01:00-02:00, 20:00-04:00", ((60, 120), (1200, 1680))),
+        (rules.hours(), "00:00-24:00", ((0, 1440),)),
+        (CURVE, "1 2,.5", (1, 2, 0.5)),
+        (CURVE, "0,\n0 , 0", (0, 0, 0)),
+        (rules.growth(), "-.05", -0.05),
+        (rules.growth(), "10", 10),
+        (rules.names("x"), "a b, c,a b", ("a b", "c")),
+        (rules.region(), "", ""),
+        (rules.region(), "US", "US"),
+        (rules.region(), "DE-BY", "DE-BY"),
+        (rules.time_zone(), "UTC", "UTC"),
+        (rules.time_zone(), "America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+    ],
+)
+def test_a_text_is_read(rule: Rule[Any], text: str, value: Any) -> None:
+    assert rule.read(text) == value
+
+
+DURATION = "a duration such as 30d or 1d 12h, up to 50y"
+MOMENT = (
+    "now, a date or time such as 2026-01-01 08:30 from 1971 to 2199, "
+    "or a duration back from now such as 30d, up to 50y"
+)  # fmt: skip
+LEAD_TIME = "0, a duration such as 2d, the least and the longest such as 1d - 3d, or with the most frequent between"
+HOURS = "closed, or hours such as 08:00-12:00, 13:00-20:00, from 00:00 to 24:00"
+EMPTY = "hours that end at another time than they begin; the whole day is 00:00-24:00"
+DAYS = "all, or days of the week such as monday, friday"
+NUMBERS = "3 numbers from 0 to 1000000, one for each"
+GROWTH = "a number above -1, up to 10, such as .1 for 10 % a year"
+ZONE = "the name of a time zone, such as UTC or Europe/Berlin"
+REGION = "a country such as DE, one with its subdivision such as DE-BY, or nothing"
+
+
+@pytest.mark.parametrize(
+    ("rule", "texts", "expected"),
+    [
+        (rules.duration(), ["", "0", "30", "0s", "d", "1x", "-1d", "1d,2h", "1_0d", "٣d", "51y", "1M",
+                            "9" * 5000 + "y"], DURATION),
+        (rules.duration(zero=True, minutes=True), ["1s", "x"],
+         "0, or a duration of whole minutes such as 30m or 1d 12h, up to 50y"),
+        (START, ["", "never", "2026-1-1", "2026-02-30", "2026-01-01 24:00", "2026-01-01 08:60", "0d", "1970-12-31",
+                 "2200-01-01", "2026-01-01 08:30Z", "2026-01-01 08", "08:30", "51y"], MOMENT),
+        (rules.speed(), ["0", "-1", "inf", "nan", "1e999", ""], "max, or a number above 0 such as 60"),
+        (rules.lead_time(), ["", "1d -", "1", "1d-2d-3d-4d", "x"], LEAD_TIME),
+        (rules.lead_time(), ["3d - 1d", "1d - 5d - 2d"], f"{LEAD_TIME}; in this order"),
+        (rules.weekdays(), ["", "1", "monday,,friday"], DAYS),
+        (rules.weekdays(), ["monday fri"], f"{DAYS}; did you mean friday?"),
+        (rules.hours(), ["", "8-20", "08:00", "08:00-25:00", "24:00-02:00", "08:00-24:01", "08:60-09:00",
+                         "08:00-20:00,", "08:00-12:00 13:00-20:00", "open"], HOURS),
+        (rules.hours(), ["08:00-08:00", "00:00-00:00"], EMPTY),
+        (rules.hours(), ["08:00-13:00, 12:00-20:00", "12:00-20:00, 08:00-13:00"],
+         "hours that do not overlap; 08:00-13:00 and 12:00-20:00 do"),
+        (CURVE, ["", "1,,2", "1 2 x", "1 2 -3", "1 2 1000001", "1 2 nan", "1 2 1e999"], NUMBERS),
+        (CURVE, ["1 2"], f"{NUMBERS}; there are 2"),
+        (CURVE, ["1"], f"{NUMBERS}; there is 1"),
+        (rules.numbers(3, "one for each", all_zero=False), ["0 0 0"], f"{NUMBERS}, not all of them 0"),
+        (rules.growth(), ["-1", "10.1", "", "--1", "-", "10 %"], GROWTH),
+        (rules.names("names"), ["", ",", "a,"], "names with commas between them"),
+        (rules.choice("catch_up", "skip"), ["catchup"], "catch_up or skip; did you mean catch_up?"),
+        (rules.choice("catch_up", "skip"), [""], "catch_up or skip"),
+        (rules.time_zone(), ["europe/berlin", "Berlin", "Europe/Berln"], f"{ZONE}; did you mean Europe/Berlin?"),
+        (rules.time_zone(), ["New York"], f"{ZONE}; did you mean America/New_York?"),
+        (rules.time_zone(), ["", "/", "..", "x" * 60], ZONE),
+        (rules.region(), ["de-by"], f"{REGION}; did you mean DE-BY?"),
+        (rules.region(), ["DE-"], f"{REGION}; did you mean DE?"),
+        (rules.region(), ["Germany"], f"{REGION}; did you mean DE?"),
+        (rules.region(), ["XX"], REGION),
+    ],
+)  # fmt: skip
+def test_a_text_is_refused_with_what_was_expected(rule: Rule[Any], texts: list[str], expected: str) -> None:
+    for text in texts:
+        with pytest.raises(Expected) as caught:
+            rule.read(text)
+        assert (text, str(caught.value)) == (text, expected)
+
+
+@given(
+    parts=strategies.lists(
+        strategies.tuples(strategies.integers(0, 1000), strategies.sampled_from("smhdw")), min_size=1, max_size=4
+    ),
+    between=strategies.sampled_from(["", " "]),
+)
+def test_durations_add_up(parts: list[tuple[int, str]], between: str) -> None:
+    length = {"s": timedelta(seconds=1), "m": M, "h": H, "d": D, "w": 7 * D}
+    total = sum((count * length[unit] for count, unit in parts), timedelta(0))
+    text = between.join(f"{count}{unit}" for count, unit in parts)
+    if total <= rules.LONGEST:
+        assert rules.duration(zero=True).read(text) == total
+    else:
+        with pytest.raises(Expected):
+            rules.duration().read(text)
+
+
+@given(length=strategies.timedeltas(min_value=timedelta(microseconds=1), max_value=rules.LONGEST))
+def test_a_duration_is_exact_to_the_microsecond(length: timedelta) -> None:
+    whole, rest = divmod(length, timedelta(seconds=1))
+    assert rules.duration().read(f"{whole}.{rest // timedelta(microseconds=1):06}s") == length
+
+
+@given(edges=strategies.sets(strategies.integers(0, 2880), min_size=2, max_size=8))
+def test_hours_are_read_as_they_are_shown(edges: set[int]) -> None:
+    marks = sorted(edges)
+    spans = tuple(zip(marks[::2], marks[1::2], strict=False))
+    # Only the last may go on past midnight, for less than a day.
+    spans = tuple(span for span in spans if span[0] < 1440 and (span[1] <= 1440 or span[1] - span[0] < 1440))
+    text = ", ".join(rules.span_text(span) for span in spans) or "closed"
+    assert rules.hours().read(text) == spans
+
+
+@given(at=strategies.datetimes(datetime(1971, 1, 1), datetime(2199, 12, 31)))
+def test_a_time_is_read_to_the_second(at: datetime) -> None:
+    at = at.replace(microsecond=0)
+    assert START.read(str(at)) == START.read(at.isoformat()) == at
+
+
+@given(text=strategies.text(strategies.sampled_from("0123456789.:-, dhmy\n") | strategies.characters(), max_size=30))
+@pytest.mark.parametrize(
+    "rule",
+    [START, rules.duration(), rules.moment(), rules.day(), rules.hours(), rules.lead_time(), rules.weekdays(), CURVE,
+     rules.growth(), rules.speed(), rules.name(), rules.names("x"), rules.choice("a", "b")],
+)  # fmt: skip
+def test_whatever_the_text_it_is_a_value_or_refused_in_one_line(rule: Rule[Any], text: str) -> None:
+    try:
+        rule.read(text)
+    except Expected as error:
+        assert str(error).isprintable()

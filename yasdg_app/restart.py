@@ -1,0 +1,67 @@
+"""What becomes of the time in which no worker ran, where the shop does not make up for it ([CLOCK] on_restart = skip).
+
+The first worker that comes back writes on the control topic that nobody came meanwhile, and then it is so for all.
+"""
+
+import logging
+import time
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from yasdg_app.control import ControlTopic
+from yasdg_app.messages import time_text
+from yasdg_app.reading import Reader
+from yasdg_app.settings import KafkaSettings
+from yasdg_app.shop.clock import Clock
+from yasdg_app.shop.plan import Gap
+
+logger = logging.getLogger(__name__)
+
+SHORTEST = 60_000_000  # microseconds of event time; less is made up for
+ATTEMPTS = 5
+
+
+async def leave_out_absence(
+    bootstrap_servers: str, kafka: KafkaSettings, clock: Clock, reader: Reader, control: ControlTopic
+) -> None:
+    """Leave out the time between the last message of the shop and now, unless a worker runs or it was not long.
+
+    Raises KafkaError if the cluster does not answer.
+    """
+    for _ in range(ATTEMPTS):
+        if await _somebody_works(bootstrap_servers, kafka.application_id):
+            return
+        last, now = await _last_message(reader, kafka), clock.at(time.time_ns() // 1000)
+        if last is None:
+            return  # nobody has sold anything yet: the shop begins where it was opened
+        said = await control.read()
+        last = max([last, *(gap.until for gap in said.gaps)])
+        if now - last < SHORTEST:
+            return
+        if await control.leave_out(Gap(last, now)):
+            logger.info("Nobody came from %s to %s (UTC): [CLOCK] on_restart = skip.", time_text(last), time_text(now))
+            return
+
+
+async def _somebody_works(bootstrap_servers: str, group: str) -> bool:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        (response,) = await admin.describe_consumer_groups([group])
+    finally:
+        await admin.close()
+    return any(members for *_, members in (described[:6] for described in response.groups))
+
+
+async def _last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
+    """Return an event time that no sale and no lost sale is later than; None if there is none at all."""
+    tps = [
+        TopicPartition(topic, partition)
+        for topic in (kafka.topic_purchases, kafka.topic_lost_sales)
+        for partition in range(kafka.partitions)
+    ]
+    ends = await reader.ends(tps)
+    last = await reader.read({tp: end - 1 for tp, end in ends.items() if end})
+    times = [message.timestamp for messages in last.values() for message in messages]
+    return (max(times) + 1) * 1000 if times else None  # they are in milliseconds, rounded down

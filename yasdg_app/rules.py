@@ -1,0 +1,446 @@
+"""How the text of a value is read, and what to say when it cannot be: the rules that settings and catalog are made of.
+
+This file must not know which keys there are, nor where their texts come from.
+"""
+
+import difflib
+import importlib.resources
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Generic, TypeVar
+
+DEFAULT_PORT = 9092
+MOST = 1_000_000
+"""The highest weight of an hour or a month."""
+
+Span = tuple[int, int]
+"""Opening hours on a day: first minute and the one behind the last, since midnight; above 1440: after midnight."""
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+DAY = 1440  # minutes
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Expected(ValueError):
+    """`str()` is what was expected of this very text, where that can be said better than for all texts alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[T_co]):
+    """`parse` makes a value of a text or raises ValueError; then the person is told "expected `expected`"."""
+
+    parse: Callable[[str], T_co]
+    expected: str
+
+    def read(self, text: str) -> T_co:
+        """Return the value of a text. Raises Expected."""
+        try:
+            return self.parse(text)
+        except Expected:
+            raise
+        except (ValueError, OverflowError):
+            raise Expected(self.expected) from None
+
+
+def did_you_mean(word: str, known: Iterable[str], shown_as: Mapping[str, str] | None = None) -> str:
+    """Return "; did you mean X?", X being the nearest known word, or what it is shown as; "" if none is near."""
+    by_case = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_case, n=1)
+    if not close:
+        return ""
+    found = by_case[close[0]]
+    return f"; did you mean {(shown_as or {}).get(found, found)}?"
+
+
+# Python's own int() and float() also take "1_000", "nan", "infinity" and digits of other scripts: not here.
+_WHOLE = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_NUMBER = re.compile(rf"({_DECIMAL.pattern})([eE][+-]?[0-9]+)?")
+_KAFKA_NAME = re.compile(r"[a-zA-Z0-9._-]+")
+_HOST = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_])?\.?")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+_COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
+
+
+def _require(condition: object, otherwise: str = "") -> None:
+    """`otherwise`: what is expected, if not what the rule expects of any text."""
+    if not condition:
+        raise Expected(otherwise) if otherwise else ValueError
+
+
+# --- Numbers
+
+
+def whole(low: int, high: int, note: str = "") -> Rule[int]:
+    """A whole number from `low` to `high`, both included; `note` is added to the expectation."""
+
+    def parse(text: str) -> int:
+        _require(_WHOLE.fullmatch(text))
+        value = int(text)
+        _require(low <= value <= high)
+        return value
+
+    return Rule(parse, f"a whole number from {low} to {high}{note}")
+
+
+def number(high: int) -> Rule[int | float]:
+    """A finite number from 0 to `high`, both included; what is written as a whole number stays an int."""
+
+    def parse(text: str) -> int | float:
+        _require(_NUMBER.fullmatch(text))
+        value = int(text) if _WHOLE.fullmatch(text) else float(text)
+        _require(value <= high)
+        return value
+
+    return Rule(parse, f"a number from 0 to {high}")
+
+
+def growth() -> Rule[float]:
+    """A share by which something grows or, below 0, shrinks, but not to nothing."""
+
+    def parse(text: str) -> float:
+        _require(_NUMBER.fullmatch(text.removeprefix("-")))
+        value = float(text)
+        _require(-1 < value <= 10)
+        return value + 0.0  # -0 is 0
+
+    return Rule(parse, "a number above -1, up to 10, such as .1 for 10 % a year")
+
+
+def numbers(count: int, each: str, *, all_zero: bool = True) -> Rule[tuple[float, ...]]:
+    """So many weights between commas or blanks; `each` says what each is for, `all_zero` whether all may be 0."""
+    weight = number(MOST)
+    expected = f"{count} numbers from 0 to {MOST}, {each}"
+
+    def parse(text: str) -> tuple[float, ...]:
+        values = tuple(float(weight.parse(part)) for part in _COMMA_OR_BLANK.split(text))
+        _require(len(values) == count, f"{expected}; there {'is' if len(values) == 1 else 'are'} {len(values)}")
+        _require(all_zero or any(values), f"{expected}, not all of them 0")
+        return values
+
+    return Rule(parse, expected)
+
+
+def seconds(*, above_zero: bool) -> Rule[float]:
+    """A finite length of time in seconds."""
+
+    def parse(text: str) -> float:
+        _require(_NUMBER.fullmatch(text))
+        value = float(text)
+        _require(math.isfinite(value) and (value > 0 or not above_zero))
+        return value
+
+    return Rule(parse, "a number of seconds above 0" if above_zero else "a number of seconds of at least 0")
+
+
+def speed() -> Rule[float | None]:
+    """How many times faster than time; None: at once."""
+
+    def parse(text: str) -> float | None:
+        if text.lower() == "max":
+            return None
+        _require(_NUMBER.fullmatch(text))
+        value = float(text)
+        _require(math.isfinite(value) and value > 0)
+        return value
+
+    return Rule(parse, "max, or a number above 0 such as 60")
+
+
+def _decimal(text: str, places: int) -> Decimal:
+    _require(_DECIMAL.fullmatch(text) and len(text.partition(".")[2]) <= places)
+    return Decimal(text)
+
+
+def money() -> Rule[Decimal]:
+    """An amount of money, in the shop's currency, exact to the cent."""
+
+    def parse(text: str) -> Decimal:
+        value = _decimal(text, 2)
+        # Keeps quantity × cents × ten-thousandths of discount exact in 64 bits, of whole numbers or of floats.
+        _require(value < 1_000_000_000)
+        return value
+
+    return Rule(parse, "an amount of money of at least 0 with at most two decimals, below 1000000000")
+
+
+def share(*, below_one: bool = False) -> Rule[Decimal]:
+    """A share, exact to the hundredth of a percent."""
+
+    def parse(text: str) -> Decimal:
+        value = _decimal(text, 4)
+        _require(value < 1 if below_one else value <= 1)
+        return value
+
+    high = "below 1" if below_one else "to 1"
+    return Rule(parse, f"a share from 0 {high} with at most four decimals, such as .10")
+
+
+# --- Names and addresses
+
+
+def kafka_name(longest: int, what: str) -> Rule[str]:
+    """A name that Apache Kafka takes."""
+
+    def parse(text: str) -> str:
+        _require(_KAFKA_NAME.fullmatch(text) and len(text) <= longest and text not in (".", ".."))
+        return text
+
+    return Rule(parse, f"{what} of 1 to {longest} letters, digits, dots, underscores or hyphens")
+
+
+def name() -> Rule[str]:
+    """The name of a supplier or an incident: in headers, addresses of the web, and keys of messages."""
+
+    def parse(text: str) -> str:
+        _require(_NAME.fullmatch(text))
+        return text
+
+    return Rule(parse, "a name of 1 to 40 letters, digits, underscores or hyphens")
+
+
+def names(what: str) -> Rule[tuple[str, ...]]:
+    """One or more of something that has a name, between commas, each of them once."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        values = [part.strip() for part in text.split(",")]
+        _require(all(values))
+        return tuple(dict.fromkeys(values))
+
+    return Rule(parse, f"{what} with commas between them")
+
+
+def choice(*known: str) -> Rule[str]:
+    """One of a few words."""
+    expected = f"{', '.join(known[:-1])} or {known[-1]}"
+
+    def parse(text: str) -> str:
+        word = text.lower()
+        _require(word in known, f"{expected}{did_you_mean(word, known)}")
+        return word
+
+    return Rule(parse, expected)
+
+
+def path() -> Rule[Path]:
+    """A path of this machine; ~ is the home folder."""
+
+    def parse(text: str) -> Path:
+        _require(text and text.isprintable())
+        return Path(os.path.expanduser(text))
+
+    return Rule(parse, "a path")
+
+
+def _server(text: str) -> str:
+    """One server as host:port. Raises ValueError."""
+    if text.startswith("["):
+        address, closed, port = text[1:].partition("]")
+        _require(closed and port[:1] in ("", ":") and port != ":")
+        host, port = f"[{ipaddress.IPv6Address(address)}]", port[1:]
+    else:
+        host, colon, port = text.partition(":")
+        _require(_HOST.fullmatch(host) and (port or not colon))
+    return f"{host}:{whole(1, 65535).parse(port) if port else DEFAULT_PORT}"
+
+
+def servers() -> Rule[str]:
+    """The brokers of a cluster, or `embedded`."""
+
+    def parse(text: str) -> str:
+        if text.lower() == "embedded":
+            return "embedded"
+        return ",".join(_server(server.strip()) for server in text.split(","))
+
+    return Rule(parse, "embedded, or host:port[,host:port] with ports from 1 to 65535")
+
+
+def time_zone() -> Rule[str]:
+    """A name in the tz database of the package tzdata; not of this machine's, so that it means the same on each."""
+
+    def parse(text: str) -> str:
+        known = importlib.resources.files("tzdata").joinpath("zones").read_text("utf-8").split()
+        if text not in known:
+            cities = {zone.rpartition("/")[2]: zone for zone in known if zone.count("/") == 1}
+            raise Expected(expected + did_you_mean(text.replace(" ", "_"), [*cities, *known], cities))
+        return text
+
+    expected = "the name of a time zone, such as UTC or Europe/Berlin"
+    return Rule(parse, expected)
+
+
+def region() -> Rule[str]:
+    """A country or country-subdivision whose public holidays the package holidays knows; nothing: none."""
+
+    def parse(text: str) -> str:
+        if not text:
+            return ""
+        import holidays  # a tenth of a second, for those who want it
+        from holidays.registry import COUNTRIES
+
+        countries = holidays.list_supported_countries(include_aliases=False)
+        country, hyphen, subdivision = text.partition("-")
+        if country in countries and (not hyphen or subdivision in countries[country]):
+            return text
+        codes = {name: code for name, code, *_ in COUNTRIES.values()}
+        here = {country: countries[country]} if country in countries else countries
+        known = [f"{code}-{part}" for code, parts in here.items() for part in parts]
+        raise Expected(expected + did_you_mean(text, [*known, *here, *codes], codes))
+
+    expected = "a country such as DE, one with its subdivision such as DE-BY, or nothing"
+    return Rule(parse, expected)
+
+
+# --- Times
+
+LONGEST = timedelta(days=50 * 365)  # from now to the past, it is still after 1970
+FIRST, LAST = date(1971, 1, 1), date(2199, 12, 31)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+_PARTS = re.compile(rf"(?:(?:{_DECIMAL.pattern})\s*[smhdwy]\s*)+")
+_PART = re.compile(rf"({_DECIMAL.pattern})\s*([smhdwy])")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(rf"({_DATE.pattern})(?:(?: +|T)([0-9]{{1,2}}):([0-9]{{2}})(?::([0-9]{{2}}))?)?")
+_SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*[-–]\s*([0-9]{1,2}):([0-9]{2})")
+
+
+def _duration(text: str) -> timedelta:
+    _require(_PARTS.fullmatch(text))
+    total = sum(Decimal(value) * _SECONDS[unit] for value, unit in _PART.findall(text))
+    _require(total <= LONGEST.total_seconds())
+    return timedelta(microseconds=int(total * 1_000_000))
+
+
+def duration(*, zero: bool = False, minutes: bool = False) -> Rule[timedelta]:
+    """A length of time; `zero`: or none at all, `minutes`: in whole ones."""
+
+    def parse(text: str) -> timedelta:
+        if zero and text == "0":
+            return timedelta(0)
+        value = _duration(text)
+        _require((value or zero) and not (minutes and value % timedelta(minutes=1)))
+        return value
+
+    example = "30m or 1d 12h" if minutes else "30d or 1d 12h"
+    kind = "a duration of whole minutes" if minutes else "a duration"
+    return Rule(parse, f"{'0, or ' if zero else ''}{kind} such as {example}, up to 50y")
+
+
+def day() -> Rule[date]:
+    """A day of the calendar."""
+
+    def parse(text: str) -> date:
+        _require(_DATE.fullmatch(text))
+        value = date.fromisoformat(text)
+        _require(FIRST <= value <= LAST)
+        return value
+
+    return Rule(parse, f"a date from {FIRST} to {LAST}, such as 2026-12-24")
+
+
+def _moment(text: str) -> datetime:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise ValueError
+    hour, minute, second = (int(part or 0) for part in found.groups()[1:])
+    return datetime.combine(day().parse(found[1]), time(hour, minute, second))
+
+
+def moment() -> Rule[datetime | None]:
+    """A time on the shop's clock, in whole minutes."""
+
+    def parse(text: str) -> datetime | None:
+        value = _moment(text)
+        _require(not value.second)
+        return value
+
+    return Rule(parse, f"a date or a time in whole minutes, such as 2026-01-01 08:30, from {FIRST.year} to {LAST.year}")
+
+
+def moment_or_duration(otherwise: str, direction: str) -> Rule[datetime | timedelta | None]:
+    """A time on the shop's clock, a duration, or the word for neither; `direction` says where the duration leads."""
+    length = duration()
+
+    def parse(text: str) -> datetime | timedelta | None:
+        if text.lower() == otherwise:
+            return None
+        return _moment(text) if "-" in text else length.parse(text)
+
+    times = f"a date or time such as 2026-01-01 08:30 from {FIRST.year} to {LAST.year}"
+    return Rule(parse, f"{otherwise}, {times}, or a duration {direction} such as 30d, up to 50y")
+
+
+def lead_time() -> Rule[tuple[timedelta, timedelta, timedelta]]:
+    """The least, most frequent and longest duration of something."""
+    each = duration(zero=True)
+    expected = "0, a duration such as 2d, the least and the longest such as 1d - 3d, or with the most frequent between"
+
+    def parse(text: str) -> tuple[timedelta, timedelta, timedelta]:
+        values = [each.parse(part.strip()) for part in text.split("-")]
+        _require(len(values) <= 3)
+        _require(values == sorted(values), f"{expected}; in this order")
+        least, longest = values[0], values[-1]
+        return least, values[1] if len(values) == 3 else (least + longest) / 2, longest
+
+    return Rule(parse, expected)
+
+
+def weekdays() -> Rule[tuple[int, ...]]:
+    """Days of the week, Monday being 0."""
+    expected = "all, or days of the week such as monday, friday"
+
+    def parse(text: str) -> tuple[int, ...]:
+        if text.lower() == "all":
+            return tuple(range(7))
+        words = [word.lower() for word in _COMMA_OR_BLANK.split(text)]
+        for word in words:
+            _require(word in WEEKDAYS, f"{expected}{did_you_mean(word, WEEKDAYS)}")
+        return tuple(sorted({WEEKDAYS.index(word) for word in words}))
+
+    return Rule(parse, expected)
+
+
+def hours() -> Rule[tuple[Span, ...]]:
+    """Opening hours of a day."""
+    expected = "closed, or hours such as 08:00-12:00, 13:00-20:00, from 00:00 to 24:00"
+
+    def parse(text: str) -> tuple[Span, ...]:
+        if text.lower() == "closed":
+            return ()
+        spans = sorted(_span(part.strip()) for part in text.split(","))
+        for before, after in pairwise(spans):
+            overlap = f"hours that do not overlap; {span_text(before)} and {span_text(after)} do"
+            _require(before[1] <= after[0], overlap)
+        return tuple(spans)
+
+    return Rule(parse, expected)
+
+
+def _span(text: str) -> Span:
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise ValueError
+    hour, minute, end_hour, end_minute = map(int, found.groups())
+    start, end = 60 * hour + minute, 60 * end_hour + end_minute
+    _require(minute < 60 and end_minute < 60 and start < DAY and end <= DAY)
+    _require(start != end, "hours that end at another time than they begin; the whole day is 00:00-24:00")
+    return start, end if end > start else end + DAY
+
+
+def clock_text(minute: int) -> str:
+    """Return the time of a minute since midnight, 24:00 for the day's end."""
+    minute -= DAY if minute > DAY else 0
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def span_text(span: Span) -> str:
+    """Return opening hours as they are written in the file."""
+    return f"{clock_text(span[0])}-{clock_text(span[1])}"

@@ -1,0 +1,329 @@
+"""Incidents: what happens to the shop, and what it does to demand, prices and deliveries.
+
+Those that come at random are a Poisson process in event time, drawn day by day (UTC): a day depends on nothing but
+(seed, name, day), so any stretch of time can be asked for by itself. All times of an incident are whole minutes.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from math import ceil
+
+import numpy as np
+
+from yasdg_app.catalog import Product
+from yasdg_app.settings import IncidentSettings
+from yasdg_app.shop.demand import MINUTE, Ints
+from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
+
+DAY_MINUTES = 1440
+DAY = DAY_MINUTES * MINUTE
+LONGEST_DELAY = 36_525 * DAY  # of a delivery: 100 years
+WHOLE = 10_000  # a discount of everything, in ten-thousandths
+
+_BLOCK = 16  # random incidents that are drawn at a time, more or less
+_MOST_DAYS = 512  # and days, where there is hardly any
+_ANNOUNCED = 8 * DAY  # event time whose announcements are gathered at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident, from `start` up to but not including `end`; without effect if that is no time at all."""
+
+    name: str
+    """Different for each occurrence."""
+    kind: str
+    """One of INCIDENT_KINDS."""
+    start: int  # event time, microseconds since 1970
+    end: int
+    ramp_up: int  # microseconds from the start until it has its full effect
+    ramp_down: int  # microseconds before the end in which the effect fades
+    categories: frozenset[str]
+    products: frozenset[str]  # ids; neither these nor categories: all products
+    factor: float  # on demand; of kind `supply`: on the speed of deliveries
+    discount: int  # ten-thousandths
+
+    @property
+    def is_supply(self) -> bool:
+        """Whether the factor is one on deliveries, not on demand."""
+        return self.kind == "supply"
+
+    def concerns(self, product: Product) -> bool:
+        if not self.categories and not self.products:
+            return True
+        return product.category in self.categories or product.product_id in self.products
+
+    def weight(self, minutes: Ints) -> Floats:
+        """Return the share of its full effect that it has in the middle of each minute since 1970."""
+        at = minutes * MINUTE + MINUTE // 2
+        weight = np.ones(len(minutes))
+        if self.ramp_up:
+            weight = np.minimum(weight, (at - self.start) / self.ramp_up)
+        if self.ramp_down:
+            weight = np.minimum(weight, (self.end - at) / self.ramp_down)  # where ramps overlap, the lower one counts
+        return np.where((self.start <= at) & (at < self.end), weight, 0.0)
+
+    def demand(self, minutes: Ints) -> Floats:
+        """Return its factor on the demand of the products that it concerns, minute by minute."""
+        if self.is_supply:
+            return np.ones(len(minutes))
+        return 1.0 + (self.factor - 1.0) * self.weight(minutes)
+
+
+class Incidents:
+    """The timeline of all incidents.
+
+    Parameters
+    ----------
+    settings
+        Incidents as they are configured.
+    utc
+        Turns a time on the shop's clock into event time.
+    seed
+        Of the random ones.
+    opened_at
+        Event time of the shop's first moment: no random one starts before.
+    live
+        Incidents that somebody gave the shop while it ran.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[IncidentSettings],
+        utc: Callable[[datetime], int],
+        seed: int,
+        opened_at: int,
+        live: Sequence[Incident] = (),
+    ) -> None:
+        self._configured = tuple(
+            incident_of(each, each.name, utc(each.start) // MINUTE) for each in settings if each.start is not None
+        )
+        self._random = tuple(
+            _Process(each, each.every, seed, opened_at)
+            for each in settings
+            if each.start is None and each.every is not None
+        )
+        self._supply_random = tuple(process for process in self._random if process.is_supply)
+        self._set_live(live)
+
+    def with_live(self, live: Sequence[Incident]) -> "Incidents":
+        """Return the same timeline with these live incidents in place of its own."""
+        other = copy(self)
+        other._set_live(live)
+        return other
+
+    def _set_live(self, live: Sequence[Incident]) -> None:
+        self._known = tuple(sorted((*self._configured, *live), key=_order))
+        self._fixed = tuple(incident for incident in self._known if incident.start < incident.end)
+        self._supply_fixed = tuple(incident for incident in self._fixed if incident.is_supply)
+        self._has_any = bool(self._fixed or self._random)
+        self._has_supply = bool(self._supply_fixed or self._supply_random)
+
+    def known(self) -> tuple[Incident, ...]:
+        """Return the configured ones with a fixed start, and the live ones, even those without effect."""
+        return self._known
+
+    def between(self, first: int, last: int) -> tuple[Incident, ...]:
+        """Return those that last for some time from `first` up to `last`, ordered by start and name."""
+        return _between(self._fixed, self._random, first, last) if self._has_any else ()
+
+    def demand(self, product: Product, minutes: Ints) -> Floats | None:
+        """Return the factor on a product's demand in consecutive minutes since 1970; None: 1 throughout."""
+        here = [
+            incident
+            for incident in self._in(minutes)
+            if incident.factor != 1.0 and not incident.is_supply and incident.concerns(product)
+        ]
+        if not here:
+            return None
+        result = np.ones(len(minutes))
+        offset = int(minutes[0])
+        for incident in here:  # in a fixed order, so that the last bit does not depend on the stretch
+            its = slice(max(incident.start // MINUTE - offset, 0), incident.end // MINUTE - offset)
+            result[its] *= incident.demand(minutes[its])
+        return result
+
+    def discount(self, product: Product, minutes: Ints) -> Ints | None:
+        """Return the discount on a product in consecutive minutes since 1970, in ten-thousandths; None: none at all.
+
+        Discounts combine as if one were given after the other: together they never exceed the price.
+        """
+        here = [incident for incident in self._in(minutes) if incident.discount and incident.concerns(product)]
+        if not here:
+            return None
+        result = np.zeros(len(minutes), dtype=np.int64)
+        offset = int(minutes[0])
+        edges = {edge // MINUTE - offset for incident in here for edge in (incident.start, incident.end)}
+        inside = sorted(edge for edge in edges | {0, len(minutes)} if 0 <= edge <= len(minutes))
+        for start, end in pairwise(inside):
+            at = (offset + start) * MINUTE
+            result[start:end] = _combined(incident.discount for incident in here if incident.start <= at < incident.end)
+        return result
+
+    def delivery(self, product: Product, at: int, lead: int) -> tuple[int, str | None]:
+        """Return when a delivery arrives, and the name of the first incident that delayed it, None if it is in time.
+
+        It arrives at the first microsecond from `at` on at which deliveries come and the whole way lies behind it.
+
+        Parameters
+        ----------
+        product
+            What is delivered.
+        at
+            Event time of the order.
+        lead
+            Microseconds that it takes at a speed of 1. The speed at a time is the product of the factors of the supply
+            incidents of that time.
+        """
+        in_time = at + lead
+        if not self._has_supply:
+            return in_time, None
+        latest = in_time + LONGEST_DELAY
+        slowed_by = None
+        left = Fraction(lead)
+        while at < latest:
+            until = at + lead + DAY
+            found = _between(self._supply_fixed, self._supply_random, at, until)
+            here = [incident for incident in found if incident.concerns(product)]
+            edges = sorted({until, *(edge for incident in here for edge in (incident.start, incident.end))})
+            while at < until:
+                active = [incident for incident in here if incident.start <= at < incident.end]
+                slowed_by = slowed_by or next((incident.name for incident in active if incident.factor < 1.0), None)
+                blocked = max((incident.end for incident in active if incident.factor == 0.0), default=at)
+                if blocked > at:
+                    at = blocked
+                    continue
+                speed = _speed(tuple(incident.factor for incident in active))
+                end = edges[bisect_right(edges, at)]  # at most `until`
+                arrival = at + ceil(left / speed)
+                if arrival < end:
+                    return min(arrival, latest), slowed_by if arrival > in_time else None
+                left = max(left - speed * (end - at), Fraction(0))
+                at = end
+        return latest, slowed_by
+
+    def announcements(self, first: int, last: int) -> Iterator[tuple[int, str, Incident]]:
+        """Yield (time, "start" or "end", incident) from `first` up to `last`, in order; of one time ends come first."""
+        step = _ANNOUNCED if self._random else max(last - first, 1)
+        for start in range(first, last if self._has_any else first, step):
+            end = min(start + step, last)
+            here = self.between(start - 1, end)  # one that ends at `start` lasted until a microsecond before
+            events = [(incident.start, "start", incident) for incident in here]
+            events += [(incident.end, "end", incident) for incident in here]
+            events = [event for event in events if start <= event[0] < end]
+            yield from sorted(events, key=lambda event: (event[0], event[1], event[2].name))  # "end" < "start"
+
+    def _in(self, minutes: Ints) -> tuple[Incident, ...]:
+        if not self._has_any or not len(minutes):
+            return ()
+        return self.between(int(minutes[0]) * MINUTE, (int(minutes[-1]) + 1) * MINUTE)
+
+
+class _Process:
+    """One incident's occurrences at random: those of a day are cumulative sums of exponentials, as customers are."""
+
+    def __init__(self, settings: IncidentSettings, every: timedelta, seed: int, opened_at: int) -> None:
+        self.is_supply = settings.kind == "supply"
+        self._settings = settings
+        self._duration = _microseconds(settings.duration)
+        self._opened_at = opened_at
+        self._per_day = DAY / _microseconds(every)
+        self._key = key(seed, "incident", settings.name)
+        self._days = int(min(max(_BLOCK / self._per_day, 1), _MOST_DAYS))
+        self._block = lru_cache(maxsize=1024)(self._draw)
+
+    def between(self, first: int, last: int) -> Iterator[Incident]:
+        """Yield those that last for some time from `first` up to `last`, by their start."""
+        length = self._days * DAY
+        earliest = max(first - self._duration, self._opened_at)
+        for block in range(earliest // length, (last - 1) // length + 1):
+            for incident in self._block(block):
+                if incident.start < last and incident.end > first:
+                    yield incident
+
+    def _draw(self, block: int) -> tuple[Incident, ...]:
+        """Return those that start in some days: days are drawn together for speed only."""
+        days = np.arange(block * self._days, (block + 1) * self._days, dtype=np.int64)
+        keys = keys_of_cells(self._key, days)[:, None]
+        width = int(self._per_day + 6.0 * self._per_day**0.5) + 8
+        while True:
+            position = np.cumsum(exponentials(keys, np.arange(width, dtype=np.int64)), axis=1)
+            if bool((position[:, -1] > self._per_day).all()):
+                break
+            width *= 2  # a day with far more than expected: the same draws, and more of them
+        day, index = np.nonzero(position <= self._per_day)
+        minute = (position[day, index] / self._per_day * DAY_MINUTES).astype(np.int64)
+        starts: list[int] = (days[day] * DAY_MINUTES + np.minimum(minute, DAY_MINUTES - 1)).tolist()
+        return tuple(self._named(starts))
+
+    def _named(self, starts: list[int]) -> Iterator[Incident]:
+        """Yield the incident that starts in each minute since 1970, if the shop is there yet."""
+        before, same = None, 1
+        for start in starts:
+            same = same + 1 if start == before else 1
+            before = start
+            time = str(np.datetime64(start, "m")).replace("-", "").replace(":", "")
+            name = f"{self._settings.name}-{time}" + (f"-{same}" if same > 1 else "")
+            if start * MINUTE >= self._opened_at and self._duration > 0:
+                yield incident_of(self._settings, name, start)
+
+
+def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
+    """Return the incident of a name that begins in a minute since 1970."""
+    start = minute * MINUTE
+    return Incident(
+        name,
+        settings.kind,
+        start,
+        start + _microseconds(settings.duration),
+        _microseconds(settings.ramp_up),
+        _microseconds(settings.ramp_down),
+        frozenset(settings.categories),
+        frozenset(settings.products),
+        settings.factor,
+        int(settings.discount * WHOLE),
+    )
+
+
+def _microseconds(time: timedelta) -> int:
+    return time // timedelta(microseconds=1)
+
+
+def _order(incident: Incident) -> tuple[int, str]:
+    return incident.start, incident.name
+
+
+def _between(fixed: Sequence[Incident], random: Sequence[_Process], first: int, last: int) -> tuple[Incident, ...]:
+    found = [incident for incident in fixed if incident.start < last and incident.end > first]
+    if random:
+        for process in random:
+            found += process.between(first, last)
+        found.sort(key=_order)
+    return tuple(found)
+
+
+def _combined(discounts: Iterable[int]) -> int:
+    """Return one minus the product of what each discount leaves, rounded half up to ten-thousandths."""
+    left, whole = 1, 1
+    for discount in discounts:
+        left *= WHOLE - discount
+        whole *= WHOLE
+    off = whole - left
+    return (2 * WHOLE * off + whole) // (2 * whole)
+
+
+@lru_cache(maxsize=1024)
+def _speed(factors: tuple[float, ...]) -> Fraction:
+    """Return the product of factors as they were written: 0.3 is three tenths, where the float is a little less.
+
+    Without an error of rounding, what is ordered later can never arrive a microsecond earlier.
+    """
+    speed = Fraction(1)
+    for factor in factors:
+        speed *= Fraction(repr(factor))
+    return speed

@@ -1,0 +1,148 @@
+"""The plan of a shop: how many customers are expected to ask for which product at any event time, and at what discount.
+
+It is all that the stream is a function of: configuration, catalog, the shop's first moment, and what the control topic
+says. Tills, the inventory, audits and `yasdg plan` look at one and the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.catalog import Product
+from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.shop.calendar import Calendar
+from yasdg_app.shop.demand import Arrivals, Cells, Ints, arrivals
+from yasdg_app.shop.incidents import Incident, Incidents
+from yasdg_app.shop.randomness import Floats
+from yasdg_app.shop.supply import Supply
+
+BESIDE = 8  # products that stand beside each other: among them a customer looks for another
+
+
+class Gap(NamedTuple):
+    """Time that the shop left out: customers behind `after`, up to `until`, do not come."""
+
+    after: int  # microseconds since 1970
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """See the module.
+
+    Attributes
+    ----------
+    per_second
+        Mean rate at which each product is asked for while the shop is open, by product_id.
+    beside
+        The products of its category that a customer may take instead of one, by product_id.
+    """
+
+    products: tuple[Product, ...]
+    sales: SalesSettings
+    calendar: Calendar
+    incidents: Incidents
+    supply: Supply
+    per_second: Mapping[str, float]
+    cells: Cells
+    beside: Mapping[str, tuple[Product, ...]]
+    opened_at: int
+    gaps: tuple[Gap, ...]
+    _settings: Settings
+
+    @classmethod
+    def of(cls, settings: Settings, products: Sequence[Product], opened_at: int) -> "Plan":
+        """Return the plan of a shop that opened at an event time, before anything was said on its control topic."""
+        sales = settings.sales
+        calendar = Calendar(settings.clock, settings.hours, settings.volume, opened_at)
+        incidents = Incidents(settings.incidents, calendar.utc, sales.seed, opened_at)
+        # Independent Poisson processes add up to one: each product is a stream of its own.
+        share = 1.0 / sales.mean_seconds_between_sales / sum(product.weight for product in products)
+        per_second = {product.product_id: product.weight * share for product in products}
+        return cls(
+            products=tuple(products),
+            sales=sales,
+            calendar=calendar,
+            incidents=incidents,
+            supply=_supply(settings, calendar, incidents),
+            per_second=per_second,
+            # Not of incidents, which may be set at any time: the length of a cell is part of the stream.
+            cells=Cells.for_rate(max(per_second.values()) * calendar.peak),
+            beside=_beside(products) if sales.substitution_freq else {},
+            opened_at=opened_at,
+            gaps=(),
+            _settings=settings,
+        )
+
+    def with_control(self, live: Sequence[Incident], gaps: Sequence[Gap]) -> "Plan":
+        """Return the plan with what the control topic says."""
+        incidents = self.incidents.with_live(live)
+        supply = _supply(self._settings, self.calendar, incidents)
+        return replace(self, incidents=incidents, supply=supply, gaps=tuple(gaps))
+
+    def activity(self, first: int, count: int) -> Floats:
+        """Return the factor on all mean rates in `count` cells from `first`, incidents apart; 0: the shop is closed."""
+        minutes = self._minutes(first, count)
+        return self._by_cell(self.calendar.activity(minutes), first, count)
+
+    def expected(self, product: Product, first: int, activity: Floats) -> Floats:
+        """Return how many customers are expected to ask for a product in each cell from `first` on.
+
+        `activity`: of these cells.
+        """
+        expected: Floats = activity * (self.per_second[product.product_id] * self.cells.seconds)
+        demand = self.incidents.demand(product, self._minutes(first, len(activity)))
+        return expected if demand is None else expected * self._by_cell(demand, first, len(activity))
+
+    def discount(self, product: Product, first: int, count: int) -> Ints | None:
+        """Return a product's discount in each cell from `first`, in ten-thousandths; None: none at all."""
+        discount = self.incidents.discount(product, self._minutes(first, count))
+        if discount is None:
+            return None
+        result: Ints = discount[self._places(first, count)]
+        return result
+
+    def arrivals(self, product: Product, first: int, activity: Floats) -> Arrivals:
+        """Return the customers who ask for a product in the cells from `first` on; `activity`: of these cells."""
+        expected = self.expected(product, first, activity)
+        came = arrivals(self.sales.seed, product.product_id, self.cells, first, expected)
+        for gap in self.gaps:
+            if len(came.at) and came.at[0] <= gap.until and came.at[-1] > gap.after:
+                stay = (came.at <= gap.after) | (came.at > gap.until)
+                came = Arrivals(came.at[stay], came.cell[stay], came.index[stay])
+        return came
+
+    def _minutes(self, first: int, count: int) -> Ints:
+        halvings = self.cells.halvings
+        return np.arange(first >> halvings, ((first + count - 1) >> halvings) + 1, dtype=np.int64)
+
+    def _places(self, first: int, count: int) -> Ints:
+        """Return the place of each cell's minute among those of `_minutes`."""
+        halvings = self.cells.halvings
+        return (np.arange(first, first + count, dtype=np.int64) >> halvings) - (first >> halvings)
+
+    def _by_cell(self, by_minute: Floats, first: int, count: int) -> Floats:
+        if not self.cells.halvings:
+            return by_minute
+        by_cell: Floats = by_minute[self._places(first, count)]
+        return by_cell
+
+
+def _supply(settings: Settings, calendar: Calendar, incidents: Incidents) -> Supply:
+    return Supply(settings.inventory, settings.supply, settings.suppliers, calendar, incidents, settings.sales.seed)
+
+
+def _beside(products: Sequence[Product]) -> dict[str, tuple[Product, ...]]:
+    """Return who stands beside whom: the products of a category in the catalog's order, `BESIDE` of them at a time."""
+    by_category: dict[str, list[Product]] = {}
+    for product in products:
+        by_category.setdefault(product.category, []).append(product)
+    beside = {}
+    for members in by_category.values():
+        for start in range(0, len(members), BESIDE):
+            group = members[start : start + BESIDE]
+            for product in group:
+                beside[product.product_id] = tuple(other for other in group if other is not product)
+    return beside

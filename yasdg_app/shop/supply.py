@@ -1,0 +1,89 @@
+"""What becomes of an order: when the supplier delivers it, and how much of it at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from yasdg_app.catalog import Product
+from yasdg_app.settings import InventorySettings, SupplierSettings
+from yasdg_app.shop.calendar import Calendar
+from yasdg_app.shop.incidents import Incidents
+from yasdg_app.shop.randomness import key, uniforms
+
+EVERY_DAY = 7
+OUT_OF = 10
+MOST_DELAYS = 1_000  # a delivery that is put off more often than that comes on the wrong day
+
+
+class Supply:
+    """The suppliers of a shop: pure functions of the seed, the product, and the number of its delivery.
+
+    Parameters
+    ----------
+    inventory
+        When is ordered, and how much.
+    supplier
+        The supplier of whatever no other supplies.
+    suppliers
+        The others, each of some categories.
+    calendar, incidents
+        Delivery days, and what holds up deliveries.
+    seed
+        Of the shop.
+    """
+
+    def __init__(
+        self,
+        inventory: InventorySettings,
+        supplier: SupplierSettings,
+        suppliers: Sequence[SupplierSettings],
+        calendar: Calendar,
+        incidents: Incidents,
+        seed: int,
+    ) -> None:
+        self.min_inventory = inventory.min_inventory
+        self.restock_amount = inventory.restock_amount
+        self._supplier = supplier
+        self._by_category = {category: other for other in suppliers for category in other.categories}
+        self._calendar = calendar
+        self._incidents = incidents
+        self._seed = seed
+
+    def delivery(self, product: Product, number: int, ordered_at: int) -> tuple[int, str | None]:
+        """Return when a product's `number`-th delivery comes, and the incident that makes it late, if any does."""
+        supplier = self._by_category.get(product.category, self._supplier)
+        due, late = self._incidents.delivery(product, ordered_at, self._lead_time(supplier, product, number))
+        if len(supplier.delivery_days) == EVERY_DAY:
+            return due, late
+        for _ in range(MOST_DELAYS):
+            on_the_day = self._calendar.next_midnight_on(due, supplier.delivery_days)
+            # It may meet with an incident that it would have been ahead of.
+            due, later = self._incidents.delivery(product, on_the_day, 0)
+            late = late or later
+            if due == on_the_day:
+                break
+        return due, late
+
+    def brings(self, product: Product, number: int, outstanding: int) -> int:
+        """Return how many of the units that are outstanding a product's `number`-th delivery brings: one at least."""
+        supplier = self._by_category.get(product.category, self._supplier)
+        if outstanding < 2 or not supplier.partial_freq:
+            return outstanding
+        if self._chance(product, "partial", number) * OUT_OF >= supplier.partial_freq:
+            return outstanding
+        return 1 + int(self._chance(product, "part", number) * (outstanding - 1))
+
+    def _lead_time(self, supplier: SupplierSettings, product: Product, number: int) -> int:
+        """Return the lead time of a delivery in microseconds, of a triangular distribution."""
+        least, usual, longest = (round(time.total_seconds() * 1_000_000) for time in supplier.lead_time)
+        if least == longest:
+            return least
+        # Its inverse distribution function; see for example Law, "Simulation Modeling and Analysis", section 8.3.
+        u, width = self._chance(product, "lead time", number), longest - least
+        rising = usual - least
+        if u * width < rising:
+            return least + int(float(np.sqrt(u * width * rising)))
+        return longest - int(float(np.sqrt((1.0 - u) * width * (longest - usual))))
+
+    def _chance(self, product: Product, what: str, number: int) -> float:
+        return float(uniforms(np.array([key(self._seed, product.product_id, what)]), np.array([number]))[0])
