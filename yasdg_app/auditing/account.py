@@ -1,17 +1,26 @@
 """What an audit reads, and the account that it keeps of each product: all that it remembers of a log."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
+from yasdg_app import catalog
 from yasdg_app.auditing.report import Finding, Report
+from yasdg_app.messages import amount
 from yasdg_app.reading import Message
+from yasdg_app.shop import shelf
+from yasdg_app.shop.shelf import Shelf, Stocking
 
 NEVER = datetime.min
+LATEST = datetime.max
+EPOCH = datetime(1970, 1, 1)
+MICROSECOND = timedelta(microseconds=1)
+LATEST_MICROSECOND = (LATEST - EPOCH) // MICROSECOND
+NO_FLOOR = -(2**62)  # a level that no sale leaves
 
 
 class Sale(msgspec.Struct, gc=False):
@@ -27,6 +36,24 @@ class Sale(msgspec.Struct, gc=False):
     supplement_price: float
     total_purchase: float
     transaction_id: str
+    total_cost: float | None
+    promotion_discount: float
+    substituted_from: str | None
+
+
+class LostSale(msgspec.Struct, gc=False):
+    """A message on the lost sales topic, all of it."""
+
+    event_time: datetime
+    product_id: str
+    quantity: int
+    value: float
+    reason: str
+    level: int
+    due: datetime | None
+    incident: str | None
+    substitute: str | None
+    lost_sale_id: str
 
 
 class Restock(msgspec.Struct, gc=False):
@@ -41,7 +68,7 @@ class Restock(msgspec.Struct, gc=False):
 
 
 class Product(msgspec.Struct):
-    """What an audit needs of a product."""
+    """What an audit needs of a message on the products topic."""
 
     product_id: str
     price: float
@@ -50,17 +77,41 @@ class Product(msgspec.Struct):
 
 
 read_sale = msgspec.json.Decoder(Sale).decode
+read_lost = msgspec.json.Decoder(LostSale).decode
 read_restock = msgspec.json.Decoder(Restock).decode
 _read_product = msgspec.json.Decoder(Product).decode
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
+Find = Callable[[str, str, int, str], None]
+"""Takes note of a finding in the partition that is looked at: kind, topic, offset, text."""
+
+
+class Topics(NamedTuple):
+    """Names of the topics."""
+
+    products: str
+    purchases: str
+    stockings: str
+    lost_sales: str
+    incidents: str
+    dead_letters: str
+
 
 class Told(NamedTuple):
-    """A restock that stands in the log."""
+    """A restock that stands in the log, or ought to."""
 
     at: datetime
     number: int
     levels: tuple[int, int, int]  # before, added, after
+    offset: int  # of one that ought to be there: that of the sale that stands behind it
+    place: int = 0  # among the restocks of the partition that were read
+
+
+class Turned(NamedTuple):
+    """A lost sale that was read, and not compared with the shelf yet."""
+
+    at: datetime
+    lost: LostSale
     offset: int
 
 
@@ -73,48 +124,116 @@ class Gap(NamedTuple):
 
 
 @dataclass(slots=True)
-class Account:
-    """What is known of one product, after the sales that were looked at."""
+class Row:
+    """What the workers' table shows of a product; numbers of 0 when they were compared, or cannot be."""
 
-    product: Product
+    fields: Mapping[str, Any]
+    sales: int
+    lost_sales: int
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known of one product, after the sales that were looked at.
+
+    Attributes
+    ----------
+    wake
+        Event time from which on something else than a sale is to be looked at.
+    floor
+        A sale that leaves this level or less has to be looked at closer.
+    certain
+        False: something is off, so the level is not known until the next restock tells it.
+    ways
+        To buy it, known to be right at the present promotion: their cents, and what their goods had cost.
+    came
+        Deliveries that are on the shelf, whose sale was not looked at: only then do they stand in the log.
+    told
+        Restocks that were read, whose sales were not.
+    owed
+        Restocks as they ought to be, beyond the end of what was read.
+    shift
+        By how much the log numbers restocks higher than it should, for which it was told off.
+    """
+
+    product: catalog.Product
     key: bytes
-    level: int
+    shelf: Shelf
+    floor: int
+    wake: datetime = LATEST
     number: int = 0  # of the last sale
     at: datetime = NEVER
     offset: int = -1
     sold: int = 0
     revenue_cents: int = 0
-    stockings: int = 0  # number of the last restock
-    restocked: int = 0
-    certain: bool = True  # False: something is off, so the level is not known until the next restock tells it
-    ways: dict[tuple[Any, ...], int] = field(default_factory=dict)  # to buy it, known to be right, and their cents
-    told: deque[Told] = field(default_factory=deque)  # restocks that were read, whose sales were not
-    owed: deque[Told] = field(default_factory=deque)  # restocks as they ought to be, and the offsets of their sales
+    cost_cents: int = 0
+    certain: bool = True
+    ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
+    came: list[Stocking] = field(default_factory=list)
+    told: deque[Told] = field(default_factory=deque)
+    owed: deque[Told] = field(default_factory=deque)
+    shift: int = 0
     gaps: list[Gap] = field(default_factory=list)
-    row: Mapping[str, Any] | None = None  # of the workers' table
-    row_number: int = 0  # of sales in it
+    row: Row | None = None
+    lost: deque[Turned] = field(default_factory=deque)
+    lost_number: int = 0  # of the last lost sale that was read
+    lost_at: datetime = NEVER
+    lost_offset: int = -1
+    lost_units: int = 0
+    lost_cents: int = 0
+    substituted: int = 0  # units
 
     @classmethod
-    def of(cls, product: Product) -> "Account":
+    def of(cls, product: catalog.Product, min_inventory: int) -> "Account":
         """Open the account of a product."""
-        return cls(product, product.product_id.encode(), product.inventory)
+        return cls(product, product.product_id.encode(), Shelf.of(product), min_inventory)
+
+    def refresh(self, min_inventory: int) -> None:
+        """Reckon anew what a sale may leave, and when there is something else to look at."""
+        wakes = [NEVER] if self.came else []
+        if self.told:
+            wakes.append(self.told[0].at)
+        if self.lost:
+            wakes.append(self.lost[0].at)
+        if self.certain and self.shelf.due != shelf.NEVER:
+            wakes.append(moment(self.shelf.due))
+        self.wake = min(wakes, default=LATEST)
+        self.floor = (-1 if self.shelf.on_order else min_inventory) if self.certain else NO_FLOOR
 
 
-def read_products(records: Iterable[Message], topic: str, report: Report) -> dict[str, Product]:
-    """Return the products that the products topic tells of, by id."""
-    products: dict[str, Product] = {}
+def micros(at: datetime) -> int:
+    """Return an event time in microseconds since 1970."""
+    return (at - EPOCH) // MICROSECOND
+
+
+def moment(at: int) -> datetime:
+    """Return an event time of microseconds since 1970; one that no clock can show is the latest."""
+    return EPOCH + timedelta(microseconds=at) if at < LATEST_MICROSECOND else LATEST
+
+
+def read_products(
+    records: Iterable[Message], topic: str, report: Report, products: Sequence[catalog.Product] = ()
+) -> None:
+    """See whether the products topic tells of each product once, and of those of the catalog as they are there."""
+    told: dict[str, Product] = {}
     values: dict[str, bytes | None] = {}
+    offset = 0
     for record in records:
+        offset = record.offset
         try:
             product = _read_product(record.value or b"")
         except UNREADABLE as error:
-            report.add(Finding("unreadable", topic, 0, record.offset, str(error)))
+            report.add(Finding("unreadable", topic, 0, offset, str(error)))
             continue
-        before = products.get(product.product_id)
+        before = told.get(product.product_id)
         if before is not None and (record.value == values[product.product_id] or product != before):
             what = "double product" if product == before else "changed product"
-            report.add(Finding(what, topic, 0, record.offset, product.product_id))
+            report.add(Finding(what, topic, 0, offset, product.product_id))
         values[product.product_id] = record.value
-        products[product.product_id] = product
-    report.products = len(products)
-    return products
+        told[product.product_id] = product
+    report.products = len(told)
+    for of in products:
+        cost = None if of.cost_cents is None else amount(of.cost_cents)
+        if told.get(of.product_id) != Product(of.product_id, amount(of.price_cents), of.inventory, cost):
+            what = "changed product" if of.product_id in told else "missing product"
+            report.add(Finding(what, topic, 0, offset, f"{of.product_id} is not told of as the catalog has it"))

@@ -1,0 +1,119 @@
+"""A shop with hours, rush, incidents, suppliers and empty shelves: one stream, however it comes about."""
+
+import random
+import time
+from typing import Protocol
+
+import pytest
+from simulation import logged, plan_of, simulate
+from support import Shop, Worker
+
+from yasdg_app.opening import last_moment
+from yasdg_app.settings import load
+
+LIVELY = """
+[SALES]
+min_sale_freq = 0
+max_sale_freq = {freq}
+substitution_freq = 5
+[INVENTORY]
+min_inventory = 10
+restock_amount = 60
+[CLOCK]
+start = {start}
+end = {end}
+speed = {speed}
+time_zone = Europe/Berlin
+[HOURS]
+every_day = 08:00-20:00
+saturday = 08:00-12:00, 13:00-16:00
+sunday = closed
+[VOLUME]
+every_day = 1 1 1 1 1 1 1 2 3 5 4 4 7 6 4 3 3 4 6 7 4 2 1 1
+[SUPPLY]
+lead_time = 2m - 5m - 3h
+partial_freq = 3
+[SUPPLIER greens]
+categories = Superfoods Smoothies
+lead_time = 1h
+delivery_days = monday wednesday friday
+[INCIDENT storm]
+kind = storm
+every = 1d
+duration = 3h
+ramp_up = 30m
+ramp_down = 1h
+[INCIDENT happy-hour]
+kind = promotion
+start = 2026-03-27 09:00
+duration = 20m
+factor = 2.5
+discount = .2
+categories = Classic Smoothies
+[INCIDENT strike]
+kind = supply
+start = 2026-03-27 09:12
+duration = 6h
+"""
+WEEK = {"start": "2026-03-26 12:00", "end": "2026-03-31 12:00", "freq": "10", "speed": "max"}
+MORNING = {"start": "2026-03-27 08:59", "end": "2026-03-27 09:19", "freq": "0.1", "speed": "60"}
+
+
+class Kafka(Protocol):
+    """See conftest.py."""
+
+    bootstrap_servers: str
+
+
+def open_shop(shop: Shop, kafka: Kafka, partitions: int, **values: str) -> Shop:
+    (shop.folder / "lively.ini").write_text(LIVELY.format(**values))
+    for name in ("SALES_MIN_SALE_FREQ", "SALES_MAX_SALE_FREQ"):
+        shop.environment.pop(f"YASDG_{name}")
+    return shop.on(kafka.bootstrap_servers).configure(
+        CONFIG=str(shop.folder / "lively.ini"), KAFKA_PARTITIONS=str(partitions)
+    )
+
+
+def as_simulated(shop: Shop) -> None:
+    """Every message of the shop is the simulation's, and none is missing."""
+    plan = plan_of(shop)
+    closes_at = last_moment(load(shop.environment, shop.folder), plan.opened_at)
+    assert closes_at is not None
+    wanted = simulate(plan, closes_at - 1).sorted()
+    for what, values in logged(shop).items():
+        assert wanted[what], f"no {what} to compare"
+        assert values == wanted[what], what
+
+
+def run_to_its_end(shop: Shop, *workers: Worker) -> None:
+    for worker in workers:
+        assert worker.ends(120) == 0, worker.said
+
+
+def test_one_worker_makes_the_simulated_week(kafka: Kafka, shop: Shop) -> None:
+    worker = open_shop(shop, kafka, 4, **WEEK).worker()
+    run_to_its_end(shop, worker)
+    as_simulated(shop)
+
+
+def test_so_do_three_in_sixteen_partitions_of_which_one_is_killed(kafka: Kafka, shop: Shop) -> None:
+    open_shop(shop, kafka, 16, **WEEK)
+    workers = [shop.worker() for _ in range(3)]
+    workers[0].until(lambda: workers[0].get("/inventory/")["inventory"], "a sale")
+    time.sleep(random.random())
+    workers[2].kill()
+    run_to_its_end(shop, *workers[:2])
+    as_simulated(shop)
+
+
+@pytest.mark.parametrize("program", [(), ("slow_ticks.py",)], ids=["tick 0.1 s", "tick 1 s"])
+def test_at_speed_60_it_is_the_simulated_morning(kafka: Kafka, shop: Shop, program: tuple[str, ...]) -> None:
+    worker = open_shop(shop, kafka, 4, **MORNING).worker(*program)
+    run_to_its_end(shop, worker)
+    as_simulated(shop)
+
+
+def test_at_full_speed_it_is_the_same_morning(kafka: Kafka, shop: Shop) -> None:
+    worker = open_shop(shop, kafka, 4, **MORNING | {"speed": "max"}).worker()
+    run_to_its_end(shop, worker)
+    as_simulated(shop)

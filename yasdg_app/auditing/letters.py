@@ -1,0 +1,65 @@
+"""Whether what is no message of the shop is among the dead letters, each once, and nothing else is."""
+
+from collections import deque
+
+from yasdg_app.auditing.account import Find
+
+
+class Letters:
+    """The dead letters of one topic, beside the messages that they ought to be copies of: both in order of offset."""
+
+    def __init__(self, topic: str, letters_topic: str, find: Find) -> None:
+        self._topic = topic
+        self._letters_topic = letters_topic
+        self._find = find
+        self._letters: deque[tuple[int, int]] = deque()  # offsets of a message, and of its dead letter
+        self._unburied: deque[tuple[int, str]] = deque()  # offsets of what is no message of the shop, and why
+        self._through = -1  # offset up to which the messages were read
+
+    @property
+    def owes(self) -> bool:
+        """True while a dead letter is due that was not read yet."""
+        return bool(self._unburied)
+
+    def no_message(self, offset: int, why: str) -> None:
+        """Take note of a message that has to be among the dead letters."""
+        self._unburied.append((offset, why))
+
+    def read_through(self, offset: int) -> None:
+        """Take note that the messages were read up to an offset."""
+        self._through = offset
+        self._match()
+
+    def letter(self, of: int, offset: int) -> None:
+        """Take a dead letter: that of the message at `of`."""
+        self._letters.append((of, offset))
+        self._match()
+
+    def late(self, of: int) -> None:
+        """Take a dead letter that was told since the audit began: it may be of a message since then."""
+        if self._unburied and self._unburied[0][0] == of:
+            self._unburied.popleft()
+
+    def close(self) -> None:
+        """Tell what is still open."""
+        for of, offset in self._letters:
+            self._no_cause(of, offset)
+        for offset, why in self._unburied:
+            self._not_put_aside(offset, why)
+
+    def _match(self) -> None:
+        letters, unburied = self._letters, self._unburied
+        while letters and (unburied or letters[0][0] <= self._through):
+            if not unburied or letters[0][0] < unburied[0][0]:
+                self._no_cause(*letters.popleft())
+            elif letters[0][0] == unburied[0][0]:
+                letters.popleft(), unburied.popleft()
+            else:
+                self._not_put_aside(*unburied.popleft())
+
+    def _no_cause(self, of: int, offset: int) -> None:
+        text = f"the message at offset {of} of {self._topic} is as it should be, was told of before, or is not there"
+        self._find("no cause", self._letters_topic, offset, text)
+
+    def _not_put_aside(self, offset: int, why: str) -> None:
+        self._find("not put aside", self._topic, offset, f"{why}, and it is not among the dead letters")
