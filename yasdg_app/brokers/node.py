@@ -52,8 +52,10 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-# It forgets a producer whose last record is so old, and what it has appended: as late as can be, 25 days.
+# It forgets a producer whose last record is so old, and what it has appended: as late as can be, 25 days. A backfill's
+# records are older; it looks for such producers as seldom as can be, and when it starts.
 producer.id.expiration.ms=2147483647
+producer.id.expiration.check.interval.ms=2147483647
 # A broker that was killed is let in again when its last session is over.
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
