@@ -27,11 +27,31 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "stock_quantity": 15,
         "new_level": 24,
     },
+    "lost_sales": {
+        "event_time": "2026-11-24 17:13:47.000001",
+        "product_id": "CS01",
+        "quantity": 2,
+        "value": 9.98,
+        "reason": "too_few",
+        "level": 1,
+        "incident": None,
+        "substitute": "CS02",
+    },
+    "incidents": {
+        "event_time": "2026-11-24 17:13:00.000000",
+        "incident": "sale",
+        "kind": "promotion",
+        "phase": "start",
+        "factor": 2.5,
+        "discount": 0.2,
+    },
 }
 LINES = {
     "products": "CS01  Sunrise Sunset, 24 oz.  4.99",
     "purchases": "2026-11-24 17:13:47  CS01  2 × Sunrise Sunset with supplements, member  12.96",
     "stockings": "2026-11-24 17:13:47  CS01  Sunrise Sunset restocked: 9 + 15 = 24",
+    "lost_sales": "2026-11-24 17:13:47  CS01  Sunrise Sunset wanted 2 (9.98): only 1 left; took CS02 instead",
+    "incidents": "2026-11-24 17:13:00  sale (promotion × 2.5, 20% off) begins",
 }
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(),

@@ -21,6 +21,8 @@ TOPICS = {
     "products": app.shop.kafka.topic_products,
     "purchases": app.shop.kafka.topic_purchases,
     "stockings": app.shop.kafka.topic_stockings,
+    "lost_sales": app.shop.kafka.topic_lost_sales,
+    "incidents": app.shop.kafka.topic_incidents,
 }
 RETRY = 1.0  # seconds
 LONGEST = 1000  # characters of a line
@@ -38,22 +40,53 @@ def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
     """
     try:
         message = json.loads(value or b"")
-        item = items.get(message["product_id"], message["product_id"])
-        return shown(LINES[what](message, item), LONGEST)
+        return shown(LINES[what](message, items), LONGEST)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return shown(f"not read: {value!r}", LONGEST)
 
 
-def _product(message: Mapping[str, Any], item: str) -> str:
+def _product(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
     return f"{message['product_id']}  {message['item']}, {message['size']}  {message['price']:.2f}"
 
 
-def _stocking(message: Mapping[str, Any], item: str) -> str:
+def _purchase(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    return receipt(message, _item(message["product_id"], items))
+
+
+def _stocking(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
     levels = f"{message['existing_level']} + {message['stock_quantity']} = {message['new_level']}"
-    return f"{message['event_time'][:19]}  {message['product_id']}  {item} restocked: {levels}"
+    return f"{_begin(message, items)} restocked: {levels}"
 
 
-LINES = {"products": _product, "purchases": receipt, "stockings": _stocking}
+def _lost_sale(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    why = {"sold_out": "sold out", "too_few": f"only {message['level']} left", "held_up": f"{message['incident']}"}
+    instead = f"; took {_item(message['substitute'], items)} instead" if message["substitute"] else ""
+    wanted = f"wanted {message['quantity']} ({message['value']:.2f})"
+    return f"{_begin(message, items)} {wanted}: {why[message['reason']]}{instead}"
+
+
+def _incident(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    discount = f", {message['discount']:.0%} off" if message["discount"] else ""
+    what = "begins" if message["phase"] == "start" else "ends"
+    effect = f"{message['kind']} × {message['factor']:g}{discount}"
+    return f"{message['event_time'][:19]}  {message['incident']} ({effect}) {what}"
+
+
+def _begin(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    return f"{message['event_time'][:19]}  {message['product_id']}  {_item(message['product_id'], items)}"
+
+
+def _item(product_id: str, items: Mapping[str, str]) -> str:
+    return items.get(product_id, product_id)
+
+
+LINES = {
+    "products": _product,
+    "purchases": _purchase,
+    "stockings": _stocking,
+    "lost_sales": _lost_sale,
+    "incidents": _incident,
+}
 
 
 @app.command(
@@ -63,7 +96,7 @@ LINES = {"products": _product, "purchases": receipt, "stockings": _stocking}
     base=ShopCommand,
 )
 async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: bool) -> None:
-    """Show products, purchases or stockings as they come. Ctrl-C ends.
+    """Show products, purchases, stockings, lost sales or incidents as they come. Ctrl-C ends.
 
     Examples: yasdg consume stockings; yasdg consume --from-beginning --json | head -100
     """
