@@ -316,6 +316,10 @@ def announcement(at: int, phase: str, incident: Incident) -> Announcement:
 def receipt(sale: Mapping[str, Any], item: str) -> str:
     """Return a purchase as a line for people: its time, product, and what was paid."""
     extras = (" with supplements" if sale["add_supplements"] else "") + (", member" if sale["is_member"] else "")
+    if sale.get("promotion_discount"):
+        extras += f", {sale['promotion_discount']:.0%} off"
+    if sale.get("substituted_from"):
+        extras += f", instead of {sale['substituted_from']}"
     return (
         f"{sale['transaction_time'][:19]}  {sale['product_id']}  {sale['quantity']} × {item}{extras}  "
         f"{sale['total_purchase']:.2f}"

@@ -89,10 +89,18 @@ async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[
 
 
 def read_opening(records: Iterable[Message]) -> Opening | None:
-    """Return the opening that counts among the records of its topic; None if there is none."""
+    """Return the opening that counts among the records of its topic; None if there is none.
+
+    Raises OpeningError if it is one of a version of YASDG whose stream was another.
+    """
     for record in records:
         content = orjson.loads(record.value or b"{}")
-        if "started" in content:  # a shop that was opened before there was a clock cannot go on
+        if "opened_at" in content:
+            if "started" not in content:
+                raise OpeningError(
+                    f"The shop in this log was opened {content['opened_at']} by an earlier version of YASDG, whose stream "
+                    "cannot go on with this one. Begin anew: yasdg topics delete"
+                )
             start, started = (messages.event_time(content[name]) for name in ("opened_at", "started"))
             clock = Clock(start, started, content["speed"])
             return Opening(clock, content["producer_id"], content["made_from"])

@@ -1,6 +1,6 @@
 """Tells of the incidents that begin and end, so that whatever they do to the stream is labelled.
 
-Whoever owns the first partition of the purchases does it, when its till has come there. The n-th announcement is a
+Whoever owns the first partition that has products does it, when its till has come there. The n-th announcement is a
 function of the plan, and so is how many there were by now: what the log holds is not told again.
 """
 

@@ -26,7 +26,7 @@ from yasdg_app.opening import last_moment
 from yasdg_app.producer import OvertakenError, Row, UnansweredError
 from yasdg_app.shop.customer import line_of
 from yasdg_app.shop.shelf import NEVER
-from yasdg_app.shop.till import BEFORE_ALL, LastSale, Place, Sales, Served, Start, Till
+from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, Place, Sales, Served, Start, Till
 from yasdg_app.streams.announcer import Announcer
 from yasdg_app.streams.books import shelf_of
 from yasdg_app.streams.inventory import levels_of, products_of
@@ -46,6 +46,8 @@ SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them 
 
 shop = app.shop
 kafka = shop.kafka
+ANNOUNCES = min(partition for partition, product_ids in products_of.items() if product_ids)
+"""The partition whose owner tells of incidents."""
 product_by_id = {product.product_id: product for product in app.products}
 
 
@@ -219,7 +221,7 @@ class Tills:
             self._show(till, served.sales)
             if shop.sales.substitution_freq:
                 await self._shelves.keep(tp.partition, till, self._may_append)
-        if tp.partition == 0:
+        if tp.partition == ANNOUNCES:
             await self._announcer.announce(till.through, self._may_append)
 
     async def _tell(self, partition: int, opened: OpenTill, served: Served) -> bool:
@@ -294,10 +296,11 @@ class Tills:
         """Show each sale where they are few enough to be read."""
         if shop.sales.mean_seconds_between_sales < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
             return
-        columns = (sales.product, sales.number, sales.at, sales.way, sales.promotion)
-        for product, number, at, way, promotion in zip(*(column.tolist() for column in columns), strict=True):
+        columns = (sales.product, sales.number, sales.at, sales.way, sales.promotion, sales.instead_of)
+        for product, number, at, way, promotion, asked in zip(*(column.tolist() for column in columns), strict=True):
             line = line_of(till.products[product], way, promotion, shop.sales)
-            logger.info("%s", receipt(purchase(at, number, line).asdict(), line.product.item))
+            instead_of = None if asked == NOBODY else till.products[asked].product_id
+            logger.info("%s", receipt(purchase(at, number, line, instead_of).asdict(), line.product.item))
 
     def _report(self) -> None:
         """Say every now and then how much was sold, and how far behind we are."""
