@@ -1,6 +1,7 @@
 """What a shop's stream has to be, made from its configuration and its control topic alone: no worker, no table."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,13 +10,14 @@ from support import Shop
 from yasdg_app import catalog, messages, settings
 from yasdg_app.catalog import Product
 from yasdg_app.control import read_control
-from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, announcement, encode
+from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, announcement, encode, event_time
 from yasdg_app.opening import Opening, read_opening
 from yasdg_app.reading import read_all
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import Till
 
+WHEN = {"purchases": "transaction_time", "lost_sales": "event_time"}
 STREAM = ("purchases", "lost_sales", "stockings", "incidents")
 
 
@@ -69,3 +71,21 @@ def simulate(plan: Plan, until: int, products: Sequence[Product] | None = None) 
 def logged(shop: Shop) -> dict[str, list[bytes]]:
     """What stands on the topics, sorted."""
     return {what: sorted(record.value or b"" for record in shop.read(shop.topic(what))) for what in STREAM}
+
+
+def differences(shop: Shop) -> list[str]:
+    """Compare sales and lost sales as far as they go, partition by partition, with the simulation; any time."""
+    plan, found = plan_of(shop), []
+    logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "lost_sales")}
+    partitions = len(logs["purchases"])
+    for partition in range(partitions):
+        own = [product for product in plan.products if messages.home(product.product_id, partitions) == partition]
+        told = {what: [record.value or b"" for record in log[partition]] for what, log in logs.items()}
+        until = max((event_time(json.loads(value)[WHEN[what]]) for what in told for value in told[what][-1:]), default=0)
+        wanted = simulate(plan, until, own) if own and until else Stream()
+        for what, values in told.items():
+            simulated = getattr(wanted, what)
+            # Of one of the two topics the last ones may be on their way.
+            if values != simulated[: len(values)]:
+                found.append(f"{what}, partition {partition}, of {len(values)}: not as simulated")
+    return found

@@ -5,9 +5,10 @@ import time
 from typing import Protocol
 
 import pytest
-from simulation import logged, plan_of, simulate
+from simulation import differences, logged, plan_of, simulate
 from support import Shop, Worker
 
+from yasdg_app.messages import event_time
 from yasdg_app.opening import last_moment
 from yasdg_app.settings import load
 
@@ -74,13 +75,15 @@ def open_shop(shop: Shop, kafka: Kafka, partitions: int, **values: str) -> Shop:
     )
 
 
-def as_simulated(shop: Shop) -> None:
+def as_simulated(shop: Shop, incidents: bool = True) -> None:
     """Every message of the shop is the simulation's, and none is missing."""
     plan = plan_of(shop)
     closes_at = last_moment(load(shop.environment, shop.folder), plan.opened_at)
     assert closes_at is not None
     wanted = simulate(plan, closes_at - 1).sorted()
     for what, values in logged(shop).items():
+        if what == "incidents" and not incidents:
+            continue
         assert wanted[what], f"no {what} to compare"
         assert values == wanted[what], what
 
@@ -117,3 +120,52 @@ def test_at_full_speed_it_is_the_same_morning(kafka: Kafka, shop: Shop) -> None:
     worker = open_shop(shop, kafka, 4, **MORNING | {"speed": "max"}).worker()
     run_to_its_end(shop, worker)
     as_simulated(shop)
+
+
+def test_a_past_is_made_up_for_and_the_present_follows_without_a_gap(kafka: Kafka, shop: Shop) -> None:
+    open_shop(shop, kafka, 4, **WEEK | {"start": "3d", "end": "never", "freq": "4"})
+    always_open = {f"HOURS_{day}": "00:00-24:00" for day in ("EVERY_DAY", "SATURDAY", "SUNDAY")}
+    worker = shop.configure(**always_open).worker()
+    worker.until(lambda: worker.get("/ready/")["ready"], "the present")
+    present = time.time_ns() // 1000
+    time.sleep(5)
+    assert worker.stop() == 0, worker.said
+    times = [event_time(sale["transaction_time"]) for sale in shop.purchases()]
+    assert present - max(times) < 60_000_000
+    assert max(times) <= time.time_ns() // 1000
+    assert all(record.timestamp <= time.time() * 1000 for record in shop.read(shop.topic("purchases")))
+    assert differences(shop) == []
+
+
+def test_time_in_which_nobody_worked_can_be_left_out(kafka: Kafka, shop: Shop) -> None:
+    values = {"start": "1d", "end": "4h", "freq": "4", "speed": "1000"}
+    open_shop(shop, kafka, 4, **WEEK | values)
+    shop.configure(CLOCK_ON_RESTART="skip", HOURS_EVERY_DAY="00:00-24:00")
+    for day in ("SATURDAY", "SUNDAY"):
+        shop.configure(**{f"HOURS_{day}": "00:00-24:00"})
+    worker = shop.worker()
+    worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
+    assert worker.stop() == 0, worker.said
+    time.sleep(1)
+    run_to_its_end(shop, shop.worker())
+    (gap,) = plan_of(shop).gaps
+    assert gap.until - gap.after > 1000 * 1_000_000
+    times = [event_time(sale["transaction_time"]) for sale in shop.purchases()]
+    assert [at for at in times if gap.after < at <= gap.until] == []
+    assert min(times) < gap.after < gap.until < max(times)
+    as_simulated(shop, incidents=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"start": "2090-01-01"}, "is in the future: expected an earlier time, or now"),
+        ({"start": "1d", "end": "2020-01-01"}, "is not behind the shop's first moment"),
+    ],
+)
+def test_a_clock_that_cannot_be_is_refused(kafka: Kafka, shop: Shop, values: dict[str, str], told: str) -> None:
+    open_shop(shop, kafka, 4, **WEEK | {"end": "never"} | values)
+    worker = shop.worker()
+    assert worker.ends() == 1
+    assert told in worker.said
+    assert "Traceback" not in worker.said

@@ -1,0 +1,138 @@
+"""The control topic by itself, on a cluster of lists: who reads at once, is cut short or not answered does no harm."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka import TopicPartition
+
+from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
+from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
+from yasdg_app.settings import incident
+from yasdg_app.shop.clock import Clock
+
+HOUR = 3_600_000_000
+STORM = incident("storm", {"kind": "storm", "duration": "1d"})
+
+
+class Record(NamedTuple):
+    offset: int
+    key: bytes
+    value: bytes | None
+    timestamp: int
+
+
+class Cluster:
+    """One log, in place of reader and producer."""
+
+    def __init__(self) -> None:
+        self.log: list[Record] = []
+        self.late = 0.0  # seconds by which the next records are too late
+        self.silent = False  # it takes the next record and does not say so
+
+    async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        await asyncio.sleep(0.01)
+        return {tp: len(self.log) for tp in tps}
+
+    async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Record]]:
+        found = {tp: self.log[start:] for tp, start in starts.items()}
+        await asyncio.sleep(0.01)
+        return found
+
+    async def append(self, topic: str, partition: int, number: int, rows: list[Row]) -> Appended:
+        if number != len(self.log):
+            raise OutOfDateError
+        for row in rows:
+            now = int((time.time() + self.late) * 1000)
+            self.log.append(Record(len(self.log), row.key, row.value, now))
+        self.late = 0.0
+        if self.silent:
+            self.silent = False
+            raise UnansweredError
+        return Appended(True, number)
+
+    def topic(self) -> ControlTopic:
+        now = time.time_ns() // 1000
+        # A simulated hour a second: whole minutes are near.
+        return ControlTopic("control", Clock(now - 100_000 * HOUR, now, 3600.0), self, self)  # type: ignore[arg-type]
+
+
+async def set_storm(topic: ControlTopic, settings: Any = STORM) -> Any:
+    return await topic.set_incident(settings, lambda name: name == "taken", lambda local: 0)
+
+
+async def test_reads_at_once_and_cut_short_put_nothing_down_twice() -> None:
+    cluster = Cluster()
+    topic, other = cluster.topic(), cluster.topic()
+    await set_storm(other)
+    cut = asyncio.create_task(topic.read())
+    await asyncio.sleep(0.005)
+    reads = [asyncio.create_task(topic.read()) for _ in range(5)]
+    cut.cancel()
+    said = await asyncio.gather(*reads)
+    assert {(len(each.live), each.number) for each in said} == {(1, 1)}
+    assert topic._records == cluster.log
+
+
+async def test_two_who_set_the_same_name_at_once_set_one() -> None:
+    cluster = Cluster()
+    topics = [cluster.topic() for _ in range(3)]
+    outcomes = await asyncio.gather(*(set_storm(topic) for topic in topics), return_exceptions=True)
+    assert sorted(isinstance(outcome, ConflictError) for outcome in outcomes) == [False, True, True]
+    assert len((await topics[0].read()).live) == 1
+
+
+async def test_what_the_cluster_took_without_saying_so_is_set_and_ended_once() -> None:
+    cluster = Cluster()
+    topic = cluster.topic()
+    cluster.silent = True
+    storm = await set_storm(topic)
+    assert len(cluster.log) == 1
+    cluster.silent = True
+    ended = await topic.end("storm")
+    assert len(cluster.log) == 2
+    assert (await topic.read()).live == (ended,)
+    assert storm.start <= ended.end < storm.end
+
+
+async def test_what_came_too_late_has_no_effect_and_is_set_anew() -> None:
+    cluster = Cluster()
+    topic = cluster.topic()
+    cluster.late = 60.0
+    storm = await set_storm(topic)
+    assert len(cluster.log) == 2
+    assert (await topic.read()).live == (storm,)
+    cluster.late = 60.0
+    assert (await topic.end("storm")).end < storm.end
+    assert len(cluster.log) == 4
+
+
+async def test_an_incident_that_was_ended_before_it_began_is_ended_once() -> None:
+    cluster = Cluster()
+    topic = cluster.topic()
+    now = topic._clock.at(time.time_ns() // 1000)
+    start = incident("later", {"kind": "storm", "start": "2026-01-01"})
+    later = await topic.set_incident(start, lambda name: False, lambda local: now - now % 60_000_000 + 1000 * HOUR)
+    ended = await topic.end("later")
+    assert ended.start == ended.end == later.start
+    assert (await topic.read()).ended == {"later"}
+    with pytest.raises(ConflictError, match="was ended before it began"):
+        await topic.end("later")
+    assert len(cluster.log) == 2
+
+
+async def test_what_stands_against_it_is_told_apart() -> None:
+    cluster = Cluster()
+    topic = cluster.topic()
+    with pytest.raises(ConflictError, match="name: there is an incident taken already"):
+        await set_storm(topic, incident("taken", {"kind": "storm"}))
+    with pytest.raises(TooEarlyError, match="start: 2026-01-01 00:00:00 is too early"):
+        await set_storm(topic, incident("x", {"kind": "storm", "start": "2026-01-01"}))
+    with pytest.raises(UnknownIncidentError):
+        await topic.end("nobody")
+    await set_storm(topic, incident("short", {"kind": "storm", "duration": "1m"}))
+    with pytest.raises(ConflictError, match="anyway"):
+        await topic.end("short")
+    assert len(cluster.log) == 1
