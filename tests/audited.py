@@ -108,6 +108,7 @@ def audit(
     report = Report()
     substitutions = Substitutions(
         TOPICS,
+        logs.plan,
         homes_of(logs.plan, logs.partitions),
         report,
         {partition: last_sale(numbered(log)) for partition, log in enumerate(logs.purchases)},
@@ -128,9 +129,7 @@ def audit(
 def _audit_partition(
     fold: PartitionAudit, logs: Logs, partition: int, chunk: int, ahead: int, letters: Letters
 ) -> None:
-    restocks, lost = (
-        chunks(numbered(getattr(logs, topic)[partition]), ahead) for topic in ("stockings", "lost_sales")
-    )
+    restocks, lost = (chunks(numbered(getattr(logs, topic)[partition]), ahead) for topic in ("stockings", "lost_sales"))
     copies = chunks(letters, ahead)
     for records in chunks(numbered(logs.purchases[partition]), chunk):
         read = fold.read(records)

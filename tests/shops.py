@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from yasdg_app.catalog import Product
 from yasdg_app.messages import InventoryLevel, LostSaleEncoder, PurchaseEncoder, event_time
+from yasdg_app.producer import Row
 from yasdg_app.settings import (
     ALWAYS,
     ClockSettings,
@@ -307,9 +308,10 @@ BOOKS = Books(BY_ID, dict.fromkeys(IDS, PARTITION))
 def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:
     """The messages that tell of sales, and of lost sales."""
     places = {each.product_id: place for place, each in enumerate(till.products)}
+    asked = [NOBODY if sale.asked == sale.product_id else places[sale.asked] for sale in told.sales]
     rows = [
-        (places[s.product_id], s.number, s.at, s.way, s.promotion, NOBODY if s.asked == s.product_id else places[s.asked])
-        for s in told.sales
+        (places[sale.product_id], sale.number, sale.at, sale.way, sale.promotion, other)
+        for sale, other in zip(told.sales, asked, strict=True)
     ]
     lost = [
         LostSale(
@@ -328,6 +330,11 @@ def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:
 
 def messages(values: Sequence[bytes | None], first: int = 0) -> list[Any]:
     return [SimpleNamespace(offset=first + place, value=value) for place, value in enumerate(values)]
+
+
+def record(row: Row, written: int, offset: int = 0) -> Any:
+    """A record as it stands on a topic whose cluster sets the time: in milliseconds."""
+    return SimpleNamespace(offset=offset, key=row.key, value=row.value, timestamp=written // 1000)
 
 
 class Table(dict[str, InventoryLevel]):

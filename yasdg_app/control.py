@@ -75,11 +75,14 @@ class Control:
         Time that was left out.
     number
         Of records written so far.
+    ended
+        Names of live incidents that somebody ended.
     """
 
     live: tuple[Incident, ...] = ()
     gaps: tuple[Gap, ...] = ()
     number: int = 0
+    ended: frozenset[str] = frozenset()
 
 
 def horizon(clock: Clock, read_at: int) -> int:
@@ -96,6 +99,7 @@ def read_control(records: Iterable[Message], clock: Clock) -> Control:
     """Return what the records of the control topic say. What is none of its own, or came too late, is left out."""
     live: dict[str, Incident] = {}
     gaps: list[Gap] = []
+    ended: set[str] = set()
     number = 0
     for record in records:
         number = record.offset + 1
@@ -109,14 +113,15 @@ def read_control(records: Iterable[Message], clock: Clock) -> Control:
             elif kind == "end" and name in live:
                 end = event_time(msgspec.json.decode(record.value or b"", type=Ending).end)
                 if end >= too_late:
-                    end = max(live[name].start, min(live[name].end, end))
-                    live[name] = replace(live[name], end=end, ramp_down=0)  # which would reach back into what was sold
+                    of = live[name]
+                    live[name] = replace(of, end=max(of.start, min(of.end, end)), planned_end=of.planned)
+                    ended.add(name)
             elif kind == "gap":
                 left_out = msgspec.json.decode(record.value or b"", type=LeftOut)
                 gaps.append(Gap(event_time(left_out.after), event_time(left_out.until)))
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
             continue
-    return Control(tuple(live.values()), tuple(gaps), number)
+    return Control(tuple(live.values()), tuple(gaps), number, frozenset(ended))
 
 
 def incident_row(incident: Incident) -> Row:
@@ -166,7 +171,19 @@ def _incident(told: LiveIncident) -> Incident:
 
 
 class ControlError(YasdgError):
-    """What was to be set cannot be."""
+    """What was to be set cannot be: if it is none of the following, because the cluster is slow."""
+
+
+class TooEarlyError(ControlError):
+    """An incident would begin before all workers know of it."""
+
+
+class ConflictError(ControlError):
+    """What is there already stands against it."""
+
+
+class UnknownIncidentError(ControlError):
+    """Nobody set an incident of that name."""
 
 
 class ControlTopic:
@@ -190,16 +207,18 @@ class ControlTopic:
         self._records: list[Message] = []
         self._number = 0
         self._said = Control()
+        self._reading = asyncio.Lock()
 
     async def read(self) -> Control:
         """Return what the topic says now."""
-        end = (await self._reader.ends([self._tp]))[self._tp]
-        if end > self._number:
-            new = await self._reader.read({self._tp: self._number})
-            self._records += new[self._tp]
-            self._number = max(end, self._records[-1].offset + 1 if self._records else 0)
-            self._said = replace(read_control(self._records, self._clock), number=self._number)
-        return self._said
+        async with self._reading:  # two at once would put down the same records twice
+            end = (await self._reader.ends([self._tp]))[self._tp]
+            if end > self._number:
+                new = await self._reader.read({self._tp: self._number})
+                self._records += new[self._tp]
+                self._number = max(end, self._records[-1].offset + 1 if self._records else 0)
+                self._said = replace(read_control(self._records, self._clock), number=self._number)
+            return self._said
 
     async def set_incident(
         self, settings: IncidentSettings, taken: Callable[[str], bool], utc: Callable[[datetime], int]
@@ -217,41 +236,60 @@ class ControlTopic:
 
         Raises
         ------
+        ConflictError
+            If there is one of that name.
+        TooEarlyError
+            If it would begin too early to be known to all.
         ControlError
-            If there is one of that name, or it would begin too early to be known to all.
+            If the cluster is too slow.
         """
+        incident = None
         for _ in range(ATTEMPTS):
             said = await self.read()
+            if incident is not None and incident in said.live:
+                return incident  # the cluster took it and did not say so
             if taken(settings.name) or any(incident.name == settings.name for incident in said.live):
-                raise ControlError(f"name: there is an incident {settings.name} already. Choose another name")
+                raise ConflictError(f"name: there is an incident {settings.name} already. Choose another name")
             soonest = earliest(self._clock, time.time_ns() // 1000)
             start = soonest if settings.start is None else utc(settings.start)
             if start < soonest:
-                raise ControlError(
+                raise TooEarlyError(
                     f"start: {settings.start} is too early. Expected a time from {time_text(soonest)} (UTC) on, or "
                     "none: it then begins as soon as all workers know of it"
                 )
             incident = incident_of(settings, settings.name, start // MINUTE)
-            if await self._write(said, incident_row(incident)):
-                said = await self.read()
-                if incident in said.live:
-                    return incident
+            if await self._write(said, incident_row(incident)) and incident in (await self.read()).live:
+                return incident
         raise ControlError("The control topic does not take it in time: the cluster is slow. Try again")
 
     async def end(self, name: str) -> Incident:
-        """End an incident that was set on the topic; return it as it is then. Raises ControlError."""
-        for _ in range(ATTEMPTS):
+        """End an incident that was set on the topic; return it as it is then.
+
+        Raises
+        ------
+        UnknownIncidentError
+            If there is none.
+        ConflictError
+            If it ends as early anyway.
+        ControlError
+            If the cluster is too slow.
+        """
+        for attempt in range(ATTEMPTS):
             said = await self.read()
             incident = next((incident for incident in said.live if incident.name == name), None)
             if incident is None:
-                raise ControlError(f"name: there is no incident {name} that was set while the shop ran")
+                raise UnknownIncidentError(f"name: there is no incident {name} that was set while the shop ran")
+            if attempt and name in said.ended:
+                return incident  # the cluster took it and did not say so, or somebody else ended it
+            if incident.start == incident.end:
+                raise ConflictError(f"name: {name} was ended before it began")
             end = earliest(self._clock, time.time_ns() // 1000)
             if incident.end <= end:
-                raise ControlError(f"name: {name} ends at {time_text(incident.end)} (UTC) anyway")
+                raise ConflictError(f"name: {name} ends at {time_text(incident.end)} (UTC) anyway")
             if await self._write(said, ending_row(name, end)):
-                ended = next(other for other in (await self.read()).live if other.name == name)
-                if ended != incident:
-                    return ended
+                said = await self.read()
+                if name in said.ended:
+                    return next(other for other in said.live if other.name == name)
         raise ControlError("The control topic does not take it in time: the cluster is slow. Try again")
 
     async def leave_out(self, gap: Gap) -> bool:

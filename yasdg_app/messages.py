@@ -94,7 +94,7 @@ class Announcement(faust.Record, serializer="json"):
     kind: str
     phase: str  # start or end
     start: str
-    end: str  # as far as it is known then
+    end: str  # as planned when it starts
     ramp_up: float  # seconds until it has its full effect
     ramp_down: float  # seconds in which the effect fades
     factor: float  # on demand; of kind supply: on the speed of deliveries
@@ -303,7 +303,7 @@ def announcement(at: int, phase: str, incident: Incident) -> Announcement:
         kind=incident.kind,
         phase=phase,
         start=time_text(incident.start),
-        end=time_text(incident.end),
+        end=time_text(incident.planned if phase == "start" else incident.end),
         ramp_up=incident.ramp_up / SECOND,
         ramp_down=incident.ramp_down / SECOND,
         factor=float(incident.factor),

@@ -44,7 +44,7 @@ STOCKINGS, TABLE = kept(PLAN, PURCHASES, [])
 
 
 def nobody(report: Report) -> Substitutions:
-    return Substitutions(TOPICS, {}, report, {}, {})
+    return Substitutions(TOPICS, PLAN, {}, report, {}, {})
 
 
 def books(

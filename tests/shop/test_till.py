@@ -1,9 +1,8 @@
-"""A till makes the same sales however it is asked, from wherever it goes on; and everybody who comes is accounted for."""
+"""A till makes the same sales however it is asked, from wherever it goes on; whoever comes is accounted for."""
 
+import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from shops import (
     AT_ONCE,
     BY_ID,
-    DAY,
     HOUR,
     MINUTE,
     OPENED,
@@ -28,19 +26,20 @@ from shops import (
     encoded,
     messages,
     parts,
+    record,
     serve,
     told,
-    wall,
     worlds,
 )
 
 from yasdg_app import catalog
-from yasdg_app.settings import IncidentSettings, SalesSettings, Settings
-from yasdg_app.shop.customer import line_of
+from yasdg_app.control import ending_row, incident_row, read_control
+from yasdg_app.settings import Settings
+from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap, Plan
-from yasdg_app.shop.shelf import NEVER, Shelf
-from yasdg_app.shop.till import LastSale, Place, Served, Start, Till, behind
+from yasdg_app.shop.shelf import Shelf
+from yasdg_app.shop.till import LastSale, Place, Start, Till, behind
 
 SMOOTHIES = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = Settings()
@@ -228,46 +227,33 @@ def test_a_customer_is_lost_when_there_is_too_little_and_only_then(world: World)
 
 @FEW
 @given(worlds(supply=SLOW))
-def test_restocks_come_when_they_are_due_and_never_before(world: World) -> None:
-    """Each from what was sold alone: the level, the order, and when that comes."""
-    plan = world.plan
-    whole = world.whole()
-    table = Table(plan).apply(messages(encoded(world.till(), whole)[0]))
-    for product in PRODUCTS:
-        restocks = [restock.stocking for restock in table.restocks if restock.product_id == product.product_id]
-        sales = [sale for sale in whole.sales if sale.product_id == product.product_id]
-        level, ordered_at, outstanding = product.inventory, 0, 0
-        # A restock comes before who comes at its time, unless it was that sale that ordered it.
-        events = sorted(
-            [(sale.at, 1, sale) for sale in sales]
-            + [(each.at, 0, each) for each in restocks if each.number == 1 or True],
-            key=lambda event: event[:2],
-        )
-        pending = list(events)
-        number = 0
-        while pending:
-            at, is_sale, event = pending.pop(0)
-            if is_sale:
-                level -= event.quantity
-                if level <= plan.supply.min_inventory and not outstanding:
-                    outstanding, ordered_at = plan.supply.restock_amount, at
-            else:
-                if not outstanding or (at, None) != (plan.supply.delivery(product, number + 1, ordered_at)[0], None):
-                    # It was ordered by the sale of its very microsecond.
-                    assert pending
-                    assert pending[0][:2] == (at, 1)
-                    pending.insert(1, (at, 0, event))
-                    continue
-                number += 1
-                assert at >= ordered_at
-                assert (event.number, event.existing_level) == (number, level)
-                assert 1 <= event.stock_quantity <= outstanding
-                level += event.stock_quantity
-                outstanding -= event.stock_quantity
-                if not outstanding and at > ordered_at and level <= plan.supply.min_inventory:
-                    outstanding = plan.supply.restock_amount
-                ordered_at = at
-            assert level >= 0
+def test_an_order_comes_when_it_is_due_and_the_next_is_made_when_all_of_it_is_there(world: World) -> None:
+    supply, whole = world.plan.supply, world.whole()
+    table, purchases = Table(world.plan), messages(encoded(world.till(), whole)[0])
+    levels, orders = {each.product_id: each.inventory for each in PRODUCTS}, dict.fromkeys(BY_ID, (0, 0))
+    numbers = dict.fromkeys(BY_ID, 0)
+    for sale, message in zip(whole.sales, purchases, strict=True):
+        its, told_before, is_sold = sale.product_id, len(table.restocks), False
+        for restock in (*(each.stocking for each in table.apply([message]).restocks[told_before:]), None):
+            if not is_sold and (restock is None or restock.existing_level != levels[its]):
+                levels[its], is_sold = levels[its] - sale.quantity, True
+                if levels[its] <= supply.min_inventory and not orders[its][0]:
+                    orders[its] = supply.restock_amount, sale.at
+            if restock is None:
+                continue
+            outstanding, ordered_at = orders[its]
+            assert restock.at == supply.delivery(BY_ID[its], restock.number, ordered_at)[0] >= ordered_at
+            assert restock.at <= sale.at
+            assert (restock.number, restock.existing_level) == (numbers[its] + 1, levels[its])
+            assert 1 <= restock.stock_quantity <= outstanding
+            numbers[its], levels[its] = restock.number, restock.new_level
+            outstanding -= restock.stock_quantity
+            if not outstanding and restock.at > ordered_at and levels[its] <= supply.min_inventory:
+                outstanding = supply.restock_amount
+            orders[its] = outstanding, restock.at
+        assert is_sold
+        assert levels[its] >= 0
+        assert levels[its] == table[its].level
 
 
 @FEW
@@ -287,3 +273,166 @@ def test_without_lead_times_nothing_is_lost_and_restocks_are_the_seeds(world: Wo
         (each.product_id, each.stocking.at, each.stocking.existing_level, each.stocking.stock_quantity,
          each.stocking.new_level) for each in table.restocks
     ]  # fmt: skip
+
+
+# --- Promotions -----------------------------------------------------------------------------------------------------
+
+
+@FEW
+@given(worlds(supply=AT_ONCE | SLOW))
+def test_a_discount_is_on_every_sale_of_its_scope_and_time_and_on_no_other(world: World) -> None:
+    whole, sales = world.whole(), world.plan.sales
+    happened = world.plan.incidents.between(OPENED, world.until)
+    for row, message in zip(whole.sales, encoded(world.till(), whole)[0], strict=True):
+        product = BY_ID[row.product_id]
+        left = Decimal(1)
+        for each in happened:
+            if each.start <= row.at < each.end and each.concerns(product):
+                left *= 1 - Decimal(each.discount) / 10_000
+        discount = (1 - left).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+        assert row.promotion == discount * 10_000
+        sale = json.loads(message)
+        assert Decimal(str(sale["promotion_discount"])) == discount
+        supplement = sales.supplements_cost if sale["add_supplements"] else 0
+        member = sales.club_member_discount if sale["is_member"] else 0
+        total = sale["quantity"] * (Decimal(product.price_cents) / 100 + supplement) * (1 - member) * (1 - discount)
+        assert Decimal(str(sale["total_purchase"])) == total.quantize(Decimal("0.01"), ROUND_HALF_UP)
+        assert sale["total_cost"] == sale["quantity"] * (150 + (50 if sale["add_supplements"] else 0)) / 100
+
+
+# --- What is said while it runs -------------------------------------------------------------------------------------
+
+
+@st.composite
+def live(draw: st.DrawFn, world: World) -> Incident:
+    """An incident that begins within the stretch or behind it."""
+    first, last = OPENED // MINUTE + 1, world.until // MINUTE + 1
+    start = draw(st.integers(first, last)) * MINUTE
+    end = start + draw(st.integers(0, last - first + 1)) * MINUTE
+    kind, factor, discount = draw(
+        st.sampled_from([("storm", 0.3, 0), ("viral", 4.0, 0), ("promotion", 2.5, 1500), ("supply", 0.0, 0),
+                         ("supply", 0.25, 0), ("supply", 3.0, 0)])
+    )  # fmt: skip
+    ramp_up, ramp_down = (draw(st.integers(0, 60)) * MINUTE for _ in range(2))
+    scope = draw(st.sampled_from([frozenset[str](), frozenset({"Classics"})]))
+    return Incident("live", kind, start, end, ramp_up, ramp_down, scope, frozenset(), factor, discount)
+
+
+def go_on(world: World, before: Plan, after: Plan, at: int) -> Told:
+    """What a till tells that learns of another plan when it has served everybody up to `at`."""
+    till = Till(before, PRODUCTS)
+    so_far = serve(till, at)
+    till.replan(after)
+    return so_far + serve(till, world.until)
+
+
+@settings(max_examples=100)
+@given(worlds(), st.data())
+def test_an_incident_that_is_set_in_time_does_what_it_had_done_if_known_before(
+    world: World, data: st.DataObject
+) -> None:
+    incident = data.draw(live(world))
+    until = data.draw(st.integers(OPENED, min(incident.start - 1, world.until)))
+    plan = world.plan.with_control([incident], [])
+    assert go_on(world, world.plan, plan, until) == serve(Till(plan, PRODUCTS), world.until)
+
+
+@settings(max_examples=100)
+@given(worlds(), st.data())
+def test_so_does_one_that_is_ended_before_its_time(world: World, data: st.DataObject) -> None:
+    incident = data.draw(live(world))
+    end = data.draw(st.integers(incident.start // MINUTE, incident.end // MINUTE)) * MINUTE
+    until = data.draw(st.integers(OPENED, max(min(end - 1, world.until), OPENED)))
+    records = [record(row, OPENED - HOUR) for row in (incident_row(incident), ending_row("live", end))]
+    (ended,) = read_control(records, Clock(OPENED - HOUR, OPENED - HOUR, 1.0)).live
+    assert ended.end == end
+    before, after = (world.plan.with_control([each], []) for each in (incident, ended))
+    assert go_on(world, before, after, until) == serve(Till(after, PRODUCTS), world.until)
+
+
+def gaps(world: World) -> st.SearchStrategy[Gap]:
+    moments = st.integers(OPENED, world.until)
+    return st.tuples(moments, moments).map(sorted).map(lambda both: Gap(*both))
+
+
+@FEW
+@given(worlds(), st.data())
+def test_nobody_comes_within_a_gap_and_all_others_still_do(world: World, data: st.DataObject) -> None:
+    left_out = data.draw(st.lists(gaps(world), max_size=3))
+    plan = world.plan.with_control([], left_out)
+    without = arrivals(replace(world, plan=plan))
+    assert without == [
+        each for each in arrivals(world) if not any(gap.after < each[0] <= gap.until for gap in left_out)
+    ]
+    whole = serve(Till(plan, PRODUCTS), world.until)
+    assert sorted(
+        [(each.at, each.asked, each.way) for each in whole.sales]
+        + [(each.at, each.product_id, each.way) for each in whole.lost if each.substitute is None]
+    ) == without  # fmt: skip
+
+
+@FEW
+@given(worlds(), st.data())
+def test_what_was_before_a_gap_stays_as_it_was(world: World, data: st.DataObject) -> None:
+    gap = data.draw(gaps(world))
+    plan, as_it_was = world.plan.with_control([], [gap]), world.whole()
+    before = serve(Till(plan, PRODUCTS), gap.after)
+    assert before == Told(
+        [row for row in as_it_was.sales if row.at <= gap.after], [row for row in as_it_was.lost if row.at <= gap.after]
+    )
+
+
+@FEW
+@given(worlds(supply=AT_ONCE, with_incidents=False), st.data())
+def test_behind_a_gap_all_is_the_same_but_for_the_numbers(world: World, data: st.DataObject) -> None:
+    gap = data.draw(gaps(world))
+    with_gap = serve(Till(world.plan.with_control([], [gap]), PRODUCTS), world.until)
+    missing = Counter(row.product_id for row in world.whole().sales if gap.after < row.at <= gap.until)
+    assert with_gap.sales == [
+        row if row.at <= gap.after else row._replace(number=row.number - missing[row.product_id])
+        for row in world.whole().sales
+        if row.at <= gap.after or row.at > gap.until
+    ]
+
+
+@settings(max_examples=100)
+@given(worlds(SUBSTITUTION), parts(), st.data())
+def test_from_shelves_kept_before_a_gap_it_goes_on_behind_it(
+    world: World, apart: list[tuple[str, ...]], data: st.DataObject
+) -> None:
+    products, gap = data.draw(st.sampled_from(apart)), data.draw(gaps(world))
+    plan = world.plan.with_control([], [gap])
+    before = world.till(products)
+    so_far = serve(before, gap.after)
+    if not before.served or before.through_all is None:
+        return
+    purchases, lost_sales = encoded(before, so_far)
+    table = Table(plan).apply(messages(purchases), messages(lost_sales))
+    start = table.start((behind(before.through_all), copies(before)))
+    own = [BY_ID[each] for each in products]
+    assert so_far + serve(Till(plan, own, start), world.until) == serve(Till(plan, own), world.until)
+
+
+# --- The last sale --------------------------------------------------------------------------------------------------
+
+
+@FEW
+@given(worlds(), parts(), st.data())
+def test_a_run_ends_with_the_sale_of_the_given_number(
+    world: World, apart: list[tuple[str, ...]], data: st.DataObject
+) -> None:
+    whole = world.whole()
+    if not whole.sales:
+        return
+    count = data.draw(st.integers(1, len(whole.sales)))
+    last = LastSale(world.plan, count)
+    while last.place is None:
+        last.look(world.until)
+    assert last.place == whole.sales[count - 1].place
+    rung_up = Told([], [])
+    for products in apart:
+        till = world.till(products)
+        while till.through < last.place.at:
+            rung_up += told(till, last.without_later(till, till.ring_up(last.place.at)))
+    wanted = Told(whole.sales[:count], [lost for lost in whole.lost if lost.place <= last.place])
+    assert rung_up.in_order() == wanted.in_order()

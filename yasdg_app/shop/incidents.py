@@ -47,6 +47,12 @@ class Incident:
     products: frozenset[str]  # ids; neither these nor categories: all products
     factor: float  # on demand; of kind `supply`: on the speed of deliveries
     discount: int  # ten-thousandths
+    planned_end: int | None = None  # when it was to end, of one that was ended earlier
+
+    @property
+    def planned(self) -> int:
+        """Event time at which it was to end when it began."""
+        return self.end if self.planned_end is None else self.planned_end
 
     @property
     def is_supply(self) -> bool:
@@ -65,7 +71,9 @@ class Incident:
         if self.ramp_up:
             weight = np.minimum(weight, (at - self.start) / self.ramp_up)
         if self.ramp_down:
-            weight = np.minimum(weight, (self.end - at) / self.ramp_down)  # where ramps overlap, the lower one counts
+            weight = np.minimum(
+                weight, (self.planned - at) / self.ramp_down
+            )  # where ramps overlap, the lower one counts
         return np.where((self.start <= at) & (at < self.end), weight, 0.0)
 
     def demand(self, minutes: Ints) -> Floats:

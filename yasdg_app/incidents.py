@@ -1,0 +1,109 @@
+"""Incidents as people meet them while the shop runs: what they send, what they are shown, and which names are taken.
+
+The web server and `yasdg incident` say the same of them. Knows neither of the two, nor Kafka.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from yasdg_app.catalog import Product
+from yasdg_app.control import Control
+from yasdg_app.messages import SECOND, time_text
+from yasdg_app.settings import IncidentSettings, Settings, SettingsError, check_products, incident, shown
+from yasdg_app.shop.incidents import DAY, WHOLE, Incident, Incidents
+
+SOON = 7 * DAY  # event time from now on in which incidents that come at random are shown
+LISTS = ("categories", "products")  # keys whose value may be a list
+NAME = "name: missing; expected a name of 1 to 40 letters, digits, underscores or hyphens"
+
+_OCCURRENCE = re.compile(r"(.+)-[0-9]{8}T[0-9]{4}(-[0-9]+)?")
+
+
+def read_incident(given: Mapping[str, Any], products: Iterable[Product]) -> IncidentSettings:
+    """Make an incident of what somebody sent: texts, numbers or lists of texts, by field.
+
+    Raises SettingsError with every problem found; each begins with the field that it is about.
+    """
+    problems = [] if "name" in given else [NAME]
+    texts = {}
+    for key, value in given.items():
+        text = _text(value, key in LISTS)
+        if text is None:
+            expected = "a text or a list of texts" if key in LISTS else "a text or a number"
+            problems.append(f"{shown(key)}: expected {expected}")
+        elif text or key not in LISTS or not isinstance(value, list):  # an empty list: all products
+            texts[key] = text
+    name = texts.pop("name", "incident")
+    try:
+        settings = incident(name, texts)
+    except SettingsError as error:
+        # A field that was of no use is not missing.
+        sent = tuple(f"{key}: missing" for key in given)
+        raise SettingsError(
+            problems + [problem for problem in error.problems if not problem.startswith(sent)]
+        ) from None
+    place = f"[INCIDENT {name}] "
+    problems += (problem.removeprefix(place) for problem in check_products(Settings(incidents=(settings,)), products))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _text(value: object, may_be_list: bool) -> str | None:
+    """Return a value as somebody would write it into the configuration; None if it cannot be one."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return None
+        case int():
+            return str(value)
+        case float() if math.isfinite(value):
+            return str(value)
+        case list() if may_be_list and all(isinstance(each, str) for each in value):
+            return ", ".join(value)
+        case _:
+            return None
+
+
+def is_configured(name: str, settings: Iterable[IncidentSettings]) -> bool:
+    """Tell whether a name is that of an incident of the configuration, or of one occurrence of it."""
+    occurrence = _OCCURRENCE.fullmatch(name)
+    return any(
+        name == each.name or (each.every is not None and occurrence is not None and occurrence[1] == each.name)
+        for each in settings
+    )
+
+
+def described(of: Incident, said: Control, now: int) -> dict[str, Any]:
+    """Return all that is told of an incident when event time is `now`."""
+    return {
+        "name": of.name,
+        "kind": of.kind,
+        "start": time_text(of.start),
+        "end": time_text(of.end),
+        "ramp_up": of.ramp_up / SECOND,
+        "ramp_down": of.ramp_down / SECOND,
+        "categories": sorted(of.categories),
+        "products": sorted(of.products),
+        "factor": float(of.factor),
+        "discount": of.discount / WHOLE,
+        "source": "live" if any(of.name == other.name for other in said.live) else "configuration",
+        "state": _state(of, said, now),
+    }
+
+
+def _state(of: Incident, said: Control, now: int) -> str:
+    if of.start < of.end and now < of.end:  # otherwise it ended before it began
+        return "ahead" if now < of.start else "on"
+    return "ended" if of.name in said.ended else "over"
+
+
+def listed(incidents: Incidents, said: Control, now: int) -> list[dict[str, Any]]:
+    """Return what is told of all incidents, by their start; of those that come at random, the present and the next."""
+    timeline = incidents.with_live(said.live)
+    found = {each.name: each for each in (*timeline.known(), *timeline.between(now, now + SOON))}
+    ordered = sorted(found.values(), key=lambda each: (each.start, each.name))
+    return [described(each, said, now) for each in ordered]
