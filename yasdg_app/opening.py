@@ -98,8 +98,8 @@ def read_opening(records: Iterable[Message]) -> Opening | None:
         if "opened_at" in content:
             if "started" not in content:
                 raise OpeningError(
-                    f"The shop in this log was opened {content['opened_at']} by an earlier version of YASDG, whose stream "
-                    "cannot go on with this one. Begin anew: yasdg topics delete"
+                    f"The shop in this log was opened {content['opened_at']} by an earlier version of YASDG, whose "
+                    "stream cannot go on with this one. Begin anew: yasdg topics delete"
                 )
             start, started = (messages.event_time(content[name]) for name in ("opened_at", "started"))
             clock = Clock(start, started, content["speed"])

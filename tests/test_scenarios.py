@@ -1,0 +1,132 @@
+"""Each ready-made scenario is a shop as it says, and does what `yasdg plan` says it will."""
+
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from yasdg_app import catalog, settings
+from yasdg_app.commands.plan import foresee, lines
+from yasdg_app.outlook.outlook import Outlook
+from yasdg_app.shop.till import NOBODY, Place, Start, Till
+
+PROJECT = Path(__file__).parents[1]
+SCENARIOS = sorted(path.stem for path in (PROJECT / "config" / "scenarios").glob("*.ini"))
+NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC
+MINUTE, DAY = 60_000_000, 86_400_000_000
+
+
+@lru_cache
+def outlook(name: str, first: date | None = None, days: int = 7) -> Outlook:
+    shop = settings.load({"YASDG_CONFIG": f"config/scenarios/{name}.ini"}, PROJECT)
+    products = catalog.load(shop.sales.products)
+    assert not settings.check_products(shop, products)
+    return foresee(shop, products, NOW, first, days)
+
+
+def came(till: Till, until: int) -> tuple[int, int]:
+    """Customers up to an event time, and those of them who found too little."""
+    asked = lost = 0
+    while till.through < until:
+        served = till.ring_up(until)
+        asked += int((served.sales.instead_of == NOBODY).sum()) + len(served.lost)
+        lost += len(served.lost)
+    return asked, lost
+
+
+def test_there_are_five() -> None:
+    assert SCENARIOS == ["chain", "seed", "supply-crisis", "week", "year"]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_begins_with_three_lines_that_say_what_it_shows_and_how_to_run_it(name: str) -> None:
+    text = (PROJECT / "config" / "scenarios" / f"{name}.ini").read_text()
+    comment, _, keys = text.partition("\n\n")
+    assert [line[:2] for line in comment.splitlines()] == ["; "] * 3
+    assert f"YASDG_CONFIG=config/scenarios/{name}.ini" in comment
+    assert "make run" in comment
+    assert "\n;" not in keys
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_keeps_its_data_apart_from_the_shop_of_the_default_configuration(name: str) -> None:
+    kafka = outlook(name).settings.kafka
+    assert kafka.data_dir == PROJECT / ".yasdg" / "scenarios" / name
+    assert kafka.embedded
+
+
+def planned(seen: Outlook, begin: int, end: int) -> float:
+    """Customers whom the plan expects, product by product and cell by cell."""
+    plan, total = seen.plan, 0.0
+    for first in range(plan.cells.of(begin), plan.cells.of(end), 20_000):
+        activity = plan.activity(first, min(20_000, plan.cells.of(end) - first))
+        total += sum(float(plan.expected(product, first, activity).sum()) for product in plan.products)
+    return total
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_is_foreseen_is_the_sum_of_what_the_plan_expects(name: str) -> None:
+    seen = outlook(name)
+    total = planned(seen, max(int(seen.edges[0]), seen.plan.opened_at), int(seen.edges[48]))
+    assert seen.days[0].total + seen.days[1].total == pytest.approx(total, rel=1e-9)
+    assert sum(float(values.sum()) for values in seen.by_category.values()) == pytest.approx(seen.customers)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_as_many_customers_come_as_the_plan_expects(name: str) -> None:
+    seen = outlook(name)
+    # The first day; of the chain's, half a minute at noon.
+    begin, end = seen.plan.opened_at, seen.plan.opened_at + DAY
+    if name == "chain":
+        begin = int(seen.edges[12])
+        end = begin + MINUTE // 2
+    customers, _ = came(Till(seen.plan, seen.plan.products, Start(Place(begin, ""))), end - 1)
+    expected = planned(seen, begin, end)
+    assert expected > 200
+    assert abs(customers - expected) < 5 * expected**0.5
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_usually_hardly_anybody_finds_too_little(name: str) -> None:
+    seen = outlook(name)
+    assert seen.lost < 0.03 * seen.customers
+
+
+def test_in_the_crisis_many_find_too_little_of_what_does_not_come_and_before_nobody() -> None:
+    weeks = outlook("supply-crisis", date(2026, 4, 6), 21).days
+    before, crisis = weeks[:7], weeks[7:16]
+    share = [sum(day.lost.sum() for day in days) / sum(day.total for day in days) for days in (before, crisis)]
+    assert share[0] < 0.02
+    assert 0.2 < share[1] < 0.6
+
+
+def test_the_estimate_of_what_is_lost_is_near_what_will_be() -> None:
+    seen = outlook("supply-crisis", days=70)
+    customers, lost = came(Till(seen.plan, seen.plan.products), int(seen.edges[-1]))
+    assert seen.lost / seen.customers == pytest.approx(lost / customers, abs=0.015)
+
+
+def test_the_year_has_five_million_sales_with_storms_and_promotions_in_them() -> None:
+    seen = outlook("year", days=365)
+    assert 4.5e6 < seen.customers < 5.5e6
+    assert {"storm", "promotion", "viral"} <= {each.kind for each in seen.incidents}
+
+
+def test_the_seeds_shop_has_the_values_of_the_seed() -> None:
+    shop = outlook("seed").settings
+    original = PROJECT / "tests" / "data" / "original_configuration.ini"
+    seed = settings.load({"YASDG_CONFIG": str(original)}, PROJECT)
+    assert (shop.sales, shop.inventory) == (seed.sales, seed.inventory)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_its_plan_can_be_printed(name: str) -> None:
+    seen = outlook(name)
+    printed = list(lines(seen))
+    assert f"{name}.ini: 27 products" in printed[0]
+    for day in seen.days:
+        assert any(line.startswith(f"{day.date:%a} {day.date}  {day.hours}") for line in printed)
+    for each in seen.incidents:
+        assert any(line.startswith(each.name) for line in printed)
+    assert all(line.isprintable() for line in printed)

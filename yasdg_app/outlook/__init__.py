@@ -1,0 +1,1 @@
+"""What a configuration will do, before it does; it knows neither brokers nor how it is shown."""
