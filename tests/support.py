@@ -131,7 +131,7 @@ class Shop:
                 worker.kill()
 
 
-def yasdg(shop: Shop, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def yasdg(shop: Shop, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
     """Run a command as a person types it."""
     return subprocess.run(
         [sys.executable, "-m", "yasdg_app", *arguments],
@@ -140,7 +140,7 @@ def yasdg(shop: Shop, *arguments: str) -> "subprocess.CompletedProcess[str]":
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=seconds,
     )
 
 

@@ -1,0 +1,72 @@
+"""How long a year of a shop takes to make up for, and whether all of it is right: some 5 million sales, then live.
+
+    make bench-year                            # config/scenarios/year.ini, one worker
+    make bench-year ARGS="--workers 2"
+
+The year ends now, so its incidents and its number of sales differ a little from day to day. The audit is part of it, and
+a comparison of all sales and lost sales with the simulation, byte for byte.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import machine
+from simulation import differences
+from support import Shop, yasdg
+
+from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.node import free_port
+from yasdg_app.settings import PROJECT
+
+LIVE = 20.0  # seconds that it goes on afterwards
+LONGEST = 3600.0  # seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as folder:
+        broker = EmbeddedBroker(Path(folder) / "broker", free_port())
+        shop = Shop(Path(folder), "bench").on(broker.start())
+        for name in ("SALES_MIN_SALE_FREQ", "SALES_MAX_SALE_FREQ"):
+            shop.environment.pop(f"YASDG_{name}")
+        shop.configure(CONFIG=str(PROJECT / "config" / "scenarios" / "year.ini"))
+        try:
+            return measure(shop, arguments.workers)
+        finally:
+            shop.close()
+            broker.stop()
+
+
+def measure(shop: Shop, count: int) -> int:
+    workers = [shop.worker() for _ in range(count)]
+    first = workers[0]
+    first.until(lambda: first.get("/inventory/")["inventory"], "the first sale")
+    began = time.monotonic()
+    for worker in workers:
+        worker.until(lambda worker=worker: worker.get("/ready/")["ready"], "the present", LONGEST)
+    seconds = time.monotonic() - began
+    time.sleep(LIVE)
+    for worker in workers:
+        worker.stop()
+    report = json.loads(yasdg(shop, "audit", "--json", seconds=LONGEST).stdout)
+    events = report["purchases"] + report["lost_sales"]
+    print(
+        f"{report['purchases']} sales, {report['lost_sales']} lost sales and {report['stockings']} restocks, from "
+        f"{report['first']} to {report['last']}: live after {seconds:.0f} s, {events / seconds:.0f} customers a second; "
+        f"{count} worker{'s' if count > 1 else ''}",
+        flush=True,
+    )
+    different = differences(shop)
+    print(f"audit: {len(report['findings'])} findings; {len(different)} partitions differ from the simulation")
+    return 0 if report["balanced"] and not different else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
