@@ -30,8 +30,8 @@ from yasdg_app.messages import PurchaseEncoder, home, time_text
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import Row, ShopProducer
 from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.customer import ways_to_buy
-from yasdg_app.shop.till import Sales
+from yasdg_app.shop.customer import line_of
+from yasdg_app.shop.till import NOBODY, Sales
 
 PARTITIONS = 8
 HEADER = (
@@ -100,14 +100,15 @@ async def fill(shop: Shop) -> None:
 
 def purchases(products: list[Product], sales: SalesSettings, opening: Opening) -> Iterator[Row]:
     every = np.arange(len(products), dtype=np.int64)
-    first = Sales(every, np.ones_like(every), opening.opened_at + every, np.zeros_like(every))
+    zero = np.zeros_like(every)
+    first = Sales(every, zero + 1, opening.opened_at + every, zero, zero, zero + NOBODY)
     for row in PurchaseEncoder(products, sales).encode(first):
         yield Row(*row)
 
 
 def levels(products: list[Product], sales: SalesSettings, opening: Opening) -> Iterator[Row]:
     for offset, product in enumerate(products):
-        (line, *_) = ways_to_buy(product, sales)
+        line = line_of(product, 0, 0, sales)
         level = {
             "product_id": product.product_id,
             "level": product.inventory - 1,

@@ -35,10 +35,12 @@ from yasdg_app import catalog, settings
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.folder import BrokerFolder
 from yasdg_app.brokers.node import free_port
-from yasdg_app.messages import PurchaseEncoder, event_time, home
+from yasdg_app.control import read_control
+from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time, home
 from yasdg_app.opening import read_opening
 from yasdg_app.reading import Reader, read_all
-from yasdg_app.shop.till import Rates, Till
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import Till
 
 SESSION = 6.0  # seconds after which the group gives a silent worker's partitions to others
 LONGEST_FREEZE = 3 * SESSION
@@ -213,38 +215,45 @@ class Chaos:
 
 
 async def differences(shop: Shop) -> list[str]:
-    """Compare the log, byte for byte, with what the simulation makes by itself: one worker alone, never disturbed."""
+    """Compare the logs, byte for byte, with what the simulation makes by itself: one worker alone, never disturbed."""
     shop_settings = settings.load(shop.environment, shop.folder)
-    sales, products = shop_settings.sales, catalog.load(shop_settings.sales.products)
+    products = catalog.load(shop_settings.sales.products)
     opening = read_opening(await read_all(shop.servers, f"{shop.name}-opening"))
     assert opening is not None
-    rates, different = Rates.of(products, sales), []
-    tps = [TopicPartition(shop.topic("purchases"), p) for p in range(shop_settings.kafka.partitions)]
+    said = read_control(await read_all(shop.servers, f"{shop.name}-control"), opening.clock)
+    plan = Plan.of(shop_settings, products, opening.opened_at).with_control(said.live, said.gaps)
+    different, partitions = [], shop_settings.kafka.partitions
     async with Reader(shop.servers) as reader:
-        ends = await reader.ends(tps)
-        for tp in tps:
-            own = [p for p in products if home(p.product_id, len(tps)) == tp.partition]
-            if not ends[tp]:
-                continue
-            (last,), _ = await reader.fetch(tp, ends[tp] - 1)
-            until = event_time(json.loads(last.value or b"")["transaction_time"])
-            till = Till(own, sales, rates, opening.opened_at, None, {})
-            expected = made(till, PurchaseEncoder(till.products, sales), until)
-            async for message in (m async for chunk in reader.chunks(tp, 0, ends[tp]) for m in chunk):
-                wanted = next(expected, None)
-                if message.value != wanted:
-                    different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
-                    break
-            else:
-                if (rest := next(expected, None)) is not None:
-                    different.append(f"{tp} ends at {ends[tp]}, without {rest!r}")
+        for partition in range(partitions):
+            own = [p for p in products if home(p.product_id, partitions) == partition]
+            # Lost sales are appended ahead of sales, so either log may be the one that goes further.
+            logs = {what: TopicPartition(shop.topic(what), partition) for what in ("purchases", "lost_sales")}
+            ends = await reader.ends(logs.values())
+            for what, tp in logs.items():
+                if not ends[tp]:
+                    continue
+                (last,), _ = await reader.fetch(tp, ends[tp] - 1)
+                told = json.loads(last.value or b"")
+                until = event_time(told["transaction_time" if what == "purchases" else "event_time"])
+                expected = made(Till(plan, own), what, until)
+                async for message in (m async for chunk in reader.chunks(tp, 0, ends[tp]) for m in chunk):
+                    wanted = next(expected, None)
+                    if message.value != wanted:
+                        different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
+                        break
+                else:
+                    if (rest := next(expected, None)) is not None:
+                        different.append(f"{tp} ends at {ends[tp]}, without {rest!r}")
     return different
 
 
-def made(till: Till, encoder: PurchaseEncoder, until: int) -> Iterator[bytes]:
+def made(till: Till, what: str, until: int) -> Iterator[bytes]:
+    """The values of a till's purchases or lost sales, in order."""
+    sales, lost_sales = (kind(till.products, till.plan.sales) for kind in (PurchaseEncoder, LostSaleEncoder))
     while till.through < until:
-        for _, value, _ in encoder.encode(till.ring_up(until)):
-            yield value
+        served = till.ring_up(until)
+        rows = sales.encode(served.sales) if what == "purchases" else lost_sales.encode(served.lost)
+        yield from (value for _, value, _ in rows)
 
 
 def tell(text: str) -> None:

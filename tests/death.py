@@ -12,6 +12,7 @@ from typing import Any
 
 from yasdg_app.__main__ import main
 from yasdg_app.producer import ShopProducer
+from yasdg_app.streams import shelves
 
 topic, moment, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
 append, count = ShopProducer.append, 0
@@ -32,6 +33,7 @@ async def dying_append(
 
 
 if __name__ == "__main__":
+    shelves.EVERY = 2000  # so that some are kept before it dies
     ShopProducer.append = dying_append  # type: ignore[method-assign]
     sys.argv[1:4] = []
     main()

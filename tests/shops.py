@@ -1,9 +1,10 @@
 """Small shops for properties: settings of every kind, and what tills make of them in a form that can be compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -69,7 +70,10 @@ class World:
 
     settings: Settings
     until: int
-    plan: Plan = field(repr=False)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan.of(self.settings, PRODUCTS, OPENED)
 
     def till(self, ids: Iterable[str] = IDS, start: Start | None = None) -> Till:
         return Till(self.plan, [BY_ID[each] for each in ids], start)
@@ -77,6 +81,10 @@ class World:
     def whole(self, ids: Iterable[str] = IDS) -> "Told":
         """All that is told of some products."""
         return serve(self.till(ids), self.until)
+
+
+def world_of(settings: Settings, length: int) -> World:
+    return World(settings, OPENED + length)
 
 
 PACES = ((600.0, 9 * DAY), (40.0, 14 * HOUR), (3.0, HOUR), (0.01, 15 * SECOND))
@@ -181,7 +189,7 @@ def worlds(
         suppliers=(draw(suppliers("other", ("Superfoods",))),) if supply is None and draw(st.booleans()) else (),
         incidents=draw(incidents(length)) if with_incidents else (),
     )  # fmt: skip
-    return World(settings, OPENED + length, Plan.of(settings, PRODUCTS, OPENED))
+    return world_of(settings, length)
 
 
 AT_ONCE = st.just(SupplierSettings())
@@ -226,7 +234,7 @@ class Lost(NamedTuple):
     way: int
     promotion: int
     level: int
-    due: int
+    promised: int
     held_up_by: str | None
     substitute: str | None
 
@@ -265,7 +273,7 @@ def told(till: Till, served: Served) -> Told:
     ]
     lost = [
         Lost(
-            one.at, ids[one.product], one.number, one.way, one.promotion, one.level, one.due, one.held_up_by,
+            one.at, ids[one.product], one.number, one.way, one.promotion, one.level, one.promised, one.held_up_by,
             None if one.substitute == NOBODY else ids[one.substitute],
         )
         for one in served.lost
@@ -282,10 +290,10 @@ def serve(till: Till, until: int) -> Told:
     return sum(blocks(till, until), Told([], []))
 
 
-def arrivals(world: World) -> list[tuple[int, str, int]]:
+def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
     """Time, product and way to buy of all who come, whatever becomes of them; in order."""
-    plan, came = world.plan, []
-    first, last = plan.cells.of(plan.opened_at), plan.cells.of(world.until)
+    came = []
+    first, last = plan.cells.of(plan.opened_at), plan.cells.of(until)
     activity = plan.activity(first, last - first + 1)
     for each in plan.products:
         customers = plan.arrivals(each, first, activity)
@@ -293,7 +301,7 @@ def arrivals(world: World) -> list[tuple[int, str, int]]:
         came += [
             (at, each.product_id, way)
             for at, way in zip(customers.at.tolist(), ways, strict=True)
-            if plan.opened_at <= at <= world.until
+            if plan.opened_at <= at <= until
         ]
     return sorted(came)
 
@@ -315,7 +323,7 @@ def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:
     ]
     lost = [
         LostSale(
-            places[one.product_id], one.number, one.at, one.way, one.promotion, one.level, one.due, one.held_up_by,
+            places[one.product_id], one.number, one.at, one.way, one.promotion, one.level, one.promised, one.held_up_by,
             NOBODY if one.substitute is None else places[one.substitute],
         )
         for one in told.lost

@@ -8,23 +8,89 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yasdg_app import catalog, messages
-from yasdg_app.messages import PurchaseEncoder, encode, event_time, purchase, receipt, time_text
+from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, encode, event_time, purchase, receipt, time_text
 from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.customer import ways_to_buy
-from yasdg_app.shop.till import Sales
+from yasdg_app.shop.customer import line_of
+from yasdg_app.shop.shelf import NEVER, Stocking
+from yasdg_app.shop.till import NOBODY, LostSale, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
 SETTINGS = SalesSettings()
 TIMES = st.integers(0, 4_000_000_000_000_000)
 
 
-@given(st.integers(0, len(PRODUCTS) - 1), st.integers(0, 7), st.integers(1, 10**9), TIMES)
-def test_the_fast_encoding_makes_the_plain_bytes(product: int, way: int, number: int, at: int) -> None:
-    columns = (np.array([value], dtype=np.int64) for value in (product, number, at, way))
-    ((key, value, timestamp),) = PurchaseEncoder(PRODUCTS, SETTINGS).encode(Sales(*columns))
-    assert value == encode(purchase(at, number, ways_to_buy(PRODUCTS[product], SETTINGS)[way]))
-    assert key == PRODUCTS[product].product_id.encode()
-    assert timestamp == at // 1000
+PLACES = st.integers(0, len(PRODUCTS) - 1)
+OTHERS, WAYS, DISCOUNTS = PLACES | st.just(NOBODY), st.integers(0, 7), st.just(0) | st.integers(0, 9_999)
+
+
+@st.composite
+def sales(draw: st.DrawFn) -> tuple[int, ...]:
+    return tuple(draw(each) for each in (PLACES, st.integers(1, 10**9), TIMES, WAYS, DISCOUNTS, OTHERS))
+
+
+@given(st.lists(sales(), min_size=1, max_size=8))
+def test_the_fast_encoding_makes_the_plain_bytes(rows: list[tuple[int, ...]]) -> None:
+    columns = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    for row, told in zip(rows, PurchaseEncoder(PRODUCTS, SETTINGS).encode(Sales(*columns)), strict=True):
+        product, number, at, way, promotion, other = row
+        instead_of = None if other == NOBODY else PRODUCTS[other].product_id
+        plain = purchase(at, number, line_of(PRODUCTS[product], way, promotion, SETTINGS), instead_of)
+        assert told == (PRODUCTS[product].product_id.encode(), encode(plain), at // 1000)
+
+
+@st.composite
+def lost_sales(draw: st.DrawFn) -> LostSale:
+    return LostSale(
+        draw(PLACES), draw(st.integers(1, 10**9)), draw(TIMES), draw(WAYS), draw(DISCOUNTS), draw(st.integers(0, 1)),
+        draw(TIMES | st.just(NEVER)), draw(st.none() | st.from_regex("[a-zA-Z0-9_-]{1,40}", fullmatch=True)),
+        draw(OTHERS),
+    )  # fmt: skip
+
+
+@given(st.lists(lost_sales(), max_size=8))
+def test_the_fast_encoding_of_lost_sales_makes_the_plain_bytes(lost: list[LostSale]) -> None:
+    for one, told in zip(lost, LostSaleEncoder(PRODUCTS, SETTINGS).encode(lost), strict=True):
+        plain = messages.lost_sale(PRODUCTS, one, SETTINGS)
+        assert told == (PRODUCTS[one.product].product_id.encode(), encode(plain), one.at // 1000)
+
+
+def test_a_lost_sale_says_why() -> None:
+    one = LostSale(0, 3, 60_000_000, 7, 1_000, 1, 120_000_000, "strike", 1)
+    assert json.loads(encode(messages.lost_sale(PRODUCTS, one, SETTINGS))) == {
+        "event_time": "1970-01-01 00:01:00.000000",
+        "product_id": "CS01",
+        "quantity": 2,
+        "value": 11.31,  # 2 × (4.99 + 1.99) × 0.9 × 0.9
+        "reason": "held_up",
+        "level": 1,
+        "promised": "1970-01-01 00:02:00.000000",
+        "incident": "strike",
+        "substitute": "CS02",
+        "lost_sale_id": "CS01-L000003",
+    }
+    assert [messages.reason(one._replace(held_up_by=None, level=level)) for level in (0, 1)] == ["sold_out", "too_few"]
+
+
+def test_a_restock_says_what_it_changed() -> None:
+    assert json.loads(encode(messages.stocking("CS01", Stocking(7, 60_000_000, 4, 15)))) == {
+        "event_time": "1970-01-01 00:01:00.000000",
+        "product_id": "CS01",
+        "existing_level": 4,
+        "stock_quantity": 15,
+        "new_level": 19,
+        "stocking_id": "CS01-R000007",
+    }
+
+
+@given(PLACES, st.integers(1, 10**9))
+def test_ids_can_be_read_back(product: int, number: int) -> None:
+    its = PRODUCTS[product].product_id
+    assert messages.sale_number(its, messages.transaction_id(its, number)) == number
+    restock = messages.stocking(its, Stocking(number, 0, 0, 1))
+    assert messages.stocking_number(its, restock.stocking_id) == number
+    lost = LostSale(product, number, 0, 0, 0, 0, NEVER, None, NOBODY)
+    ((_, value, _),) = LostSaleEncoder(PRODUCTS, SETTINGS).encode([lost])
+    assert messages.read_lost_sale(value, 0, {its: 0})[1] == number
 
 
 @given(TIMES)
@@ -51,7 +117,7 @@ def test_a_product_is_told_in_the_order_of_the_original() -> None:
 
 
 def test_a_receipt_is_one_line() -> None:
-    sold = purchase(0, 1, ways_to_buy(PRODUCTS[0], SETTINGS)[7]).asdict()
+    sold = purchase(0, 1, line_of(PRODUCTS[0], 7, 0, SETTINGS)).asdict()
     assert receipt(sold, "Sunrise Sunset") == (
         "1970-01-01 00:00:00  CS01  2 × Sunrise Sunset with supplements, member  12.56"
     )

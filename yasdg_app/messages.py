@@ -80,8 +80,8 @@ class LostSale(faust.Record, serializer="json"):
     value: float  # what the purchase would have been worth
     reason: str  # one of `REASONS`
     level: int  # units that were left
-    due: str | None  # event time of the next delivery
-    incident: str | None  # what holds it up
+    promised: str | None  # event time at which more was to come
+    incident: str | None  # what holds it up, once it is late
     substitute: str | None  # product_id of what the customer took instead
     lost_sale_id: str
 
@@ -104,7 +104,7 @@ class Announcement(faust.Record, serializer="json"):
 
 
 REASONS = ("sold_out", "too_few", "held_up")
-"""Nothing was left; less than was wanted; either, because an incident holds up a delivery."""
+"""Nothing was left; less than was wanted; either, while a delivery is late because of an incident."""
 
 
 class Stocking(faust.Record, serializer="json"):
@@ -142,7 +142,7 @@ class InventoryLevel(faust.Record, serializer="json"):
     stocking_offset: int = -1  # in the stockings topic; the last restock stands there or behind it
     on_order: int = 0  # units that the supplier has not delivered yet
     ordered_at: str = ""  # event time from which their lead time runs
-    due: str = ""  # event time at which they come, as far as is known
+    promised: str = ""  # event time at which they were to come; an incident may make it later
     margin_cents: int = 0  # revenue less cost
     lost_sales: int = 0  # number of lost sales applied, which is the number of the last one
     lost: int = 0  # units that were asked for in vain
@@ -276,7 +276,7 @@ def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: S
         value=amount(line.total_cents),
         reason=reason(lost),
         level=lost.level,
-        due=None if lost.due == shelf.NEVER else time_text(lost.due),
+        promised=None if lost.promised == shelf.NEVER else time_text(lost.promised),
         incident=lost.held_up_by,
         substitute=None if lost.substitute == till.NOBODY else products[lost.substitute].product_id,
         lost_sale_id=lost_sale_id(of.product_id, lost.number),
@@ -438,11 +438,11 @@ class LostSaleEncoder:
             product_id = self._ids[one.product]
             kind = one.product, one.way, one.promotion
             middle = self._prepared.get(kind) or self._prepare(kind)
-            due = "null" if one.due == shelf.NEVER else f'"{time_text(one.due)}"'
+            promised = "null" if one.promised == shelf.NEVER else f'"{time_text(one.promised)}"'
             incident = "null" if one.held_up_by is None else f'"{one.held_up_by}"'
             substitute = "null" if one.substitute == till.NOBODY else f'"{self._ids[one.substitute]}"'
             value = (
-                f'{{"event_time":"{time_text(one.at)}",{middle}"reason":"{reason(one)}","level":{one.level},"due":{due},'
+                f'{{"event_time":"{time_text(one.at)}",{middle}"reason":"{reason(one)}","level":{one.level},"promised":{promised},'
                 f'"incident":{incident},"substitute":{substitute},"lost_sale_id":"{product_id}-L{one.number:06d}"}}'
             )
             yield product_id.encode(), value.encode(), one.at // 1000

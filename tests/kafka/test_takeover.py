@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from simulation import differences
 from support import Shop, Worker, yasdg
 
 from yasdg_app.producer import new_producer_id
@@ -44,7 +45,7 @@ def sells(shop: Shop, worker: Worker, more: int = 200) -> None:
 
 MOMENTS = [
     (topic, moment)
-    for topic in ("purchases", "stockings", "dead_letters", "inventory-changelog")
+    for topic in ("purchases", "lost_sales", "stockings", "dead_letters", "inventory-changelog", "shelves")
     for moment in ("before", "after")
 ]
 
@@ -52,10 +53,12 @@ MOMENTS = [
 @pytest.mark.parametrize(("topic", "moment"), MOMENTS, ids=[f"{moment}-{topic}" for topic, moment in MOMENTS])
 def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Shop, topic: str, moment: str) -> None:
     shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.002", KAFKA_PARTITIONS="2")
+    # So that shelves are empty now and again, and customers take something else.
+    shop.configure(SUPPLY_LEAD_TIME="1s - 2s - 5s", SALES_SUBSTITUTION_FREQ="5", INVENTORY_RESTOCK_AMOUNT="200")
     assert yasdg(shop, "topics", "create").returncode == 0
     send(shop, shop.topic("purchases"), 1, b"no purchase", b"nor this")  # so that there are dead letters
-    name = f"{shop.name}-{topic}" if "changelog" in topic else shop.topic(topic)
-    nth = 1 if topic == "dead_letters" else 9
+    name = f"{shop.name}-{topic}" if topic in ("inventory-changelog", "shelves") else shop.topic(topic)
+    nth = 1 if topic in ("dead_letters", "shelves") else 9
     dying = shop.worker("death.py", name, moment, str(nth))
     assert dying.ends() == -signal.SIGKILL, dying.said
     worker = shop.configure(SALES_NUMBER_OF_SALES="12000").worker()
@@ -64,6 +67,8 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     assert report["findings"] == []
     assert (report["purchases"], report["dead_letters"]) == (12000, 2)
     assert len(shop.read(shop.topic("products"))) == report["products"]
+    assert shop.read(shop.topic("lost_sales"))
+    assert differences(shop) == []
 
 
 def test_a_frozen_worker_appends_nothing_for_partitions_that_it_lost(kafka: Kafka, shop: Shop) -> None:

@@ -1,24 +1,96 @@
-"""A shelf is restocked by the seed's rule, and its books balance."""
+"""A shelf is restocked by the seed's rule, or when its supplier comes; and its books balance."""
+
+from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from shops import BY_ID, HOUR, OPENED, SECOND, World, world_of, worlds
 
-from yasdg_app.settings import InventorySettings
-from yasdg_app.shop.shelf import Shelf, Stocking
+from yasdg_app.settings import InventorySettings, Settings, SupplierSettings
+from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
+from yasdg_app.shop.supply import Supply
 
-RULE = InventorySettings()
+PRODUCT = BY_ID["CS01"]
+STEPS = st.lists(st.tuples(st.integers(0, 4 * HOUR), st.integers(1, 2)), max_size=60)
+
+
+def supply(hours: float = 0.0, inventory: InventorySettings = InventorySettings()) -> Supply:  # noqa: B008
+    lead_time = (timedelta(hours=hours),) * 3
+    return world_of(Settings(inventory=inventory, supply=SupplierSettings(lead_time=lead_time)), HOUR).plan.supply
 
 
 def test_a_level_at_the_minimum_is_restocked_at_once() -> None:
-    shelf = Shelf(initial=12, level=12)
-    assert shelf.sell(1, 499, 150, RULE) is None
-    assert shelf.sell(1, 499, 150, RULE) == Stocking(number=1, existing_level=10, stock_quantity=15)
+    shelf, at_once = Shelf(PRODUCT, initial=12, level=12), supply()
+    assert shelf.sell(1, OPENED, at_once) == ()
+    assert shelf.sell(1, OPENED + 7, at_once) == [
+        Stocking(number=1, at=OPENED + 7, existing_level=10, stock_quantity=15)
+    ]
     assert shelf.level == 25
+    assert (shelf.on_order, shelf.due) == (0, NEVER)
 
 
-@given(st.integers(2, 200), st.lists(st.integers(1, 2)))
-def test_initial_and_restocked_less_sold_is_the_level(initial: int, quantities: list[int]) -> None:
-    shelf = Shelf(initial=initial, level=initial)
-    for quantity in quantities:
-        shelf.sell(quantity, 0, 0, RULE)
+def test_with_a_lead_time_it_is_restocked_when_that_is_over() -> None:
+    shelf, slow = Shelf(PRODUCT, initial=12, level=12), supply(hours=2)
+    assert not shelf.sell(2, OPENED, slow)
+    assert (shelf.level, shelf.on_order, shelf.ordered_at, shelf.due) == (10, 15, OPENED, OPENED + 2 * HOUR)
+    assert not shelf.sell(2, OPENED + HOUR, slow)  # nothing more is ordered
+    assert (shelf.on_order, shelf.due) == (15, OPENED + 2 * HOUR)
+    assert not shelf.receive(OPENED + 2 * HOUR - 1, slow)
+    (stocking,) = shelf.receive(OPENED + 5 * HOUR, slow)
+    assert stocking == Stocking(number=1, at=OPENED + 2 * HOUR, existing_level=8, stock_quantity=15)
+    assert stocking.new_level == shelf.level == 23
+    assert (shelf.on_order, shelf.due) == (0, NEVER)
+
+
+def test_what_comes_to_an_empty_shelf_and_is_too_little_is_followed_by_the_next_order() -> None:
+    shelf, slow = Shelf(PRODUCT, initial=2, level=2), supply(2, InventorySettings(10, 3))
+    shelf.sell(2, OPENED, slow)
+    stockings = shelf.receive(OPENED + 7 * HOUR, slow)
+    assert [(each.at - OPENED, each.existing_level, each.stock_quantity) for each in stockings] == [
+        (2 * HOUR, 0, 3),
+        (4 * HOUR, 3, 3),
+        (6 * HOUR, 6, 3),
+    ]
+    assert (shelf.level, shelf.on_order, shelf.due) == (9, 3, OPENED + 8 * HOUR)
+
+
+@given(st.integers(2, 200), worlds(), STEPS)
+def test_initial_and_restocked_less_sold_is_the_level(initial: int, world: World, steps: list[tuple[int, int]]) -> None:
+    shelf, at, units, supply = Shelf(PRODUCT, initial, initial), OPENED, 0, world.plan.supply
+    for passed, quantity in steps:
+        at += passed
+        came = [*shelf.receive(at, supply)]
+        if shelf.level >= quantity:
+            came += shelf.sell(quantity, at, supply)
+            units += quantity
+        assert [each.number for each in came] == list(range(shelf.stockings - len(came) + 1, shelf.stockings + 1))
+        assert shelf.sold == units
         assert shelf.initial + shelf.restocked - shelf.sold == shelf.level >= 0
+        assert shelf.due > at
+        assert (shelf.due == NEVER) == (shelf.on_order == 0)
+
+
+@given(worlds(), STEPS, st.data())
+def test_it_needs_no_clock(world: World, steps: list[tuple[int, int]], data: st.DataObject) -> None:
+    """It is the same however often somebody looks whether a delivery has come, and reckons when the next one does."""
+    looked_at, other = Shelf.of(PRODUCT), Shelf.of(PRODUCT)
+    at, supply, came, came_too = OPENED, world.plan.supply, [], []
+    for passed, quantity in steps:
+        for look in data.draw(st.lists(st.integers(0, passed), max_size=3).map(sorted)):
+            came += looked_at.receive(at + look, supply)
+            looked_at.expect(supply)
+        at += passed
+        came, came_too = [*came, *looked_at.receive(at, supply)], [*came_too, *other.receive(at, supply)]
+        if other.level >= quantity:
+            came += looked_at.sell(quantity, at, supply)
+            came_too += other.sell(quantity, at, supply)
+        assert (came, looked_at) == (came_too, other)
+
+
+def test_reckoned_anew_it_expects_the_same_whatever_was_written_down() -> None:
+    shelf, slow = Shelf(PRODUCT, initial=12, level=12), supply(hours=2)
+    shelf.sell(2, OPENED, slow)
+    again = replace(shelf, due=SECOND, held_up_by="nothing")
+    again.expect(slow)
+    assert again == shelf

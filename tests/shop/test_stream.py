@@ -14,15 +14,16 @@ from scipy.stats import chisquare
 from yasdg_app import catalog
 from yasdg_app.catalog import Product
 from yasdg_app.messages import PurchaseEncoder
-from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.till import LastSale, Rates, Till
+from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import LastSale, Till
 
 COUNT = 100_000
 OPENED = 1_700_000_000_000_000
 SALES = SalesSettings(seed=42, min_sale_freq=0.01, max_sale_freq=0.03)
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 BY_ID = {product.product_id: product for product in PRODUCTS}
-RATES = Rates.of(PRODUCTS, SALES)
+PLAN = Plan.of(Settings(sales=SALES), PRODUCTS, OPENED)
 
 Message = tuple[bytes, bytes]  # key and value
 
@@ -30,18 +31,19 @@ Message = tuple[bytes, bytes]  # key and value
 def produce(products: Sequence[Product], last: LastSale) -> list[Message]:
     """What one till writes until the last sale."""
     assert last.place is not None
-    till = Till(products, SALES, RATES, OPENED, None, {})
+    till = Till(PLAN, products)
     encoder = PurchaseEncoder(till.products, SALES)
     messages: list[Message] = []
     while till.through < last.place.at:
-        sales = last.without_later(till, till.ring_up(last.place.at))
-        messages += [(key, value) for key, value, _ in encoder.encode(sales)]
+        served = last.without_later(till, till.ring_up(last.place.at))
+        assert not served.lost
+        messages += [(key, value) for key, value, _ in encoder.encode(served.sales)]
     return messages
 
 
 @pytest.fixture(scope="module")
 def last() -> LastSale:
-    last = LastSale(PRODUCTS, SALES, RATES, OPENED, COUNT)
+    last = LastSale(PLAN, COUNT)
     far = OPENED + 10**12
     while last.place is None:
         last.look(far)

@@ -1,24 +1,28 @@
 """The books: every purchase counts once, a gap stops everything, and what is no purchase is put aside with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faust.types import TP
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from shops import BY_ID, OPENED, SLOW, Table, World, encoded, serve, worlds
+from shops import messages as numbered
 
 from yasdg_app import catalog
-from yasdg_app.messages import InventoryLevel
-from yasdg_app.settings import InventorySettings
-from yasdg_app.streams.books import Books, BooksError, Folded
+from yasdg_app.messages import InventoryLevel, time_text
+from yasdg_app.settings import Settings
+from yasdg_app.shop.plan import Plan
+from yasdg_app.streams.books import Books, BooksError, Folded, shelf_of
 
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
-PARTITION = TP("purchases", 0)
+PARTITION, LOST = TP("purchases", 0), TP("lost_sales", 0)
 HOMES = {product_id: 0 if product_id.startswith("CS") else 1 for product_id in PRODUCTS}
-BOOKS = Books(PRODUCTS, InventorySettings(), HOMES)
+BOOKS = Books(PRODUCTS, HOMES)
+SUPPLY = Plan.of(Settings(), tuple(PRODUCTS.values()), OPENED).supply
 
 
 def sale(number: int, quantity: int = 1, product_id: str = "CS01", **fields: Any) -> bytes:
@@ -32,12 +36,30 @@ def sale(number: int, quantity: int = 1, product_id: str = "CS01", **fields: Any
     return json.dumps(purchase | fields).encode()
 
 
+def lost(number: int, quantity: int = 1, product_id: str = "CS01", **fields: Any) -> bytes:
+    message = {
+        "event_time": f"2026-11-24 10:00:{number % 60:02d}.000000",
+        "product_id": product_id,
+        "quantity": quantity,
+        "value": 4.99 * quantity,
+        "substitute": None,
+        "lost_sale_id": f"{product_id}-L{number:06d}",
+    }
+    return json.dumps(message | fields).encode()
+
+
 def messages(*values: bytes | None, first: int = 0) -> list[Any]:
-    return [SimpleNamespace(offset=first + i, value=value) for i, value in enumerate(values)]
+    return numbered(values, first)
 
 
 def fold(table: dict[str, InventoryLevel], chunk: list[Any]) -> Folded:
-    folded = BOOKS.fold(PARTITION, chunk, table.get)
+    folded = BOOKS.fold(PARTITION, chunk, table.get, SUPPLY)
+    table |= {level.product_id: level for level in folded.levels}
+    return folded
+
+
+def fold_lost(table: dict[str, InventoryLevel], chunk: list[Any]) -> Folded:
+    folded = BOOKS.fold_lost(LOST, chunk, table.get, SUPPLY)
     table |= {level.product_id: level for level in folded.levels}
     return folded
 
@@ -66,7 +88,7 @@ def test_what_was_seen_before_changes_nothing() -> None:
 
 
 def test_a_gap_stops_with_its_place() -> None:
-    with pytest.raises(BooksError, match="purchases, partition 0, offset 1: sale CS01-000003 follows sale 1"):
+    with pytest.raises(BooksError, match="purchases, partition 0, offset 1: CS01-000003 follows number 1 of its"):
         fold({}, messages(sale(1), sale(3)))
 
 
@@ -103,5 +125,119 @@ def test_what_is_no_purchase_is_put_aside_and_the_rest_goes_on(value: bytes | No
 
 def test_the_highest_offset_is_written_last() -> None:
     chunk = messages(sale(1, product_id="CS02"), sale(1), sale(2, product_id="CS02"))
-    levels = BOOKS.fold(PARTITION, chunk, {}.get).levels
+    levels = BOOKS.fold(PARTITION, chunk, {}.get, SUPPLY).levels
     assert [level.offset for level in levels] == [1, 2]
+
+
+# --- Lost sales -----------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_sale_is_counted_and_what_was_sold_instead_is_not_lost() -> None:
+    table: dict[str, InventoryLevel] = {}
+    fold(table, messages(sale(1)))
+    fold_lost(table, messages(lost(1, 2), lost(2, 1), lost(3, 2, substitute="CS02"), first=4))
+    row = table["CS01"]
+    assert (row.lost_sales, row.lost, row.lost_cents, row.substituted) == (3, 3, 1497, 2)
+    assert (row.last_lost, row.lost_offset) == ("2026-11-24 10:00:03.000000", 6)
+    assert (row.sales, row.level, row.revenue_cents, row.offset) == (1, 74, 499, 0)
+
+
+def test_a_lost_sale_may_be_the_first_that_is_known_of_a_product() -> None:
+    table: dict[str, InventoryLevel] = {}
+    fold_lost(table, messages(lost(1)))
+    fold(table, messages(sale(1)))
+    row = table["CS01"]
+    assert (row.lost_sales, row.sales, row.level, row.initial) == (1, 1, 74, 75)
+
+
+def test_lost_sales_seen_before_change_nothing_and_a_gap_stops() -> None:
+    table: dict[str, InventoryLevel] = {}
+    chunk = messages(lost(1), lost(2))
+    fold_lost(table, chunk)
+    assert fold_lost(table, chunk).levels == []
+    with pytest.raises(BooksError, match="lost_sales, partition 0, offset 9: CS01-L000004 follows number 2 of its"):
+        fold_lost(table, messages(lost(4), first=9))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "truncated"),
+        (b"\xff\xfe", ""),
+        (b"[]", "Expected `object`"),
+        (sale(2), "missing required field"),
+        (lost(2, product_id="CS99"), "unknown product"),
+        (lost(2, product_id="SF01"), "another partition"),
+        (lost(2, quantity=0), "quantity"),
+        (lost(2, event_time="2026-11-24 10:00:00+01:00"), "time zone"),
+        (lost(2, lost_sale_id="CS01-000002"), "lost_sale_id"),
+        (lost(2, lost_sale_id="CS01-L2"), "lost_sale_id"),
+        (lost(2, value=None), "value"),
+    ],
+)
+def test_what_is_no_lost_sale_is_put_aside_and_the_rest_goes_on(value: bytes | None, reason: str) -> None:
+    table: dict[str, InventoryLevel] = {}
+    folded = fold_lost(table, messages(lost(1), value, lost(2)))
+    ((message, why),) = folded.dead_letters
+    assert message.offset == 1
+    assert reason.lower() in why.lower()
+    assert table["CS01"].lost_sales == 2
+
+
+# --- Shops of every kind --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(worlds(supply=SLOW), st.data())
+def test_rows_and_restocks_do_not_depend_on_how_the_logs_are_read(world: World, data: st.DataObject) -> None:
+    """Whatever the chunks, in whatever order those of the two logs come, and if some of them come again."""
+    purchases, lost_sales = (numbered(values) for values in encoded(world.till(), world.whole()))
+    at_once, table = Table(world.plan).apply(purchases, lost_sales), Table(world.plan)
+    sold = turned_away = 0
+    while sold < len(purchases) or turned_away < len(lost_sales):
+        more, more_lost, again = (data.draw(st.integers(0, 1 + len(purchases) // 4)) for _ in range(3))
+        table.apply(purchases[max(sold - again, 0) : sold + more])
+        table.apply(lost=lost_sales[max(turned_away - again, 0) : turned_away + more_lost])
+        sold, turned_away = sold + more, turned_away + more_lost
+        if not more + more_lost:
+            sold += 1
+            table.apply(purchases[:sold])
+            turned_away += 1
+            table.apply(lost=lost_sales[:turned_away])
+    assert table.rows() == at_once.rows()
+    assert sorted(table.restocks, key=str) == sorted(at_once.restocks, key=str)
+    for product_id in BY_ID:
+        assert [each for each in table.restocks if each.product_id == product_id] == [
+            each for each in at_once.restocks if each.product_id == product_id
+        ]
+
+
+@settings(max_examples=60)
+@given(worlds(supply=SLOW))
+def test_a_row_says_what_the_till_has_on_its_shelf(world: World) -> None:
+    till, supply, cells = world.till(), world.plan.supply, world.plan.cells
+    until = cells.start(cells.of(world.until) + 1) - 1  # a till has served cells as a whole
+    whole = serve(till, until)
+    purchases, lost_sales = encoded(till, whole)
+    table = Table(world.plan).apply(numbered(purchases), numbered(lost_sales))
+    sales = [json.loads(value) for value in purchases]
+    for shelf in till.shelves:
+        product_id = shelf.product.product_id
+        if product_id not in table:
+            continue
+        row = table[product_id]
+        again = shelf_of(BY_ID[product_id], row)
+        again.expect(supply)
+        assert row.promised == (time_text(again.promised) if again.on_order else "")
+        again.receive(until, supply)  # what came behind the last sale is in no row yet
+        shelf.receive(until, supply)
+        assert again == (shelf if shelf.on_order else replace(shelf, ordered_at=again.ordered_at))
+        own = [sale for sale in sales if sale["product_id"] == product_id]
+        assert row.initial + row.restocked - row.sold == row.level >= 0
+        assert row.revenue_cents == sum(round(sale["total_purchase"] * 100) for sale in own)
+        assert row.cost_cents == sum(round(sale["total_cost"] * 100) for sale in own)
+        assert row.margin_cents == row.revenue_cents - row.cost_cents
+        its = [one for one in whole.lost if one.product_id == product_id]
+        assert row.lost_sales == len(its)
+        assert row.lost == sum(one.quantity for one in its if not one.substitute)
+        assert row.substituted == sum(one.quantity for one in its if one.substitute)

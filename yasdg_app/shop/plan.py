@@ -82,6 +82,10 @@ class Plan:
         supply = _supply(self._settings, self.calendar, incidents)
         return replace(self, incidents=incidents, supply=supply, gaps=tuple(gaps))
 
+    def holds(self, kept_at: int) -> bool:
+        """Tell whether shelves that were kept at an event time have seen nobody whom a gap has sent away since."""
+        return not any(gap.after < kept_at < gap.until for gap in self.gaps)
+
     def activity(self, first: int, count: int) -> Floats:
         """Return the factor on all mean rates in `count` cells from `first`, incidents apart; 0: the shop is closed."""
         minutes = self._minutes(first, count)

@@ -42,8 +42,9 @@ class Shelf:
     restocked: int = 0
     on_order: int = 0
     ordered_at: int = 0  # event time from which the lead time runs of what is on order
-    due: int = NEVER  # when it comes
-    held_up_by: str | None = None  # name of the incident that makes it come later than it should
+    due: int = NEVER  # when it comes, by all that is known
+    promised: int = NEVER  # when it would come if nothing held it up
+    held_up_by: str | None = None  # name of the incident that makes it come later than that
 
     @classmethod
     def of(cls, product: Product) -> "Shelf":
@@ -53,9 +54,17 @@ class Shelf:
     def expect(self, supply: Supply) -> None:
         """Reckon anew when comes what is on order."""
         if self.on_order:
-            self.due, self.held_up_by = supply.delivery(self.product, self.stockings + 1, self.ordered_at)
+            of = self.product, self.stockings + 1, self.ordered_at
+            self.promised, (self.due, self.held_up_by) = supply.promised(*of), supply.delivery(*of)
         else:
-            self.due, self.held_up_by = NEVER, None
+            self.promised, self.due, self.held_up_by = NEVER, NEVER, None
+
+    def excuse(self, at: int) -> tuple[int, str | None]:
+        """Return what customers are told who find too little: when more was promised, and what holds it up by now.
+
+        An incident that is set later may change when it comes, but neither of the two.
+        """
+        return self.promised, self.held_up_by if self.promised <= at else None
 
     def receive(self, until: int, supply: Supply) -> Sequence[Stocking]:
         """Take in the deliveries that are due by `until`; return them."""

@@ -49,11 +49,17 @@ class Supply:
         self._incidents = incidents
         self._seed = seed
 
+    def promised(self, product: Product, number: int, ordered_at: int) -> int:
+        """Return when a product's `number`-th delivery would come if nothing held it up."""
+        supplier = self._by_category.get(product.category, self._supplier)
+        due = ordered_at + self._lead_time(supplier, product, number)
+        return due if _any_day(supplier) else self._calendar.next_midnight_on(due, supplier.delivery_days)
+
     def delivery(self, product: Product, number: int, ordered_at: int) -> tuple[int, str | None]:
         """Return when a product's `number`-th delivery comes, and the incident that makes it late, if any does."""
         supplier = self._by_category.get(product.category, self._supplier)
         due, late = self._incidents.delivery(product, ordered_at, self._lead_time(supplier, product, number))
-        if len(supplier.delivery_days) == EVERY_DAY:
+        if _any_day(supplier):
             return due, late
         for _ in range(MOST_DELAYS):
             on_the_day = self._calendar.next_midnight_on(due, supplier.delivery_days)
@@ -62,7 +68,8 @@ class Supply:
             late = late or later
             if due == on_the_day:
                 break
-        return due, late
+        # What is late by less than the wait for the day of delivery is in time.
+        return due, late if late and due > self.promised(product, number, ordered_at) else None
 
     def brings(self, product: Product, number: int, outstanding: int) -> int:
         """Return how many of the units that are outstanding a product's `number`-th delivery brings: one at least."""
@@ -87,3 +94,7 @@ class Supply:
 
     def _chance(self, product: Product, what: str, number: int) -> float:
         return float(uniforms(np.array([key(self._seed, product.product_id, what)]), np.array([number]))[0])
+
+
+def _any_day(supplier: SupplierSettings) -> bool:
+    return len(supplier.delivery_days) == EVERY_DAY

@@ -72,8 +72,8 @@ class LostSale(NamedTuple):
     way: int
     promotion: int
     level: int  # units that were left
-    due: int  # when more comes; `shelf.NEVER`: nothing is on order
-    held_up_by: str | None  # name of the incident that makes it come late
+    promised: int  # when more was to come; `shelf.NEVER`: nothing is on order
+    held_up_by: str | None  # name of the incident that makes it late by now
     substitute: int  # what the customer took instead; NOBODY: nothing
 
 
@@ -285,9 +285,7 @@ class Till:
         if not self._told[place] or (at, shelf.product.product_id) <= self._lost_after:
             return
         self._lost[place] += 1
-        lost.append(
-            LostSale(place, self._lost[place], at, way, promotion, shelf.level, shelf.due, shelf.held_up_by, substitute)
-        )
+        lost.append(LostSale(place, self._lost[place], at, way, promotion, shelf.level, *shelf.excuse(at), substitute))
 
 
 class _Customers(NamedTuple):

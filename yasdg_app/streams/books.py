@@ -172,6 +172,6 @@ def _level(account: Account) -> InventoryLevel:
     row.level, row.sales, row.sold = shelf.level, shelf.sales, shelf.sold
     row.stockings, row.restocked, row.on_order = shelf.stockings, shelf.restocked, shelf.on_order
     row.ordered_at = time_text(shelf.ordered_at) if shelf.on_order else ""
-    row.due = time_text(shelf.due) if shelf.due != NEVER else ""
+    row.promised = time_text(shelf.promised) if shelf.promised != NEVER else ""
     row.margin_cents = row.revenue_cents - row.cost_cents
     return row

@@ -21,11 +21,12 @@ from yasdg_app.producer import OutOfDateError, Row
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import Place, Till, behind
 from yasdg_app.streams.inventory import products_of
+from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
 EVERY = (
-    50_000  # customers between two looks at the shelves: as many are served again at most, in a fraction of a second
+    50_000  # customers between two looks at the shelves; at most so many are served again, in a fraction of a second
 )
 GENERATIONS = 2  # that are kept: one may be in the middle of being written
 PIECE = 4_000  # shelves in a record
@@ -69,7 +70,7 @@ class ShelvesTopic:
             kept = _read(record.value or b"")
             found.setdefault(kept.through, []).append(kept)
         sold = dict.fromkeys(products_of[partition], 0) | {level.product_id: level.sales for level in levels}
-        for through in sorted(found, reverse=True):
+        for through in sorted(filter(watch.plan.holds, found), reverse=True):
             pieces = found[through]
             shelves = {product_id: values for kept in pieces for product_id, values in kept.shelves.items()}
             # A cluster that lost its last records has a table that is older than what is kept.
