@@ -12,11 +12,12 @@ import json
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 from machine import machine
 from simulation import differences
-from support import Shop, yasdg
+from support import Shop, Worker, yasdg
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
@@ -50,7 +51,7 @@ def measure(shop: Shop, count: int) -> int:
     first.until(lambda: first.get("/inventory/")["inventory"], "the first sale")
     began = time.monotonic()
     for worker in workers:
-        worker.until(lambda worker=worker: worker.get("/ready/")["ready"], "the present", LONGEST)
+        worker.until(lambda worker=worker: is_ready(worker), "the present", LONGEST)
     seconds = time.monotonic() - began
     time.sleep(LIVE)
     for worker in workers:
@@ -66,6 +67,14 @@ def measure(shop: Shop, count: int) -> int:
     different = differences(shop)
     print(f"audit: {len(report['findings'])} findings; {len(different)} partitions differ from the simulation")
     return 0 if report["balanced"] and not different else 1
+
+
+def is_ready(worker: Worker) -> bool:
+    try:
+        with urllib.request.urlopen(f"{worker.web}/ready/", timeout=30) as response:
+            return bool(response.status == 200)
+    except OSError:  # status 503 is one
+        return False
 
 
 if __name__ == "__main__":

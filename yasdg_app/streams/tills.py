@@ -293,8 +293,11 @@ class Tills:
         return self._still_ours()
 
     def _show(self, till: Till, sales: Sales) -> None:
-        """Show each sale where they are few enough to be read."""
-        if shop.sales.mean_seconds_between_sales < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
+        """Show each sale where they are few enough to be read, and of now."""
+        clock, now = app.opening.clock, time.time_ns() // 1000
+        if shop.sales.mean_seconds_between_sales / clock.pace(now) < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
+            return
+        if clock.at(now) - till.through > REPORT * 1_000_000:
             return
         columns = (sales.product, sales.number, sales.at, sales.way, sales.promotion, sales.instead_of)
         for product, number, at, way, promotion, asked in zip(*(column.tolist() for column in columns), strict=True):
