@@ -2,6 +2,7 @@
 
 make bench-audit                       # 3 million purchases
 make bench-audit ARGS="--sales 500000"
+make bench-audit ARGS=--lively         # with lead times, promotions, and customers who take something else
 """
 
 import argparse
@@ -19,11 +20,27 @@ from support import Shop
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
 
+LIVELY = """
+[SALES]
+substitution_freq = 5
+[CLOCK]
+start = 400d
+[SUPPLY]
+lead_time = 1m - 3m - 10m
+partial_freq = 3
+[INCIDENT happy-hour]
+kind = promotion
+every = 1d
+duration = 2h
+discount = .2
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=3_000_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--lively", action="store_true")
     arguments = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as folder:
@@ -31,6 +48,9 @@ def main() -> None:
         shop = Shop(Path(folder), "bench").on(broker.start())
         try:
             shop.configure(SALES_MAX_SALE_FREQ="0.00002", SALES_NUMBER_OF_SALES=str(arguments.sales))
+            if arguments.lively:
+                (shop.folder / "lively.ini").write_text(LIVELY)
+                shop.configure(CONFIG=str(shop.folder / "lively.ini"), SALES_MAX_SALE_FREQ="10")
             if shop.worker().ends(1200) != 0:
                 raise SystemExit("The worker that makes the log failed.")
             rates = [audited(shop) for _ in range(arguments.runs)]
@@ -41,13 +61,13 @@ def main() -> None:
 
 
 def audited(shop: Shop) -> float:
-    """Purchases and restocks audited in a second, the start of the process included."""
+    """Purchases, lost sales and restocks audited in a second, the start of the process included."""
     began = time.monotonic()
     command = [sys.executable, "-m", "yasdg_app", "audit", "--json"]
     output = subprocess.run(command, cwd=shop.folder, env=shop.environment, check=True, capture_output=True).stdout
     report = json.loads(output)
     assert report["balanced"]
-    return float(report["purchases"] + report["stockings"]) / (time.monotonic() - began)
+    return float(report["purchases"] + report["stockings"] + report["lost_sales"]) / (time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,15 @@ LONGEST_FREEZE = 3 * SESSION
 KINDS = ("kill", "freeze", "stop", "start", "broker")
 OF_A_WORKER = ("kill", "freeze", "stop")
 
+# Shelves that are empty now and again, whatever the rate is, and customers who then take something else.
+SCARCE = {
+    "SALES_SUBSTITUTION_FREQ": "5",
+    "SUPPLY_LEAD_TIME": "5s - 10s - 60s",
+    "SUPPLY_PARTIAL_FREQ": "3",
+    "INVENTORY_MIN_INVENTORY": "2000",
+    "INVENTORY_RESTOCK_AMOUNT": "8000",
+}
+
 
 class Chaos:
     """One run: a shop, its workers, a broker, and the dice."""
@@ -63,6 +72,7 @@ class Chaos:
             KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{self.port}" if self.separate else "embedded",
             KAFKA_EMBEDDED_PORT=str(self.port),
             SALES_MAX_SALE_FREQ=f"{2 / arguments.rate:.9f}",
+            **SCARCE,
         )
         self.shop.servers = f"127.0.0.1:{self.port}"
         self.workers: list[Worker] = []

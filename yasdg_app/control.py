@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import orjson
@@ -26,12 +27,14 @@ from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.incidents import Incident, incident_of
 from yasdg_app.shop.plan import Gap
+from yasdg_app.shop.shelf import NEVER
 
 SECOND = 1_000_000  # microseconds
 AHEAD = 6 * SECOND  # of now: the earliest time for which something is set
 IN_TIME = 4 * SECOND  # what was written later than that before its time has no effect
 ATTEMPTS = 10  # to write a record
 RETRY = 0.2  # seconds
+HERE = b"here"  # key of the record of a worker that is about to sell
 KNOWN = 2 * SECOND  # whoever has read the topic knows what holds until then
 
 
@@ -104,7 +107,8 @@ def read_control(records: Iterable[Message], clock: Clock) -> Control:
     for record in records:
         number = record.offset + 1
         kind, _, name = (record.key or b"").decode(errors="replace").partition("/")
-        too_late = clock.at(record.timestamp * 1000 + IN_TIME)
+        # Where the cluster does not tell when it took a record, nothing is known to have come in time.
+        too_late = clock.at(record.timestamp * 1000 + IN_TIME) if record.timestamp > 0 else NEVER
         try:
             if kind == "incident":
                 incident = _incident(msgspec.json.decode(record.value or b"", type=LiveIncident))
@@ -148,7 +152,11 @@ def ending_row(name: str, end: int) -> Row:
 
 def gap_row(gap: Gap) -> Row:
     """Return the record that leaves out time."""
-    return _row("gap", time_text(gap.after), {"after": time_text(gap.after), "until": time_text(gap.until)})
+    return _row(
+        "gap",
+        f"{time_text(gap.after)}/{time_text(gap.until)}",
+        {"after": time_text(gap.after), "until": time_text(gap.until)},
+    )
 
 
 def _row(kind: str, name: str, content: Any) -> Row:
@@ -243,11 +251,11 @@ class ControlTopic:
         ControlError
             If the cluster is too slow.
         """
-        incident = None
+        tried: list[Incident] = []
         for _ in range(ATTEMPTS):
             said = await self.read()
-            if incident is not None and incident in said.live:
-                return incident  # the cluster took it and did not say so
+            if its := [incident for incident in tried if incident in said.live]:
+                return its[0]  # the cluster took it and did not say so
             if taken(settings.name) or any(incident.name == settings.name for incident in said.live):
                 raise ConflictError(f"name: there is an incident {settings.name} already. Choose another name")
             soonest = earliest(self._clock, time.time_ns() // 1000)
@@ -257,10 +265,10 @@ class ControlTopic:
                     f"start: {settings.start} is too early. Expected a time from {time_text(soonest)} (UTC) on, or "
                     "none: it then begins as soon as all workers know of it"
                 )
-            incident = incident_of(settings, settings.name, start // MINUTE)
-            if await self._write(said, incident_row(incident)) and incident in (await self.read()).live:
-                return incident
-        raise ControlError("The control topic does not take it in time: the cluster is slow. Try again")
+            tried.append(incident_of(settings, settings.name, start // MINUTE))
+            if await self._write(said, incident_row(tried[-1])) and tried[-1] in (await self.read()).live:
+                return tried[-1]
+        raise self._not_taken()
 
     async def end(self, name: str) -> Incident:
         """End an incident that was set on the topic; return it as it is then.
@@ -279,10 +287,12 @@ class ControlTopic:
             incident = next((incident for incident in said.live if incident.name == name), None)
             if incident is None:
                 raise UnknownIncidentError(f"name: there is no incident {name} that was set while the shop ran")
-            if attempt and name in said.ended:
-                return incident  # the cluster took it and did not say so, or somebody else ended it
-            if incident.start == incident.end:
-                raise ConflictError(f"name: {name} was ended before it began")
+            if name in said.ended:
+                if attempt:
+                    return incident  # the cluster took it and did not say so, or somebody else ended it
+                # A second record would take the place of the first, and may be too late itself.
+                when = f"at {time_text(incident.end)} (UTC)" if incident.start < incident.end else "before it began"
+                raise ConflictError(f"name: {name} was ended {when}")
             end = earliest(self._clock, time.time_ns() // 1000)
             if incident.end <= end:
                 raise ConflictError(f"name: {name} ends at {time_text(incident.end)} (UTC) anyway")
@@ -290,12 +300,26 @@ class ControlTopic:
                 said = await self.read()
                 if name in said.ended:
                     return next(other for other in said.live if other.name == name)
-        raise ControlError("The control topic does not take it in time: the cluster is slow. Try again")
+        raise self._not_taken()
 
-    async def leave_out(self, gap: Gap) -> bool:
-        """Leave out time that nobody has served yet; False if somebody has written to the topic meanwhile."""
-        said = await self.read()
+    async def leave_out(self, gap: Gap, said: Control) -> bool:
+        """Leave out time; False if somebody has written to the topic since it said `said`."""
         return await self._write(said, gap_row(gap)) and gap in (await self.read()).gaps
+
+    async def be_here(self) -> None:
+        """Write that a worker is here, so that a gap on which somebody has decided before is not taken any more."""
+        this = uuid4().hex
+        while not any(record.value == this.encode() for record in self._records):
+            await self._write(await self.read(), Row(HERE, this.encode(), 0))
+            await self.read()
+
+    def _not_taken(self) -> ControlError:
+        if self._records and not self._records[-1].timestamp:
+            return ControlError(f"{self._tp.topic} needs message.timestamp.type=LogAppendTime. Set it, and try again")
+        return ControlError(
+            f"{self._tp.topic} does not take it in time: the cluster is slow, or somebody else has written into the "
+            "topic. Try again"
+        )
 
     async def _write(self, said: Control, row: Row) -> bool:
         """Append a record, unless somebody else has written since `said`; read the topic to see whether it is there.

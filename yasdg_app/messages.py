@@ -178,6 +178,14 @@ class Sold(msgspec.Struct, frozen=True):
     total_cost: float | None = None
 
 
+class Announced(msgspec.Struct, frozen=True):
+    """The fields that make an announcement."""
+
+    incident: str
+    phase: str
+
+
+_read_announced = msgspec.json.Decoder(Announced).decode
 _read_turned = msgspec.json.Decoder(Turned).decode
 _read_sold = msgspec.json.Decoder(Sold).decode
 read_stocking = msgspec.json.Decoder(ToldStocking).decode
@@ -311,6 +319,15 @@ def announcement(at: int, phase: str, incident: Incident) -> Announcement:
         categories=sorted(incident.categories),
         products=sorted(incident.products),
     )
+
+
+def is_announcement(value: bytes | None) -> bool:
+    """Tell whether a message on the topic of incidents is one of the shop's."""
+    try:
+        _read_announced(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def receipt(sale: Mapping[str, Any], item: str) -> str:

@@ -3,12 +3,14 @@
 The first worker that comes back writes on the control topic that nobody came meanwhile, and then it is so for all.
 """
 
+import asyncio
 import logging
 import time
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from yasdg_app.cluster import check
 from yasdg_app.control import ControlTopic
 from yasdg_app.messages import time_text
 from yasdg_app.reading import Reader
@@ -19,7 +21,8 @@ from yasdg_app.shop.plan import Gap
 logger = logging.getLogger(__name__)
 
 SHORTEST = 60_000_000  # microseconds of event time; less is made up for
-ATTEMPTS = 5
+GHOST = 7.0  # seconds in which the group gives up on members that died with the broker
+ATTEMPTS = 10
 
 
 async def leave_out_absence(
@@ -27,31 +30,43 @@ async def leave_out_absence(
 ) -> None:
     """Leave out the time between the last message of the shop and now, unless a worker runs or it was not long.
 
+    Whoever decides on it has read the control topic before; a worker that sells was in the group, and has written on
+    the topic, before it began: either it is seen here, or what was decided is not taken.
+
     Raises KafkaError if the cluster does not answer.
     """
     for _ in range(ATTEMPTS):
-        if await _somebody_works(bootstrap_servers, kafka.application_id):
-            return
+        said = await control.read()
         last, now = await _last_message(reader, kafka), clock.at(time.time_ns() // 1000)
         if last is None:
             return  # nobody has sold anything yet: the shop begins where it was opened
-        said = await control.read()
         last = max([last, *(gap.until for gap in said.gaps)])
-        if now - last < SHORTEST:
+        if now - last < SHORTEST or await _somebody_works(bootstrap_servers, kafka.application_id):
             return
-        if await control.leave_out(Gap(last, now)):
+        if await control.leave_out(Gap(last, now), said):
             logger.info("Nobody came from %s to %s (UTC): [CLOCK] on_restart = skip.", time_text(last), time_text(now))
             return
+    logger.warning("Time without a worker is made up for, not left out: others write on the control topic.")
 
 
 async def _somebody_works(bootstrap_servers: str, group: str) -> bool:
+    """Tell whether the group has members who are still there after the time in which it notices that they are not."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
         await admin.start()
-        (response,) = await admin.describe_consumer_groups([group])
+        if not await _members(admin, group):
+            return False
+        await asyncio.sleep(GHOST)
+        return await _members(admin, group)
     finally:
         await admin.close()
-    return any(members for *_, members in (described[:6] for described in response.groups))
+
+
+async def _members(admin: AIOKafkaAdminClient, group: str) -> bool:
+    (response,) = await admin.describe_consumer_groups([group])
+    ((code, _, _, _, _, members, *_),) = response.groups
+    check(code)
+    return bool(members)
 
 
 async def _last_message(reader: Reader, kafka: KafkaSettings) -> int | None:

@@ -219,7 +219,7 @@ class IncidentSettings:
     categories: tuple[str, ...] = _key((), rules.names("categories"))
     products: tuple[str, ...] = _key((), rules.names("ids of products"))
     """Products that it concerns, with those of the categories; neither: all."""
-    factor: float = _key(1.0, rules.number(1000))
+    factor: float = _key(1.0, rules.number(100))
     """On demand; of kind `supply`: on the speed of deliveries, 0: none come."""
     discount: Decimal = _key(Decimal(0), rules.share(below_one=True))
     """Share of the price that nobody pays in the meantime, at most four decimals; not ramped."""

@@ -57,6 +57,7 @@ start = 2026-03-27 09:12
 duration = 6h
 """
 WEEK = {"start": "2026-03-26 12:00", "end": "2026-03-31 12:00", "freq": "10", "speed": "max"}
+OPEN = {f"HOURS_{day}": "00:00-24:00" for day in ("EVERY_DAY", "SATURDAY", "SUNDAY")}
 MORNING = {"start": "2026-03-27 08:59", "end": "2026-03-27 09:19", "freq": "0.1", "speed": "60"}
 
 
@@ -122,10 +123,32 @@ def test_at_full_speed_it_is_the_same_morning(kafka: Kafka, shop: Shop) -> None:
     as_simulated(shop)
 
 
+@pytest.mark.parametrize("slow", ["lost_sales", "purchases", "incidents"])
+def test_a_run_with_an_end_waits_for_all_that_is_on_its_way(kafka: Kafka, shop: Shop, slow: str) -> None:
+    open_shop(shop, kafka, 2, **MORNING | {"speed": "max"})
+    worker = shop.worker("slow_appends.py", shop.topic(slow), "2.5")
+    run_to_its_end(shop, worker)
+    as_simulated(shop)
+
+
+def test_workers_that_start_at_once_leave_out_the_same_time(kafka: Kafka, shop: Shop) -> None:
+    open_shop(shop, kafka, 4, **WEEK | {"start": "1d", "end": "6h", "freq": "4", "speed": "1000"})
+    shop.configure(CLOCK_ON_RESTART="skip", **OPEN)
+    worker = shop.worker()
+    worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
+    assert worker.stop() == 0, worker.said
+    workers = []
+    for _ in range(3):
+        time.sleep(0.5)
+        workers.append(shop.worker())
+    run_to_its_end(shop, *workers)
+    assert plan_of(shop).gaps
+    as_simulated(shop, incidents=False)
+
+
 def test_a_past_is_made_up_for_and_the_present_follows_without_a_gap(kafka: Kafka, shop: Shop) -> None:
     open_shop(shop, kafka, 4, **WEEK | {"start": "3d", "end": "never", "freq": "4"})
-    always_open = {f"HOURS_{day}": "00:00-24:00" for day in ("EVERY_DAY", "SATURDAY", "SUNDAY")}
-    worker = shop.configure(**always_open).worker()
+    worker = shop.configure(**OPEN).worker()
     worker.until(lambda: worker.get("/ready/")["ready"], "the present")
     present = time.time_ns() // 1000
     time.sleep(5)
@@ -140,10 +163,7 @@ def test_a_past_is_made_up_for_and_the_present_follows_without_a_gap(kafka: Kafk
 def test_time_in_which_nobody_worked_can_be_left_out(kafka: Kafka, shop: Shop) -> None:
     values = {"start": "1d", "end": "4h", "freq": "4", "speed": "1000"}
     open_shop(shop, kafka, 4, **WEEK | values)
-    shop.configure(CLOCK_ON_RESTART="skip", HOURS_EVERY_DAY="00:00-24:00")
-    for day in ("SATURDAY", "SUNDAY"):
-        shop.configure(**{f"HOURS_{day}": "00:00-24:00"})
-    worker = shop.worker()
+    worker = shop.configure(CLOCK_ON_RESTART="skip", **OPEN).worker()
     worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
     assert worker.stop() == 0, worker.said
     time.sleep(1)

@@ -6,6 +6,7 @@ says. Tills, the inventory, audits and `yasdg plan` look at one and the same.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -90,6 +91,11 @@ class Plan:
         """Return the factor on all mean rates in `count` cells from `first`, incidents apart; 0: the shop is closed."""
         minutes = self._minutes(first, count)
         return self._by_cell(self.calendar.activity(minutes), first, count)
+
+    def rush(self, first: int, count: int) -> float:
+        """Return how many times as many customers as usual incidents bring at most, in `count` cells from `first`."""
+        here = self.incidents.between(self.cells.start(first), self.cells.start(first + count))
+        return prod(max(1.0, incident.factor) for incident in here if not incident.is_supply)
 
     def expected(self, product: Product, first: int, activity: Floats) -> Floats:
         """Return how many customers are expected to ask for a product in each cell from `first` on.

@@ -186,6 +186,7 @@ class Till:
         cells, waiting = self.plan.cells, self._waiting
         if not len(waiting.sales) and not waiting.lost and self._next_cell <= cells.of(until):
             count = min(self._cells_at_a_time, cells.of(until) - self._next_cell + 1)
+            count = max(1, int(count / self.plan.rush(self._next_cell, count)))
             waiting = self._compute(self._next_cell, count)
             self._next_cell += count
         due = int(np.searchsorted(waiting.sales.at, until, side="right"))
@@ -217,6 +218,8 @@ class Till:
         # At the microsecond of the last customer, products behind it in order may still have one.
         earliest = self._after.at + (product.product_id <= self._after.product_id)
         start = int(np.searchsorted(came.at, earliest))
+        if start == len(came.at):
+            return NO_CUSTOMERS
         way = choices(product, came, sales).way[start:]
         at, cell, index = came.at[start:], came.cell[start:], came.index[start:]
         if sales.substitution_freq:
@@ -299,6 +302,10 @@ class _Customers(NamedTuple):
     taste: Floats  # which other: uniform in [0, 1)
 
 
+NO_CUSTOMERS = (*(np.empty(0, dtype=np.int64) for _ in range(4)), np.empty(0), np.empty(0))
+"""The columns that `Till._customers` returns, of nobody."""
+
+
 def _at(discount: Ints | None, cell: np.int64) -> int:
     return 0 if discount is None else int(discount[cell])
 
@@ -313,6 +320,11 @@ class LastSale:
         self._till = Till(plan, plan.products)
         self._left = number_of_sales
         self.place: Place | None = None  # of its customer, once it is known
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that it goes by."""
+        return self._till.plan
 
     def replan(self, plan: Plan) -> None:
         """Go on by another plan; see `Till.replan`."""

@@ -4,19 +4,23 @@ Whoever owns the first partition that has products does it, when its till has co
 function of the plan, and so is how many there were by now: what the log holds is not told again.
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.messages import announcement, encode
+from yasdg_app.messages import announcement, encode, is_announcement
 from yasdg_app.producer import OutOfDateError, Row
+from yasdg_app.streams.takeover import LONGEST_DISPUTE, disputed
 from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
+RETRY = 0.5  # seconds before a look whether the log shows what the cluster counts
 STRETCH = 90 * 86_400 * 1_000_000  # microseconds of event time that are looked at in one go
 
 
@@ -28,28 +32,45 @@ class Announcer:
         self._told: int | None = None  # number of announcements in the log; None: it has to be read
         self._through = 0  # event time before which all is told
         self._told_before = 0  # how many announcements were made before that
+        self._overtaken_since: float | None = None
+
+    @property
+    def through(self) -> int:
+        """Event time up to which all is told; -1: the log has to be read first."""
+        return -1 if self._told is None else self._through - 1
 
     async def announce(self, until: int, allowed: Callable[[], bool]) -> None:
         """Announce what begins or ends up to an event time, that included."""
-        plan = watch.plan
         try:
             if self._told is None:
-                self._told = (await app.reader.ends([self._tp]))[self._tp]
-                self._through, self._told_before = plan.opened_at, 0
+                read = (await app.reader.read({self._tp: 0}))[self._tp]
+                self._told = sum(is_announcement(record.value) for record in read)
+                self._through, self._told_before = watch.plan.opened_at, 0
             while self._through <= until and allowed():
-                last = min(until + 1, self._through + STRETCH)
-                due = list(plan.incidents.announcements(self._through, last))
-                new = due[max(0, self._told - self._told_before) :]
-                rows = [
-                    Row(incident.name.encode(), encode(announcement(at, phase, incident)), at // 1000)
-                    for at, phase, incident in new
-                ]
-                appended = await app.shop_producer.append(self._tp.topic, 0, self._told, rows, allowed)
-                if not appended.complete:
-                    self._told = None
+                await self._announce_before(min(until + 1, self._through + STRETCH), allowed)
+                if self._told is None:
                     return
-                self._told += len(rows)
-                self._through, self._told_before = last, self._told_before + len(due)
-        except (KafkaError, OutOfDateError) as error:
+            self._overtaken_since = None
+        except OutOfDateError as error:
+            self._told = None
+            self._overtaken_since = self._overtaken_since or time.monotonic()
+            if time.monotonic() - self._overtaken_since > LONGEST_DISPUTE:
+                raise disputed(str(error)) from error
+            await asyncio.sleep(RETRY)
+        except KafkaError as error:
             logger.debug("The incidents are told of later: %r", error)
             self._told = None
+
+    async def _announce_before(self, last: int, allowed: Callable[[], bool]) -> None:
+        assert self._told is not None
+        due = list(watch.plan.incidents.announcements(self._through, last))
+        rows = [
+            Row(incident.name.encode(), encode(announcement(at, phase, incident)), at // 1000)
+            for at, phase, incident in due[max(0, self._told - self._told_before) :]
+        ]
+        appended = await app.shop_producer.append(self._tp.topic, 0, self._told, rows, allowed)
+        if not appended.complete:
+            self._told = None
+            return
+        self._told += len(rows)
+        self._through, self._told_before = last, self._told_before + len(due)

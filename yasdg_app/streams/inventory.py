@@ -98,6 +98,9 @@ async def take_over() -> None:
             try:
                 await inventory.recover(partitions)
                 told = await read_told(app.reader, kafka, homes, {p: levels_of(p) for p in partitions})
+                if app.shop.clock.on_restart == "skip":
+                    await app.control.be_here()
+                await watch.look()
             except KafkaError as error:
                 if not passes(error):
                     await app.crash(error)
@@ -158,7 +161,7 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
             await ownership.go_back_to({tp: ownership.applied[tp]})
         return
     await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
-    if not ours():
+    if app.should_stop or not ours():
         return
     fold = books.fold if tp.topic == kafka.topic_purchases else books.fold_lost
     folded = fold(tp, chunk, level_of, watch.plan.supply)

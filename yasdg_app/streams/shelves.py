@@ -8,6 +8,7 @@ wrote it, and however old it is, it is right; where there is none a till begins 
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -36,6 +37,7 @@ class Kept(msgspec.Struct):
     """A piece of what is kept of a partition."""
 
     through: int  # event time up to which everybody was served
+    place: int  # of this piece
     pieces: int
     # By product_id: initial, level, sales, sold, stockings, restocked, on order, ordered at.
     shelves: dict[str, tuple[int, int, int, int, int, int, int, int]]
@@ -52,7 +54,7 @@ class ShelvesTopic:
         self._products = {product.product_id: product for product in app.products}
         self._numbers: dict[int, int] = {}  # of records written, by partition
         self._kept: dict[int, tuple[Till, int]] = {}  # by partition: how many customers its till had served by then
-        self._generation = 0
+        self._generations: Counter[int] = Counter()  # by partition
 
     async def read(self, partition: int, levels: Sequence[InventoryLevel]) -> tuple[Place, dict[str, Shelf]] | None:
         """Return the latest shelves that are not later than the table, and behind which customer they are so.
@@ -65,18 +67,17 @@ class ShelvesTopic:
             self._numbers[partition] = (await app.reader.ends([tp]))[tp]
         except KafkaError:
             return None
-        found: dict[int, list[Kept]] = {}
+        found: dict[int, dict[int, Kept]] = {}
         for record in records:
             kept = _read(record.value or b"")
-            found.setdefault(kept.through, []).append(kept)
+            found.setdefault(kept.through, {})[kept.place] = kept
         sold = dict.fromkeys(products_of[partition], 0) | {level.product_id: level.sales for level in levels}
         for through in sorted(filter(watch.plan.holds, found), reverse=True):
-            pieces = found[through]
+            pieces = list(found[through].values())
             shelves = {product_id: values for kept in pieces for product_id, values in kept.shelves.items()}
+            complete = len(pieces) == pieces[0].pieces
             # A cluster that lost its last records has a table that is older than what is kept.
-            if len(pieces) >= pieces[0].pieces and all(
-                shelves[product_id][2] <= sold[product_id] for product_id in sold
-            ):
+            if complete and all(shelves[product_id][2] <= sold[product_id] for product_id in sold):
                 return behind(through), {
                     product_id: Shelf(self._products[product_id], *values) for product_id, values in shelves.items()
                 }
@@ -92,13 +93,14 @@ class ShelvesTopic:
         if till.served - served < EVERY or through is None:
             return
         self._kept[partition] = till, till.served
-        self._generation = (self._generation + 1) % GENERATIONS
+        self._generations[partition] += 1
+        generation = self._generations[partition] % GENERATIONS
         shelves = till.shelves
         pieces = [shelves[start : start + PIECE] for start in range(0, len(shelves), PIECE)]
         for place, piece in enumerate(pieces):
             values = {shelf.product.product_id: _values(shelf) for shelf in piece}
-            content = msgspec.msgpack.encode(Kept(through, len(pieces), values))
-            row = Row(f"{self._generation}-{place}".encode(), content, time.time_ns() // 1_000_000)
+            content = msgspec.msgpack.encode(Kept(through, place, len(pieces), values))
+            row = Row(f"{generation}-{place}".encode(), content, time.time_ns() // 1_000_000)
             try:
                 await app.shop_producer.append(self._topic, partition, self._numbers[partition], [row], allowed)
             except OutOfDateError as error:  # another worker keeps them, or we do next time

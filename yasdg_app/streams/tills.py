@@ -119,7 +119,8 @@ class Tills:
             return until
         if self._last_sale is None:
             self._last_sale = LastSale(watch.plan, shop.sales.number_of_sales)
-        self._last_sale.replan(watch.plan)
+        if self._last_sale.plan is not watch.plan:
+            self._last_sale.replan(watch.plan)
         return min(until, self._last_sale.look(until))
 
     @cached_property
@@ -154,6 +155,7 @@ class Tills:
             await self._hurry(each)
         if behind:
             return False
+        await watch.up_to_date()  # shelves that were kept do not hold where a gap has been left since
         opened = await self._open_till(tp.partition)
         if opened is None or not self._still_ours():
             return False
@@ -276,8 +278,12 @@ class Tills:
             ends_at = min(ends_at, self._last_sale.place.at if self._last_sale.place else NEVER)
         if ends_at == NEVER:
             return False
+        if self._serving:
+            return False  # a till is ahead of what it has told
         applied = app.ownership.applied
         for partition in app.ownership.partitions:
+            if partition == ANNOUNCES and self._announcer.through < ends_at:
+                return False
             opened = self._open.get(partition)
             if products_of[partition] and (opened is None or opened.till.through < ends_at):
                 return False

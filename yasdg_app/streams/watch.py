@@ -18,6 +18,7 @@ from yasdg_app.shop.plan import Plan
 logger = logging.getLogger(__name__)
 
 EVERY = 0.5  # seconds between two looks at the topic
+LONG = 10_000_000  # microseconds without a look that are worth a word
 FRESH = 1_000_000  # microseconds: the age of a look on the strength of which messages of others are read
 
 
@@ -29,6 +30,7 @@ class Watch:
         self._looked_at = 0  # when the topic was last read, microseconds since 1970
         self._control = control.Control(number=-1)
         self._looking = asyncio.Lock()
+        self._warned = False
 
     @property
     def plan(self) -> Plan:
@@ -51,6 +53,13 @@ class Watch:
                 self._control = said
                 self._plan = self.plan.with_control(said.live, said.gaps)
             self._looked_at = began
+            self._warned = False
+
+    def complain(self, error: KafkaError) -> None:
+        """Say once that the topic cannot be read, if that lasts: nothing is sold until it can."""
+        if self._looked_at and time.time_ns() // 1000 - self._looked_at > LONG and not self._warned:
+            self._warned = True
+            logger.warning("The control topic cannot be read (%s): nothing is sold until it can.", error)
 
     async def up_to_date(self) -> None:
         """Wait until the plan is known to hold for whatever was written by now."""
@@ -71,4 +80,4 @@ async def look() -> Any:
     try:
         await watch.look()
     except KafkaError as error:
-        logger.debug("The control topic cannot be read: %r", error)
+        watch.complain(error)

@@ -1,0 +1,26 @@
+"""A worker whose appends to one topic take long.
+
+    python slow_appends.py TOPIC SECONDS worker ...
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+from yasdg_app.__main__ import main
+from yasdg_app.producer import ShopProducer
+
+topic, seconds = sys.argv[1], float(sys.argv[2])
+append = ShopProducer.append
+
+
+async def slow_append(self: ShopProducer, to: str, *rest: Any, **options: Any) -> Any:
+    if to == topic:
+        await asyncio.sleep(seconds)
+    return await append(self, to, *rest, **options)
+
+
+if __name__ == "__main__":
+    ShopProducer.append = slow_append  # type: ignore[method-assign]
+    sys.argv[1:3] = []
+    main()
