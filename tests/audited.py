@@ -41,7 +41,8 @@ class Logs:
         """The same with one log changed."""
         logs = list(getattr(self, topic))
         logs[partition] = change(logs[partition])
-        return replace(self, **{topic: logs})
+        fields: dict[str, Any] = {topic: logs}
+        return replace(self, **fields)
 
     def rows(self) -> dict[str, dict[str, Any]]:
         return {product_id: level.asdict() for product_id, level in self.table.items()}

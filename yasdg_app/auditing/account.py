@@ -50,7 +50,7 @@ class LostSale(msgspec.Struct, gc=False):
     value: float
     reason: str
     level: int
-    due: datetime | None
+    promised: datetime | None
     incident: str | None
     substitute: str | None
     lost_sale_id: str
@@ -125,11 +125,16 @@ class Gap(NamedTuple):
 
 @dataclass(slots=True)
 class Row:
-    """What the workers' table shows of a product; numbers of 0 when they were compared, or cannot be."""
+    """What the workers' table shows of a product."""
 
     fields: Mapping[str, Any]
     sales: int
     lost_sales: int
+
+    def differences(self, log: Mapping[str, Any]) -> str:
+        """Return in what the table differs from the log; nothing if it does not."""
+        fields = self.fields
+        return "; ".join(f"{name} is {fields.get(name)}, not {v}" for name, v in log.items() if fields.get(name) != v)
 
 
 @dataclass(slots=True)
@@ -144,6 +149,8 @@ class Account:
         A sale that leaves this level or less has to be looked at closer.
     certain
         False: something is off, so the level is not known until the next restock tells it.
+    blind
+        True: a sale is not known before the next one, so a restock between them may stand before or behind it.
     ways
         To buy it, known to be right at the present promotion: their cents, and what their goods had cost.
     came
@@ -168,9 +175,11 @@ class Account:
     revenue_cents: int = 0
     cost_cents: int = 0
     certain: bool = True
+    blind: bool = False
     ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
     came: list[Stocking] = field(default_factory=list)
     told: deque[Told] = field(default_factory=deque)
+    told_number: int = 0  # of the last one that was read
     owed: deque[Told] = field(default_factory=deque)
     shift: int = 0
     gaps: list[Gap] = field(default_factory=list)
@@ -190,7 +199,7 @@ class Account:
 
     def refresh(self, min_inventory: int) -> None:
         """Reckon anew what a sale may leave, and when there is something else to look at."""
-        wakes = [NEVER] if self.came else []
+        wakes = [NEVER] if self.came or self.blind else []
         if self.told:
             wakes.append(self.told[0].at)
         if self.lost:

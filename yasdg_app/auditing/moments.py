@@ -52,8 +52,8 @@ class Moments:
             begin = max(begin, *(edge for edge in edges if edge <= time), begin)
             end = min(end, *(edge for edge in edges if edge > time), end)
         discounts = [incident for incident in plan.incidents.between(minute * MINUTE, end) if incident.discount]
-        edges = tuple(edge for incident in discounts for edge in (incident.start, incident.end))
-        end = min((edge for edge in edges if time < edge < end), default=end)
+        changes = (edge for incident in discounts for edge in (incident.start, incident.end))
+        end = min((edge for edge in changes if time < edge < end), default=end)
         self.begin, self.end = moment(begin), moment(end)
         self.promotions = self._discounts(minute) if discounts else {}
         return True
@@ -70,5 +70,6 @@ class Moments:
 
     def _discounts(self, minute: int) -> dict[str, int]:
         cell = minute << self._plan.cells.halvings
-        found = {product.product_id: self._plan.discount(product, cell, 1) for product in self._products}
-        return {product_id: int(discount[0]) for product_id, discount in found.items() if discount is not None and discount[0]}
+        found = ((product.product_id, self._plan.discount(product, cell, 1)) for product in self._products)
+        discounts = {product_id: 0 if discount is None else int(discount[0]) for product_id, discount in found}
+        return {product_id: discount for product_id, discount in discounts.items() if discount}

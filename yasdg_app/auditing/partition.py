@@ -1,154 +1,128 @@
-"""The audit of one partition: a fold over its purchases, beside them its restocks and dead letters."""
+"""The audit of one partition: a fold over its purchases, beside them its lost sales, restocks and dead letters."""
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from yasdg_app.auditing.account import (
     NEVER,
     UNREADABLE,
     Account,
     Gap,
-    Product,
+    Row,
     Sale,
-    Told,
-    read_restock,
+    Topics,
+    micros,
     read_sale,
 )
+from yasdg_app.auditing.letters import Letters
+from yasdg_app.auditing.lost import LostSales
+from yasdg_app.auditing.moments import Moments
 from yasdg_app.auditing.report import Finding, Report
-from yasdg_app.messages import (
-    NoPurchaseError,
-    event_time,
-    home,
-    read_purchase,
-    stocking_number,
-    time_text,
-    transaction_id,
-)
+from yasdg_app.auditing.restocks import Restocks
+from yasdg_app.auditing.substitutions import Substitutions
+from yasdg_app.messages import NoPurchaseError, amount, home, read_purchase, time_text, transaction_id
 from yasdg_app.reading import Message
-from yasdg_app.shop.price import cents, total_cents
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.price import TEN_THOUSAND, Line, line
 
-MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later; so are restocks that are due
+MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
 MOST_WAYS = 64  # to buy a product that are remembered as right
-LATEST = datetime.max
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When shelves are restocked, and by how much."""
-
-    min_inventory: int
-    restock_amount: int
-
-
-class Topics(NamedTuple):
-    """Names of the topics."""
-
-    products: str
-    purchases: str
-    stockings: str
-    dead_letters: str
 
 
 class PartitionAudit:
     """The audit of one partition.
 
-    Call `stockings` and `dead_letters` ahead of `purchases`: as long as `wants_stockings` and `wants_letters` say of a
-    chunk of purchases. At the end call `late_stockings` and `late_letters` while `owes`, then `close`.
+    Call `stockings` and `lost_sales` ahead of `purchases`, as long as `wants_stockings` and `wants_lost_sales` say of a
+    chunk of purchases; `dead_letters` while `wants_letters`. At the end call the three with what is left, then
+    `late_stockings` and `late_letters` while `owes`, then `close`.
+
+    Parameters
+    ----------
+    plan
+        Of the shop, with all that its control topic says.
+    table
+        The workers' rows that the log is compared with, by product_id.
+    substitutions
+        Those of the whole shop.
     """
 
     def __init__(
         self,
         topics: Topics,
         partition: int,
-        products: Mapping[str, Product],
+        plan: Plan,
         partitions: int,
-        rule: Rule,
         report: Report,
         table: Mapping[str, Mapping[str, Any]],
+        substitutions: Substitutions,
     ) -> None:
         self._topics = topics
         self._partition = partition
-        self._rule = rule
+        self._plan = plan
         self._report = report
-        self._homes = {product_id: home(product_id, partitions) for product_id in products}
-        self._accounts = {
-            product_id: Account.of(products[product_id])
-            for product_id, where in self._homes.items()
-            if where == partition
-        }
+        self._substitutions = substitutions
+        self._homes = {product.product_id: home(product.product_id, partitions) for product in plan.products}
+        here = [product for product in plan.products if self._homes[product.product_id] == partition]
+        self._accounts = {product.product_id: Account.of(product, plan.supply.min_inventory) for product in here}
         for product_id, account in self._accounts.items():
-            if product_id in table:
-                account.row = table[product_id]
-                account.row_number = account.row["sales"]
-        self._told_until = NEVER  # restocks were read up to this event time
-        self._letters: deque[tuple[int, int]] = deque()  # offsets of a message, and of its dead letter
-        self._letters_until = -1
-        self._unburied: deque[int] = deque()  # offsets of what is no purchase and not among the dead letters yet
+            row = table.get(product_id)
+            account.row = None if row is None else Row(row, row["sales"], row.get("lost_sales", 0))
+        self._moments = Moments(plan, here)
+        self._letters = Letters(topics.purchases, topics.dead_letters, self._find)
+        self._lost_letters = Letters(topics.lost_sales, topics.dead_letters, self._find)
+        self._letters_ended = False
+        self._restocks = Restocks(plan.supply, topics, self._find, report, self._accounts)
+        self._lost = LostSales(
+            plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
+            self._lost_letters, substitutions,
+        )  # fmt: skip
+        self._until = NEVER  # event time of the last sale that was looked at
 
-    # --- What is read ahead -------------------------------------------------------------------------------------
+    # --- What is read beside the purchases ---
 
     def wants_stockings(self, sales: Sequence[Sale | None]) -> bool:
         """Tell whether more restocks are to be read before these sales are looked at."""
-        times = (sale.transaction_time for sale in reversed(sales) if sale is not None)
-        return self._told_until <= next((at for at in times if at.tzinfo is None), NEVER)
+        return self._restocks.wants(len(sales))
 
-    def wants_letters(self, records: Sequence[Message]) -> bool:
-        """Tell whether more dead letters are to be read before these messages are looked at."""
-        return self._letters_until < records[-1].offset
+    def wants_lost_sales(self, sales: Sequence[Sale | None]) -> bool:
+        """Tell whether more lost sales are to be read before these sales are looked at."""
+        return self._lost.wants(_last_time(sales))
+
+    @property
+    def wants_letters(self) -> bool:
+        """Whether more dead letters are to be read, behind a chunk of purchases or lost sales."""
+        return not self._letters_ended and (self._letters.owes or self._lost_letters.owes)
 
     def stockings(self, records: Sequence[Message]) -> None:
         """Take restocks in the order of the log; none at all: there are no more of them."""
-        if not records:
-            self._told_until = LATEST
-        for record in records:
-            told = self._read_stocking(record)
-            if told is not None:
-                account, entry = told
-                account.told.append(entry)
-                self._told_until = entry.at  # not the latest: one time that is wrong says nothing of those behind it
+        self._restocks.take(records)
+
+    def lost_sales(self, records: Sequence[Message]) -> None:
+        """Take lost sales in the order of the log; none at all: there are no more of them."""
+        self._lost.take(records)
 
     def dead_letters(self, records: Sequence[Message]) -> None:
         """Take dead letters in the order of the log; none at all: there are no more of them."""
         if not records:
-            self._letters_until = 2**63
+            self._letters_ended = True
         for record in records:
             self._report.dead_letters += 1
-            offset = self._letter_of(record)
-            if offset is None:
+            letters, of = self._letter_of(record)
+            if of is None:
                 self._find("no cause", self._topics.dead_letters, record.offset, "it does not say what it is a copy of")
             else:
-                self._letters.append((offset, record.offset))
-                self._letters_until = max(self._letters_until, offset)
+                letters.letter(of, record.offset)
 
-    def _letter_of(self, record: Message) -> int | None:
+    def _letter_of(self, record: Message) -> tuple[Letters, int | None]:
+        headers = dict(record.headers)
+        lost = headers.get("topic") == self._topics.lost_sales.encode()
         try:
-            return int(dict(record.headers)["offset"])
+            return self._lost_letters if lost else self._letters, int(headers["offset"])
         except (KeyError, ValueError):
-            return None
+            return self._letters, None
 
-    def _read_stocking(self, record: Message) -> tuple[Account, Told] | None:
-        self._report.stockings += 1
-        topic = self._topics.stockings
-        try:
-            message = read_restock(record.value or b"")
-        except UNREADABLE as error:
-            self._find("unreadable", topic, record.offset, str(error))
-            return None
-        account = self._accounts.get(message.product_id)
-        number = stocking_number(message.product_id, message.stocking_id)
-        if account is None or number is None or message.event_time.tzinfo is not None:
-            self._find("unreadable", topic, record.offset, f"no restock of a product of this partition: {message}")
-            return None
-        if record.key != account.key:
-            self._find("wrong key", topic, record.offset, f"{message.stocking_id} has the key {record.key!r}")
-        levels = message.existing_level, message.stock_quantity, message.new_level
-        return account, Told(message.event_time, number, levels, record.offset)
-
-    # --- The fold -----------------------------------------------------------------------------------------------
+    # --- The fold ---
 
     @staticmethod
     def read(records: Sequence[Message]) -> list[Sale | None]:
@@ -160,9 +134,8 @@ class PartitionAudit:
 
     def purchases(self, records: Sequence[Message], sales: Sequence[Sale | None]) -> None:
         """Look at messages of the purchases topic in the order of the log; `sales`: what `read` makes of them."""
-        accounts, report, lowest = self._accounts, self._report, self._rule.min_inventory
-        while self._letters and self._letters[0][0] < records[0].offset:
-            self._no_cause(self._letters.popleft())
+        accounts, report = self._accounts, self._report
+        begin, end = self._open()
         report.purchases += len(records)
         for record, sale in zip(records, sales, strict=True):
             account = accounts.get(sale.product_id) if sale is not None else None
@@ -172,33 +145,61 @@ class PartitionAudit:
             at, quantity = sale.transaction_time, sale.quantity
             way = (
                 sale.price, quantity, sale.is_member, sale.member_discount, sale.add_supplements, sale.supplement_price,
-                sale.total_purchase,
+                sale.total_purchase, sale.total_cost, sale.promotion_discount,
             )  # fmt: skip
-            amount = account.ways.get(way)
+            worth = account.ways.get(way)
             number = account.number + 1
             if (
-                amount is None
+                worth is None
                 or sale.transaction_id != f"{sale.product_id}-{number:06d}"
                 or record.key != account.key
                 or at.tzinfo is not None
                 or at < account.at
+                or not begin <= at < end
             ):
                 checked = self._odd(account, record, sale, way)
+                begin, end = self._open()
                 if checked is None:
                     continue
-                number, amount = checked
-            level = account.level - quantity
+                number, worth = checked
             account.number = number
             account.at = at
             account.offset = record.offset
             account.sold += quantity
-            account.revenue_cents += amount
-            if level <= lowest or (account.told and account.told[0].at <= at):
-                level = self._on_the_shelf(account, level, record)
-            account.level = level
-            if number == account.row_number:
+            account.revenue_cents += worth[0]
+            account.cost_cents += worth[1]
+            of = account.shelf
+            level = of.level - quantity
+            if sale.substituted_from is not None:
+                self._instead(sale, record)
+            if level <= account.floor or at >= account.wake:
+                self._look_closer(account, sale)
+            else:
+                of.level = level  # which is all that Shelf.sell does where nothing is ordered, and nothing due
+            if account.row is not None and number == account.row.sales:
                 self._compare(account)
+        self._until = max(self._until, _last_time(sales))
+        self._letters.read_through(records[-1].offset)
+        self._restocks.sweep()
         self._note_times(sales)
+
+    def _open(self) -> tuple[datetime, datetime]:
+        """Return the stretch in which a sale need not be looked at for its time: none while the shop is closed."""
+        moments = self._moments
+        return (NEVER, NEVER) if moments.closed else (moments.begin, moments.end)
+
+    def _look_closer(self, account: Account, sale: Sale) -> None:
+        """Take a sale from the shelf before or behind which something else may have come."""
+        if account.lost:
+            self._lost.look(account, account.at, sale.substituted_from)
+        self._restocks.sell(account, sale.quantity)
+        account.refresh(self._plan.supply.min_inventory)
+
+    def _instead(self, sale: Sale, record: Message) -> None:
+        asked = sale.substituted_from or ""
+        if not self._substitutions.sold(asked, sale, record.offset):
+            text = f"{sale.transaction_id}: nobody takes it instead of {asked}"
+            self._find("wrong substitute", self._topics.purchases, record.offset, text)
 
     def _note_times(self, sales: Sequence[Sale | None]) -> None:
         times = [sale.transaction_time for sale in (sales[0], sales[-1]) if sale and not sale.transaction_time.tzinfo]
@@ -206,9 +207,11 @@ class PartitionAudit:
         report.first = min((at for at in (report.first, *times) if at), default=None)
         report.last = max((at for at in (report.last, *times) if at), default=None)
 
-    def _odd(self, account: Account, record: Message, sale: Sale, way: tuple[Any, ...]) -> tuple[int, int] | None:
-        """Look closer at a message that is not the next sale as it should be; its number and cents if it counts."""
-        topic, offset = self._topics.purchases, record.offset
+    def _odd(
+        self, account: Account, record: Message, sale: Sale, way: tuple[Any, ...]
+    ) -> tuple[int, tuple[int, int]] | None:
+        """Look closer at a message that is not the next sale as it should be; its number and worth if it counts."""
+        topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
             _, number = read_purchase(record.value, self._partition, self._homes)
         except NoPurchaseError:
@@ -219,18 +222,33 @@ class PartitionAudit:
         number = self._in_order(account, record, number)
         if not number:
             return None
-        if sale.transaction_time < account.at:
-            text = f"{sale.transaction_id} is of {sale.transaction_time}, the one before of {account.at}"
+        if at < account.at:
+            text = f"{sale.transaction_id} is of {at}, the one before of {account.at}"
             self._find("time goes back", topic, offset, text)
+        self._turn_to(at)
+        if self._moments.closed:
+            self._find("closed", topic, offset, f"{sale.transaction_id} at {at}: {self._moments.closed}")
         if way in account.ways:
             return number, account.ways[way]
-        wrong = _wrong(account.product, sale)
-        if wrong:
-            self._find("wrong total", topic, offset, f"{sale.transaction_id}: {wrong}")
-            return number, round(sale.total_purchase * 100)
-        if len(account.ways) < MOST_WAYS:
-            account.ways[way] = round(sale.total_purchase * 100)
-        return number, round(sale.total_purchase * 100)
+        worth = round(sale.total_purchase * 100), round((sale.total_cost or 0.0) * 100)
+        promotion = self._moments.promotions.get(sale.product_id, 0)
+        kind = sale.quantity, sale.is_member, sale.add_supplements
+        wrong = _wrong(sale, line(account.product, *kind, promotion, self._plan.sales))
+        if wrong is not None:
+            self._find(wrong[0], topic, offset, f"{sale.transaction_id}: {wrong[1]}")
+        elif len(account.ways) < MOST_WAYS:
+            account.ways[way] = worth
+        return number, worth
+
+    def _turn_to(self, at: datetime) -> None:
+        """Turn to what the plan says of a time: what was right at other promotions is not to be remembered."""
+        before = self._moments.promotions
+        if not self._moments.turn_to(at):
+            return
+        promotions = self._moments.promotions
+        for product_id in before.keys() | promotions.keys():
+            if before.get(product_id) != promotions.get(product_id):
+                self._accounts[product_id].ways.clear()
 
     def _in_order(self, account: Account, record: Message, number: int) -> int:
         """See whether a sale is the next one; return the number of the last sale with it, 0 if it does not count."""
@@ -238,7 +256,7 @@ class PartitionAudit:
         if number == account.number + 1:
             return number
         if number > account.number + 1:
-            account.certain, account.row, account.row_number = False, None, 0  # what is missing cannot be compared
+            self._lose_count(account)
             account.gaps.append(Gap(account.number + 1, number - 1, offset))
             if len(account.gaps) > MOST_GAPS:
                 self._missing(account, account.gaps.pop(0))
@@ -254,162 +272,90 @@ class PartitionAudit:
         self._find("out of order", topic, offset, f"{this} stands behind number {account.number}")
         return account.number
 
+    def _lose_count(self, account: Account) -> None:
+        """Take note that a sale is not known: what is on the shelf is not either, and nothing can be compared."""
+        account.certain, account.blind, account.row = False, True, None
+        account.refresh(self._plan.supply.min_inventory)
+
     def _no_purchase(self, record: Message) -> None:
         """Deal with a message that is no purchase to the shop's workers: it has to be among the dead letters."""
-        topic, offset = self._topics.purchases, record.offset
         try:
             sale, number = read_purchase(record.value, self._partition, self._homes)
         except NoPurchaseError as why:
             self._report.purchases -= 1
-            while self._letters and self._letters[0][0] < offset:
-                self._no_cause(self._letters.popleft())
-            if self._letters and self._letters[0][0] == offset:
-                self._letters.popleft()
-            elif self._letters_until == 2**63:
-                self._unburied.append(offset)
-            else:
-                self._find("not put aside", topic, offset, f"{why}, and it is not among the dead letters")
+            self._letters.no_message(record.offset, str(why))
         else:
-            self._find("unreadable", topic, offset, f"{sale.transaction_id} lacks fields of a purchase")
+            text = f"{sale.transaction_id} lacks fields of a purchase"
+            self._find("unreadable", self._topics.purchases, record.offset, text)
             account = self._accounts[sale.product_id]
-            account.number, account.certain = max(account.number, number), False
+            account.number = max(account.number, number)
+            self._lose_count(account)
 
-    def _on_the_shelf(self, account: Account, level: int, record: Message) -> int:
-        """See whether a sale should have caused a restock, and has; return the level behind it."""
-        at, told, due = account.at, account.told, level <= self._rule.min_inventory
-        while told and (told[0].at < at or (told[0].at == at and told[0].number <= account.stockings)):
-            self._too_many(account, told.popleft())
-        here = told.popleft() if told and told[0].at == at else None
-        if here is None and due and (here := next((later for later in told if later.at == at), None)):
-            told.remove(here)  # it stands behind one whose time is wrong
-        if not account.certain:  # what the log says is all there is to know
-            if here is None:
-                return level
-            account.certain, account.stockings = True, here.number
-            account.restocked += here.levels[1]
-            return here.levels[2]
-        if level < 0:
-            self._find("below zero", self._topics.purchases, record.offset, f"{account.product.product_id}: {level}")
-        if not due:
-            if here is not None:
-                self._too_many(account, here)
-            return level
-        account.stockings += 1
-        account.restocked += self._rule.restock_amount
-        after = level + self._rule.restock_amount
-        wanted = Told(at, account.stockings, (level, self._rule.restock_amount, after), record.offset)
-        if here is None:
-            self._owe(account, wanted)
-        else:
-            self._match(account, wanted, here)
-        return after
-
-    def _owe(self, account: Account, wanted: Told) -> None:
-        if self._told_until == LATEST:  # the workers may not have come so far
-            account.owed.append(wanted)
-            if len(account.owed) > MOST_GAPS:
-                self._restock_missing(account, account.owed.popleft())
-        else:
-            self._restock_missing(account, wanted)
-
-    def _match(self, account: Account, wanted: Told, here: Told) -> None:
-        product_id = account.product.product_id
-        if here.number != wanted.number:
-            text = f"{_restock_id(product_id, here.number)} where number {wanted.number} is due"
-            self._find("restock number", self._topics.stockings, here.offset, text)
-            account.stockings = here.number
-        if here.levels != wanted.levels:
-            text = f"{_restock_id(product_id, here.number)} says {_sum(here)}, the sales say {_sum(wanted)}"
-            self._find("wrong level", self._topics.stockings, here.offset, text)
-            account.certain = False
-
-    # --- The end ------------------------------------------------------------------------------------------------
+    # --- The end ---
 
     @property
     def owes(self) -> bool:
         """True while restocks or dead letters are due that the log does not hold yet."""
-        return bool(self._unburied) or any(account.owed for account in self._accounts.values())
+        letters = self._letters.owes or self._lost_letters.owes
+        return letters or any(account.owed for account in self._accounts.values())
 
     def late_stockings(self, records: Iterable[Message]) -> None:
         """Take restocks that were told since the audit began: what is owed is looked for among them."""
-        for record in records:
-            found = self._read_stocking(record)
-            if found is not None and found[0].owed and found[0].owed[0].at == found[1].at:
-                account, told = found
-                self._match(account, account.owed.popleft(), told)
+        self._restocks.take_late(records)
 
     def late_letters(self, records: Iterable[Message]) -> None:
         """Take dead letters that were told since the audit began."""
         for record in records:
             self._report.dead_letters += 1
-            if self._unburied and self._letter_of(record) == self._unburied[0]:
-                self._unburied.popleft()
+            letters, of = self._letter_of(record)
+            if of is not None:
+                letters.late(of)
 
     def close(self) -> None:
         """Tell what is still open."""
         for account in self._accounts.values():
             for gap in account.gaps:
                 self._missing(account, gap)
-            for told in account.told:
-                self._too_many(account, told)
-            for owed in account.owed:
-                self._restock_missing(account, owed)
-            if account.row_number > account.number:
-                text = f"{account.product.product_id} has {account.row_number} sales there, {account.number} in the log"
+            self._restocks.close(account)
+            self._lost.close(account, self._until)
+            if account.row is not None and account.row.sales > account.number:
+                text = f"{account.product.product_id} has {account.row.sales} sales there, {account.number} in the log"
                 self._find("table", self._topics.purchases, account.offset, text)
-        for offset in self._unburied:
-            text = "it is no purchase, and not among the dead letters"
-            self._find("not put aside", self._topics.purchases, offset, text)
-        for letter in self._letters:
-            self._no_cause(letter)
+        self._letters.close()
+        self._lost_letters.close()
 
     def _compare(self, account: Account) -> None:
         """Compare the log with the table's record of the same number of sales."""
-        row = account.row
-        if row is None or not account.certain:
+        if account.row is None or not account.certain:
             return
         self._report.table_rows += 1
+        of = account.shelf
         log = {
-            "level": account.level,
-            "initial": account.product.inventory,
+            "level": of.level,
+            "initial": of.initial,
             "sold": account.sold,
-            "stockings": account.stockings,
-            "restocked": account.restocked,
+            "stockings": of.stockings,
+            "restocked": of.restocked,
+            "on_order": of.on_order,
+            "ordered_at": time_text(of.ordered_at) if of.on_order else "",
+            "promised": time_text(of.promised) if of.on_order else "",
             "revenue_cents": account.revenue_cents,
-            "cost_cents": round((account.product.cost or 0) * 100) * account.sold,
-            "last_sale": time_text(event_time(str(account.at))),
+            "cost_cents": account.cost_cents,
+            "margin_cents": account.revenue_cents - account.cost_cents,
+            "last_sale": time_text(micros(account.at)),
             "offset": account.offset,
         }
-        off = [f"{name} is {row.get(name)}, not {value}" for name, value in log.items() if row.get(name) != value]
+        off = account.row.differences(log)
         if off:
-            text = f"{account.product.product_id} after {account.number} sales: {'; '.join(off)}"
+            text = f"{account.product.product_id} after {account.number} sales: {off}"
             self._find("table", self._topics.purchases, account.offset, text)
 
-    # --- Findings -----------------------------------------------------------------------------------------------
+    # --- Findings ---
 
     def _missing(self, account: Account, gap: Gap) -> None:
         ids = [transaction_id(account.product.product_id, number) for number in (gap.first, gap.last)]
         text = ids[0] if gap.first == gap.last else f"{ids[0]} to {ids[1]}"
         self._find("missing sale", self._topics.purchases, gap.offset, f"{text} should stand before it")
-
-    def _restock_missing(self, account: Account, wanted: Told) -> None:
-        text = (
-            f"the sale at {wanted.at} left {wanted.levels[0]}, but "
-            f"{_restock_id(account.product.product_id, wanted.number)} does not stand in {self._topics.stockings}"
-        )
-        if self._told_until == LATEST:
-            text += " (yet, if no worker has run since: start one, and audit again)"
-        self._find("missing restock", self._topics.purchases, wanted.offset, text)
-
-    def _too_many(self, account: Account, told: Told) -> None:
-        this, twice = _restock_id(account.product.product_id, told.number), told.number <= account.stockings
-        text = f"{this} was told before" if twice else f"no sale caused {this} at {told.at}"
-        self._find("double restock" if twice else "restock too many", self._topics.stockings, told.offset, text)
-
-    def _no_cause(self, letter: tuple[int, int]) -> None:
-        of, offset = letter
-        text = f"the message at offset {of} is a purchase, was told of before, or is not there"
-        self._find("no cause", self._topics.dead_letters, offset, text)
 
     def _find(self, kind: str, topic: str, offset: int, text: str) -> None:
         self._report.add(Finding(kind, topic, self._partition, offset, text))
@@ -422,23 +368,29 @@ def _sale_or_none(value: bytes | None) -> Sale | None:
         return None
 
 
-def _wrong(product: Product, sale: Sale) -> str:
-    """Return what is wrong with the money of a sale; nothing if it is right to the cent."""
-    if sale.price != product.price:
-        return f"the price is {sale.price}, that of the product {product.price}"
-    if not sale.add_supplements and sale.supplement_price:
-        return f"no supplement, at {sale.supplement_price}"
-    if not sale.is_member and sale.member_discount:
-        return f"no member, with a discount of {sale.member_discount}"
-    price, supplement = (cents(Decimal(str(amount))) for amount in (sale.price, sale.supplement_price))
-    right = total_cents(sale.quantity, price, supplement, Decimal(str(sale.member_discount))) / 100
-    return "" if sale.total_purchase == right else f"the total is {sale.total_purchase}, not {right}"
+def _last_time(sales: Sequence[Sale | None]) -> datetime:
+    """Return the event time of the last sale that has one."""
+    times = (sale.transaction_time for sale in reversed(sales) if sale is not None)
+    return next((at for at in times if at.tzinfo is None), NEVER)
 
 
-def _restock_id(product_id: str, number: int) -> str:
-    return f"{product_id}-R{number:06d}"
+def _wrong(sale: Sale, right: Line) -> tuple[str, str] | None:
+    """Return what is wrong with the money of a sale, and a text; None if it is right to the cent."""
+    discount, cost = right.promotion / TEN_THOUSAND, None if right.cost_cents is None else amount(right.cost_cents)
+    if sale.promotion_discount != discount:
+        return "wrong discount", f"the promotion is {sale.promotion_discount}, the plan says {discount}"
+    if sale.total_cost != cost:
+        return "wrong cost", f"the cost is {sale.total_cost}, not {cost}"
+    told = sale.price, sale.supplement_price, sale.member_discount, sale.total_purchase
+    wanted = (
+        amount(right.product.price_cents), amount(right.supplement_cents), float(right.member_discount),
+        amount(right.total_cents),
+    )  # fmt: skip
+    names = "price", "price of supplements", "discount of members", "total"
+    off = [f"the {name} is {is_}, not {was}" for name, is_, was in zip(names, told, wanted, strict=True) if is_ != was]
+    return ("wrong total", "; ".join(off)) if off else None
 
 
-def _sum(told: Told) -> str:
-    before, added, after = told.levels
-    return f"{before} + {added} = {after}"
+def last_sale(records: Iterable[Message]) -> datetime:
+    """Return the latest event time among purchases."""
+    return max((_last_time([_sale_or_none(record.value)]) for record in records), default=NEVER)

@@ -28,6 +28,11 @@ class Report:
 
     purchases: int = 0
     stockings: int = 0
+    lost_sales: int = 0  # customers turned away, whether they took another product or not
+    lost_units: int = 0  # that nothing was sold instead of
+    lost_cents: int = 0
+    substituted_units: int = 0
+    incidents: int = 0  # announcements
     dead_letters: int = 0
     products: int = 0
     table_rows: int = 0  # compared with the log
@@ -49,10 +54,14 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as it is printed for machines."""
-        counted = ("purchases", "stockings", "dead_letters", "products", "table_rows")
+        counted = (
+            "purchases", "stockings", "lost_sales", "lost_units", "substituted_units", "incidents", "dead_letters",
+            "products", "table_rows",
+        )  # fmt: skip
         return {
             "balanced": self.balanced,
             **{name: getattr(self, name) for name in counted},
+            "lost_value": self.lost_cents / 100,
             "first": self.first and str(self.first),
             "last": self.last and str(self.last),
             "kinds": dict(self.kinds),
