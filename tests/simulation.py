@@ -74,14 +74,21 @@ def logged(shop: Shop) -> dict[str, list[bytes]]:
 
 
 def differences(shop: Shop) -> list[str]:
-    """Compare sales and lost sales as far as they go, partition by partition, with the simulation; any time."""
+    """Compare sales and lost sales as far as they go, partition by partition, with the simulation; any time.
+
+    Foreign messages are left out: they are the audit's affair.
+    """
     plan, found = plan_of(shop), []
     logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "lost_sales")}
     partitions = len(logs["purchases"])
     for partition in range(partitions):
         own = [product for product in plan.products if messages.home(product.product_id, partitions) == partition]
-        told = {what: [record.value or b"" for record in log[partition]] for what, log in logs.items()}
-        until = max((event_time(json.loads(value)[WHEN[what]]) for what in told for value in told[what][-1:]), default=0)
+        told = {
+            what: [record.value or b"" for record in log[partition] if WHEN[what].encode() in (record.value or b"")]
+            for what, log in logs.items()
+        }
+        times = [json.loads(value)[WHEN[what]] for what in told for value in told[what][-1:]]
+        until = event_time(max(times)) if times else 0
         wanted = simulate(plan, until, own) if own and until else Stream()
         for what, values in told.items():
             simulated = getattr(wanted, what)

@@ -1,6 +1,6 @@
 """A worker whose appends to one topic take long.
 
-    python slow_appends.py TOPIC SECONDS worker ...
+python slow_appends.py TOPIC SECONDS worker ...
 """
 
 import asyncio

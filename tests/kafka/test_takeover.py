@@ -57,6 +57,7 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     shop.configure(SUPPLY_LEAD_TIME="1s - 2s - 5s", SALES_SUBSTITUTION_FREQ="5", INVENTORY_RESTOCK_AMOUNT="200")
     assert yasdg(shop, "topics", "create").returncode == 0
     send(shop, shop.topic("purchases"), 1, b"no purchase", b"nor this")  # so that there are dead letters
+    send(shop, shop.topic("lost_sales"), 1, b"no lost sale")
     name = f"{shop.name}-{topic}" if topic in ("inventory-changelog", "shelves") else shop.topic(topic)
     nth = 1 if topic in ("dead_letters", "shelves") else 9
     dying = shop.worker("death.py", name, moment, str(nth))
@@ -65,7 +66,7 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     assert worker.ends(120) == 0, worker.said
     report = audit(shop)
     assert report["findings"] == []
-    assert (report["purchases"], report["dead_letters"]) == (12000, 2)
+    assert (report["purchases"], report["dead_letters"]) == (12000, 3)
     assert len(shop.read(shop.topic("products"))) == report["products"]
     assert shop.read(shop.topic("lost_sales"))
     assert differences(shop) == []

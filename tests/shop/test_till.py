@@ -402,7 +402,7 @@ def test_behind_a_gap_all_is_the_same_but_for_the_numbers(world: World, data: st
 @settings(max_examples=100)
 @given(st.integers(0, 10**6), st.sampled_from(sorted(BY_ID)), st.integers(0, 20 * MINUTE))
 def test_from_shelves_kept_before_a_gap_it_goes_on_behind_it(seed: int, product_id: str, after: int) -> None:
-    """The gap may begin in the middle of a cell; what was kept has seen those of its neighbours within it, and is void."""
+    """What was kept may have seen neighbours' customers whom the gap sends away: then it does not hold."""
     sales = SalesSettings(seed=seed, min_sale_freq=0, max_sale_freq=10, substitution_freq=10)
     scarce = Settings(
         sales=sales,

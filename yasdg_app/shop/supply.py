@@ -1,14 +1,15 @@
 """What becomes of an order: when the supplier delivers it, and how much of it at a time."""
 
 from collections.abc import Sequence
-
-import numpy as np
+from datetime import timedelta
+from functools import lru_cache
+from math import sqrt
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import InventorySettings, SupplierSettings
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.incidents import Incidents
-from yasdg_app.shop.randomness import key, uniforms
+from yasdg_app.shop.randomness import key, uniform
 
 EVERY_DAY = 7
 OUT_OF = 10
@@ -82,18 +83,28 @@ class Supply:
 
     def _lead_time(self, supplier: SupplierSettings, product: Product, number: int) -> int:
         """Return the lead time of a delivery in microseconds, of a triangular distribution."""
-        least, usual, longest = (round(time.total_seconds() * 1_000_000) for time in supplier.lead_time)
+        least, usual, longest = _microseconds(supplier.lead_time)
         if least == longest:
             return least
         # Its inverse distribution function; see for example Law, "Simulation Modeling and Analysis", section 8.3.
         u, width = self._chance(product, "lead time", number), longest - least
         rising = usual - least
         if u * width < rising:
-            return least + int(float(np.sqrt(u * width * rising)))
-        return longest - int(float(np.sqrt((1.0 - u) * width * (longest - usual))))
+            return least + int(sqrt(u * width * rising))
+        return longest - int(sqrt((1.0 - u) * width * (longest - usual)))
 
     def _chance(self, product: Product, what: str, number: int) -> float:
-        return float(uniforms(np.array([key(self._seed, product.product_id, what)]), np.array([number]))[0])
+        return uniform(_key(self._seed, product.product_id, what), number)
+
+
+@lru_cache(maxsize=65_536)
+def _key(seed: int, product_id: str, what: str) -> int:
+    return int(key(seed, product_id, what))
+
+
+@lru_cache(maxsize=1_024)
+def _microseconds(lead_time: tuple[timedelta, ...]) -> tuple[int, ...]:
+    return tuple(time // timedelta(microseconds=1) for time in lead_time)
 
 
 def _any_day(supplier: SupplierSettings) -> bool:

@@ -208,21 +208,16 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
 
 
 async def _bury(tp: TP, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
-    """Copy messages that are no purchases to the dead letters, but for those that a worker before us copied.
-
-    What is no lost sale stays where it is.
-    """
-    if tp.topic != kafka.topic_purchases:
-        for message, reason in folded.dead_letters:
-            logger.warning("No lost sale: %s, partition %d, offset %d: %s", *tp, message.offset, reason)
-        return True
-    letters = [(message, reason) for message, reason in folded.dead_letters if message.offset > told.buried]
+    """Copy messages that are none of the shop's to the dead letters, but for those that a worker before us copied."""
+    done = told.buried.get(tp.topic, -1)
+    letters = [(message, reason) for message, reason in folded.dead_letters if message.offset > done]
+    what = "purchase" if tp.topic == kafka.topic_purchases else "lost sale"
     for message, reason in letters:
-        logger.warning("No purchase: %s, partition %d, offset %d: %s", tp.topic, tp.partition, message.offset, reason)
-    rows = (dead_letter(tp, message, reason) for message, reason in letters)
+        logger.warning("No %s: %s, partition %d, offset %d: %s", what, *tp, message.offset, reason)
+    rows = (dead_letter(tp, message, reason, told.buried) for message, reason in letters)
     appended = await app.shop_producer.append(kafka.topic_dead_letters, tp.partition, told.letters, rows, ours)
     if letters and appended.complete:
         told.letters += len(letters)
-        told.buried = letters[-1][0].offset
+        told.buried[tp.topic] = letters[-1][0].offset
         app.counts["dead_letters"] += len(letters)
     return appended.complete

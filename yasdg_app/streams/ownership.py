@@ -22,7 +22,7 @@ class Told:
 
     stockings: dict[str, int] = field(default_factory=dict)  # number of the last restock told, by product_id
     letters: int = 0  # number of dead letters
-    buried: int = -1  # offset of the last message among the dead letters
+    buried: dict[str, int] = field(default_factory=dict)  # offset of the last message among them, by its topic
 
     @property
     def number(self) -> int:

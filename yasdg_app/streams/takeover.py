@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import orjson
 from faust.types import TP
 
 from yasdg_app.messages import InventoryLevel, read_stocking, stocking_number
@@ -43,13 +44,14 @@ async def read_told(
     for tp, start in starts.items():
         if start >= ends[tp]:
             raise shorter(tp, ends[tp], start)
-    starts |= {tp: ends[tp] - 1 for tp in letters}  # each says what it is a copy of: the last one is enough
+    starts |= {tp: ends[tp] - 1 for tp in letters}  # each says what was buried by then: the last one is enough
     records = await reader.read({tp: max(start, 0) for tp, start in starts.items()})
     for tp, read in records.items():
         own = told[tp.partition]
         if tp in letters:
             own.letters = ends[tp]
-            own.buried = max((int(dict(record.headers).get("offset", b"-1")) for record in read), default=-1)
+            for record in read:
+                own.buried |= _buried(record.headers)
         else:
             for record in read:
                 stocking = _heard(record.value)
@@ -73,13 +75,17 @@ def disputed(what: str) -> BooksError:
     )
 
 
-def dead_letter(tp: Any, message: Any, reason: str) -> Row:
-    """Return the copy of a message that is no purchase, with the reason and where it stood."""
+def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int]) -> Row:
+    """Return the copy of a message that is none of the shop's, with the reason and where it stood.
+
+    `buried`: the offset of the last message that was copied, by its topic.
+    """
     headers = (
         ("reason", reason.encode()),
         ("topic", tp.topic.encode()),
         ("partition", str(tp.partition).encode()),
         ("offset", str(message.offset).encode()),
+        ("buried", orjson.dumps({**buried, tp.topic: message.offset})),
     )
     key = f"{tp.topic}-{tp.partition}-{message.offset}".encode()
     return Row(key, message.value, time.time_ns() // 1_000_000, headers)
@@ -93,3 +99,11 @@ def _heard(value: bytes | None) -> tuple[str, int] | None:
         return None
     number = stocking_number(stocking.product_id, stocking.stocking_id)
     return None if number is None else (stocking.product_id, number)
+
+
+def _buried(headers: Sequence[tuple[str, bytes]]) -> dict[str, int]:
+    """Return what a dead letter says was buried by then; nothing if it is somebody else's message."""
+    try:
+        return msgspec.json.decode(dict(headers)["buried"], type=dict[str, int])
+    except (KeyError, msgspec.DecodeError):
+        return {}
