@@ -69,9 +69,9 @@ def test_topics_are_listed_created_described_and_deleted_with_all_that_belongs_t
     kafka: Kafka, shop: Shop
 ) -> None:
     shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="50")
-    assert yasdg(shop, "topics").stdout.count(": not there") == 6
-    assert yasdg(shop, "topics", "create").stdout.count(": created") == 6
-    assert yasdg(shop, "topics", "create").stdout.count(": was there") == 6
+    assert yasdg(shop, "topics").stdout.count(": not there") == 10
+    assert yasdg(shop, "topics", "create").stdout.count(": created") == 10
+    assert yasdg(shop, "topics", "create").stdout.count(": was there") == 10
     assert shop.worker().ends() == 0
     assert f"{shop.topic('purchases')}: 8 partitions, 50 messages" in yasdg(shop, "topics", "list").stdout
     described = yasdg(shop, "topics", "describe").stdout
@@ -85,7 +85,7 @@ def test_topics_are_listed_created_described_and_deleted_with_all_that_belongs_t
 
     deleted = yasdg(shop, "topics", "delete", "--yes")
     assert deleted.returncode == 0, deleted.stderr
-    assert yasdg(shop, "topics").stdout.count(": not there") == 6
+    assert yasdg(shop, "topics").stdout.count(": not there") == 10
     assert shop.worker().ends() == 0  # a clean start: fifty sales from one
     assert len(shop.purchases()) == 50
 
@@ -112,7 +112,7 @@ def test_a_yes_at_the_terminal_deletes(kafka: Kafka, shop: Shop) -> None:
     assert yasdg(shop.on(kafka.bootstrap_servers), "topics", "create").returncode == 0
     status, shown = delete_at_a_terminal(shop, b"y\n")
     assert status == 0, shown
-    assert yasdg(shop, "topics").stdout.count(": not there") == 6
+    assert yasdg(shop, "topics").stdout.count(": not there") == 10
 
 
 def test_deleting_from_a_broker_that_has_just_started_waits_for_it(shop: Shop) -> None:

@@ -5,7 +5,7 @@ import time
 from typing import Protocol
 
 import pytest
-from simulation import differences, logged, plan_of, simulate
+from simulation import differences, logged, opening_of, plan_of, simulate
 from support import Shop, Worker
 
 from yasdg_app.messages import event_time
@@ -128,6 +128,20 @@ def test_a_run_with_an_end_waits_for_all_that_is_on_its_way(kafka: Kafka, shop: 
     open_shop(shop, kafka, 2, **MORNING | {"speed": "max"})
     worker = shop.worker("slow_appends.py", shop.topic(slow), "2.5")
     run_to_its_end(shop, worker)
+    as_simulated(shop)
+
+
+def test_who_stays_finishes_what_a_killed_worker_left_at_the_very_end(kafka: Kafka, shop: Shop) -> None:
+    open_shop(shop, kafka, 4, **MORNING)
+    workers = [shop.worker(), shop.worker()]
+    for worker in workers:
+        worker.until(lambda worker=worker: worker.get("/inventory/")["inventory"], "a sale")
+    clock = opening_of(shop).clock
+    ends_at = event_time("2026-03-27 08:19:00.000000")
+    while clock.at(time.time_ns() // 1000) < ends_at - 60_000_000:  # a second before the end
+        time.sleep(0.05)
+    workers[1].kill()
+    run_to_its_end(shop, workers[0])
     as_simulated(shop)
 
 

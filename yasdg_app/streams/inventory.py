@@ -1,4 +1,4 @@
-"""The agent that keeps the inventory: it reads purchases and lost sales, updates the table, and writes restocks.
+"""The agents that keep the inventory: they read purchases and lost sales, update the table, and write restocks.
 
 The order of each chunk: fold it; append the restocks, then the dead letters, then the table's changelog, each when the
 cluster has the one before; change the table. A death before the changelog's append repeats the chunk, and what it had
@@ -31,11 +31,9 @@ kafka = app.shop.kafka
 PARTITIONS = kafka.partitions
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
 
-purchases = app.topic(
-    kafka.topic_purchases,
-    kafka.topic_lost_sales,
-    schema=Chunks(key_serializer="raw", value_serializer="raw"),
-    partitions=PARTITIONS,
+purchases, lost_sales = (
+    app.topic(name, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS)
+    for name in (kafka.topic_purchases, kafka.topic_lost_sales)
 )
 # Keys are the very bytes of the topic's keys: a view finds the worker that holds a product by their hash.
 inventory: Any = app.Table(
@@ -120,29 +118,43 @@ async def take_over() -> None:
                 return
 
 
+applying = asyncio.Lock()  # a partition's table is written by one chunk at a time
+
+
 @app.agent(purchases)
 async def keep_inventory(stream: Any) -> None:
-    """Apply each chunk of purchases or lost sales to the table."""
+    """Apply each chunk of purchases to the table."""
+    await _keep(stream)
+
+
+@app.agent(lost_sales)
+async def keep_lost_sales(stream: Any) -> None:
+    """Apply each chunk of lost sales to the table."""
+    await _keep(stream)
+
+
+async def _keep(stream: Any) -> None:
     overtaken_since: float | None = None
     async for event in stream.events():
-        try:
-            await _apply(event.message, event.value)
-            overtaken_since = None
-        except OutOfDateError as error:
-            logger.debug("%s. Reading the table anew.", error)
-            app.counts["overtaken"] += isinstance(error, OvertakenError)
-            overtaken_since = overtaken_since or time.monotonic()
-            if time.monotonic() - overtaken_since > LONGEST_DISPUTE:
-                await app.crash(disputed(str(error)))
-            await asyncio.sleep(RETRY)
-            await look_anew()
-        except Exception as error:
-            # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
-            if not app.should_stop:
-                await app.crash(error)
-            await asyncio.Event().wait()
-        finally:
-            app.ownership.busy = False
+        async with applying:
+            try:
+                await _apply(event.message, event.value)
+                overtaken_since = None
+            except OutOfDateError as error:
+                logger.debug("%s. Reading the table anew.", error)
+                app.counts["overtaken"] += isinstance(error, OvertakenError)
+                overtaken_since = overtaken_since or time.monotonic()
+                if time.monotonic() - overtaken_since > LONGEST_DISPUTE:
+                    await app.crash(disputed(str(error)))
+                await asyncio.sleep(RETRY)
+                await look_anew()
+            except Exception as error:
+                # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
+                if not app.should_stop:
+                    await app.crash(error)
+                await asyncio.Event().wait()
+            finally:
+                app.ownership.busy = False
 
 
 async def _apply(message: Any, chunk: list[Any]) -> None:

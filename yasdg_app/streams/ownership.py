@@ -50,6 +50,8 @@ class Ownership:
         The next offset to apply, by partition.
     told
         What the logs hold, by partition.
+    notes
+        What is committed beside the positions, for the others to read.
     busy
         True while the agent applies a chunk.
     """
@@ -61,6 +63,7 @@ class Ownership:
         self.busy = False
         self.applied: dict[TP, int] = {}
         self.told: dict[int, Told] = {}
+        self.notes: dict[TP, str] = {}
         self._app = app
         self._confirmed = float("-inf")  # when the group last confirmed us, time.monotonic()
         self._renewing = asyncio.Lock()
@@ -77,7 +80,7 @@ class Ownership:
 
     def settle(self, generation: int, applied: Mapping[TP, int], told: Mapping[int, Told]) -> None:
         """Begin a generation, with the positions of its partitions and what their logs hold."""
-        self.applied, self.told = dict(applied), dict(told)
+        self.applied, self.told, self.notes = dict(applied), dict(told), {}
         self.generation = generation
         self._confirmed = float("-inf")
 
@@ -92,7 +95,8 @@ class Ownership:
             asked, generation = time.monotonic(), self.generation
             if not self.settled or (asked - self._confirmed < LEASE / 3 and not at_once):
                 return
-            if self.applied and await self._app.consumer.confirm(dict(self.applied)) and generation == self.generation:
+            positions = {tp: (offset, self.notes.get(tp, "")) for tp, offset in self.applied.items()}
+            if positions and await self._app.consumer.confirm(positions) and generation == self.generation:
                 self._confirmed = asked
 
     def unsettle(self) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.1  # seconds
 LONGEST_WAIT = 2.0  # seconds
 MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
+LOOK = 0.5  # seconds between two looks whether all workers are done
 DISPUTE = 0.5  # seconds before a look whether it still does
 REPORT = 10.0  # seconds between two lines about what was sold
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
@@ -73,6 +75,8 @@ class Tills:
         self._serving: dict[TP, asyncio.Task[None]] = {}
         self._disputes: dict[TP, tuple[int, float]] = {}  # number of messages, since when
         self._reported = (0, time.monotonic())
+        self._look_at = float("-inf")  # when to see again whether a run with an end is over, time.monotonic()
+        self._waits_for_others = False
         self._shelves = ShelvesTopic()
         self._announcer = Announcer()
 
@@ -272,12 +276,29 @@ class Tills:
         return self._still_ours() and bool(app.ownership.lease_left)
 
     async def _finished(self) -> bool:
-        """Tell whether a run that has an end is over for this worker: rung up, and applied to the table."""
+        """Tell whether a run that has an end is over: all is rung up and in the books, here and at the other workers.
+
+        A worker whose part is done notes that beside its positions, and waits until all partitions have such a note:
+        one that died may have left its part to us.
+        """
         ends_at = self._last_moment
         if self._last_sale is not None:
             ends_at = min(ends_at, self._last_sale.place.at if self._last_sale.place else NEVER)
-        if ends_at == NEVER:
+        if ends_at == NEVER or time.monotonic() < self._look_at or not await self._is_done(ends_at):
             return False
+        self._look_at = time.monotonic() + LOOK
+        note = f"closed {ends_at}"
+        app.ownership.notes = {TP(kafka.topic_purchases, partition): note for partition in app.ownership.partitions}
+        await app.ownership.renew(at_once=True)
+        if await self._noted_by_all(note):
+            return True
+        if not self._waits_for_others:
+            self._waits_for_others = True
+            logger.info("Our part of the sales is rung up and in the books. Waiting for the other workers.")
+        return False
+
+    async def _is_done(self, ends_at: int) -> bool:
+        """Tell whether the partitions that are ours are rung up to the end, and applied to the table."""
         if self._serving:
             return False  # a till is ahead of what it has told
         applied = app.ownership.applied
@@ -294,9 +315,21 @@ class Tills:
         behind = [tp for tp in ends if ends[tp] > applied.get(tp, 0)]
         for tp in behind:
             await self._hurry(tp)
-        if behind:
+        return not behind and self._still_ours()
+
+    async def _noted_by_all(self, note: str) -> bool:
+        admin = AIOKafkaAdminClient(bootstrap_servers=app.bootstrap_servers)
+        try:
+            await admin.start()
+            committed = await admin.list_consumer_group_offsets(kafka.application_id)
+        except (KafkaError, OSError):
             return False
-        return self._still_ours()
+        finally:
+            await admin.close()
+        noted = {
+            tp.partition for tp, (_, told) in committed.items() if tp.topic == kafka.topic_purchases and told == note
+        }
+        return len(noted) == kafka.partitions
 
     def _show(self, till: Till, sales: Sales) -> None:
         """Show each sale where they are few enough to be read, and of now."""

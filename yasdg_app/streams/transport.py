@@ -106,12 +106,12 @@ class Consumer(driver.Consumer):
         self._acked_index[tp].clear()
         return None
 
-    async def confirm(self, positions: Mapping[TP, int]) -> bool:
-        """Commit positions; tell whether the group took them, which is to say whether they are still ours."""
+    async def confirm(self, positions: Mapping[TP, tuple[int, str]]) -> bool:
+        """Commit positions and notes; tell whether the group took them: whether the partitions are still ours."""
         consumer = self._thread._ensure_consumer()
 
         async def commit() -> bool:
-            offsets = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in positions.items()}
+            offsets = {TopicPartition(tp.topic, tp.partition): noted for tp, noted in positions.items()}
             try:
                 await consumer.commit(offsets)
             except Exception:  # whatever it is, the group has not confirmed us
