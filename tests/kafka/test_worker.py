@@ -143,6 +143,7 @@ def test_the_first_purchase_is_read_by_kafkas_own_console_consumer(kafka: Kafka,
     assert list(json.loads(line)) == [
         *("transaction_time", "product_id", "price", "quantity", "is_member", "member_discount"),
         *("add_supplements", "supplement_price", "total_purchase", "transaction_id"),
+        *("total_cost", "promotion_discount", "substituted_from"),
     ]
     assert worker.stop() == 0
 
