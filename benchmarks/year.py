@@ -3,8 +3,8 @@
     make bench-year                            # config/scenarios/year.ini, one worker
     make bench-year ARGS="--workers 2"
 
-The year ends now, so its incidents and its number of sales differ a little from day to day. The audit is part of it, and
-a comparison of all sales and lost sales with the simulation, byte for byte.
+The year ends now, so its incidents and its number of sales differ a little from day to day. The audit is part of it,
+and so is a comparison of all sales and lost sales with the simulation, byte for byte.
 """
 
 import argparse
@@ -60,8 +60,8 @@ def measure(shop: Shop, count: int) -> int:
     events = report["purchases"] + report["lost_sales"]
     print(
         f"{report['purchases']} sales, {report['lost_sales']} lost sales and {report['stockings']} restocks, from "
-        f"{report['first']} to {report['last']}: live after {seconds:.0f} s, {events / seconds:.0f} customers a second; "
-        f"{count} worker{'s' if count > 1 else ''}",
+        f"{report['first']} to {report['last']}: live after {seconds:.0f} s, {events / seconds:.0f} customers "
+        f"a second; {count} worker{'s' if count > 1 else ''}",
         flush=True,
     )
     different = differences(shop)
