@@ -19,7 +19,7 @@ import orjson
 from aiokafka import TopicPartition
 
 from yasdg_app.errors import YasdgError
-from yasdg_app.messages import event_time, time_text
+from yasdg_app.messages import SECOND, event_time, time_text
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer
 from yasdg_app.reading import Message, Reader
 from yasdg_app.settings import IncidentSettings
@@ -29,7 +29,6 @@ from yasdg_app.shop.incidents import Incident, incident_of
 from yasdg_app.shop.plan import Gap
 from yasdg_app.shop.shelf import NEVER
 
-SECOND = 1_000_000  # microseconds
 AHEAD = 6 * SECOND  # of now: the earliest time for which something is set
 IN_TIME = 4 * SECOND  # what was written later than that before its time has no effect
 ATTEMPTS = 10  # to write a record
@@ -78,14 +77,16 @@ class Control:
         Time that was left out.
     number
         Of records written so far.
-    ended
-        Names of live incidents that somebody ended.
     """
 
     live: tuple[Incident, ...] = ()
     gaps: tuple[Gap, ...] = ()
     number: int = 0
-    ended: frozenset[str] = frozenset()
+
+    @property
+    def ended(self) -> frozenset[str]:
+        """Names of live incidents that somebody ended."""
+        return frozenset(incident.name for incident in self.live if incident.planned_end is not None)
 
 
 def horizon(clock: Clock, read_at: int) -> int:
@@ -102,7 +103,6 @@ def read_control(records: Iterable[Message], clock: Clock) -> Control:
     """Return what the records of the control topic say. What is none of its own, or came too late, is left out."""
     live: dict[str, Incident] = {}
     gaps: list[Gap] = []
-    ended: set[str] = set()
     number = 0
     for record in records:
         number = record.offset + 1
@@ -119,13 +119,12 @@ def read_control(records: Iterable[Message], clock: Clock) -> Control:
                 if end >= too_late:
                     of = live[name]
                     live[name] = replace(of, end=max(of.start, min(of.end, end)), planned_end=of.planned)
-                    ended.add(name)
             elif kind == "gap":
                 left_out = msgspec.json.decode(record.value or b"", type=LeftOut)
                 gaps.append(Gap(event_time(left_out.after), event_time(left_out.until)))
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
             continue
-    return Control(tuple(live.values()), tuple(gaps), number, frozenset(ended))
+    return Control(tuple(live.values()), tuple(gaps), number)
 
 
 def incident_row(incident: Incident) -> Row:

@@ -12,7 +12,8 @@ from yasdg_app.catalog import Product
 from yasdg_app.control import Control
 from yasdg_app.messages import SECOND, time_text
 from yasdg_app.settings import IncidentSettings, Settings, SettingsError, check_products, incident, shown
-from yasdg_app.shop.incidents import DAY, WHOLE, Incident, Incidents
+from yasdg_app.shop.incidents import DAY, Incident, Incidents
+from yasdg_app.shop.price import TEN_THOUSAND
 
 SOON = 7 * DAY  # event time from now on in which incidents that come at random are shown
 LISTS = ("categories", "products")  # keys whose value may be a list
@@ -89,7 +90,7 @@ def described(of: Incident, said: Control, now: int) -> dict[str, Any]:
         "categories": sorted(of.categories),
         "products": sorted(of.products),
         "factor": float(of.factor),
-        "discount": of.discount / WHOLE,
+        "discount": of.discount / TEN_THOUSAND,
         "source": "live" if any(of.name == other.name for other in said.live) else "configuration",
         "state": _state(of, said, now),
     }

@@ -27,6 +27,7 @@ from yasdg_app.reading import Message, read_all
 from yasdg_app.settings import Settings, texts
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.clock import Clock
+from yasdg_app.shop.demand import microseconds
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def first_moment(settings: Settings, now: int) -> int:
     if start is None:
         return now
     if isinstance(start, timedelta):
-        return now - round(start.total_seconds() * messages.SECOND)
+        return now - microseconds(start)
     opened_at = _utc(settings, start)
     if opened_at > now:
         raise OpeningError(
@@ -154,9 +155,7 @@ def last_moment(settings: Settings, opened_at: int) -> int | None:
     end = settings.clock.end
     if end is None:
         return None
-    closes_at = (
-        opened_at + round(end.total_seconds() * messages.SECOND) if isinstance(end, timedelta) else _utc(settings, end)
-    )
+    closes_at = opened_at + microseconds(end) if isinstance(end, timedelta) else _utc(settings, end)
     if closes_at <= opened_at:
         raise OpeningError(
             f"[CLOCK] end = {end} is not behind the shop's first moment, {messages.time_text(opened_at)} (UTC). "

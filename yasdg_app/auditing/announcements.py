@@ -1,9 +1,8 @@
 """Whether the incidents that were announced are those of the plan."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import msgspec
-import orjson
 
 from yasdg_app.auditing.account import UNREADABLE
 from yasdg_app.auditing.report import Finding, Report
@@ -11,8 +10,6 @@ from yasdg_app.messages import announcement, encode, event_time
 from yasdg_app.reading import Message
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
-
-CHANGED_BY_AN_END = ("end", "ramp_down")  # fields that a start tells otherwise if somebody ends the incident later
 
 
 class Timed(msgspec.Struct):
@@ -24,7 +21,7 @@ class Timed(msgspec.Struct):
 _read = msgspec.json.Decoder(Timed).decode
 
 
-def check_incidents(records: Sequence[Message], plan: Plan, ended: Collection[str], topic: str, report: Report) -> None:
+def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: Report) -> None:
     """See whether the incidents topic is what the plan announces, from its first on, and in its order.
 
     Only where it first is not is told: what follows would all be off.
@@ -35,40 +32,26 @@ def check_incidents(records: Sequence[Message], plan: Plan, ended: Collection[st
         The whole topic.
     plan
         With all that is said on the control topic, which was read after it.
-    ended
-        Names of the incidents that somebody ended.
     """
     report.incidents = len(records)
     last = max((_time(record, plan.opened_at) for record in records), default=plan.opened_at)
     announced = plan.incidents.announcements(plan.opened_at, last + 1)
     for record in records:
-        wrong = _wrong(record, next(announced, None), ended)
+        wrong = _wrong(record, next(announced, None))
         if wrong:
             report.add(Finding("wrong announcement", topic, 0, record.offset, wrong))
             return
 
 
-def _wrong(record: Message, right: tuple[int, str, Incident] | None, ended: Collection[str]) -> str:
+def _wrong(record: Message, right: tuple[int, str, Incident] | None) -> str:
     """Return what is wrong with an announcement; nothing if it is the right one."""
     if right is None:
         return "the plan has no further incident by then"
     wanted = encode(announcement(*right))
     _, phase, incident = right
-    if record.value == wanted or (
-        phase == "start" and incident.name in ended and _but_for_its_end(record.value) == _but_for_its_end(wanted)
-    ):
+    if record.value == wanted:
         return "" if record.key == incident.name.encode() else f"the {phase} of {incident.name} has key {record.key!r}"
     return f"it is not what the plan announces there: {wanted.decode()}"
-
-
-def _but_for_its_end(value: bytes | None) -> object:
-    try:
-        fields = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(fields, dict):
-        return None
-    return [(name, field) for name, field in fields.items() if name not in CHANGED_BY_AN_END]
 
 
 def _time(record: Message, otherwise: int) -> int:

@@ -25,7 +25,7 @@ from yasdg_app.auditing.partition import PartitionAudit, last_sale
 from yasdg_app.auditing.report import Report
 from yasdg_app.auditing.substitutions import Substitutions
 from yasdg_app.commands.base import ShopCommand
-from yasdg_app.control import Control, read_control
+from yasdg_app.control import read_control
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import home
 from yasdg_app.opening import Opening, differences, read_opening, what_it_is_made_from
@@ -93,8 +93,8 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
     async with Reader(app.bootstrap_servers) as reader:
         topics = await DividedTopics.now(reader, partitions)
         announced = await read_all(app.bootstrap_servers, TOPICS.incidents)
-        plan, said = await _plan(opening)  # read last: what is set later concerns only what comes later
-        check_incidents(announced, plan, said.ended, TOPICS.incidents, report)
+        plan = await _plan(opening)  # read last: what is set later concerns only what comes later
+        check_incidents(announced, plan, TOPICS.incidents, report)
         substitutions = await topics.substitutions(plan, report)
         with Progress(topics.purchases) as progress:
             for partition in range(partitions):
@@ -129,11 +129,11 @@ async def _look() -> tuple[Opening, int]:
     return opening, partitions.pop()
 
 
-async def _plan(opening: Opening) -> tuple[Plan, Control]:
+async def _plan(opening: Opening) -> Plan:
     """Return the plan of the shop, with all that was said on its control topic."""
     records = await read_all(app.bootstrap_servers, shop_topics.control_topic(kafka))
     said = read_control(records, opening.clock)
-    return Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps), said
+    return Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ async def _end(shop: OpenShop, name: str, as_json: bool) -> None:
     if _is_taken(name):
         raise IncidentCommandError(f"name: {name} belongs to the configuration; it cannot be ended here")
     ended = await _in_time(shop.control.end(name))
-    _show(shop, ended, Control(live=(ended,), ended=frozenset({name})), "began", as_json)
+    _show(shop, ended, Control(live=(ended,)), "began", as_json)
 
 
 def _show(shop: OpenShop, of: Incident, said: Control, begins: str, as_json: bool) -> None:

@@ -6,6 +6,7 @@ time is counted in microseconds since 1970, UTC.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ Ints = NDArray[np.int64]
 
 MINUTE = 60_000_000  # microseconds
 MOST_PER_CELL = 1000  # customers of a product expected in a cell, at most
+
+
+def microseconds(time: timedelta) -> int:
+    """Return a length of time as event time is counted."""
+    return time // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

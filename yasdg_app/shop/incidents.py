@@ -18,13 +18,13 @@ import numpy as np
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import IncidentSettings
-from yasdg_app.shop.demand import MINUTE, Ints
+from yasdg_app.shop.demand import MINUTE, Ints, microseconds
+from yasdg_app.shop.price import TEN_THOUSAND
 from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 
 DAY_MINUTES = 1440
 DAY = DAY_MINUTES * MINUTE
 LONGEST_DELAY = 36_525 * DAY  # of a delivery: 100 years
-WHOLE = 10_000  # a discount of everything, in ten-thousandths
 
 _BLOCK = 16  # random incidents that are drawn at a time, more or less
 _MOST_DAYS = 512  # and days, where there is hardly any
@@ -238,9 +238,9 @@ class _Process:
     def __init__(self, settings: IncidentSettings, every: timedelta, seed: int, opened_at: int) -> None:
         self.is_supply = settings.kind == "supply"
         self._settings = settings
-        self._duration = _microseconds(settings.duration)
+        self._duration = microseconds(settings.duration)
         self._opened_at = opened_at
-        self._per_day = DAY / _microseconds(every)
+        self._per_day = DAY / microseconds(every)
         self._key = key(seed, "incident", settings.name)
         self._days = int(min(max(_BLOCK / self._per_day, 1), _MOST_DAYS))
         self._block = lru_cache(maxsize=1024)(self._draw)
@@ -288,18 +288,14 @@ def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
         name,
         settings.kind,
         start,
-        start + _microseconds(settings.duration),
-        _microseconds(settings.ramp_up),
-        _microseconds(settings.ramp_down),
+        start + microseconds(settings.duration),
+        microseconds(settings.ramp_up),
+        microseconds(settings.ramp_down),
         frozenset(settings.categories),
         frozenset(settings.products),
         settings.factor,
-        int(settings.discount * WHOLE),
+        int(settings.discount * TEN_THOUSAND),
     )
-
-
-def _microseconds(time: timedelta) -> int:
-    return time // timedelta(microseconds=1)
 
 
 def _order(incident: Incident) -> tuple[int, str]:
@@ -319,10 +315,10 @@ def _combined(discounts: Iterable[int]) -> int:
     """Return one minus the product of what each discount leaves, rounded half up to ten-thousandths."""
     left, whole = 1, 1
     for discount in discounts:
-        left *= WHOLE - discount
-        whole *= WHOLE
+        left *= TEN_THOUSAND - discount
+        whole *= TEN_THOUSAND
     off = whole - left
-    return (2 * WHOLE * off + whole) // (2 * whole)
+    return (2 * TEN_THOUSAND * off + whole) // (2 * whole)
 
 
 @lru_cache(maxsize=1024)

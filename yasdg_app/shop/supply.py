@@ -8,11 +8,12 @@ from math import sqrt
 from yasdg_app.catalog import Product
 from yasdg_app.settings import InventorySettings, SupplierSettings
 from yasdg_app.shop.calendar import Calendar
+from yasdg_app.shop.customer import OUT_OF
+from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.incidents import Incidents
 from yasdg_app.shop.randomness import key, uniform
 
 EVERY_DAY = 7
-OUT_OF = 10
 MOST_DELAYS = 1_000  # a delivery that is put off more often than that comes on the wrong day
 
 
@@ -83,7 +84,7 @@ class Supply:
 
     def _lead_time(self, supplier: SupplierSettings, product: Product, number: int) -> int:
         """Return the lead time of a delivery in microseconds, of a triangular distribution."""
-        least, usual, longest = _microseconds(supplier.lead_time)
+        least, usual, longest = _lead_times(supplier.lead_time)
         if least == longest:
             return least
         # Its inverse distribution function; see for example Law, "Simulation Modeling and Analysis", section 8.3.
@@ -103,8 +104,8 @@ def _key(seed: int, product_id: str, what: str) -> int:
 
 
 @lru_cache(maxsize=1_024)
-def _microseconds(lead_time: tuple[timedelta, ...]) -> tuple[int, ...]:
-    return tuple(time // timedelta(microseconds=1) for time in lead_time)
+def _lead_times(lead_time: tuple[timedelta, ...]) -> tuple[int, ...]:
+    return tuple(map(microseconds, lead_time))
 
 
 def _any_day(supplier: SupplierSettings) -> bool:

@@ -181,15 +181,14 @@ class Tills:
     async def _open_till(self, partition: int) -> OpenTill | None:
         """Open a till where the table stands; None if it cannot be now."""
         levels = levels_of(partition)
-        after, shelves = (
-            self._after(partition),
-            {level.product_id: shelf_of(product_by_id[level.product_id], level) for level in levels},
-        )
         if shop.sales.substitution_freq:
             kept = await self._shelves.read(partition, levels)
             if kept is None:
                 return None
             after, shelves = kept
+        else:
+            after = self._after(partition)
+            shelves = {level.product_id: shelf_of(product_by_id[level.product_id], level) for level in levels}
         start = Start(
             after=after,
             shelves=shelves,

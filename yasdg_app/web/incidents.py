@@ -96,7 +96,7 @@ async def end_incident(name: str) -> dict[str, Any]:
     incident = await _in_time(
         app.control.end(name), LONGEST, "The broker does not answer. Whether it is ended, GET /incidents/ will show."
     )
-    return described(incident, Control(live=(incident,), ended=frozenset({name})), event_time_now())
+    return described(incident, Control(live=(incident,)), event_time_now())
 
 
 def _is_taken(name: str) -> bool:
