@@ -25,7 +25,9 @@ class Clock:
         """Return the event time when it is `now`: never later than that."""
         if self.speed is None:
             return now
-        return min(now, self.start + int((now - self.started) * self.speed))
+        # In whole numbers: a product of floats is off by microseconds after some centuries.
+        count, of = self.speed.as_integer_ratio()
+        return min(now, self.start + (now - self.started) * count // of)
 
     def pace(self, now: int) -> float:
         """Return how many times as fast as time event time passes."""
