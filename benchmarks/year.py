@@ -35,9 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as folder:
         broker = EmbeddedBroker(Path(folder) / "broker", free_port())
         shop = Shop(Path(folder), "bench").on(broker.start())
-        for name in ("SALES_MIN_SALE_FREQ", "SALES_MAX_SALE_FREQ"):
-            shop.environment.pop(f"YASDG_{name}")
-        shop.configure(CONFIG=str(PROJECT / "config" / "scenarios" / "year.ini"))
+        shop.configured_by(PROJECT / "config" / "scenarios" / "year.ini")
         try:
             return measure(shop, arguments.workers)
         finally:

@@ -9,7 +9,6 @@ holds the very bytes that the simulation alone makes for the same time, and no w
 """
 
 import argparse
-import asyncio
 import contextlib
 import heapq
 import json
@@ -22,25 +21,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from aiokafka import TopicPartition
+from simulation import differences
 from support import Shop, Worker
 
-from yasdg_app import catalog, settings
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.folder import BrokerFolder
 from yasdg_app.brokers.node import free_port
-from yasdg_app.control import read_control
-from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time, home
-from yasdg_app.opening import read_opening
-from yasdg_app.reading import Reader, read_all
-from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import Till
 
 SESSION = 6.0  # seconds after which the group gives a silent worker's partitions to others
 LONGEST_FREEZE = 3 * SESSION
@@ -224,48 +216,6 @@ class Chaos:
         self.broker.stop()
 
 
-async def differences(shop: Shop) -> list[str]:
-    """Compare the logs, byte for byte, with what the simulation makes by itself: one worker alone, never disturbed."""
-    shop_settings = settings.load(shop.environment, shop.folder)
-    products = catalog.load(shop_settings.sales.products)
-    opening = read_opening(await read_all(shop.servers, f"{shop.name}-opening"))
-    assert opening is not None
-    said = read_control(await read_all(shop.servers, f"{shop.name}-control"), opening.clock)
-    plan = Plan.of(shop_settings, products, opening.opened_at).with_control(said.live, said.gaps)
-    different, partitions = [], shop_settings.kafka.partitions
-    async with Reader(shop.servers) as reader:
-        for partition in range(partitions):
-            own = [p for p in products if home(p.product_id, partitions) == partition]
-            # Lost sales are appended ahead of sales, so either log may be the one that goes further.
-            logs = {what: TopicPartition(shop.topic(what), partition) for what in ("purchases", "lost_sales")}
-            ends = await reader.ends(logs.values())
-            for what, tp in logs.items():
-                if not ends[tp]:
-                    continue
-                (last,), _ = await reader.fetch(tp, ends[tp] - 1)
-                told = json.loads(last.value or b"")
-                until = event_time(told["transaction_time" if what == "purchases" else "event_time"])
-                expected = made(Till(plan, own), what, until)
-                async for message in (m async for chunk in reader.chunks(tp, 0, ends[tp]) for m in chunk):
-                    wanted = next(expected, None)
-                    if message.value != wanted:
-                        different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
-                        break
-                else:
-                    if (rest := next(expected, None)) is not None:
-                        different.append(f"{tp} ends at {ends[tp]}, without {rest!r}")
-    return different
-
-
-def made(till: Till, what: str, until: int) -> Iterator[bytes]:
-    """The values of a till's purchases or lost sales, in order."""
-    sales, lost_sales = (kind(till.products, till.plan.sales) for kind in (PurchaseEncoder, LostSaleEncoder))
-    while till.through < until:
-        served = till.ring_up(until)
-        rows = sales.encode(served.sales) if what == "purchases" else lost_sales.encode(served.lost)
-        yield from (value for _, value, _ in rows)
-
-
 def tell(text: str) -> None:
     print(f"{datetime.now():%H:%M:%S}  {text}", flush=True)
 
@@ -301,7 +251,7 @@ def main() -> int:
             chaos.broker.start()
             audited = chaos.audit()
             tell(f"comparing {audited['purchases']} purchases with the simulation")
-            different = asyncio.run(differences(chaos.shop))
+            different = differences(chaos.shop, foreign=True)
         finally:
             chaos.close()
     report = {

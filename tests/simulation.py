@@ -2,20 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from support import Shop
+from aiokafka import TopicPartition
+from support import Shop, partitions
 
 from yasdg_app import catalog, messages, settings
 from yasdg_app.catalog import Product
 from yasdg_app.control import read_control
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, announcement, encode, event_time
-from yasdg_app.opening import Opening, read_opening
-from yasdg_app.reading import read_all
+from yasdg_app.opening import Opening, last_moment, read_opening
+from yasdg_app.reading import Reader, read_all
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import Till
+from yasdg_app.shop.till import LastSale, Till
 
 WHEN = {"purchases": "transaction_time", "lost_sales": "event_time"}
 STREAM = ("purchases", "lost_sales", "stockings", "incidents")
@@ -73,26 +74,61 @@ def logged(shop: Shop) -> dict[str, list[bytes]]:
     return {what: sorted(record.value or b"" for record in shop.read(shop.topic(what))) for what in STREAM}
 
 
-def differences(shop: Shop) -> list[str]:
+def as_simulated(shop: Shop, empty: tuple[str, ...] = (), topics: tuple[str, ...] = STREAM) -> None:
+    """Every message of a shop whose run is over is the simulation's; none is missing, and there is none on `empty`."""
+    plan, configured = plan_of(shop), settings.load(shop.environment, shop.folder)
+    closes_at = last_moment(configured, plan.opened_at)
+    assert closes_at is not None
+    last = LastSale(plan, configured.sales.number_of_sales or 10**9)
+    while last.place is None and last.look(closes_at - 1) < closes_at - 1:
+        pass
+    wanted, told = simulate(plan, last.place.at if last.place else closes_at - 1).sorted(), logged(shop)
+    assert tuple(what for what in topics if not wanted[what]) == empty
+    for what in topics:
+        assert told[what] == wanted[what], what
+
+
+def differences(shop: Shop, foreign: bool = False) -> list[str]:
     """Compare sales and lost sales as far as they go, partition by partition, with the simulation; any time.
 
-    Foreign messages are left out: they are the audit's affair.
+    Foreign messages are left out, unless `foreign` says that each of them is a difference.
     """
-    plan, found = plan_of(shop), []
-    logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "lost_sales")}
-    partitions = len(logs["purchases"])
-    for partition in range(partitions):
-        own = [product for product in plan.products if messages.home(product.product_id, partitions) == partition]
-        told = {
-            what: [record.value or b"" for record in log[partition] if WHEN[what].encode() in (record.value or b"")]
-            for what, log in logs.items()
-        }
-        times = [json.loads(value)[WHEN[what]] for what in told for value in told[what][-1:]]
-        until = event_time(max(times)) if times else 0
-        wanted = simulate(plan, until, own) if own and until else Stream()
-        for what, values in told.items():
-            simulated = getattr(wanted, what)
-            # Of one of the two topics the last ones may be on their way.
-            if values != simulated[: len(values)]:
-                found.append(f"{what}, partition {partition}, of {len(values)}: not as simulated")
-    return found
+    return asyncio.run(_differences(shop, plan_of(shop), foreign))
+
+
+async def _differences(shop: Shop, plan: Plan, foreign: bool) -> list[str]:
+    different, count = [], await partitions(shop.servers, shop.topic("purchases"))
+    async with Reader(shop.servers) as reader:
+        for partition in range(count):
+            own = [product for product in plan.products if messages.home(product.product_id, count) == partition]
+            # Lost sales are appended ahead of sales, so either log may be the one that goes further.
+            logs = {what: TopicPartition(shop.topic(what), partition) for what in WHEN}
+            ends = await reader.ends(logs.values())
+            for what, tp in logs.items():
+                log = []
+                async for message in (m async for chunk in reader.chunks(tp, 0, ends[tp]) for m in chunk):
+                    value = message.value or b""
+                    if foreign or WHEN[what].encode() in value:
+                        log.append((message.offset, value))
+                if not log:
+                    continue
+                until = event_time(json.loads(log[-1][1])[WHEN[what]])
+                expected = made(Till(plan, own), what, until)
+                for offset, value in log:
+                    wanted = next(expected, None)
+                    if value != wanted:
+                        different.append(f"{tp}, offset {offset}: {value!r}, not {wanted!r}")
+                        break
+                else:
+                    if (rest := next(expected, None)) is not None:
+                        different.append(f"{tp} ends at {ends[tp]}, without {rest!r}")
+    return different
+
+
+def made(till: Till, what: str, until: int) -> Iterator[bytes]:
+    """The values of a till's purchases or lost sales, in order."""
+    sales, lost_sales = (kind(till.products, till.plan.sales) for kind in (PurchaseEncoder, LostSaleEncoder))
+    while till.through < until:
+        served = till.ring_up(until)
+        rows = sales.encode(served.sales) if what == "purchases" else lost_sales.encode(served.lost)
+        yield from (value for _, value, _ in rows)

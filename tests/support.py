@@ -101,6 +101,12 @@ class Shop:
         self.environment |= {f"YASDG_{name}": value for name, value in values.items()}
         return self
 
+    def configured_by(self, path: Path) -> "Shop":
+        """Take the configuration of a file, its pace too."""
+        for name in FAST:
+            self.environment.pop(name, None)
+        return self.configure(CONFIG=str(path))
+
     def topic(self, what: str) -> str:
         return f"{self.name}.{what}"
 

@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from simulation import STREAM, logged, plan_of, simulate
+from simulation import as_simulated
 from support import Shop
-
-from yasdg_app.opening import last_moment
-from yasdg_app.settings import load
-from yasdg_app.shop.till import LastSale
 
 SCENARIOS = Path(__file__).parents[2] / "config" / "scenarios"
 
@@ -44,25 +40,9 @@ STRETCHES = {
 
 def open_shop(shop: Shop, kafka: Kafka, scenario: str, partitions: int, speed: str) -> Shop:
     stretch = STRETCHES[scenario]
-    for name in ("SALES_MIN_SALE_FREQ", "SALES_MAX_SALE_FREQ"):
-        shop.environment.pop(f"YASDG_{name}")
-    shop.configure(CONFIG=str(SCENARIOS / f"{scenario}.ini"), KAFKA_PARTITIONS=str(partitions))
+    shop.configured_by(SCENARIOS / f"{scenario}.ini").configure(KAFKA_PARTITIONS=str(partitions))
     shop.configure(CLOCK_START=stretch.start, CLOCK_END=stretch.end, CLOCK_SPEED=speed)
     return shop.on(kafka.bootstrap_servers)
-
-
-def as_simulated(shop: Shop, empty: tuple[str, ...]) -> None:
-    """Every message of the shop is the simulation's, and none is missing."""
-    plan, configured = plan_of(shop), load(shop.environment, shop.folder)
-    closes_at = last_moment(configured, plan.opened_at)
-    assert closes_at is not None
-    last = LastSale(plan, configured.sales.number_of_sales or 10**9)
-    while last.place is None and last.look(closes_at - 1) < closes_at - 1:
-        pass
-    wanted, told = simulate(plan, last.place.at if last.place else closes_at - 1).sorted(), logged(shop)
-    assert tuple(what for what in STREAM if not wanted[what]) == empty
-    for what in STREAM:
-        assert told[what] == wanted[what], what
 
 
 def test_each_scenario_is_here() -> None:
