@@ -98,6 +98,11 @@ class Incidents:
         Event time of the shop's first moment: no random one starts before.
     live
         Incidents that somebody gave the shop while it ran.
+
+    Attributes
+    ----------
+    has_supply
+        Whether there are any that hold up deliveries, at whatever time.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class Incidents:
         self._fixed = tuple(incident for incident in self._known if incident.start < incident.end)
         self._supply_fixed = tuple(incident for incident in self._fixed if incident.is_supply)
         self._has_any = bool(self._fixed or self._random)
-        self._has_supply = bool(self._supply_fixed or self._supply_random)
+        self.has_supply = bool(self._supply_fixed or self._supply_random)
 
     def known(self) -> tuple[Incident, ...]:
         """Return the configured ones with a fixed start, and the live ones, even those without effect."""
@@ -189,7 +194,7 @@ class Incidents:
             incidents of that time.
         """
         in_time = at + lead
-        if not self._has_supply:
+        if not self.has_supply:
             return in_time, None
         latest = in_time + LONGEST_DELAY
         slowed_by = None

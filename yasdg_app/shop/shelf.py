@@ -8,7 +8,10 @@ delivery is taken in before the first customer behind it is served: the shelf ne
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from yasdg_app.catalog import Product
+from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.supply import Supply
 
 NEVER = 2**62  # event time of a delivery that does not come, since nothing is on order
@@ -94,3 +97,22 @@ class Shelf:
         self.on_order, self.ordered_at = supply.restock_amount, at
         self.expect(supply)
         return self.receive(at, supply)
+
+
+def restocks_at_once(level: Ints, sold: Ints, supply: Supply) -> Ints:
+    """Return how many restocks a shelf has had after each of its sales, where all that is ordered is there at once.
+
+    It is what `Shelf.sell` comes to, for many sales in one go: each restock adds more than a sale takes, so there is
+    one after each sale that takes the level to the minimum.
+
+    Parameters
+    ----------
+    level
+        Units that were on the shelf before the first of the sales; above the minimum, and nothing was on order.
+    sold
+        Units sold with this sale and all before it. The level after the sale is ``level - sold + restocks * amount``.
+    supply
+        Whose `at_once` is true for the products.
+    """
+    short = sold + (supply.min_inventory - level)  # below 0: above the minimum
+    return np.maximum(short // supply.restock_amount + 1, 0)

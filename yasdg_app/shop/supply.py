@@ -51,6 +51,12 @@ class Supply:
         self._incidents = incidents
         self._seed = seed
 
+    def at_once(self, product: Product) -> bool:
+        """Tell whether all that is ordered of a product is there at once: then it is never short once it was not."""
+        supplier = self._by_category.get(product.category, self._supplier)
+        no_time = max(_lead_times(supplier.lead_time)) == 0 and _any_day(supplier) and not supplier.partial_freq
+        return no_time and not self._incidents.has_supply
+
     def promised(self, product: Product, number: int, ordered_at: int) -> int:
         """Return when a product's `number`-th delivery would come if nothing held it up."""
         supplier = self._by_category.get(product.category, self._supplier)
