@@ -59,11 +59,14 @@ class Worker:
         return value
 
     def ends(self, seconds: float = 60) -> int:
-        """Its exit status."""
+        """Its exit status; pytest shows what it said where that was not the expected one."""
         try:
-            return self.process.wait(seconds)
+            status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"The worker did not end. It said:\n{self.said}") from None
+        if status:
+            print(f"The worker ended with status {status}. It said:\n{self.said}")
+        return status
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)

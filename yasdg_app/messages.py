@@ -19,14 +19,15 @@ from yasdg_app import catalog
 from yasdg_app.errors import YasdgError
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop import shelf, till
-from yasdg_app.shop.customer import line_of
+from yasdg_app.shop.customer import WAYS, line_of, terms_of
 from yasdg_app.shop.incidents import Incident
-from yasdg_app.shop.price import TEN_THOUSAND, Line
+from yasdg_app.shop.price import TEN_THOUSAND, Line, Terms
 from yasdg_app.shop.till import Sales
 
 SECOND = 1_000_000  # microseconds
 EPOCH = datetime(1970, 1, 1)
 NUMBER = re.compile("[0-9]{6,18}")
+MOST_PREPARED = 50_000  # kinds of purchases that an encoder keeps prepared: a big catalog has millions of them
 
 
 class Product(faust.Record, serializer="json"):
@@ -254,7 +255,7 @@ def purchase(at: int, number: int, line: Line, instead_of: str | None = None) ->
         price=amount(line.product.price_cents),
         quantity=line.quantity,
         is_member=line.is_member,
-        member_discount=float(line.member_discount),
+        member_discount=line.member_discount / TEN_THOUSAND,
         add_supplements=line.add_supplements,
         supplement_price=amount(line.supplement_cents),
         total_purchase=amount(line.total_cents),
@@ -419,6 +420,7 @@ class PurchaseEncoder:
         self._products = products
         self._sales = sales
         self._keys = [product.product_id.encode() for product in products]
+        self._ways = [(terms, _way_text(terms)) for terms in (terms_of(way, sales) for way in range(WAYS))]
         self._prepared: dict[tuple[int, int, int, int], tuple[str, str]] = {}
 
     def encode(self, sales: Sales) -> Iterator[tuple[bytes, bytes, int]]:
@@ -426,18 +428,44 @@ class PurchaseEncoder:
         columns = (sales.product, sales.way, sales.promotion, sales.instead_of)
         kinds = zip(*(column.tolist() for column in columns), strict=True)
         for kind, number, at in zip(kinds, sales.number.tolist(), sales.at.tolist(), strict=True):
-            middle, end = self._prepared.get(kind) or self._prepare(kind)
+            middle, end = self._prepared.get(kind) or self._keep(kind)
             value = f'{{"transaction_time":"{time_text(at)}{middle}{number:06d}{end}'
             yield self._keys[kind[0]], value.encode(), at // 1000
 
-    def _prepare(self, kind: tuple[int, int, int, int]) -> tuple[str, str]:
-        place, way, promotion, instead_of = kind
-        line = line_of(self._products[place], way, promotion, self._sales)
-        asked = None if instead_of == till.NOBODY else self._products[instead_of].product_id
-        whole = encode(purchase(0, 0, line, asked)).decode().removeprefix('{"transaction_time":"' + time_text(0))
-        middle, _, end = whole.partition(f'"transaction_id":"{line.product.product_id}-000000')
-        self._prepared[kind] = f'{middle}"transaction_id":"{line.product.product_id}-', end
+    def _keep(self, kind: tuple[int, int, int, int]) -> tuple[str, str]:
+        if len(self._prepared) >= MOST_PREPARED:
+            self._prepared.clear()
+        self._prepared[kind] = self.prepare(kind)
         return self._prepared[kind]
+
+    def prepare(self, kind: tuple[int, int, int, int]) -> tuple[str, str]:
+        """Return what a purchase says between its time and its number, and behind them.
+
+        `kind`: place of the product, way to buy, promotion in ten-thousandths, place of what had been asked for.
+        """
+        place, way, promotion, instead_of = kind
+        product = self._products[place]
+        product_id, (terms, text) = product.product_id, self._ways[way]
+        total, cost = terms.total_cents(product, promotion), terms.cost_cents(product)
+        return (
+            f'","product_id":"{product_id}","price":{product.price_cents / 100!r},{text}'
+            f'"total_purchase":{total / 100!r},"transaction_id":"{product_id}-',
+            f'","total_cost":{"null" if cost is None else repr(cost / 100)},'
+            f'"promotion_discount":{promotion / TEN_THOUSAND!r},"substituted_from":'
+            + ("null}" if instead_of == till.NOBODY else f'"{self._products[instead_of].product_id}"}}'),
+        )
+
+
+def _way_text(terms: Terms) -> str:
+    """Return what a purchase says of the way to buy, the product's price apart."""
+    told = {
+        "quantity": terms.quantity,
+        "is_member": terms.is_member,
+        "member_discount": terms.member_discount / TEN_THOUSAND,
+        "add_supplements": terms.add_supplements,
+        "supplement_price": amount(terms.supplement_cents),
+    }
+    return orjson.dumps(told).decode()[1:-1] + ","
 
 
 class LostSaleEncoder:

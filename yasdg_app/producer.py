@@ -9,8 +9,8 @@ docs/decisions/one-producer.md. Must not know what is appended, nor why.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -21,12 +21,17 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from yasdg_app.cluster import REQUEST_SECONDS, RETRY, Cluster, check, patiently
 from yasdg_app.errors import YasdgError
+from yasdg_app.record_batches import ZSTD, Records, batch
 
-BATCH_BYTES = 512 * 1024  # a topic takes 1 MB at most by default
+BATCH_BYTES = 1_000_000  # before they are compressed; a topic takes 1 MB at most by default
+SMALL = 65_536  # bytes; smaller batches for one broker go together
 ALL_REPLICAS = -1
 TAKEN_NOW = -1  # in an answer in place of the time of a batch that was there already
 EPOCH = 0  # of the producer id, for ever
 NUMBERS = 2**31  # the protocol counts records modulo this
+
+Answers = Mapping[TopicPartition, tuple[int, int, int]]
+"""Of each partition the error code, the offset of the first record, and a time or TAKEN_NOW."""
 
 
 class OutOfDateError(YasdgError):
@@ -91,6 +96,7 @@ class ShopProducer:
         self._cluster = Cluster(bootstrap_servers)
         self._producer_id = producer_id
         self._waiting: dict[object, float] = {}
+        self._together: dict[int, _Together] = {}  # by broker: what is about to be sent
         self.seconds = 0.0
         self.batches = 0
 
@@ -136,47 +142,66 @@ class ShopProducer:
         RefusedError
             If the cluster does not take the records at all.
         """
-        offset = -1
         batches = self._batches(number, rows)
         if as_one:
-            batches = list(batches)
-            if len(batches) > 1:
+            all_of_them = list(batches)
+            if len(all_of_them) > 1:
                 raise RefusedError(f"{topic}, partition {partition}: more than {BATCH_BYTES} bytes in one piece")
-        for count, batch in batches:
-            answer = await self._send(topic, partition, batch, allowed, as_one)
+            batches = iter(all_of_them)
+        return await self._append(TopicPartition(topic, partition), batches, allowed, as_one)
+
+    async def append_records(
+        self, topic: str, partition: int, number: int, records: Iterable[Records], allowed: Callable[[], bool] = always
+    ) -> Appended:
+        """Append many records in order, as they stand in batches; as `append` otherwise."""
+
+        def batches() -> Iterator[bytes]:
+            behind = number
+            for some in records:
+                yield batch(some, behind % NUMBERS, self._producer_id, EPOCH)
+                behind += some.count
+
+        return await self._append(TopicPartition(topic, partition), batches(), allowed)
+
+    async def _append(
+        self,
+        tp: TopicPartition,
+        batches: Iterator[bytes],
+        allowed: Callable[[], bool],
+        as_one: bool = False,
+    ) -> Appended:
+        offset = -1
+        for finished in batches:
+            answer = await self._send(tp, finished, allowed, as_one)
             if answer is None:
                 return Appended(False, offset)
             offset = answer if offset < 0 else offset
-            number += count
         return Appended(True, offset)
 
-    def _batches(self, number: int, rows: Iterable[Row]) -> Iterable[tuple[int, bytes]]:
-        """Yield each batch, and how many records it has."""
-        batch, count = self._new_batch(number), 0
+    def _batches(self, number: int, rows: Iterable[Row]) -> Iterator[bytes]:
+        builder, count = self._new_batch(number), 0
         for key, value, timestamp, headers in rows:
-            if batch.append(count, timestamp, key, value, list(headers)) is None:
-                yield count, bytes(batch.build())
-                batch, count = self._new_batch(number := number + count), 0
-                batch.append(count, timestamp, key, value, list(headers))
+            if builder.append(count, timestamp, key, value, list(headers)) is None:
+                yield bytes(builder.build())
+                builder, count = self._new_batch(number := number + count), 0
+                builder.append(count, timestamp, key, value, list(headers))
             count += 1
         if count:
-            yield count, bytes(batch.build())
+            yield bytes(builder.build())
 
     def _new_batch(self, number: int) -> Any:
         return DefaultRecordBatchBuilder(
-            magic=2, compression_type=0, is_transactional=0, producer_id=self._producer_id, producer_epoch=EPOCH,
+            magic=2, compression_type=ZSTD, is_transactional=0, producer_id=self._producer_id, producer_epoch=EPOCH,
             base_sequence=number % NUMBERS, batch_size=BATCH_BYTES,
         )  # fmt: skip
 
-    async def _send(
-        self, topic: str, partition: int, batch: bytes, allowed: Callable[[], bool], as_one: bool
-    ) -> int | None:
+    async def _send(self, tp: TopicPartition, finished: bytes, allowed: Callable[[], bool], as_one: bool) -> int | None:
         """Have the cluster take a batch, waiting for one that is away; its offset, or None if `allowed` said no."""
-        this, tp = object(), TopicPartition(topic, partition)
+        this = object()
         began = self._waiting[this] = time.monotonic()
         try:
             leader = await self._leader(tp, allowed)
-            return None if leader is None or not allowed() else await self._hand_over(tp, leader, batch, as_one)
+            return None if leader is None or not allowed() else await self._hand_over(tp, leader, finished, as_one)
         finally:
             del self._waiting[this]
             self.seconds += time.monotonic() - began
@@ -193,16 +218,10 @@ class ShopProducer:
             await asyncio.sleep(RETRY)
         return None
 
-    async def _hand_over(self, tp: TopicPartition, leader: int, batch: bytes, as_one: bool) -> int:
-        request = ProduceRequest(
-            transactional_id=None,
-            required_acks=ALL_REPLICAS,
-            timeout=int(REQUEST_SECONDS * 1000),
-            topics=[(tp.topic, [(tp.partition, batch)])],
-        )
+    async def _hand_over(self, tp: TopicPartition, leader: int, finished: bytes, as_one: bool) -> int:
         try:
-            response = await self._cluster.ask(leader, request)
-            ((_, ((_, code, offset, timestamp, *_),)),) = response.topics
+            answers = await self._ask(tp, leader, finished)
+            code, offset, timestamp = answers[tp]
             check(code)
         except OutOfOrderSequenceNumber as error:
             raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended") from error
@@ -213,7 +232,50 @@ class ShopProducer:
             raise UnansweredError(f"{tp.topic}, partition {tp.partition}: no answer ({error})") from error
         if as_one and timestamp != TAKEN_NOW:
             raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended")
-        return int(offset)
+        return offset
+
+    async def _ask(self, tp: TopicPartition, leader: int, finished: bytes) -> Answers:
+        """Hand a batch to the broker that leads its partition: a small one together with others of this moment."""
+        if len(finished) > SMALL:
+            return await self._produce(leader, {tp: finished})
+        together = self._together.get(leader)
+        if together is None or tp in together.batches:
+            together = self._together[leader] = _Together({})
+            together.answers = asyncio.ensure_future(self._produce_together(leader, together))
+        together.batches[tp] = finished
+        # Whoever gives up waiting leaves the others' request alone.
+        return await asyncio.shield(together.answers)
+
+    async def _produce_together(self, leader: int, together: "_Together") -> Answers:
+        await asyncio.sleep(0)  # all that are ready to append at this moment
+        if self._together.get(leader) is together:
+            del self._together[leader]
+        return await self._produce(leader, together.batches)
+
+    async def _produce(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> Answers:
+        topics: dict[str, list[tuple[int, bytes]]] = {}
+        for tp, finished in batches.items():
+            topics.setdefault(tp.topic, []).append((tp.partition, finished))
+        request = ProduceRequest(
+            transactional_id=None,
+            required_acks=ALL_REPLICAS,
+            timeout=int(REQUEST_SECONDS * 1000),
+            topics=list(topics.items()),
+        )
+        response = await self._cluster.ask(leader, request)
+        return {
+            TopicPartition(topic, partition): (code, int(offset), timestamp)
+            for topic, partitions in response.topics
+            for partition, code, offset, timestamp, *_ in partitions
+        }
+
+
+@dataclass(slots=True)
+class _Together:
+    """Small batches for one broker, which go in one request."""
+
+    batches: dict[TopicPartition, bytes]
+    answers: "asyncio.Future[Answers]" = field(init=False)
 
 
 async def new_producer_id(bootstrap_servers: str) -> int:

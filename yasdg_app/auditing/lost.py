@@ -25,7 +25,7 @@ from yasdg_app.messages import NoPurchaseError, amount, lost_sale_id, read_lost_
 from yasdg_app.reading import Message
 from yasdg_app.shop import shelf
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.price import line
+from yasdg_app.shop.price import line, terms
 
 MOST_VALUES = 1_024  # that are remembered: of a product, a quantity, and a discount
 
@@ -173,7 +173,7 @@ class LostSales:
             if len(self._values) >= MOST_VALUES:
                 self._values.clear()
             ways = [(member, supplements) for member in (False, True) for supplements in (False, True)]
-            lines = [line(account.product, quantity, *way, promotion, self._plan.sales) for way in ways]
+            lines = [line(account.product, terms(quantity, *way, self._plan.sales), promotion) for way in ways]
             values = self._values[kind] = frozenset(amount(each.total_cents) for each in lines)
         return values
 

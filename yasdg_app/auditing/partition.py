@@ -24,7 +24,7 @@ from yasdg_app.auditing.substitutions import Substitutions
 from yasdg_app.messages import NoPurchaseError, amount, home, read_purchase, time_text, transaction_id
 from yasdg_app.reading import Message
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.price import TEN_THOUSAND, Line, line
+from yasdg_app.shop.price import TEN_THOUSAND, Line, line, terms
 
 MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
 MOST_WAYS = 64  # to buy a product that are remembered as right
@@ -233,7 +233,7 @@ class PartitionAudit:
         worth = round(sale.total_purchase * 100), round((sale.total_cost or 0.0) * 100)
         promotion = self._moments.promotions.get(sale.product_id, 0)
         kind = sale.quantity, sale.is_member, sale.add_supplements
-        wrong = _wrong(sale, line(account.product, *kind, promotion, self._plan.sales))
+        wrong = _wrong(sale, line(account.product, terms(*kind, self._plan.sales), promotion))
         if wrong is not None:
             self._find(wrong[0], topic, offset, f"{sale.transaction_id}: {wrong[1]}")
         elif len(account.ways) < MOST_WAYS:
@@ -383,7 +383,7 @@ def _wrong(sale: Sale, right: Line) -> tuple[str, str] | None:
         return "wrong cost", f"the cost is {sale.total_cost}, not {cost}"
     told = sale.price, sale.supplement_price, sale.member_discount, sale.total_purchase
     wanted = (
-        amount(right.product.price_cents), amount(right.supplement_cents), float(right.member_discount),
+        amount(right.product.price_cents), amount(right.supplement_cents), right.member_discount / TEN_THOUSAND,
         amount(right.total_cents),
     )  # fmt: skip
     names = "price", "price of supplements", "discount of members", "total"

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop.demand import Arrivals
-from yasdg_app.shop.price import Line, line
+from yasdg_app.shop.price import Line, Terms, line, terms
 from yasdg_app.shop.randomness import key, keys_of_cells, uniforms
 
 OUT_OF = 10  # frequencies in the configuration are chances out of ten, as in the seed
 LARGEST_QUANTITY = 2
+WAYS = 8  # to buy a product: one or two, as a member or not, with supplements or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ def quantity_of(way: int) -> int:
     return (way >> 2) + 1
 
 
+def terms_of(way: int, sales: SalesSettings) -> Terms:
+    """Return the terms of a way to buy."""
+    return terms(quantity_of(way), bool(way & 2), bool(way & 1), sales)
+
+
 def line_of(product: Product, way: int, promotion: int, sales: SalesSettings) -> Line:
     """Return the receipt's line of a way to buy a product, at a promotion's discount in ten-thousandths."""
-    return line(product, quantity_of(way), bool(way & 2), bool(way & 1), promotion, sales)
+    return line(product, terms_of(way, sales), promotion)

@@ -1,7 +1,7 @@
 """What a purchase costs and brings: the one place where money is computed, in integer cents."""
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings
@@ -9,7 +9,7 @@ from yasdg_app.settings import SalesSettings
 TEN_THOUSAND = 10_000  # discounts are counted in hundredths of a percent
 
 
-def total_cents(quantity: int, price_cents: int, supplement_cents: int, member: Decimal, promotion: int) -> int:
+def total_cents(quantity: int, price_cents: int, supplement_cents: int, member: int, promotion: int) -> int:
     """Return quantity × (price + supplement) × (1 − discount) × (1 − promotion), rounded half up once.
 
     The seed's formula, with a promotion's discount behind it.
@@ -21,11 +21,11 @@ def total_cents(quantity: int, price_cents: int, supplement_cents: int, member: 
     price_cents, supplement_cents
         Of one unit.
     member
-        The share that a member does not pay; 0 for all others.
+        The share that a member does not pay, in ten-thousandths; 0 for all others.
     promotion
         The share that nobody pays in the meantime, in ten-thousandths.
     """
-    kept = (TEN_THOUSAND - int(member * TEN_THOUSAND)) * (TEN_THOUSAND - promotion)
+    kept = (TEN_THOUSAND - member) * (TEN_THOUSAND - promotion)
     whole = TEN_THOUSAND * TEN_THOUSAND
     return (quantity * (price_cents + supplement_cents) * kept + whole // 2) // whole
 
@@ -35,29 +35,56 @@ def cents(amount: Decimal) -> int:
     return int((amount * 100).to_integral_value(ROUND_HALF_UP))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Terms(NamedTuple):
+    """One way to buy, of whatever product, and what it comes to."""
+
+    quantity: int
+    is_member: bool
+    add_supplements: bool
+    member_discount: int  # ten-thousandths
+    supplement_cents: int  # of one unit, what it sells for
+    supplement_cogs: int  # and costs
+
+    def total_cents(self, product: Product, promotion: int) -> int:
+        """Return what a product is sold for, at a promotion's discount in ten-thousandths."""
+        return total_cents(
+            self.quantity, product.price_cents, self.supplement_cents, self.member_discount, promotion
+        )  # fmt: skip
+
+    def cost_cents(self, product: Product) -> int | None:
+        """Return what a product had cost the shop; None where the catalog does not say."""
+        return None if product.cost_cents is None else self.quantity * (product.cost_cents + self.supplement_cogs)
+
+
+def terms(quantity: int, is_member: bool, add_supplements: bool, sales: SalesSettings) -> Terms:
+    """Return the terms of a way to buy."""
+    return Terms(
+        quantity,
+        is_member,
+        add_supplements,
+        int(sales.club_member_discount * TEN_THOUSAND) if is_member else 0,
+        cents(sales.supplements_cost) if add_supplements else 0,
+        cents(sales.supplements_cogs) if add_supplements else 0,
+    )
+
+
+class Line(NamedTuple):
     """What stands on the receipt for one way to buy a product, and what its goods had cost the shop."""
 
     product: Product
     quantity: int
     is_member: bool
     add_supplements: bool
-    member_discount: Decimal
+    member_discount: int  # ten-thousandths
     supplement_cents: int
     promotion: int  # discount in ten-thousandths
     total_cents: int
     cost_cents: int | None  # of all units, supplements included; None where the catalog does not say
 
 
-def line(
-    product: Product, quantity: int, is_member: bool, add_supplements: bool, promotion: int, sales: SalesSettings
-) -> Line:
-    """Return the receipt's line for `quantity` of a product bought in the given way."""
-    member = sales.club_member_discount if is_member else Decimal(0)
-    supplement = cents(sales.supplements_cost) if add_supplements else 0
-    total = total_cents(quantity, product.price_cents, supplement, member, promotion)
-    cost = None
-    if product.cost_cents is not None:
-        cost = quantity * (product.cost_cents + (cents(sales.supplements_cogs) if add_supplements else 0))
-    return Line(product, quantity, is_member, add_supplements, member, supplement, promotion, total, cost)
+def line(product: Product, terms: Terms, promotion: int) -> Line:
+    """Return the receipt's line of a product, bought on some terms."""
+    return Line(
+        product, terms.quantity, terms.is_member, terms.add_supplements, terms.member_discount, terms.supplement_cents,
+        promotion, terms.total_cents(product, promotion), terms.cost_cents(product),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,9 +22,10 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
+from yasdg_app.encoding import BulkEncoder
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
-from yasdg_app.producer import OvertakenError, Row, UnansweredError
+from yasdg_app.producer import Appended, OvertakenError, Row, UnansweredError
 from yasdg_app.shop.customer import line_of
 from yasdg_app.shop.shelf import NEVER
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, Place, Sales, Served, Start, Till
@@ -39,6 +40,7 @@ from yasdg_app.streams.watch import watch
 logger = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds
+FEW = 64  # sales; to encode fewer one by one is faster than all at once
 LONGEST_WAIT = 2.0  # seconds
 MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
 LOOK = 0.5  # seconds between two looks whether all workers are done
@@ -61,6 +63,7 @@ class OpenTill:
     sales: int
     lost: int
     encoder: PurchaseEncoder
+    bulk_encoder: BulkEncoder
     lost_encoder: LostSaleEncoder
 
 
@@ -205,6 +208,7 @@ class Tills:
             sales=sum(start.sold.values()),
             lost=sum(start.lost.values()),
             encoder=PurchaseEncoder(till.products, shop.sales),
+            bulk_encoder=BulkEncoder(till.products, shop.sales),
             lost_encoder=LostSaleEncoder(till.products, shop.sales),
         )
 
@@ -236,18 +240,29 @@ class Tills:
             return False
         opened.lost += len(served.lost)
         app.counts["lost_sales"] += len(served.lost)
-        sales = opened.encoder.encode(served.sales)
-        if not await self._append(TP(kafka.topic_purchases, partition), opened.sales, sales):
+        if not await self._append_sales(TP(kafka.topic_purchases, partition), opened, served.sales):
             return False
         opened.sales += len(served.sales)
         app.counts["sales"] += len(served.sales)
         return True
 
+    async def _append_sales(self, tp: TP, opened: OpenTill, sales: Sales) -> bool:
+        if len(sales) < FEW:
+            return await self._append(tp, opened.sales, opened.encoder.encode(sales))
+        records = opened.bulk_encoder.records(sales)
+        producer = app.shop_producer
+        return await self._appended(
+            tp, opened.sales, producer.append_records(*tp, opened.sales, records, self._may_append)
+        )
+
     async def _append(self, tp: TP, number: int, encoded: Iterable[tuple[bytes, bytes, int]]) -> bool:
-        """Append messages; False if not all could be, or if another worker has: then the log has to be read first."""
         rows = (Row(*row) for row in encoded)
+        return await self._appended(tp, number, app.shop_producer.append(*tp, number, rows, self._may_append))
+
+    async def _appended(self, tp: TP, number: int, appending: Awaitable[Appended]) -> bool:
+        """Wait for an append; False if not all is, or if another worker has: then the log has to be read first."""
         try:
-            appended = await app.shop_producer.append(tp.topic, tp.partition, number, rows, self._may_append)
+            return (await appending).complete
         except UnansweredError as error:
             logger.debug("%s. Reading on.", error)
             return False
@@ -256,7 +271,6 @@ class Tills:
             app.counts["overtaken"] += 1
             await self._dispute(tp, number, str(error))
             return False
-        return appended.complete
 
     async def _dispute(self, tp: TP, number: int, what: str) -> None:
         """Wait until the log shows what the cluster counts; not for ever."""

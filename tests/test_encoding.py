@@ -1,0 +1,101 @@
+"""Many purchases in one go: the bytes of the plain way, one purchase after the other, whatever they are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yasdg_app import catalog, encoding
+from yasdg_app.encoding import BulkEncoder
+from yasdg_app.messages import PurchaseEncoder
+from yasdg_app.record_batches import batch
+from yasdg_app.settings import SalesSettings
+from yasdg_app.shop.till import NOBODY, Sales
+
+PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
+SETTINGS = SalesSettings()
+PLACES = st.integers(0, len(PRODUCTS) - 1)
+YEAR_9999 = 253_402_300_799_999_999
+STEPS = st.integers(0, 3) | st.integers(0, 10**6) | st.integers(0, 10**11) | st.integers(0, 10**15)
+PROMOTIONS = st.just(0) | st.integers(0, 9_999)
+NUMBERS = st.integers(1, 2_000_000) | st.integers(1, 10**18 - 1)
+
+
+@st.composite
+def many_sales(draw: st.DrawFn) -> Sales:
+    rows = draw(
+        st.lists(
+            st.tuples(PLACES, NUMBERS, STEPS, st.integers(0, 7), PROMOTIONS, st.just(NOBODY) | PLACES),
+            min_size=1,
+            max_size=30,
+        )
+    )  # fmt: skip
+    columns = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+    columns[2] = np.minimum(np.cumsum(columns[2]), YEAR_9999)  # in order
+    return Sales(*columns)
+
+
+def plain(sales: Sales, encoder: PurchaseEncoder | None = None) -> list[tuple[bytes, bytes, int]]:
+    return list((encoder or PurchaseEncoder(PRODUCTS, SETTINGS)).encode(sales))
+
+
+def read(batches: list[bytes]) -> list[Any]:
+    """What aiokafka's own parser makes of record batches."""
+    found, records = [], MemoryRecords(b"".join(batches))
+    while records.has_next():
+        one: Any = records.next_batch()
+        assert one.validate_crc()
+        found.append((one.producer_id, one.producer_epoch, one.base_sequence, list(one)))
+    return found
+
+
+@given(many_sales())
+def test_lines_are_the_plain_messages(sales: Sales) -> None:
+    lines = BulkEncoder(PRODUCTS, SETTINGS).lines(sales)
+    assert bytes(lines).splitlines() == [value for _, value, _ in plain(sales)]
+    assert lines.endswith(b"\n")
+
+
+@given(many_sales())
+def test_batches_hold_the_plain_messages(sales: Sales) -> None:
+    made = list(BulkEncoder(PRODUCTS, SETTINGS).records(sales))
+    ((producer, epoch, number, records),) = read([batch(some, 41, 7, 0) for some in made])
+    assert (producer, epoch, number) == (7, 0, 41)
+    assert [(one.key, one.value, one.timestamp) for one in records] == plain(sales)
+    assert [(one.offset, list(one.headers)) for one in records] == [(place, []) for place in range(len(records))]
+
+
+def test_batches_are_as_large_as_a_topic_takes_and_no_larger() -> None:
+    count = 10_000
+    sales = Sales(
+        np.arange(count) % len(PRODUCTS), np.arange(1, count + 1), np.arange(count) * 1_000_003, np.arange(count) % 8,
+        np.zeros(count, dtype=np.int64), np.full(count, NOBODY),
+    )  # fmt: skip
+    made = list(BulkEncoder(PRODUCTS, SETTINGS).records(sales))
+    assert all(encoding.RECORDS_BYTES * 0.95 < len(some.data) <= encoding.RECORDS_BYTES for some in made[:-1])
+    found = [records for *_, records in read([batch(some, 0, 7, 0) for some in made])]
+    for some, records in zip(made, found, strict=True):
+        assert (some.first, some.last) == (records[0].timestamp, records[-1].timestamp)
+    rows = [(one.key, one.value, one.timestamp) for records in found for one in records]
+    assert rows == plain(sales)
+
+
+def test_of_a_large_catalog_no_more_is_kept_prepared_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "MOST_PREPARED", 20)
+    encoder = BulkEncoder(PRODUCTS, SETTINGS)
+    for way in range(8):
+        count = len(PRODUCTS)
+        nothing = np.zeros(count, dtype=np.int64)
+        sales = Sales(np.arange(count), nothing + 5, nothing + way, nothing + way, nothing, nothing + NOBODY)
+        assert bytes(encoder.lines(sales)).splitlines() == [value for _, value, _ in plain(sales)]
+        assert len(encoder._kinds) <= count
+
+
+def test_of_nothing_there_is_nothing() -> None:
+    nobody = Sales(*(np.empty(0, dtype=np.int64) for _ in range(6)))
+    encoder = BulkEncoder(PRODUCTS, SETTINGS)
+    assert (encoder.lines(nobody), list(encoder.records(nobody))) == (b"", [])
