@@ -47,7 +47,7 @@ CHATTY = {
 RESTARTS = 3  # of the embedded broker in a row that may fail
 WATCH = 1.0  # seconds between two looks at the embedded broker
 CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
-LONGEST_STOP = 10.0  # seconds; an orderly stop takes about two
+LONGEST_STOP = 20.0  # seconds; an orderly stop takes about two, on a machine that is out of breath more
 AFTER_STOP = 3.0  # seconds in which a process ends that was stopped
 
 logger = logging.getLogger("yasdg_app")

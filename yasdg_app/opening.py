@@ -9,13 +9,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -23,7 +23,7 @@ from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
-from yasdg_app.reading import Message, read_all
+from yasdg_app.reading import Message, Reader, read_all
 from yasdg_app.settings import Settings, texts
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.clock import Clock
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 RETRY = 2.0  # seconds between two looks for a broker that is not there
 ATTEMPTS = 10  # to tell of the products
+PIECE = 10_000  # products
 
 
 class OpeningError(YasdgError):
@@ -182,29 +183,56 @@ async def _publish_products(
     bootstrap_servers: str, settings: Settings, products: tuple[Product, ...], producer_id: int
 ) -> None:
     """Write the products that the topic does not hold yet, or holds otherwise."""
-    topic, now = settings.kafka.topic_products, time.time_ns() // 1_000_000
-    wanted = {product.product_id.encode(): messages.encode(messages.product(product)) for product in products}
+    tp = TopicPartition(settings.kafka.topic_products, 0)
     producer = ShopProducer(bootstrap_servers, producer_id)
-    try:
-        for _ in range(ATTEMPTS):
-            records = await read_all(bootstrap_servers, topic)
-            known = {record.key: record.value for record in records}
-            missing = [Row(key, value, now) for key, value in wanted.items() if known.get(key) != value]
-            try:
-                # Of workers that start at once each believes that all is missing; the cluster takes what one says.
-                await producer.append(topic, 0, records[-1].offset + 1 if records else 0, missing)
-                return
-            except OutOfDateError:
-                await asyncio.sleep(RETRY)
-        raise OpeningError(f"{topic}: somebody else writes into it. Give the topic another name.")
-    finally:
-        await producer.stop()
+    async with Reader(bootstrap_servers) as reader:
+        try:
+            for _ in range(ATTEMPTS):
+                number, told = await _told(reader, tp, products)
+                now = time.time_ns() // 1_000_000
+                missing = (
+                    Row(product.product_id.encode(), messages.product_json(product), now)
+                    for product, known in zip(products, told, strict=True)
+                    if not known
+                )
+                try:
+                    # Of workers that start at once each believes that all is missing; the cluster takes what one says.
+                    await producer.append(tp.topic, tp.partition, number, missing)
+                    return
+                except OutOfDateError:
+                    await asyncio.sleep(RETRY)
+            raise OpeningError(f"{tp.topic}: somebody else writes into it. Give the topic another name.")
+        finally:
+            await producer.stop()
+
+
+async def _told(reader: Reader, tp: TopicPartition, products: tuple[Product, ...]) -> tuple[int, bytearray]:
+    """Return how many messages the topic has seen, and whether the last one of each product says what it is now."""
+    # A million products are compared as they are read: neither they nor their messages are in memory twice.
+    places = {product.product_id.encode(): place for place, product in enumerate(products)}
+    told, (first,), (end,) = (
+        bytearray(len(products)),
+        (await reader.firsts([tp])).values(),
+        (await reader.ends([tp])).values(),
+    )
+    async for chunk in reader.chunks(tp, first, end):
+        for record in chunk:
+            place = places.get(record.key or b"")
+            if place is not None:
+                told[place] = record.value == messages.product_json(products[place])
+    return end, told
 
 
 def what_it_is_made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, Any]:
     """Return what the stream is a function of, beside time. How many sales there shall be changes none of them."""
-    table = repr([asdict(product) for product in products]).encode()
-    return texts(settings) | {"products": sha256(table).hexdigest()[:16]}
+    # The digest of `repr([asdict(product) for product in products])`, a piece at a time.
+    names, digest = [field.name for field in fields(Product)], sha256(b"[")
+    for start in range(0, len(products), PIECE):
+        piece = products[start : start + PIECE]
+        rows = ", ".join(repr({name: getattr(product, name) for name in names}) for product in piece)
+        digest.update(((", " if start else "") + rows).encode())
+    digest.update(b"]")
+    return texts(settings) | {"products": digest.hexdigest()[:16]}
 
 
 async def _write(bootstrap_servers: str, topic: str, key: bytes, value: bytes) -> None:
