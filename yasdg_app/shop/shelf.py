@@ -115,4 +115,5 @@ def restocks_at_once(level: Ints, sold: Ints, supply: Supply) -> Ints:
         Whose `at_once` is true for the products.
     """
     short = sold + (supply.min_inventory - level)  # below 0: above the minimum
-    return np.maximum(short // supply.restock_amount + 1, 0)
+    restocks: Ints = np.maximum(short // supply.restock_amount + 1, 0)
+    return restocks
