@@ -1,4 +1,4 @@
-"""What the simulated shop costs by itself, without a cluster: customers a second of one core, and memory.
+"""What the simulated shop costs by itself, without a cluster: customers a second of a processor's time, and memory.
 
     make bench-simulate                              # the default shop, and shops of 27 to 1,000,000 products
     make bench-simulate ARGS="--products 1000000"    # one of these
@@ -51,14 +51,14 @@ def default(mean: float, seconds: float) -> None:
 
 def shared(count: int, seconds: float) -> None:
     products = [one(place) for place in range(count)]
-    before = time.perf_counter()
+    before = time.process_time()
     plan = Plan.of(settings(1 / RATE), products, OPENED)
-    planned, own = time.perf_counter() - before, [list[Product]() for _ in range(PARTITIONS)]
+    planned, own = time.process_time() - before, [list[Product]() for _ in range(PARTITIONS)]
     for product in products:
         own[home(product.product_id, PARTITIONS)].append(product)
-    before = time.perf_counter()
+    before = time.process_time()
     tills = [Till(plan, each) for each in own if each]
-    opened = (time.perf_counter() - before) / len(tills)
+    opened = (time.process_time() - before) / len(tills)
     served, took = serve(tills, SECOND // 10, seconds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -82,13 +82,13 @@ def settings(mean: float) -> Settings:
 
 def serve(tills: list[Till], step: int, seconds: float) -> tuple[int, float]:
     """Return how many customers were served, and how long it took."""
-    until, served, began = OPENED, 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    until, served, began = OPENED, 0, time.process_time()
+    while time.process_time() - began < seconds:
         until += step
         for till in tills:
             while till.through < until:
                 served += len(till.ring_up(until).sales)
-    return served, time.perf_counter() - began
+    return served, time.process_time() - began
 
 
 if __name__ == "__main__":

@@ -35,9 +35,14 @@ def key(seed: int, *names: str) -> np.uint64:
 
 def keys(seed: int, names: Iterable[str], what: str) -> UInts:
     """Return ``key(seed, name, what)`` of each name."""
-    texts = (f"{seed}\x1f{name}\x1f{what}".encode() for name in names)
-    digests = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in texts])
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    of_seed, text = hashlib.blake2b(f"{seed}\x1f".encode(), digest_size=8), f"\x1f{what}".encode()
+
+    def digest(name: str) -> bytes:
+        own = of_seed.copy()
+        own.update(name.encode() + text)
+        return own.digest()
+
+    return np.frombuffer(b"".join(map(digest, names)), dtype="<u8").astype(np.uint64)
 
 
 def keys_of_cells(family: np.uint64 | UInts, cells: NDArray[np.int64]) -> UInts:

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -147,7 +148,7 @@ class Till:
         own = {product.product_id: product for product in products}
         beside = {other.product_id: other for product_id in own for other in plan.beside.get(product_id, ())}
         # In order of id, so that the order within a microsecond is that of `Place`.
-        self.products = tuple(product for _, product in sorted((beside | own).items()))
+        self.products = tuple(sorted((beside | own).values(), key=attrgetter("product_id")))
         self.plan = plan
         self._after = start.after
         self._next_cell = plan.cells.of(self._after.at)
