@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check bench-audit bench-takeover bench-recovery bench-year format lock clean environment environment-dev
+.PHONY: help run test chaos check bench-audit bench-takeover bench-recovery bench-simulate bench-year format lock clean environment environment-dev
 MAKEFLAGS += --no-print-directory
 
 # The first of these that is Python 3.11 or newer makes .venv.
@@ -23,7 +23,7 @@ test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
 chaos: environment-dev ## kill, freeze and restart workers and broker, then audit; ARGS="--help" shows how
 	@exec .venv/bin/python tests/chaos.py $(ARGS)
 
-bench-audit bench-takeover bench-recovery bench-year: environment-dev ## measure; each says in its file what
+bench-audit bench-takeover bench-recovery bench-simulate bench-year: environment-dev ## measure; each says in its file what
 	@PYTHONPATH=tests exec .venv/bin/python benchmarks/$(@:bench-%=%).py $(ARGS)
 
 check: environment-dev ## lint, formatting, types, and which way imports go

@@ -26,7 +26,7 @@ from yasdg_app.settings import (
     SupplierSettings,
     VolumeSettings,
 )
-from yasdg_app.shop.customer import choices
+from yasdg_app.shop.crowd import Crowd
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LostSale, Place, Sales, Served, Start, Till
@@ -296,8 +296,9 @@ def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
     first, last = plan.cells.of(plan.opened_at), plan.cells.of(until)
     activity = plan.activity(first, last - first + 1)
     for each in plan.products:
-        customers = plan.arrivals(each, first, activity)
-        ways = choices(each, customers, plan.sales).way.tolist()
+        crowd = Crowd(plan, [each])
+        customers = crowd.arrivals(plan, first, activity)
+        ways = crowd.customs.ways(customers).tolist()
         came += [
             (at, each.product_id, way)
             for at, way in zip(customers.at.tolist(), ways, strict=True)

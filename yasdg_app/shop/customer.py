@@ -1,51 +1,52 @@
 """What a customer who asks for a product takes: how many, as a member or not, with supplements or not."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.demand import Arrivals
+from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.price import Line, Terms, line, terms
-from yasdg_app.shop.randomness import key, keys_of_cells, uniforms
+from yasdg_app.shop.randomness import Floats, UInts, keys, keys_of_cells, uniforms
+
+Way = TypeVar("Way", int, Ints)
 
 OUT_OF = 10  # frequencies in the configuration are chances out of ten, as in the seed
-LARGEST_QUANTITY = 2
 WAYS = 8  # to buy a product: one or two, as a member or not, with supplements or not
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What each customer takes: arrays of one length, in the order of the arrivals."""
+class Customs:
+    """What the customers of some products are like: pure functions of seed, product and their places in time."""
 
-    quantity: NDArray[np.int64]  # 1 or 2
-    is_member: NDArray[np.bool_]
-    add_supplements: NDArray[np.bool_]
+    def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
+        self._ids = [product.product_id for product in products]
+        self._sales = sales
+        freq = np.array([sales.add_supp_freq_group1, sales.add_supp_freq_group2], dtype=np.float64)
+        groups = np.array([product.supplement_group for product in products], dtype=np.int8)
+        self._supplement_freq = freq[groups - 1]
+        self._families: dict[str, UInts] = {}
 
-    @property
-    def way(self) -> NDArray[np.int64]:
-        """Number of the way to buy, 0 to 7: see `line_of`."""
-        return (self.quantity - 1) * 4 + self.is_member * 2 + self.add_supplements
+    def ways(self, arrivals: Arrivals) -> Ints:
+        """Return the number of the way in which each customer buys, 0 to 7: see `line_of`."""
+        way = (self.uniforms("quantity", arrivals) * OUT_OF >= self._sales.quantity_one_freq).astype(np.int64)
+        way <<= 1
+        way += self.uniforms("member", arrivals) * OUT_OF < self._sales.member_freq
+        way <<= 1
+        supplement_freq = self._supplement_freq[arrivals.rows.product][arrivals.row]
+        way += self.uniforms("supplements", arrivals) * OUT_OF < supplement_freq
+        return way
+
+    def uniforms(self, what: str, arrivals: Arrivals) -> Floats:
+        """Return a number of each customer for a purpose, uniform in [0, 1)."""
+        if what not in self._families:
+            self._families[what] = keys(self._sales.seed, self._ids, what)
+        rows = arrivals.rows
+        return uniforms(keys_of_cells(self._families[what][rows.product], rows.cell)[arrivals.row], arrivals.index)
 
 
-def choices(product: Product, arrivals: Arrivals, sales: SalesSettings) -> Choices:
-    """Return what the customers of a product take: a pure function of seed, product and their places in time."""
-
-    def chance(what: str, out_of_ten: float) -> NDArray[np.bool_]:
-        keys = keys_of_cells(key(sales.seed, product.product_id, what), arrivals.cell)
-        return uniforms(keys, arrivals.index) * OUT_OF < out_of_ten
-
-    supplements = sales.add_supp_freq_group1 if product.supplement_group == 1 else sales.add_supp_freq_group2
-    return Choices(
-        quantity=np.where(chance("quantity", sales.quantity_one_freq), 1, LARGEST_QUANTITY),
-        is_member=chance("member", sales.member_freq),
-        add_supplements=chance("supplements", supplements),
-    )
-
-
-def quantity_of(way: int) -> int:
+def quantity_of(way: Way) -> Way:
     """Return the units of a way to buy."""
     return (way >> 2) + 1
 

@@ -3,20 +3,26 @@
 Within a cell of time arrivals are cumulative sums of unit exponentials until they pass the expected count; a Poisson
 process has no memory, so drawing each cell anew is exact. A cell depends on nothing but (seed, product, cell). Event
 time is counted in microseconds since 1970, UTC.
+
+Many products and cells are drawn together, which changes no number: a loop over a million products would take longer
+than all of their draws.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
+from yasdg_app.shop.randomness import Floats, UInts, exponentials, keys_of_cells, uniforms
 
 Ints = NDArray[np.int64]
 
 MINUTE = 60_000_000  # microseconds
-MOST_PER_CELL = 1000  # customers of a product expected in a cell, at most
+MOST_PER_CELL = 1_000  # customers of a product expected in a cell, at most
+MOST_IN_CELL = 100_000  # and of all products
+PIECE = 16_384  # numbers that are worked on at a time, so that they stay in a processor's cache
 
 
 def microseconds(time: timedelta) -> int:
@@ -31,10 +37,23 @@ class Cells:
     halvings: int
 
     @classmethod
-    def for_rate(cls, per_second: float) -> "Cells":
-        """Return the longest cells that hold about a thousand customers at most; `per_second`: the busiest product."""
+    def for_rates(cls, busiest: float, in_all: float) -> "Cells":
+        """Return the longest cells that hold about 1,000 customers of a product at most, and 100,000 in all.
+
+        A till computes whole cells, and holds its part of one in memory at least; its work for a cell is a few
+        nanoseconds for each product, and some fifty for each customer. With a million products and 100,000 customers a
+        cell the former is as much as the latter; 10,000 would make it ten times that. Up to a hundred products the
+        second bound never counts.
+
+        Parameters
+        ----------
+        busiest
+            Customers a second of the product that is asked for most.
+        in_all
+            Customers a second of all products.
+        """
         halvings = 0
-        while per_second * 60.0 / 2**halvings > MOST_PER_CELL:
+        while busiest * 60.0 / 2**halvings > MOST_PER_CELL or in_all * 60.0 / 2**halvings > MOST_IN_CELL:
             halvings += 1
         return cls(halvings)
 
@@ -60,47 +79,122 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Cells of products in which somebody may come, in order of product and time: arrays of one length."""
+
+    product: Ints  # its place among the products
+    cell: Ints
+    key: UInts  # of its draws
+    expected: Floats  # how many are to come
+
+
+@dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Customers of one product in order of time: three arrays of the same length."""
+    """Customers in order of product and time: three arrays of one length, and the rows that they belong to."""
 
-    at: Ints  # microseconds since 1970, strictly increasing
-    cell: Ints  # the cell of time that it lies in
-    index: Ints  # its place in that cell, from 0
+    at: Ints  # microseconds since 1970, strictly increasing within a product
+    index: Ints  # place in the cell, from 0
+    row: Ints  # place of its cell and product among `rows`
+    rows: Rows
 
-
-NOBODY = Arrivals(*(np.empty(0, dtype=np.int64) for _ in range(3)))
-
-
-def arrivals(seed: int, product_id: str, cells: Cells, first: int, expected: Floats) -> Arrivals:
-    """Return the customers who ask for a product from cell `first` on; `expected`: how many, cell by cell."""
-    rows = np.flatnonzero(expected > 0.0)
-    if not len(rows):
-        return NOBODY
-    expected = expected[rows, None]
-    most = float(expected.max())
-    numbers = first + rows
-    keys = keys_of_cells(key(seed, product_id, "arrival"), numbers)[:, None]
-    width = int(most + 6.0 * most**0.5) + 8
-    while True:
-        position = np.cumsum(exponentials(keys, np.arange(width, dtype=np.int64)), axis=1)
-        if bool((position[:, -1:] > expected).all()):
-            break
-        width *= 2  # a cell with far more customers than expected: the same draws, and more of them
-    came = position <= expected
-    row, index = np.nonzero(came)
-    starts = cells.starts(first, int(rows[-1]) + 1)
-    at = _in_order(position / expected, came, starts[rows, None], starts[rows + 1, None])
-    return Arrivals(at[row, index], numbers[row], index.astype(np.int64))
+    def __getitem__(self, which: NDArray[np.bool_]) -> "Arrivals":
+        return Arrivals(self.at[which], self.index[which], self.row[which], self.rows)
 
 
-def _in_order(fraction: Floats, came: NDArray[np.bool_], start: Ints, end: Ints) -> Ints:
+def rows_with_arrivals(place: int, families: UInts, numbers: Ints, expected: Floats) -> Rows:
+    """Return the cells in which somebody comes, and maybe a few others.
+
+    Parameters
+    ----------
+    place
+        Of the first of these products.
+    families
+        Key of the arrivals of each of them.
+    numbers
+        Of the cells.
+    expected
+        How many customers are to come, by product and cell.
+    """
+    keys = keys_of_cells(families[:, None], numbers)
+    first = uniforms(keys, np.zeros(1, dtype=np.int64))
+    # The first customer comes at -ln(1 - u), which is never less than u: where hardly anybody comes one draw tells so,
+    # without its logarithm. The logarithm's error is far less than a billionth.
+    there = np.flatnonzero((first <= expected * (1.0 + 1e-9)) & (expected > 0.0))
+    product, cell = np.divmod(there, len(numbers))
+    return Rows(place + product, numbers[cell], keys.ravel()[there], expected.ravel()[there])
+
+
+def together(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of some products behind those of others."""
+    columns = zip(*((each.product, each.cell, each.key, each.expected) for each in parts), strict=True)
+    return Rows(*(np.concatenate(column) for column in columns))
+
+
+def arrivals(rows: Rows, cells: Cells) -> Arrivals:
+    """Return all customers who come in these cells."""
+    count = np.zeros(len(rows.key), dtype=np.int64)
+    drawn = list(_draws(rows, count))
+    row = np.repeat(np.arange(len(count)), count)
+    start = np.cumsum(count) - count
+    index = np.arange(len(row)) - start[row]
+    position = np.empty(len(row))
+    for its, before, came, positions in drawn:
+        first = start[its] + before - (np.cumsum(came) - came)
+        position[np.repeat(first, came) + np.arange(len(positions))] = positions
+    position /= rows.expected[row]
+    return Arrivals(_in_order(position, row, index, count, rows.cell, cells), index, row, rows)
+
+
+def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
+    """Draw the customers of all rows, which are counted in `count`.
+
+    Yield some rows, how many customers of each were drawn before and how many are now, and the positions of these: the
+    cumulative sums of their exponentials.
+    """
+    last = np.zeros(len(count))  # position of the last draw
+    going_on = np.arange(len(count))
+    while len(going_on):
+        left = rows.expected[going_on] - last[going_on]
+        width = (left + np.sqrt(left)).astype(np.int64) + 1  # for most rows it is enough; the others go on
+        order = np.argsort(-width, kind="stable")
+        going_on, width = going_on[order], width[order]
+        narrow, start, unfinished = -width, 0, []
+        while start < len(going_on):
+            widest = int(width[start])
+            alike = int(np.searchsorted(narrow, -(widest * 3 // 4)))  # so that few of the draws are in vain
+            its = going_on[start : max(start + 1, min(start + PIECE // widest, alike))]
+            before = count[its]
+            position = exponentials(rows.key[its, None], before[:, None] + np.arange(widest))
+            position[:, 0] += last[its]
+            np.cumsum(position, axis=1, out=position)
+            there = position <= rows.expected[its, None]
+            came = np.count_nonzero(there, axis=1)
+            yield its, before, came, position[there]
+            count[its] += came
+            last[its] = position[:, -1]
+            unfinished.append(its[came == widest])
+            start += len(its)
+        going_on = np.concatenate(unfinished)
+
+
+def _in_order(fraction: Floats, row: Ints, index: Ints, count: Ints, cell: Ints, cells: Cells) -> Ints:
     """Turn places in a cell (0 to 1) into microseconds, each later than the one before, none beyond the cell.
 
     Two customers of a product never share a microsecond, so (time, product) is an order without ties.
     """
-    place = np.arange(came.shape[1], dtype=np.int64)
-    at = start + np.where(came, fraction * (end - start), 0).astype(np.int64)
-    later = np.maximum.accumulate(at - place, axis=1) + place
-    customers = came.sum(axis=1)[:, None]
-    result: Ints = np.minimum(later, end - customers + place)
-    return result
+    if not len(row):
+        return np.empty(0, dtype=np.int64)
+    first = int(cell.min())
+    edges = cells.starts(first, int(cell.max()) - first + 1)
+    start, length = edges[cell - first], np.diff(edges)[cell - first]
+    at = (fraction * length[row]).astype(np.int64)
+    # What is later is so within a row: each row begins behind all that the one before can come to.
+    ahead = np.arange(len(count)) * (int(length.max()) + int(count.max()) + 1)
+    shift = ahead[row] - index
+    at += shift
+    np.maximum.accumulate(at, out=at)
+    at -= shift
+    latest = length - count
+    np.minimum(at, latest[row] + index, out=at)
+    at += start[row]
+    return at

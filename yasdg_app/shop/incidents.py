@@ -60,9 +60,11 @@ class Incident:
         return self.kind == "supply"
 
     def concerns(self, product: Product) -> bool:
-        if not self.categories and not self.products:
-            return True
-        return product.category in self.categories or product.product_id in self.products
+        return self.concerns_category(product.category) or product.product_id in self.products
+
+    def concerns_category(self, category: str) -> bool:
+        """Tell whether it concerns all products of a category, not only some that it names."""
+        return category in self.categories or not (self.categories or self.products)
 
     def weight(self, minutes: Ints) -> Floats:
         """Return the share of its full effect that it has in the middle of each minute since 1970."""
@@ -147,36 +149,17 @@ class Incidents:
 
     def demand(self, product: Product, minutes: Ints) -> Floats | None:
         """Return the factor on a product's demand in consecutive minutes since 1970; None: 1 throughout."""
-        here = [
-            incident
-            for incident in self._in(minutes)
-            if incident.factor != 1.0 and not incident.is_supply and incident.concerns(product)
-        ]
-        if not here:
-            return None
-        result = np.ones(len(minutes))
-        offset = int(minutes[0])
-        for incident in here:  # in a fixed order, so that the last bit does not depend on the stretch
-            its = slice(max(incident.start // MINUTE - offset, 0), incident.end // MINUTE - offset)
-            result[its] *= incident.demand(minutes[its])
-        return result
+        return demand_of([incident for incident in self.during(minutes) if incident.concerns(product)], minutes)
 
     def discount(self, product: Product, minutes: Ints) -> Ints | None:
-        """Return the discount on a product in consecutive minutes since 1970, in ten-thousandths; None: none at all.
+        """Return the discount on a product in consecutive minutes since 1970, in ten-thousandths; None: none at all."""
+        return discount_of([incident for incident in self.during(minutes) if incident.concerns(product)], minutes)
 
-        Discounts combine as if one were given after the other: together they never exceed the price.
-        """
-        here = [incident for incident in self._in(minutes) if incident.discount and incident.concerns(product)]
-        if not here:
-            return None
-        result = np.zeros(len(minutes), dtype=np.int64)
-        offset = int(minutes[0])
-        edges = {edge // MINUTE - offset for incident in here for edge in (incident.start, incident.end)}
-        inside = sorted(edge for edge in edges | {0, len(minutes)} if 0 <= edge <= len(minutes))
-        for start, end in pairwise(inside):
-            at = (offset + start) * MINUTE
-            result[start:end] = _combined(incident.discount for incident in here if incident.start <= at < incident.end)
-        return result
+    def during(self, minutes: Ints) -> tuple[Incident, ...]:
+        """Return those that last for some time of consecutive minutes since 1970."""
+        if not self._has_any or not len(minutes):
+            return ()
+        return self.between(int(minutes[0]) * MINUTE, (int(minutes[-1]) + 1) * MINUTE)
 
     def delivery(self, product: Product, at: int, lead: int) -> tuple[int, str | None]:
         """Return when a delivery arrives, and the name of the first incident that delayed it, None if it is in time.
@@ -230,11 +213,6 @@ class Incidents:
             events += [(incident.end, "end", incident) for incident in here]
             events = [event for event in events if start <= event[0] < end]
             yield from sorted(events, key=lambda event: (event[0], event[1], event[2].name))  # "end" < "start"
-
-    def _in(self, minutes: Ints) -> tuple[Incident, ...]:
-        if not self._has_any or not len(minutes):
-            return ()
-        return self.between(int(minutes[0]) * MINUTE, (int(minutes[-1]) + 1) * MINUTE)
 
 
 class _Process:
@@ -301,6 +279,40 @@ def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
         settings.factor,
         int(settings.discount * TEN_THOUSAND),
     )
+
+
+def demand_of(incidents: Iterable[Incident], minutes: Ints) -> Floats | None:
+    """Return the factor on the demand of products that the incidents concern, in consecutive minutes since 1970.
+
+    None: 1 throughout. The incidents come in the order of the timeline: the last bit depends on it.
+    """
+    here = [incident for incident in incidents if incident.factor != 1.0 and not incident.is_supply]
+    if not here:
+        return None
+    result = np.ones(len(minutes))
+    offset = int(minutes[0])
+    for incident in here:
+        its = slice(max(incident.start // MINUTE - offset, 0), incident.end // MINUTE - offset)
+        result[its] *= incident.demand(minutes[its])
+    return result
+
+
+def discount_of(incidents: Iterable[Incident], minutes: Ints) -> Ints | None:
+    """Return the discount on products that the incidents concern, in consecutive minutes since 1970; None: none at all.
+
+    In ten-thousandths. Discounts combine as if one were given after the other: together they never exceed the price.
+    """
+    here = [incident for incident in incidents if incident.discount]
+    if not here:
+        return None
+    result = np.zeros(len(minutes), dtype=np.int64)
+    offset = int(minutes[0])
+    edges = {edge // MINUTE - offset for incident in here for edge in (incident.start, incident.end)}
+    inside = sorted(edge for edge in edges | {0, len(minutes)} if 0 <= edge <= len(minutes))
+    for start, end in pairwise(inside):
+        at = (offset + start) * MINUTE
+        result[start:end] = _combined(incident.discount for incident in here if incident.start <= at < incident.end)
+    return result
 
 
 def _order(incident: Incident) -> tuple[int, str]:

@@ -14,8 +14,8 @@ import numpy as np
 from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings, Settings
 from yasdg_app.shop.calendar import Calendar
-from yasdg_app.shop.demand import Arrivals, Cells, Ints, arrivals
-from yasdg_app.shop.incidents import Incident, Incidents
+from yasdg_app.shop.demand import Cells, Ints
+from yasdg_app.shop.incidents import Incident, Incidents, demand_of, discount_of
 from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
 
@@ -60,8 +60,10 @@ class Plan:
         calendar = Calendar(settings.clock, settings.hours, settings.volume, opened_at)
         incidents = Incidents(settings.incidents, calendar.utc, sales.seed, opened_at)
         # Independent Poisson processes add up to one: each product is a stream of its own.
-        share = 1.0 / sales.mean_seconds_between_sales / sum(product.weight for product in products)
-        per_second = {product.product_id: product.weight * share for product in products}
+        in_all = 1.0 / sales.mean_seconds_between_sales
+        share = in_all / sum(product.weight for product in products)
+        rates = {weight: weight * share for weight in {product.weight for product in products}}  # one of each: memory
+        per_second = {product.product_id: rates[product.weight] for product in products}
         return cls(
             products=tuple(products),
             sales=sales,
@@ -70,7 +72,7 @@ class Plan:
             supply=_supply(settings, calendar, incidents),
             per_second=per_second,
             # Not of incidents, which may be set at any time: the length of a cell is part of the stream.
-            cells=Cells.for_rate(max(per_second.values()) * calendar.peak),
+            cells=Cells.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak),
             beside=_beside(products) if sales.substitution_freq else {},
             opened_at=opened_at,
             gaps=(),
@@ -92,6 +94,10 @@ class Plan:
         minutes = self._minutes(first, count)
         return self._by_cell(self.calendar.activity(minutes), first, count)
 
+    def during(self, first: int, count: int) -> tuple[Incident, ...]:
+        """Return the incidents that last for some time of the minutes in which `count` cells from `first` lie."""
+        return self.incidents.during(self._minutes(first, count))
+
     def rush(self, first: int, count: int) -> float:
         """Return how many times as many customers as usual incidents bring at most, in `count` cells from `first`."""
         here = self.incidents.between(self.cells.start(first), self.cells.start(first + count))
@@ -103,26 +109,31 @@ class Plan:
         `activity`: of these cells.
         """
         expected: Floats = activity * (self.per_second[product.product_id] * self.cells.seconds)
-        demand = self.incidents.demand(product, self._minutes(first, len(activity)))
-        return expected if demand is None else expected * self._by_cell(demand, first, len(activity))
+        factor = self.factor(self._concern(product, first, len(activity)), first, len(activity))
+        return expected if factor is None else expected * factor
+
+    def factor(self, incidents: Sequence[Incident], first: int, count: int) -> Floats | None:
+        """Return the factor on demand that incidents have in each cell from `first`; None: 1 throughout.
+
+        `incidents`: of `during`, those that concern a product.
+        """
+        factor = demand_of(incidents, self._minutes(first, count))
+        return None if factor is None else self._by_cell(factor, first, count)
 
     def discount(self, product: Product, first: int, count: int) -> Ints | None:
         """Return a product's discount in each cell from `first`, in ten-thousandths; None: none at all."""
-        discount = self.incidents.discount(product, self._minutes(first, count))
+        return self.discount_by(self._concern(product, first, count), first, count)
+
+    def discount_by(self, incidents: Sequence[Incident], first: int, count: int) -> Ints | None:
+        """Return the discount that incidents give in each cell from `first`; as `factor`."""
+        discount = discount_of(incidents, self._minutes(first, count))
         if discount is None:
             return None
         result: Ints = discount[self._places(first, count)]
         return result
 
-    def arrivals(self, product: Product, first: int, activity: Floats) -> Arrivals:
-        """Return the customers who ask for a product in the cells from `first` on; `activity`: of these cells."""
-        expected = self.expected(product, first, activity)
-        came = arrivals(self.sales.seed, product.product_id, self.cells, first, expected)
-        for gap in self.gaps:
-            if len(came.at) and came.at[0] <= gap.until and came.at[-1] > gap.after:
-                stay = (came.at <= gap.after) | (came.at > gap.until)
-                came = Arrivals(came.at[stay], came.cell[stay], came.index[stay])
-        return came
+    def _concern(self, product: Product, first: int, count: int) -> Sequence[Incident]:
+        return [incident for incident in self.during(first, count) if incident.concerns(product)]
 
     def _minutes(self, first: int, count: int) -> Ints:
         halvings = self.cells.halvings

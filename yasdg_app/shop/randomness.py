@@ -4,6 +4,7 @@ There is no generator with a state that would have to be kept, shared or moved b
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +33,29 @@ def key(seed: int, *names: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
 
 
-def keys_of_cells(family: np.uint64, cells: NDArray[np.int64]) -> UInts:
-    """Return the key of each cell of time within a family; shape of `cells`."""
+def keys(seed: int, names: Iterable[str], what: str) -> UInts:
+    """Return ``key(seed, name, what)`` of each name."""
+    of_seed, text = hashlib.blake2b(f"{seed}\x1f".encode(), digest_size=8), f"\x1f{what}".encode()
+
+    def digest(name: str) -> bytes:
+        own = of_seed.copy()
+        own.update(name.encode() + text)
+        return own.digest()
+
+    return np.frombuffer(b"".join(map(digest, names)), dtype="<u8").astype(np.uint64)
+
+
+def keys_of_cells(family: np.uint64 | UInts, cells: NDArray[np.int64]) -> UInts:
+    """Return the key of each cell of time within a family; `family` and `cells` are broadcast."""
     return _mix(family + cells.astype(np.uint64) * _GOLDEN)
 
 
 def uniforms(keys: UInts, index: NDArray[np.int64]) -> Floats:
     """Return the `index`-th number of each key, uniform in [0, 1) with 53 bits; `keys` and `index` are broadcast."""
     bits = _mix(keys + (index.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
-    numbers: Floats = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    bits >>= np.uint64(11)
+    numbers = bits.view(np.int64).astype(np.float64)  # from signed numbers it is faster
+    numbers *= 2.0**-53
     return numbers
 
 
@@ -54,7 +69,9 @@ def uniform(key: int, index: int) -> float:
 
 def exponentials(keys: UInts, index: NDArray[np.int64]) -> Floats:
     """Return the `index`-th waiting time of each key, exponential with mean 1; `keys` and `index` are broadcast."""
-    return -logarithm(1.0 - uniforms(keys, index))
+    numbers = uniforms(keys, index)
+    numbers = logarithm(np.subtract(1.0, numbers, out=numbers))
+    return np.negative(numbers, out=numbers)
 
 
 def logarithm(x: Floats) -> Floats:
@@ -65,20 +82,29 @@ def logarithm(x: Floats) -> Floats:
     """
     mantissa, exponent = np.frexp(x)
     small = mantissa < _SQRT_HALF
-    mantissa = np.where(small, mantissa * 2.0, mantissa)
-    exponent = exponent - small
-    s = (mantissa - 1.0) / (mantissa + 1.0)
-    square = s * s
+    mantissa *= small + 1.0
+    exponent -= small
+    s = mantissa - 1.0
+    mantissa += 1.0
+    s /= mantissa
+    square = np.multiply(s, s, out=mantissa)
     series = np.full_like(s, _ATANH_TERMS[-1])
     for term in reversed(_ATANH_TERMS[:-1]):
         series *= square
         series += term
-    result: Floats = exponent * _LN2 + 2.0 * s * series
+    s *= 2.0
+    s *= series
+    result: Floats = np.multiply(exponent, _LN2, out=series)
+    result += s
     return result
 
 
 def _mix(z: UInts) -> UInts:
-    """Return the splitmix64 finaliser of each number: every bit of the input moves half of the output's."""
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return z ^ (z >> np.uint64(31))
+    """Return the splitmix64 finaliser of each number: every bit of the input moves half of the output's. In place."""
+    shifted = z >> np.uint64(30)
+    z ^= shifted
+    z *= _MIX_1
+    z ^= np.right_shift(z, np.uint64(27), out=shifted)
+    z *= _MIX_2
+    z ^= np.right_shift(z, np.uint64(31), out=shifted)
+    return z

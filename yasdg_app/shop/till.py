@@ -2,25 +2,33 @@
 
 A till goes on where others left the shelves, and keeps no other state, so any till over the same products that starts
 at the same place makes the same sales.
+
+Where all that is ordered is there at once, and the shelf is above its minimum, nobody is turned away: what becomes of
+many customers is computed in columns. All others are served one after the other.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.catalog import Product
-from yasdg_app.shop.customer import OUT_OF, choices, quantity_of
-from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.crowd import Crowd
+from yasdg_app.shop.customer import OUT_OF, quantity_of
+from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.randomness import Floats, key, keys_of_cells, uniforms
+from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.shelf import Shelf
+from yasdg_app.shop.shelves import NOT_SOLD, Shelves
 
 BLOCK = 20_000  # customers that are computed at a time: the bound of a till's memory
 MOST_CELLS = 4_096  # and cells, where hardly anybody comes
+MOST_ROWS = 4_000_000  # and cells of all products: some of a till's time
 NOBODY = -1  # in place of a product
 
 
@@ -140,36 +148,40 @@ class Till:
         own = {product.product_id: product for product in products}
         beside = {other.product_id: other for product_id in own for other in plan.beside.get(product_id, ())}
         # In order of id, so that the order within a microsecond is that of `Place`.
-        self.products = tuple(product for _, product in sorted((beside | own).items()))
+        self.products = tuple(sorted((beside | own).values(), key=attrgetter("product_id")))
         self.plan = plan
         self._after = start.after
         self._next_cell = plan.cells.of(self._after.at)
         ids = [product.product_id for product in self.products]
-        self._shelves = [
-            replace(start.shelves.get(product.product_id) or Shelf.of(product)) for product in self.products
-        ]
-        self._told = [product_id in own for product_id in ids]
-        self._sold = [start.sold.get(product_id, 0) for product_id in ids]
-        self._lost = [start.lost.get(product_id, 0) for product_id in ids]
+        self._crowd = Crowd(plan, self.products)
+        self._shelves = Shelves(self.products, start.shelves, plan.supply, self._at_once())
+        self._told = np.array([product_id in own for product_id in ids], dtype=np.bool_)
+        self._sold = np.array([start.sold.get(product_id, 0) for product_id in ids], dtype=np.int64)
+        self._lost = np.array([start.lost.get(product_id, 0) for product_id in ids], dtype=np.int64)
         self._lost_after = start.lost_after
-        self._places = {product_id: place for place, product_id in enumerate(ids)}
+        self._places = {product_id: place for place, product_id in enumerate(ids)} if plan.beside else {}
         self._waiting = Served()  # customers of computed cells whose time has not come
-        busiest = sum(plan.per_second[product_id] for product_id in ids) * plan.calendar.peak * plan.cells.seconds
-        self._cells_at_a_time = int(max(1, min(MOST_CELLS, BLOCK / max(busiest, 1e-9))))
+        busiest = self._crowd.per_second * plan.calendar.peak * plan.cells.seconds
+        most = min(MOST_CELLS, BLOCK / max(busiest, 1e-9), MOST_ROWS / max(len(ids), 1))
+        self._cells_at_a_time = int(max(1, most))
         self.through = self._after.at
         self.served = 0
-        self.replan(plan)
 
     def replan(self, plan: Plan) -> None:
         """Go on by another plan, which differs from the one before in nothing that was computed so far."""
         self.plan = plan
-        for shelf in self._shelves:
-            shelf.expect(plan.supply)
+        self._shelves.replan(plan.supply, self._at_once())
+
+    def _at_once(self) -> NDArray[np.bool_]:
+        """Tell of which products all that is ordered is there at once, and nobody looks at other shelves as well."""
+        if self.plan.sales.substitution_freq:
+            return np.zeros(len(self.products), dtype=np.bool_)
+        return self._crowd.by_category(self.plan.supply.at_once)
 
     @property
     def shelves(self) -> Sequence[Shelf]:
         """The shelves as those have left them who were computed so far; see `through_all`."""
-        return self._shelves
+        return [self._shelves.copy(place) for place in range(len(self.products))]
 
     @property
     def through_all(self) -> int | None:
@@ -177,6 +189,15 @@ class Till:
         if len(self._waiting.sales) or self._waiting.lost:
             return None
         return self.plan.cells.start(self._next_cell) - 1
+
+    @property
+    def next_at(self) -> int:
+        """Event time before which nobody is to be told of; it may be that of somebody, or of nobody."""
+        waiting = self._waiting
+        first = self.plan.cells.start(self._next_cell)
+        if len(waiting.sales):
+            first = min(first, int(waiting.sales.at[0]))
+        return min(first, waiting.lost[0].at) if waiting.lost else first
 
     def ring_up(self, until: int) -> Served:
         """Serve the next customers up to the event time `until` (inclusive), a block at most.
@@ -201,71 +222,75 @@ class Till:
         activity = self.plan.activity(first, count)
         if not activity.any():
             return Served()
-        promotions = [self.plan.discount(product, first, count) for product in self.products]
-        parts = [self._customers(place, first, activity) for place in range(len(self.products))]
-        product, at, cell, way, willing, taste = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        self.served += len(at)
-        order = np.lexsort((product, at))
-        customers = _Customers(
-            product[order], at[order], (cell - first)[order], way[order], willing[order], taste[order]
+        came = self._crowd.arrivals(self.plan, first, activity)
+        if self._after.at >= self.plan.cells.start(first):
+            # At the microsecond of the last customer, products behind it in order may still have one.
+            behind = bisect_right(self.products, self._after.product_id, key=lambda product: product.product_id)
+            product = came.rows.product[came.row]
+            came = came[(came.at > self._after.at) | ((came.at == self._after.at) & (product >= behind))]
+        self.served += len(came.at)
+        return self._serve(self._customers(came), first, count)
+
+    def _customers(self, came: Arrivals) -> "_Customers":
+        """Return what customers ask for and what they are like, in the order in which they are served."""
+        product, way, none = came.rows.product[came.row], self._crowd.customs.ways(came), np.empty(0)
+        number = self._shelves.sell_at_once(product, way)
+        order = np.argsort(came.at, kind="stable")  # they came in order of product
+        willing, taste = (
+            self._crowd.customs.uniforms(what, came)[order] if self.plan.sales.substitution_freq else none
+            for what in ("willing", "taste")
         )
-        return self._serve(customers, promotions)
+        cell = came.rows.cell[came.row[order]]
+        return _Customers(product[order], came.at[order], cell, way[order], number[order], willing, taste)
 
-    def _customers(self, place: int, first: int, activity: Floats) -> tuple[NDArray[np.generic], ...]:
-        """Return the customers of a product: what they ask for, when, and what they are like."""
-        product, sales = self.products[place], self.plan.sales
-        came = self.plan.arrivals(product, first, activity)
-        # At the microsecond of the last customer, products behind it in order may still have one.
-        earliest = self._after.at + (product.product_id <= self._after.product_id)
-        start = int(np.searchsorted(came.at, earliest))
-        if start == len(came.at):
-            return NO_CUSTOMERS
-        way = choices(product, came, sales).way[start:]
-        at, cell, index = came.at[start:], came.cell[start:], came.index[start:]
-        if sales.substitution_freq:
-            willing, taste = (
-                uniforms(keys_of_cells(key(sales.seed, product.product_id, what), cell), index)
-                for what in ("willing", "taste")
-            )
-        else:
-            willing = taste = np.empty(len(at))
-        return np.full(len(at), place, dtype=np.int64), at, cell, way, willing, taste
-
-    def _serve(self, customers: "_Customers", promotions: Sequence[Ints | None]) -> Served:
-        """Serve customers one after the other, as far as there is something on the shelves."""
-        supply, shelves = self.plan.supply, self._shelves
-        rows: list[int] = []  # of those who took something that we tell of
-        numbers: list[int] = []
+    def _serve(self, customers: "_Customers", first: int, count: int) -> Served:
+        """Serve customers who came in `count` cells from `first`."""
+        discounts = partial(self._crowd.discounts, self.plan, first, count)
+        bought, number = customers.product.copy(), customers.number.copy()
+        instead_of = np.full(len(number), NOBODY, dtype=np.int64)
         lost: list[LostSale] = []
-        columns = customers.product.tolist(), customers.at.tolist(), customers.way.tolist()
-        bought, instead_of = customers.product.copy(), np.full(len(customers.at), NOBODY, dtype=np.int64)
-        for row, (place, at, way) in enumerate(zip(*columns, strict=True)):
-            shelf, quantity, sold = shelves[place], quantity_of(way), place
+        by_hand = np.flatnonzero(number == NOT_SOLD)
+        if len(by_hand):
+            asked = discounts(customers.product, customers.cell)
+            self._serve_by_hand(by_hand, customers, asked, bought, number, instead_of, lost)
+        told = self._told[bought] & (number > self._sold[bought])
+        bought = bought[told]
+        promotion = discounts(bought, customers.cell[told])
+        return Served(
+            Sales(bought, number[told], customers.at[told], customers.way[told], promotion, instead_of[told]), lost
+        )
+
+    def _serve_by_hand(
+        self,
+        rows: Ints,
+        customers: "_Customers",
+        promotion: Ints,
+        bought: Ints,
+        number: Ints,
+        instead_of: Ints,
+        lost: list[LostSale],
+    ) -> None:
+        """Serve some of the customers one after the other, as far as there is something on the shelves.
+
+        It is written down who buys what, with what number, and who is turned away.
+        """
+        supply = self.plan.supply
+        shelves = {place: self._shelves[place] for place in np.unique(customers.product[rows]).tolist()}
+        columns = rows, customers.product[rows], customers.at[rows], customers.way[rows]
+        for row, place, at, way in zip(*(column.tolist() for column in columns), strict=True):
+            shelf, quantity = shelves[place], quantity_of(way)
             if shelf.due <= at:
                 shelf.receive(at, supply)
             if shelf.level < quantity:
                 sold = self._instead(place, at, quantity, customers, row)
-                self._turn_away(place, at, way, _at(promotions[place], customers.cell[row]), sold, lost)
+                self._turn_away(place, at, way, int(promotion[row]), sold, lost)
                 if sold == NOBODY:
                     continue
-                shelf = shelves[sold]
+                shelf = self._shelves[sold]
                 bought[row], instead_of[row] = sold, place
             shelf.sell(quantity, at, supply)
-            if self._told[sold] and shelf.sales > self._sold[sold]:
-                rows.append(row)
-                numbers.append(shelf.sales)
-        kept = np.array(rows, dtype=np.int64)
-        product = bought[kept]
-        promotion = np.zeros(len(kept), dtype=np.int64)
-        for place, discount in enumerate(promotions):
-            if discount is not None:
-                mine = product == place
-                promotion[mine] = discount[customers.cell[kept][mine]]
-        sales = Sales(
-            product, np.array(numbers, dtype=np.int64), customers.at[kept], customers.way[kept], promotion,
-            instead_of[kept],
-        )  # fmt: skip
-        return Served(sales, lost)
+            number[row] = shelf.sales
+        self._shelves.close(shelves)
 
     def _instead(self, place: int, at: int, quantity: int, customers: "_Customers", row: int) -> int:
         """Return what a customer takes who found too little of a product: by weight, of what is there; or NOBODY."""
@@ -288,7 +313,8 @@ class Till:
         if not self._told[place] or (at, shelf.product.product_id) <= self._lost_after:
             return
         self._lost[place] += 1
-        lost.append(LostSale(place, self._lost[place], at, way, promotion, shelf.level, *shelf.excuse(at), substitute))
+        number = int(self._lost[place])
+        lost.append(LostSale(place, number, at, way, promotion, shelf.level, *shelf.excuse(at), substitute))
 
 
 class _Customers(NamedTuple):
@@ -296,18 +322,11 @@ class _Customers(NamedTuple):
 
     product: Ints  # what they ask for
     at: Ints
-    cell: Ints  # counted from the first that is computed
+    cell: Ints
     way: Ints
-    willing: Floats  # to take another: uniform in [0, 1)
+    number: Ints  # of the sale, of those that were served at once; NOT_SOLD: of the others
+    willing: Floats  # to take another: uniform in [0, 1); nothing where nobody may
     taste: Floats  # which other: uniform in [0, 1)
-
-
-NO_CUSTOMERS = (*(np.empty(0, dtype=np.int64) for _ in range(4)), np.empty(0), np.empty(0))
-"""The columns that `Till._customers` returns, of nobody."""
-
-
-def _at(discount: Ints | None, cell: np.int64) -> int:
-    return 0 if discount is None else int(discount[cell])
 
 
 class LastSale:

@@ -1,0 +1,129 @@
+"""The shelves of a till: in columns where whoever comes finds enough, as objects where somebody may not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yasdg_app.catalog import Product
+from yasdg_app.shop.customer import quantity_of
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.shelf import Shelf, restocks_at_once
+from yasdg_app.shop.supply import Supply
+
+NOT_SOLD = 0  # in place of a sale's number
+
+
+class Shelves:
+    """The shelves of some products, by their place among these.
+
+    Where all that is ordered is there at once, a shelf above its minimum is steady: nobody is turned away from it, and
+    many sales come to a few sums. From any other customers are served one by one.
+
+    Parameters
+    ----------
+    products
+        Whose shelves they are.
+    known
+        Shelves by product_id; one that is not named is as the shop opens.
+    supply, at_once
+        As of `replan`.
+    """
+
+    def __init__(
+        self, products: Sequence[Product], known: Mapping[str, Shelf], supply: Supply, at_once: NDArray[np.bool_]
+    ) -> None:
+        self._products = products
+        # Of shelves that are no objects; on these nothing is on order.
+        self._level = np.array([product.inventory for product in products], dtype=np.int64)
+        self._sales, self._sold, self._stockings, self._restocked = np.zeros((4, len(products)), dtype=np.int64)
+        self._objects: dict[int, Shelf] = {}
+        for place, product in enumerate(products):
+            shelf = known.get(product.product_id)
+            if shelf is None:
+                continue
+            if shelf.on_order:
+                self._objects[place] = replace(shelf)
+            else:
+                self._put_away(place, shelf)
+        self.replan(supply, at_once)
+
+    def replan(self, supply: Supply, at_once: NDArray[np.bool_]) -> None:
+        """Go on by what is known now.
+
+        `at_once`: whether all that is ordered of a product is there at once. Where customers look at several shelves,
+        say of none that it is so.
+        """
+        self._supply, self._at_once = supply, at_once
+        self._steady = at_once & (self._level > supply.min_inventory)
+        for shelf in self._objects.values():
+            shelf.expect(supply)
+        self._steady[list(self._objects)] = False
+        self.close(list(self._objects))
+
+    def sell_at_once(self, product: Ints, way: Ints) -> Ints:
+        """Serve all customers of the shelves that are steady; return the number of each sale, NOT_SOLD for the others.
+
+        Parameters
+        ----------
+        product
+            Place of what each customer asks for, in increasing order; the customers of each product by time.
+        way
+            In which they buy.
+        """
+        begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first customer of each product
+        if not len(begin):
+            return np.empty(0, dtype=np.int64)
+        its, count = product[begin], np.diff(begin, append=len(product))
+        steady = self._steady[its]
+        before = np.where(steady, self._sales[its], 0)
+        number = np.arange(1, len(product) + 1) + np.repeat(before - begin, count)
+        if not steady.all():
+            number[np.repeat(~steady, count)] = NOT_SOLD
+        units = np.add.reduceat(quantity_of(way), begin)[steady]
+        its, count = its[steady], count[steady]
+        restocks = restocks_at_once(self._level[its], units, self._supply)
+        restocked = restocks * self._supply.restock_amount
+        self._sales[its] += count
+        self._sold[its] += units
+        self._stockings[its] += restocks
+        self._restocked[its] += restocked
+        self._level[its] += restocked - units
+        return number
+
+    def __getitem__(self, place: int) -> Shelf:
+        """Return a shelf to serve customers from, one by one. Afterwards `close` it."""
+        shelf = self._objects.get(place)
+        if shelf is None:
+            shelf = self._objects[place] = self.copy(place)
+            self._steady[place] = False
+        return shelf
+
+    def close(self, places: Iterable[int]) -> None:
+        """Keep shelves in columns again that have become steady."""
+        for place in places:
+            shelf = self._objects[place]
+            if self._at_once[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
+                self._put_away(place, shelf)
+                self._steady[place] = True
+                del self._objects[place]
+
+    def copy(self, place: int) -> Shelf:
+        """Return a shelf as it is; nothing that is done to it counts."""
+        if place in self._objects:
+            return replace(self._objects[place])
+        level, sold, restocked = int(self._level[place]), int(self._sold[place]), int(self._restocked[place])
+        return Shelf(
+            self._products[place],
+            initial=level + sold - restocked,
+            level=level,
+            sales=int(self._sales[place]),
+            sold=sold,
+            stockings=int(self._stockings[place]),
+            restocked=restocked,
+        )
+
+    def _put_away(self, place: int, shelf: Shelf) -> None:
+        self._level[place], self._sales[place], self._sold[place] = shelf.level, shelf.sales, shelf.sold
+        self._stockings[place], self._restocked[place] = shelf.stockings, shelf.restocked
