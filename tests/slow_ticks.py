@@ -5,7 +5,7 @@ from typing import Any
 
 from yasdg_app.application import app
 
-TICK = 0.1  # of the tills
+TICK = 0.01  # of the tills
 timer = app.timer
 
 

@@ -39,7 +39,8 @@ from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
-TICK = 0.1  # seconds
+TICK = 0.01  # seconds between two looks whether a sale is due
+LONGEST_QUIET = 0.1  # seconds after which is looked at all else there is to do, too
 FEW = 64  # sales; to encode fewer one by one is faster than all at once
 LONGEST_WAIT = 2.0  # seconds
 MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
@@ -78,6 +79,8 @@ class Tills:
         self._serving: dict[TP, asyncio.Task[None]] = {}
         self._disputes: dict[TP, tuple[int, float]] = {}  # number of messages, since when
         self._reported = (0, time.monotonic())
+        self._quiet_before = 0, float("-inf")  # event time and time.monotonic() before which there is nothing to do
+        self._try_at: dict[int, float] = {}  # when to try again to open a till, time.monotonic(), by partition
         self._look_at = float("-inf")  # when to see again whether a run with an end is over, time.monotonic()
         self._waits_for_others = False
         self._shelves = ShelvesTopic()
@@ -86,7 +89,7 @@ class Tills:
     async def ring_up(self) -> None:
         """Append all sales that are due by now in the partitions that are ours."""
         ownership = app.ownership
-        if not ownership.settled or app.closing:
+        if not ownership.settled or app.closing or self._is_quiet():
             return
         if self._generation != ownership.generation:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
@@ -98,6 +101,14 @@ class Tills:
         if await self._finished():
             logger.info("All sales are rung up and in the books: the shop closes.")
             os.kill(os.getpid(), signal.SIGTERM)
+        tills = [opened.till for opened in self._open.values()]
+        at = min((till.next_at for till in tills), default=NEVER) if not self._serving else 0
+        self._quiet_before = at, time.monotonic() + LONGEST_QUIET
+
+    def _is_quiet(self) -> bool:
+        """Tell whether nobody is due, so that a tick costs next to nothing where customers are few."""
+        at, moment = self._quiet_before
+        return time.monotonic() < moment and app.opening.clock.at(time.time_ns() // 1000) < at
 
     async def _serve_all(self, tps: Sequence[TP], until: int) -> None:
         """Serve partitions all at once; one whose leader is slow or away does not hold up the others."""
@@ -147,6 +158,10 @@ class Tills:
         """Open the till of a partition, if the agent has read it to its end."""
         if tp.partition in self._open:
             return True
+        now = time.monotonic()
+        if now < self._try_at.get(tp.partition, now):
+            return False
+        self._try_at[tp.partition] = now + LONGEST_QUIET
         ownership, both = app.ownership, [tp, TP(kafka.topic_lost_sales, tp.partition)]
         try:
             ends = await app.reader.ends(both)
