@@ -3,6 +3,7 @@
     make bench-end-to-end
     make bench-end-to-end ARGS="--seconds 5 --rounds 1"
     make bench-end-to-end ARGS="--rate 100000"      # so many sales are due each second, instead of all it can
+    make bench-end-to-end ARGS=--double             # the rate is doubled before, as long as the table follows
 
 - ours: one worker, and two workers, default configuration, with a day of 500,000 sales a second to make up for;
 - plain/shop.py: one worker; its timer sells as fast as its agent can follow.
@@ -17,11 +18,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from stage import FLAT_OUT, PARTITIONS, Outside, Sample, growth, interleaved, kafka, pace, plain_shop, shop_on
+from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, Sample, growth, interleaved, kafka, pace, plain_shop, shop_on
 from support import Worker
 from table import bar, limit, number, ratio, table
 
 WARM_UP = 5.0  # seconds
+SLOWEST = 7_812.5  # sales a second; doubled six times it is the highest rate there is
+DOUBLING = 8.0  # seconds that each rate is tried
+KEEPS_UP = 0.95  # of the rate: what is both appended and applied
 OURS, TWO, PLAIN = "ours", "ours, 2 workers", "plain Faust"
 
 
@@ -53,18 +57,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the window")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, help="of our sales a second; left out: as many as it can")
+    parser.add_argument("--double", action="store_true", help="find the highest rate that one worker can follow")
     arguments = parser.parse_args()
     settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
     with kafka() as (folder, servers):
         names = (f"shop{number}" for number in range(1000))
 
-        def ours(workers: int) -> Flow:
+        def ours(workers: int, settings: Mapping[str, str], seconds: float) -> Flow:
             with shop_on(folder, servers, next(names), **settings) as shop:
                 started = [shop.worker() for _ in range(workers)]
                 for worker in started:
                     worker.until(lambda worker=worker: has(worker, PARTITIONS // workers), "its partitions")
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)
-                return flow(outside, started[0], arguments.seconds)
+                return flow(outside, started[0], seconds)
 
         def plain() -> Flow:
             name = next(names)
@@ -72,7 +77,17 @@ def main() -> None:
                 outside = Outside(servers, f"{name}.purchases", changelog=f"{name}-inventory-changelog")
                 return flow(outside, worker, arguments.seconds)
 
-        contenders = {OURS: lambda: ours(1), TWO: lambda: ours(2), PLAIN: plain}
+        if arguments.double:
+            rate = SLOWEST
+            while rate < FASTEST and ours(1, pace(2 * rate), DOUBLING).rate > KEEPS_UP * 2 * rate:
+                rate *= 2
+            print(f"One worker follows {rate:,.0f} sales a second.", flush=True)
+            settings = pace(rate)
+        contenders = {
+            OURS: lambda: ours(1, settings, arguments.seconds),
+            TWO: lambda: ours(2, settings, arguments.seconds),
+            PLAIN: plain,
+        }
         flows = interleaved(contenders, arguments.rounds)
     rates = {name: [flow.rate for flow in each] for name, each in flows.items()}
     print(shown(flows, rates))

@@ -2,6 +2,7 @@
 
     make bench-growth
     make bench-growth ARGS="--sales 4000000"
+    make bench-growth ARGS="--rate 100000"      # so many sales are due each second, instead of all it can
 
 Default configuration, with a day of 500,000 sales a second to make up for. The rate is that at which sales are applied
 to the table, seen from outside; those that are appended run ahead of it and are shown beside. The first million is
@@ -13,11 +14,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
-from stage import FLAT_OUT, Outside, Sample, kafka, shop_on
+from stage import FLAT_OUT, Outside, Sample, kafka, pace, shop_on
 from table import bar, limit, number, table
 
 MILLION = 1_000_000
 LONGEST = 1800.0  # seconds
+MOST_AHEAD = 3  # times as many sales as asked for that may be in the log
 
 
 def main() -> None:
@@ -25,19 +27,24 @@ def main() -> None:
     parser.add_argument("--sales", type=int, default=20 * MILLION)
     parser.add_argument("--step", type=int, default=2 * MILLION, help="sales that a line of the table is about")
     parser.add_argument("--window", type=int, default=MILLION, help="sales of the warm-up, and of what is compared")
+    parser.add_argument("--rate", type=float, help="of sales a second; left out: as many as it can")
     arguments = parser.parse_args()
-    with kafka() as (folder, servers), shop_on(folder, servers, "bench", **FLAT_OUT) as shop:
+    settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
+    most = MOST_AHEAD * arguments.sales  # what lies on the disk is bounded
+    with kafka() as (folder, servers), shop_on(folder, servers, "bench", **settings) as shop:
         worker = shop.worker()
         outside = Outside(servers, shop.topic("purchases"), group=shop.name)
-        samples = outside.until(worker, LONGEST, lambda sample: sample.applied >= arguments.sales)
+        samples = outside.until(
+            worker, LONGEST, lambda sample: sample.applied >= arguments.sales or sample.appended > most
+        )
     if samples[-1].applied < arguments.sales:
-        raise SystemExit(f"After {LONGEST:.0f} s only {samples[-1].applied:,} sales were applied.")
+        seconds, appended, done = samples[-1].at - samples[0].at, samples[-1].appended, samples[-1].applied
+        raise SystemExit(f"After {seconds:.0f} s {appended:,} sales were appended, and only {done:,} of them applied.")
     print(shown(samples, arguments.step, arguments.sales, arguments.window))
     first = rate(samples, arguments.window, 2 * arguments.window)
     last = rate(samples, arguments.sales - arguments.window, arguments.sales)
-    print(
-        f"Sales {arguments.window:,} to {2 * arguments.window:,}: {first:,.0f}/s; the last {arguments.window:,}: {last:,.0f}/s"
-    )
+    window = f"{arguments.window:,}"
+    print(f"The first {window} behind as many of warm-up: {first:,.0f}/s; the last {window}: {last:,.0f}/s")
     print(limit("last / first", last / first, 0.95))
 
 

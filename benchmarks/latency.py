@@ -3,8 +3,8 @@
     make bench-latency
     make bench-latency ARGS="--rates 2000 --seconds 5 --rounds 1"
 
-One worker, live, default configuration but for the rate; at the first rate the plain Faust app (plain/shop.py) as well. A reader in a
-process of its own (librdkafka, which asks for new messages all the time) notes when each message arrives:
+One worker, live, default configuration but for the rate; at the first rate the plain Faust app (plain/shop.py) as well.
+A reader in a process of its own (librdkafka, which asks for new messages all the time) notes when each one arrives:
 
 - purchase → restock: from the arrival of the purchase to that of the restock that it caused, which is the one of its
   product with the same event time;
@@ -100,7 +100,7 @@ def shown(results: dict[str, list[dict[str, float]]]) -> str:
 
 
 def read(servers: str, name: str, every: int, seconds: float) -> dict[str, float]:
-    """Read what is written from now on; times in milliseconds. `every`: of so many purchases one's delay is computed."""
+    """Read what is written from now on; times in milliseconds. Of `every` so many purchases one's delay is computed."""
     from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
     consumer = Consumer(

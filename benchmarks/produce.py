@@ -3,9 +3,9 @@
     make bench-produce
     make bench-produce ARGS="--messages 200000 --rounds 2"
 
-- ours: simulation, encoding and append by the product's own classes, default configuration, 500,000 sales a second due;
+- ours: simulation, encoding and append by the product's own classes, default configuration, 500,000 sales a second;
 - librdkafka, the client in C, from Python: `produce()` of bytes that were made before, with and without compression.
-  The messages are ours (100,000 of them, again and again), and their partitions; the faster of the two is the reference;
+  The messages and their partitions are ours, 100,000 again and again; the faster of the two is the reference;
 - Apache Kafka's own ProducerPerformance, in Java, with the values of ours;
 - Faust's `await topic.send()` of a record, as a tutorial has it (plain/send.py);
 - the original: kafka-python, a KafkaProducer for each message; its sleeps left out.

@@ -63,9 +63,8 @@ def plain_shop(folder: Path, servers: str, name: str, purchases: str = "", rate:
     `purchases`: the topic of a log that is there; `rate`: of sales a second, inf: as many as it can.
     """
     (folder / name).mkdir()
-    create_topics(
-        servers, f"{name}.stockings", f"{name}-inventory-changelog", *([] if purchases else [f"{name}.purchases"])
-    )
+    own = () if purchases else (f"{name}.purchases",)
+    create_topics(servers, f"{name}.stockings", f"{name}-inventory-changelog", *own)
     environment = {
         **os.environ,
         "SERVERS": servers, "NAME": name, "PURCHASES": purchases or f"{name}.purchases", "RATE": str(rate),

@@ -1,4 +1,4 @@
-"""How figures are shown: medians, ratios of runs that were made in turn, and a table with bars for docs/performance.md."""
+"""How figures are shown: medians, ratios of runs that were made in turn, a table with bars for docs/performance.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log10
