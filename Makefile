@@ -2,8 +2,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check bench-audit bench-takeover bench-recovery bench-simulate bench-year format lock clean environment environment-dev
 MAKEFLAGS += --no-print-directory
+
+# What `make bench` runs, in this order; and what is measured on its own.
+COMPARED := $(addprefix bench-,produce consume end-to-end latency catalog backfill growth)
+BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year)
+.PHONY: help run test chaos check bench $(BENCHES) format lock clean environment environment-dev
 
 # The first of these that is Python 3.11 or newer makes .venv.
 PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
@@ -23,8 +27,13 @@ test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
 chaos: environment-dev ## kill, freeze and restart workers and broker, then audit; ARGS="--help" shows how
 	@exec .venv/bin/python tests/chaos.py $(ARGS)
 
-bench-audit bench-takeover bench-recovery bench-simulate bench-year: environment-dev ## measure; each says in its file what
-	@PYTHONPATH=tests exec .venv/bin/python benchmarks/$(@:bench-%=%).py $(ARGS)
+bench: environment-dev ## measure against others, half an hour; each alone: make bench-produce, see benchmarks/
+	@status=0; for bench in $(COMPARED); do \
+		echo "--- $$bench"; $(MAKE) $$bench || status=1; \
+	done; exit $$status
+
+$(BENCHES): environment-dev
+	@PYTHONPATH=tests exec .venv/bin/python benchmarks/$(subst -,_,$(@:bench-%=%)).py $(ARGS)
 
 check: environment-dev ## lint, formatting, types, and which way imports go
 	@status=0; \

@@ -1,0 +1,74 @@
+"""How fast the past is made up for: the year of config/scenarios/year.ini, to Apache Kafka and to a file.
+
+    make bench-backfill
+    make bench-backfill ARGS="--days 30"
+
+- to Kafka: one worker, from its first sale until it is live and its table is up to date, restocks and all;
+- to a file: `yasdg generate --to FILE`, purchases as lines of JSON, its start included.
+
+Whether what is in Kafka is right, and how long the audit takes, says `make bench-year`.
+"""
+
+import argparse
+import subprocess
+import time
+from pathlib import Path
+
+from stage import Outside, interleaved, kafka, shop_on
+from support import Shop, yasdg
+from table import compared
+from year import LONGEST, is_ready
+
+from yasdg_app.settings import PROJECT
+
+SCENARIO = PROJECT / "config" / "scenarios" / "year.ini"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--days", type=int, default=365, help="that are made up for")
+    parser.add_argument("--rounds", type=int, default=1)
+    arguments = parser.parse_args()
+    with kafka() as (folder, servers):
+        names = (f"year{number}" for number in range(1000))
+
+        def to_kafka() -> float:
+            with shop_on(folder, servers, next(names)) as shop:
+                shop.configured_by(SCENARIO).configure(CLOCK_START=f"{arguments.days}d")
+                worker = shop.worker()
+                outside = Outside(servers, shop.topic("purchases"), group=shop.name)
+                outside.until(worker, 120, lambda sample: sample.appended > 0)
+                began = time.monotonic()
+                worker.until(lambda: is_ready(worker), "the present", LONGEST)
+                return told("to Kafka", outside.look().appended, time.monotonic() - began)
+
+        def to_file() -> float:
+            name = next(names)
+            (folder / name).mkdir()
+            shop = Shop(folder / name, name).on(servers)
+            shop.configured_by(SCENARIO).configure(CLOCK_START=f"{arguments.days}d")
+            path = shop.folder / "purchases.jsonl"
+            began = time.monotonic()
+            done = yasdg(shop, "generate", "--to", str(path), seconds=LONGEST)
+            seconds = time.monotonic() - began
+            if done.returncode != 0:
+                raise SystemExit(f"yasdg generate failed:\n{done.stdout}{done.stderr}")
+            count = lines(path)
+            path.unlink()
+            return told("to a file", count, seconds)
+
+        rates = interleaved({"Kafka": to_kafka, "file": to_file}, arguments.rounds)
+    print(compared(rates, "Kafka", "purchases/s"))
+
+
+def told(where: str, count: int, seconds: float) -> float:
+    print(f"{count:,} purchases {where} in {seconds:.1f} s", flush=True)
+    return count / seconds
+
+
+def lines(path: Path) -> int:
+    return int(subprocess.run(["wc", "-l", path], capture_output=True, check=True).stdout.split()[0])
+
+
+if __name__ == "__main__":
+    main()

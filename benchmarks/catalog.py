@@ -1,0 +1,112 @@
+"""What a sale costs a worker, by the size of the catalog: CPU, start, reading the table, memory.
+
+    make bench-catalog                                   # 27, 10,000 and 1,000,000 products, 20,000 sales a second
+    make bench-catalog ARGS="--products 27 10000"
+    make bench-catalog ARGS="--rate 500000"              # flat out
+
+The log is made beforehand: one sale of each product, and the changelog of it, so the table is a full one. A worker
+starts on it, makes up for the time since the opening and goes on live. It is watched from when it is up to date, or
+after `--patience` seconds. "CPU" is the worker's own, all its threads, per sale that was both appended and applied;
+"behind" is how late its sales are at the end.
+"""
+
+import argparse
+import asyncio
+import re
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from catalogs import fill, write_catalog
+from stage import Outside, kafka, pace, shop_on
+from support import Worker, yasdg
+from table import bar, number, table
+from year import is_ready
+
+STARTS = 1200.0  # seconds that a worker may take to read its table
+
+
+class Found(NamedTuple):
+    start: float  # seconds until it begins to read the table
+    recovery: float  # seconds in which it reads the table
+    rate: float  # sales a second, appended and applied
+    cpu: float  # seconds in the window
+    sales: int  # both appended and applied in the window
+    memory: int  # bytes
+    behind: float  # seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", type=int, nargs="+", default=[27, 10_000, 1_000_000])
+    parser.add_argument("--rate", type=int, default=20_000, help="sales a second")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the window")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds until it should be up to date")
+    arguments = parser.parse_args()
+    found = {}
+    with kafka() as (folder, servers):
+        for count in arguments.products:
+            found[count] = measure(folder, servers, count, arguments)
+    costs = {count: one.cpu / one.sales * 1e6 if one.sales else float("inf") for count, one in found.items()}
+    known = [cost for cost in costs.values() if cost < float("inf")]
+    rows = [
+        (
+            f"{count:,}", f"{one.start:.1f} s", f"{one.recovery:.1f} s", f"{one.rate:,.0f}",
+            f"{number(costs[count])} µs" if one.sales else "none sold", f"{one.behind:.1f} s",
+            f"{one.memory / 2**20:,.0f} MB", bar(costs[count], known) if one.sales else "",
+        )
+        for count, one in found.items()
+    ]  # fmt: skip
+    print(table(("products", "start", "read the table", "sales/s", "CPU a sale", "behind", "memory", "CPU"), rows))
+
+
+def measure(folder: Path, servers: str, count: int, arguments: argparse.Namespace) -> Found:
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        products = Path(own) / "products.csv"
+        write_catalog(products, count)
+        settings = pace(arguments.rate) | {"SALES_PRODUCTS": str(products)}
+        with shop_on(folder, servers, f"catalog{count}", **settings) as shop:
+            if yasdg(shop, "topics", "create").returncode != 0:
+                raise SystemExit("The topics could not be created.")
+            asyncio.run(fill(shop))
+            began = time.monotonic()
+            worker = shop.worker()
+            worker.until(lambda: "products was read in" in worker.said, "the recovery", STARTS)
+            passed = time.monotonic() - began
+            recovery = float(worker.said.partition(" products was read in ")[2].partition(" s")[0])
+            deadline = time.monotonic() + arguments.patience
+            while time.monotonic() < deadline and not is_ready(worker):
+                time.sleep(0.5)
+            outside = Outside(servers, shop.topic("purchases"), group=shop.name)
+            process = psutil.Process(worker.process.pid)
+            before = process.cpu_times()
+            samples = outside.during(worker, arguments.seconds)
+            after = process.cpu_times()
+            first, last = samples[0], samples[-1]
+            sales = min(last.appended - first.appended, last.applied - first.applied)
+            return Found(
+                start=passed - recovery,
+                recovery=recovery,
+                rate=sales / (last.at - first.at),
+                cpu=after.user + after.system - before.user - before.system,
+                sales=sales,
+                memory=process.memory_info().rss,
+                behind=behind(worker),
+            )
+
+
+def behind(worker: Worker) -> float:
+    """Return by how many seconds the sales of its latest partition are late."""
+    try:
+        with urllib.request.urlopen(f"{worker.web}/metrics", timeout=60) as response:
+            text = response.read().decode()
+    except OSError:
+        return float("nan")  # it is too busy to answer
+    return max(float(delay) for delay in re.findall(r"^yasdg_till_delay_seconds\{.*\} (\S+)$", text, re.MULTILINE))
+
+
+if __name__ == "__main__":
+    main()

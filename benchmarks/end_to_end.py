@@ -1,0 +1,127 @@
+"""How many sales a second go all the way, timer → purchases → table → restocks: ours and the plain Faust app, in turn.
+
+    make bench-end-to-end
+    make bench-end-to-end ARGS="--seconds 5 --rounds 1"
+    make bench-end-to-end ARGS="--rate 100000"      # so many sales are due each second, instead of all it can
+    make bench-end-to-end ARGS=--double             # the rate is doubled before, as long as the table follows
+
+- ours: one worker, and two workers, default configuration, with a day of 500,000 sales a second to make up for;
+- plain/shop.py: one worker; its timer sells as fast as its agent can follow.
+
+What counts is what was both appended and applied to the table within a window of time, seen from outside: the smaller
+of the two. "Behind" is how many seconds the table was behind the log at the window's start and end, at that rate.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, Sample, growth, interleaved, kafka, pace, plain_shop, shop_on
+from support import Worker
+from table import bar, limit, number, ratio, table
+
+WARM_UP = 5.0  # seconds
+SLOWEST = 7_812.5  # sales a second; doubled six times it is the highest rate there is
+DOUBLING = 8.0  # seconds that each rate is tried
+KEEPS_UP = 0.95  # of the rate: what is both appended and applied
+OURS, TWO, PLAIN = "ours", "ours, 2 workers", "plain Faust"
+
+
+class Flow(NamedTuple):
+    """What went through in a window: sales a second, and how far the table was behind at its start and end."""
+
+    appended: float
+    applied: float
+    behind: tuple[float, float]
+
+    @property
+    def rate(self) -> float:
+        return min(self.appended, self.applied)
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "Flow":
+        appended, applied = growth(samples, "appended"), growth(samples, "applied")
+        first, *_, last = samples
+        start, end = ((sample.appended - sample.applied) / max(applied, 1e-9) for sample in (first, last))
+        return cls(appended, applied, (start, end))
+
+    def __str__(self) -> str:
+        start, end = self.behind
+        return f"{self.appended:,.0f} appended, {self.applied:,.0f} applied, {start:.1f} s, then {end:.1f} s behind"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the window")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=float, help="of our sales a second; left out: as many as it can")
+    parser.add_argument("--double", action="store_true", help="find the highest rate that one worker can follow")
+    arguments = parser.parse_args()
+    settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
+    with kafka() as (folder, servers):
+        names = (f"shop{number}" for number in range(1000))
+
+        def ours(workers: int, settings: Mapping[str, str], seconds: float) -> Flow:
+            with shop_on(folder, servers, next(names), **settings) as shop:
+                started = [shop.worker() for _ in range(workers)]
+                for worker in started:
+                    worker.until(lambda worker=worker: has(worker, PARTITIONS // workers), "its partitions")
+                outside = Outside(servers, shop.topic("purchases"), group=shop.name)
+                return flow(outside, started[0], seconds)
+
+        def plain() -> Flow:
+            name = next(names)
+            with plain_shop(folder, servers, name, rate=float("inf")) as worker:
+                outside = Outside(servers, f"{name}.purchases", changelog=f"{name}-inventory-changelog")
+                return flow(outside, worker, arguments.seconds)
+
+        if arguments.double:
+            rate = SLOWEST
+            while rate < FASTEST and ours(1, pace(2 * rate), DOUBLING).rate > KEEPS_UP * 2 * rate:
+                rate *= 2
+            print(f"One worker follows {rate:,.0f} sales a second.", flush=True)
+            settings = pace(rate)
+        contenders = {
+            OURS: lambda: ours(1, settings, arguments.seconds),
+            TWO: lambda: ours(2, settings, arguments.seconds),
+            PLAIN: plain,
+        }
+        flows = interleaved(contenders, arguments.rounds)
+    rates = {name: [flow.rate for flow in each] for name, each in flows.items()}
+    print(shown(flows, rates))
+    print(limit(f"{OURS} / {PLAIN}", ratio(rates, OURS, PLAIN), 75))
+    print(f"{TWO} / {OURS} is {number(ratio(rates, TWO, OURS))}")
+
+
+def has(worker: Worker, partitions: int) -> bool:
+    return len(worker.get("/inventory/")["partitions"]) == partitions
+
+
+def flow(outside: Outside, worker: Worker, seconds: float) -> Flow:
+    """Wait until sales go all the way, and a little longer; then watch."""
+    outside.until(worker, 60, lambda sample: sample.applied > 0)
+    time.sleep(WARM_UP)
+    return Flow.of(outside.during(worker, seconds))
+
+
+def shown(flows: Mapping[str, Sequence[Flow]], rates: Mapping[str, Sequence[float]]) -> str:
+    most = [median(each) for each in rates.values()]
+    rows = []
+    for name, each in flows.items():
+        appended, applied, start, end = (
+            median(column) for column in zip(*((f.appended, f.applied, *f.behind) for f in each), strict=True)
+        )
+        rows.append(
+            (
+                name, f"{appended:,.0f}", f"{applied:,.0f}", f"{median(rates[name]):,.0f}",
+                number(ratio(rates, name, PLAIN)), f"{start:.1f} s, {end:.1f} s", bar(median(rates[name]), most),
+            )
+        )  # fmt: skip
+    header = ("", "appended/s", "applied/s", f"both/s, median of {len(flows[OURS])}", f"× {PLAIN}", "behind", "")
+    return table(header, rows)
+
+
+if __name__ == "__main__":
+    main()

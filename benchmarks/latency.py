@@ -1,0 +1,160 @@
+"""How long it takes from a purchase's append until its restock can be read, and how late sales are appended.
+
+    make bench-latency
+    make bench-latency ARGS="--rates 2000 --seconds 5 --rounds 1"
+
+One worker, live, default configuration but for the rate; at the first rate the plain Faust app (plain/shop.py) as well.
+A reader in a process of its own (librdkafka, which asks for new messages all the time) notes when each one arrives:
+
+- purchase → restock: from the arrival of the purchase to that of the restock that it caused, which is the one of its
+  product with the same event time;
+- due → appended: from the event time in a purchase to its arrival; the way to the reader is in it. Half of a tick is
+  what a timer that ticks so often costs on average, at least.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from statistics import median
+
+import msgspec
+import numpy as np
+from stage import PARTITIONS, Outside, interleaved, kafka, pace, plain_shop, run, shop_on
+from table import bar, table
+
+from yasdg_app.streams.tills import TICK
+
+WARM_UP = 3.0  # seconds
+LONGEST = 3.0  # seconds that restocks are waited for at the end
+ASKED = 5_000  # purchases a second whose delay is computed
+FIGURES = ("restock_50", "restock_99", "append_50", "append_99")
+
+
+class Bought(msgspec.Struct):
+    transaction_time: str
+    product_id: str
+
+
+class Restocked(msgspec.Struct):
+    event_time: str
+    product_id: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", type=int, nargs="+", default=[2_000, 20_000, 100_000], help="sales a second")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--read", nargs=3, metavar=("SERVERS", "NAME", "RATE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.read:
+        servers, name, rate = arguments.read
+        print(json.dumps(read(servers, name, max(1, int(rate) // ASKED), arguments.seconds)))
+        return
+    with kafka() as (folder, servers):
+        names = (f"shop{number}" for number in range(1000))
+
+        def watched(name: str, rate: int) -> dict[str, float]:
+            time.sleep(WARM_UP)
+            return run(__file__, "--seconds", str(arguments.seconds), "--read", servers, name, str(rate))
+
+        def ours(rate: int) -> dict[str, float]:
+            with shop_on(folder, servers, next(names), **pace(rate)) as shop:
+                worker = shop.worker()
+                worker.until(lambda: worker.get("/inventory/")["inventory"], "the first sale")
+                return watched(shop.name, rate)
+
+        def plain(rate: int) -> dict[str, float]:
+            with plain_shop(folder, servers, name := next(names), rate=rate) as worker:
+                outside = Outside(servers, f"{name}.purchases", changelog=f"{name}-inventory-changelog")
+                outside.until(worker, 60, lambda sample: sample.applied > 0)
+                return watched(name, rate)
+
+        contenders = {f"ours, {rate:,}/s": lambda rate=rate: ours(rate) for rate in arguments.rates}
+        contenders[f"plain Faust, {arguments.rates[0]:,}/s"] = lambda: plain(arguments.rates[0])
+        results = interleaved(contenders, arguments.rounds)
+    print(shown(results))
+    print(f"Half of a tick of {TICK * 1000:.0f} ms is {TICK * 500:.0f} ms.")
+
+
+def shown(results: dict[str, list[dict[str, float]]]) -> str:
+    medians = {
+        name: {figure: median(each[figure] for each in found) for figure in found[0]} for name, found in results.items()
+    }
+    longest = [each["restock_99"] for each in medians.values()]
+    rows = [
+        (
+            name, f"{each['purchases']:,.0f}", *(f"{each[figure]:.0f}" for figure in FIGURES),
+            f"{each['restocks']:,.0f}", f"{each['reader']:.0%}",
+            bar(each["restock_99"], longest),
+        )
+        for name, each in medians.items()
+    ]  # fmt: skip
+    header = (
+        "", "read/s", "purchase → restock, ms: p50", "p99", "due → appended, ms: p50", "p99", "restocks",
+        "reader's CPU", "p99 of restocks",
+    )  # fmt: skip
+    return table(header, rows)
+
+
+def read(servers: str, name: str, every: int, seconds: float) -> dict[str, float]:
+    """Read what is written from now on; times in milliseconds. Of `every` so many purchases one's delay is computed."""
+    from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": "reader", "enable.auto.commit": False, "log_level": 0,
+         "fetch.wait.max.ms": 5, "fetch.min.bytes": 1, "check.crcs": False}
+    )  # fmt: skip
+    purchases, stockings = f"{name}.purchases", f"{name}.stockings"
+    consumer.assign(
+        [TopicPartition(topic, p, OFFSET_END) for topic in (purchases, stockings) for p in range(PARTITIONS)]
+    )
+    bought, restocked = msgspec.json.Decoder(Bought).decode, msgspec.json.Decoder(Restocked).decode
+    arrivals: dict[tuple[str, str], float] = {}  # of purchases, by what the restock says of them
+    waiting: dict[tuple[str, str], float] = {}  # restocks that came before their purchase, in the same fetch
+    restocks, appends = [], []
+    count = 0
+    while not (messages := consumer.consume(1, 1.0)):
+        pass
+    began, cpu = time.monotonic(), time.process_time()
+    while (now := time.monotonic()) < began + seconds + LONGEST:
+        messages = consumer.consume(20_000, 0.001)
+        arrived, is_open = time.time(), now < began + seconds
+        for message in messages:
+            if message.topic() == stockings:
+                restock = restocked(message.value())
+                waiting[restock.product_id, restock.event_time] = arrived
+            elif is_open:
+                sale = bought(message.value())
+                arrivals[sale.product_id, sale.transaction_time] = arrived
+                count += 1
+                if count % every == 0:
+                    appends.append(arrived - seconds_of(sale.transaction_time))
+        for cause in waiting.keys() & arrivals.keys():
+            restocks.append(waiting[cause] - arrivals[cause])
+        waiting.clear()
+    passed, cpu = time.monotonic() - began, time.process_time() - cpu
+    consumer.close()
+    return {
+        "purchases": count / seconds,
+        "restocks": len(restocks),
+        "reader": cpu / passed,
+        **dict(zip(FIGURES, [*percentiles(restocks), *percentiles(appends)], strict=True)),
+    }
+
+
+def seconds_of(event_time: str) -> float:
+    return datetime.fromisoformat(event_time).replace(tzinfo=UTC).timestamp()
+
+
+def percentiles(seconds: Sequence[float]) -> list[float]:
+    """The 50th and the 99th, in milliseconds."""
+    if not seconds:
+        raise SystemExit("Nothing was read that can be measured.")
+    return [float(each) * 1000 for each in np.percentile(seconds, [50, 99])]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Sales straight from the product's own classes, without Faust: till, encoder, producer."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from yasdg_app import catalog, settings
+from yasdg_app.catalog import Product
+from yasdg_app.encoding import BulkEncoder
+from yasdg_app.messages import PurchaseEncoder, home
+from yasdg_app.producer import Row, ShopProducer
+from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import Sales, Till
+
+PARTITIONS = 8
+
+
+def configured(environment: dict[str, str]) -> tuple[Settings, tuple[Product, ...]]:
+    """Return the settings and the catalog that YASDG_ variables describe; all else has its default."""
+    given = settings.load(environment, Path.cwd())
+    return given, catalog.load(given.sales.products)
+
+
+def encoded(products: Sequence[Product], settings: SalesSettings, sales: Sales) -> Iterator[Row]:
+    """The rows that a till's sales become."""
+    return (Row(*row) for row in PurchaseEncoder(products, settings).encode(sales))
+
+
+async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: int) -> int:
+    """Ring up all sales up to an event time and append them, all partitions at once; their number."""
+    producer = ShopProducer(servers, producer_id)
+
+    async def serve(partition: int) -> int:
+        own = [product for product in plan.products if home(product.product_id, PARTITIONS) == partition]
+        till, number = Till(plan, own), 0
+        encoder = BulkEncoder(till.products, plan.sales)
+        while till.through < until:
+            sales = till.ring_up(until).sales
+            appended = await producer.append_records(topic, partition, number, encoder.records(sales))
+            assert appended.complete
+            number += len(sales)
+        return number
+
+    try:
+        return sum(await asyncio.gather(*(serve(partition) for partition in range(PARTITIONS))))
+    finally:
+        await producer.stop()
+
+
+def first(count: int, plan: Plan) -> list[tuple[int, Row]]:
+    """The first sales of a shop, each with its partition, in order of time."""
+    till, rows = Till(plan, plan.products), []
+    while len(rows) < count:
+        sales = till.ring_up(time.time_ns() // 1000).sales
+        for row in encoded(till.products, plan.sales, sales):
+            rows.append((home(row.key.decode(), PARTITIONS), row))
+    return rows[:count]
