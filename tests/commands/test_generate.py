@@ -21,7 +21,7 @@ from simulation import Stream, simulate
 
 from yasdg_app import catalog, messages, settings
 from yasdg_app.commands.generate import GenerateError, last_row
-from yasdg_app.generating import FOREVER, KINDS, stream
+from yasdg_app.generating import FOREVER, KINDS, STRETCH, stream
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time
 from yasdg_app.opening import last_moment
 from yasdg_app.settings import Settings
@@ -201,6 +201,18 @@ def test_incidents_of_years_are_told_of_once_and_in_order() -> None:
     wanted = [messages.encode(messages.announcement(*each)) for each in told]
     assert len(wanted) > 100
     assert generated("incidents", plan, until) == wanted
+
+
+def test_an_incident_at_the_border_of_two_parts_is_told_of_once(tmp_path: Path) -> None:
+    start = datetime(2026, 1, 1)
+    border = start + timedelta(microseconds=STRETCH)
+    text = f"[CLOCK]\nstart = 2026-01-01\n[INCIDENT x]\nkind = storm\nstart = {border:%Y-%m-%d %H:%M}\n"
+    (tmp_path / "x.ini").write_text(text)
+    of = settings.load({"YASDG_CONFIG": "x.ini", "YASDG_SALES_PRODUCTS": str(PROJECT / "products.csv")}, tmp_path)
+    plan = plan_of(of)
+    for until in (STRETCH, 2 * STRETCH):
+        phases = [json.loads(value)["phase"] for value in generated("incidents", plan, plan.opened_at + until)]
+        assert phases == ["start", "end"][: until // STRETCH]
 
 
 # --- How far it goes ---
@@ -466,10 +478,11 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_reader_of_a_pipe(tmp_path: Path) ->
         assert process.wait(60) == -signal.SIGINT
 
 
-def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
+def at_a_terminal(folder: Path, *arguments: str, stdout: int | None = None) -> str:
+    """What a terminal shows of the standard error."""
     terminal, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, "--to", "sales.jsonl"], cwd=tmp_path, env=clean(WEEK | {"COLUMNS": "80"}), stderr=theirs
+        [*COMMAND, *arguments], cwd=folder, env=clean(WEEK | {"COLUMNS": "80"}), stdout=stdout, stderr=theirs
     ) as process:
         os.close(theirs)
         shown = b""
@@ -480,8 +493,18 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
             pass
         assert process.wait(60) == 0
     os.close(terminal)
-    text = shown.decode()
-    assert " rows  " in text
-    assert "/s  2026-06-0" in text
-    assert "100%" in text
-    assert "sales.jsonl: 40,163 purchases" in text.splitlines()[-1]
+    return shown.decode()
+
+
+def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
+    shown = at_a_terminal(tmp_path, "--to", "sales.jsonl")
+    assert " rows  " in shown
+    assert "/s  2026-06-0" in shown
+    assert "100%" in shown
+    assert "sales.jsonl: 40,163 purchases" in shown.splitlines()[-1]
+
+
+def test_a_few_rows_for_a_pipe_show_no_bar(tmp_path: Path) -> None:
+    shown = at_a_terminal(tmp_path, "-n", "1", stdout=subprocess.DEVNULL)
+    assert shown.startswith("Standard output: 1 purchases up to 2026-06-01 06:00:03.689204 (UTC)")
+    assert shown.count("\n") == 1

@@ -32,6 +32,7 @@ STDOUT = ("-", "stdout")
 NOW = "now"
 INTERRUPTED = 130  # exit status, as a shell has it
 STEPS = 1000  # of the bar
+PATIENCE = 1.0  # seconds before there is one beside a pipe, whose reader may want no more than the first lines
 
 Until = datetime | timedelta | str | None
 """A time on the shop's clock, how long after its first moment, NOW, or what the configuration says."""
@@ -180,7 +181,8 @@ class Run:
 
     def write(self, parts: Iterator[Lines], target: "Target") -> None:
         """Write all parts, or those up to a Ctrl-C."""
-        with Progress(STEPS, width=10, hidden=target.is_terminal) as progress:
+        after = 0.0 if target.partial else PATIENCE
+        with Progress(STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
             step = 0
             while not self.interrupted and (part := next(parts, None)) is not None:
                 target.write(part.text)
