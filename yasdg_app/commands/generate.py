@@ -155,8 +155,8 @@ def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, 
 
 
 def again_by(opened_at: int) -> str:
-    """Return how to make the same once more."""
-    return f"\nThe same once more: yasdg generate --opened-at '{time_text(opened_at)}'"
+    """Return how to make the same once more, of a shop whose first moment depends on when that is."""
+    return f"\nThe first moment of this shop, to make its stream once more: --opened-at '{time_text(opened_at)}'"
 
 
 class Run:
