@@ -17,7 +17,7 @@ from yasdg_app.settings import SalesSettings
 from yasdg_app.shop.till import NOBODY, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
-SETTINGS = SalesSettings()
+SETTINGS = SalesSettings(substitution_freq=5)
 PLACES = st.integers(0, len(PRODUCTS) - 1)
 YEAR_9999 = 253_402_300_799_999_999
 STEPS = st.integers(0, 3) | st.integers(0, 10**6) | st.integers(0, 10**11) | st.integers(0, 10**15)
@@ -53,11 +53,13 @@ def read(batches: list[bytes]) -> list[Any]:
     return found
 
 
-@given(many_sales())
-def test_lines_are_the_plain_messages(sales: Sales) -> None:
-    lines = BulkEncoder(PRODUCTS, SETTINGS).lines(sales)
-    assert bytes(lines).splitlines() == [value for _, value, _ in plain(sales)]
-    assert lines.endswith(b"\n")
+@given(st.lists(many_sales(), min_size=1, max_size=3))
+def test_lines_are_the_plain_messages(blocks: list[Sales]) -> None:
+    encoder = BulkEncoder(PRODUCTS, SETTINGS)
+    for sales in blocks:
+        lines = encoder.lines(sales)
+        assert bytes(lines).splitlines() == [value for _, value, _ in plain(sales)]
+        assert lines.endswith(b"\n")
 
 
 @given(many_sales())

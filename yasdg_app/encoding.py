@@ -14,7 +14,7 @@ from yasdg_app.messages import MOST_PREPARED, SECOND, PurchaseEncoder, time_text
 from yasdg_app.record_batches import Bytes, Ints, Records, put_varints, varint, varint_sizes
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop.price import TEN_THOUSAND
-from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.shop.till import Sales
 
 RECORDS_BYTES = 1_000_000  # in a batch, before it is compressed; a topic takes 1 MB at most by default
 
@@ -57,6 +57,8 @@ class BulkEncoder:
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
         self._plain = PurchaseEncoder(products, sales)
         self._products = products
+        # Products that may have been asked for, and none; where nobody takes another, it is always none.
+        self._others = len(products) + 1 if sales.substitution_freq else 1
         self._forget()
 
     def lines(self, sales: Sales) -> bytearray:
@@ -107,9 +109,8 @@ class BulkEncoder:
 
     def _kinds_of(self, sales: Sales) -> tuple[Ints, Ints]:
         """Return what each sale says, as a place in the lists of kinds, and where in its message the number begins."""
-        others = len(self._products) + 1 if (sales.instead_of != NOBODY).any() else 1
         code = (sales.product * 8 + sales.way) * TEN_THOUSAND + sales.promotion
-        code = (code * others + (sales.instead_of + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
+        code = (code * self._others + (sales.instead_of + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
         codes: list[int] = code.tolist()
         try:
             kinds = np.fromiter(map(self._kinds.__getitem__, codes), np.int64, len(codes))

@@ -1,7 +1,6 @@
 """`yasdg audit`: whether the books balance, by the topics alone."""
 
 import gc
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import aiohttp
-import click
 import orjson
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -25,6 +23,7 @@ from yasdg_app.auditing.partition import PartitionAudit, last_sale
 from yasdg_app.auditing.report import Report
 from yasdg_app.auditing.substitutions import Substitutions
 from yasdg_app.commands.base import ShopCommand
+from yasdg_app.commands.progress import Progress
 from yasdg_app.control import read_control
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import home
@@ -96,7 +95,7 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
         plan = await _plan(opening)  # read last: what is set later concerns only what comes later
         check_incidents(announced, plan, TOPICS.incidents, report)
         substitutions = await topics.substitutions(plan, report)
-        with Progress(topics.purchases) as progress:
+        with Progress(topics.purchases, "Auditing", "Audited {} of {} purchases") as progress:
             for partition in range(partitions):
                 fold = PartitionAudit(TOPICS, partition, plan, partitions, report, table, substitutions)
                 await _audit_partition(topics, partition, fold, progress)
@@ -193,7 +192,7 @@ class DividedTopics:
         return latest
 
 
-async def _audit_partition(topics: DividedTopics, partition: int, fold: PartitionAudit, progress: "Progress") -> None:
+async def _audit_partition(topics: DividedTopics, partition: int, fold: PartitionAudit, progress: Progress) -> None:
     """Audit a partition, its topics side by side; wait a little for what running workers have still to tell."""
     more_stockings, more_lost, more_letters = (
         topics.chunks(topic, partition) for topic in (TOPICS.stockings, TOPICS.lost_sales, TOPICS.dead_letters)
@@ -270,35 +269,6 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
             return response.status, await response.json(content_type=None)
     except (ValueError, TimeoutError) as error:
         raise AuditError(f"{url} is not a worker's: {error!r}") from error
-
-
-class Progress:
-    """How far the audit is, on the standard error: a bar on a terminal, else a line every now and then."""
-
-    EVERY = 10.0  # seconds
-
-    def __init__(self, total: int) -> None:
-        self._bar: Any = click.progressbar(length=total, label="Auditing", file=sys.stderr, show_pos=True)
-        self._total, self._done, self._told = total, 0, time.monotonic()
-        self._terminal = sys.stderr.isatty()
-
-    def __enter__(self) -> "Progress":
-        if self._terminal:
-            self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._terminal:
-            self._bar.__exit__(*error)
-
-    def advance(self, count: int) -> None:
-        """Note that so many more messages were audited."""
-        self._done += count
-        if self._terminal:
-            self._bar.update(count)
-        elif time.monotonic() - self._told > self.EVERY:
-            self._told = time.monotonic()
-            print(f"Audited {self._done} of {self._total} purchases", file=sys.stderr, flush=True)
 
 
 def show(report: Report) -> None:

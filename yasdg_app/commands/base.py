@@ -39,3 +39,12 @@ class ShopCommand(AppCommand):
             return await self.run(*self.args, **self.kwargs)
         finally:
             await self.app.leave_broker()
+
+
+class PaperCommand(ShopCommand):
+    """A command that needs no broker."""
+
+    abstract: ClassVar[bool] = True
+
+    async def _run_with_broker(self) -> Any:
+        return await self.run(*self.args, **self.kwargs)

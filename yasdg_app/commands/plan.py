@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 import numpy as np
@@ -13,7 +13,7 @@ from faust.cli import option
 
 from yasdg_app import catalog, rules
 from yasdg_app.application import app
-from yasdg_app.commands.base import ShopCommand
+from yasdg_app.commands.base import PaperCommand, ShopCommand
 from yasdg_app.commands.picture import FORMATS, draw
 from yasdg_app.errors import YasdgError
 from yasdg_app.opening import first_moment, last_moment
@@ -36,15 +36,6 @@ NOTHING = "·"  # of an hour in which the shop is closed
 
 class PlanError(YasdgError):
     """What was asked for cannot be shown."""
-
-
-class PaperCommand(ShopCommand):
-    """A command that needs no broker."""
-
-    abstract: ClassVar[bool] = True
-
-    async def _run_with_broker(self) -> Any:
-        return await self.run(*self.args, **self.kwargs)
 
 
 def _picture(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:

@@ -1,0 +1,52 @@
+"""`yasdg generate` writes what real workers append, byte for byte."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from simulation import opening_of
+from support import Shop, yasdg
+
+from yasdg_app.messages import time_text
+
+WEEK = Path(__file__).parents[2] / "config" / "scenarios" / "week.ini"
+
+
+class Kafka(Protocol):
+    """See conftest.py."""
+
+    bootstrap_servers: str
+
+
+def place(value: bytes) -> tuple[str, str]:
+    """The place of a message in the stream's order: time, and the product that was asked for."""
+    told = json.loads(value)
+    at = told.get("transaction_time") or told["event_time"]
+    return at, told.get("substituted_from") or told.get("product_id") or f"{told['phase']} {told['incident']}"
+
+
+@pytest.mark.parametrize("start", ["2026-06-02", "2h"])
+def test_it_is_what_two_workers_append(kafka: Kafka, shop: Shop, start: str) -> None:
+    shop.on(kafka.bootstrap_servers).configure(KAFKA_PARTITIONS="4", CLOCK_START=start)
+    told = ["purchases", "stockings", "products"]
+    if start == "2h":
+        shop.configure(SALES_MAX_SALE_FREQ="1", CLOCK_END="1h")
+    else:
+        shop.configured_by(WEEK).configure(CLOCK_END="36h", CLOCK_SPEED="max")
+        told += ["lost_sales", "incidents"]
+    workers = [shop.worker() for _ in range(2)]
+    for worker in workers:
+        assert worker.ends(120) == 0, worker.said
+    opened_at = time_text(opening_of(shop).opened_at)
+    shop.on("nowhere.invalid:1")
+    for what in told:
+        arguments = ("--opened-at", opened_at) if start == "2h" else ()
+        generated = yasdg(shop, "generate", "--to", f"{what}.jsonl", "--what", what, *arguments)
+        assert generated.returncode == 0, generated.stderr
+    shop.on(kafka.bootstrap_servers)
+    for what in told:
+        logged = [record.value or b"" for record in shop.read(shop.topic(what))]
+        wanted = logged if what == "products" else sorted(logged, key=place)
+        assert wanted
+        assert (shop.folder / f"{what}.jsonl").read_bytes() == b"".join(value + b"\n" for value in wanted), what

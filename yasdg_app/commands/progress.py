@@ -1,0 +1,65 @@
+"""How far long work is, on the standard error: a bar on a terminal, else a line every now and then, or nothing."""
+
+import sys
+import time
+from typing import Any
+
+import click
+
+
+class Progress:
+    """See the module.
+
+    Parameters
+    ----------
+    total
+        Number of steps of the work.
+    label
+        In front of the bar.
+    line
+        What is said where there is no terminal, with {} for the steps done and for all of them; nothing: none is.
+    width
+        Of the bar, in characters.
+    after
+        Seconds before the bar is shown: what does not take as long needs none.
+    hidden
+        Whether there is no bar, since the terminal shows something else.
+    """
+
+    EVERY = 10.0  # seconds between two lines
+
+    def __init__(
+        self, total: int, label: str = "", line: str = "", width: int = 36, after: float = 0.0, hidden: bool = False
+    ) -> None:
+        self._bar: Any = click.progressbar(
+            length=total, label=label, file=sys.stderr, show_pos=bool(line), width=width,
+            item_show_func=lambda item: item,
+        )  # fmt: skip
+        self._line, self._total, self._done, self._told = line, total, 0, time.monotonic()
+        self._terminal, self._after, self._begun = sys.stderr.isatty() and not hidden, after, False
+
+    def __enter__(self) -> "Progress":
+        if not self._after:
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
+        self._begun = self._terminal
+        if self._begun:
+            self._bar.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        if self._begun:
+            self._bar.__exit__(*error)
+
+    def advance(self, count: int, item: str | None = None) -> None:
+        """Note that so many more steps are done; `item` stands behind the bar."""
+        self._done += count
+        if self._begun:
+            self._bar.update(count, item)
+        elif self._terminal and time.monotonic() - self._told > self._after:
+            self._begin()
+            self._bar.update(self._done, item)
+        elif not self._terminal and self._line and time.monotonic() - self._told > self.EVERY:
+            self._told = time.monotonic()
+            print(self._line.format(self._done, self._total), file=sys.stderr, flush=True)
