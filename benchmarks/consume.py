@@ -101,13 +101,12 @@ async def by_aiokafka(servers: str, topic: str) -> dict[str, float]:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers, enable_auto_commit=False, check_crcs=False, max_partition_fetch_bytes=2**20
+        bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False, check_crcs=False
     )
     await consumer.start()
     tps = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
     consumer.assign(tps)
     ends = await consumer.end_offsets(tps)
-    await consumer.seek_to_beginning()
     levels: dict[str, int] = {}
     began, events, total = 0.0, 0, sum(ends.values())
     while events < total:

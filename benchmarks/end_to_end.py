@@ -9,7 +9,8 @@
 - plain/shop.py: one worker; its timer sells as fast as its agent can follow.
 
 What counts is what was both appended and applied to the table within a window of time, seen from outside: the smaller
-of the two. "Behind" is how many seconds the table was behind the log at the window's start and end, at that rate.
+of the two. "Behind" is how many seconds the table was behind the log at the window's start and end, at that rate; ours
+tells of its position once a second, so one second is none.
 """
 
 import argparse

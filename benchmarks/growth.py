@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def shown(samples: Sequence[Sample], step: int, sales: int, warm_up: int) -> str:
-    borders = [warm_up, *range(step, sales + 1, step)]
+    borders = [warm_up, *(border for border in range(step, sales + 1, step) if border > warm_up)]
     rates = [rate(samples, *border) for border in pairwise(borders)]
     rows = [
         (

@@ -87,7 +87,7 @@ FLAT_OUT = {**pace(FASTEST), "CLOCK_START": "1d"}
 """The settings of a shop that has more to make up for than it can."""
 
 
-def run(*command: str, cwd: Path | None = None, seconds: float = 900.0) -> dict[str, Any]:
+def run(*command: str, cwd: Path | None = None, seconds: float = 600.0) -> dict[str, Any]:
     """Run a contender, with this Python unless it starts otherwise; what it reports in JSON on its last line."""
     if command[0].endswith(".py"):
         command = (sys.executable, *command)
