@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 0.01  # seconds between two looks whether a sale is due
 LONGEST_QUIET = 0.1  # seconds after which is looked at all else there is to do, too
+MOST_AHEAD = 100_000  # sales of a partition that the table has not seen: then its till waits for it
 FEW = 64  # sales; to encode fewer one by one is faster than all at once
 LONGEST_WAIT = 2.0  # seconds
 MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
@@ -77,6 +78,7 @@ class Tills:
         self._last_sale: LastSale | None = None  # of a run of so many sales
         self._waits: dict[TP, tuple[int, float]] = {}  # where the agent stands, and since when
         self._serving: dict[TP, asyncio.Task[None]] = {}
+        self._ends: dict[TP, int] = {}  # the offset behind what we have appended
         self._disputes: dict[TP, tuple[int, float]] = {}  # number of messages, since when
         self._reported = (0, time.monotonic())
         self._quiet_before = 0, float("-inf")  # event time and time.monotonic() before which there is nothing to do
@@ -235,7 +237,7 @@ class Tills:
         till = opened.till
         if till.plan is not watch.plan:
             till.replan(watch.plan)
-        while till.through < until and self._may_append():
+        while till.through < until and self._may_append() and self._is_followed(tp):
             served = till.ring_up(until)
             if self._last_sale is not None:
                 served = self._last_sale.without_later(till, served)
@@ -248,9 +250,13 @@ class Tills:
         if tp.partition == ANNOUNCES:
             await self._announcer.announce(till.through, self._may_append)
 
+    def _is_followed(self, tp: TP) -> bool:
+        """Tell whether the table is not too far behind: a past is not made up for faster than it can be applied."""
+        return self._ends.get(tp, 0) - app.ownership.applied.get(tp, 0) < MOST_AHEAD
+
     async def _tell(self, partition: int, opened: OpenTill, served: Served) -> bool:
         """Append lost sales and sales; False if not all could be: then the logs have to be read first."""
-        lost = opened.lost_encoder.encode(served.lost)
+        lost = list(opened.lost_encoder.encode(served.lost))
         if served.lost and not await self._append(TP(kafka.topic_lost_sales, partition), opened.lost, lost):
             return False
         opened.lost += len(served.lost)
@@ -263,21 +269,19 @@ class Tills:
 
     async def _append_sales(self, tp: TP, opened: OpenTill, sales: Sales) -> bool:
         if len(sales) < FEW:
-            return await self._append(tp, opened.sales, opened.encoder.encode(sales))
-        records = opened.bulk_encoder.records(sales)
-        producer = app.shop_producer
-        return await self._appended(
-            tp, opened.sales, producer.append_records(*tp, opened.sales, records, self._may_append)
-        )
+            return await self._append(tp, opened.sales, list(opened.encoder.encode(sales)))
+        producer, records = app.shop_producer, opened.bulk_encoder.records(sales)
+        appending = producer.append_records(*tp, opened.sales, records, self._may_append)
+        return await self._appended(tp, opened.sales, len(sales), appending)
 
-    async def _append(self, tp: TP, number: int, encoded: Iterable[tuple[bytes, bytes, int]]) -> bool:
-        rows = (Row(*row) for row in encoded)
-        return await self._appended(tp, number, app.shop_producer.append(*tp, number, rows, self._may_append))
+    async def _append(self, tp: TP, number: int, encoded: Sequence[tuple[bytes, bytes, int]]) -> bool:
+        appending = app.shop_producer.append(*tp, number, (Row(*row) for row in encoded), self._may_append)
+        return await self._appended(tp, number, len(encoded), appending)
 
-    async def _appended(self, tp: TP, number: int, appending: Awaitable[Appended]) -> bool:
+    async def _appended(self, tp: TP, number: int, count: int, appending: Awaitable[Appended]) -> bool:
         """Wait for an append; False if not all is, or if another worker has: then the log has to be read first."""
         try:
-            return (await appending).complete
+            appended = await appending
         except UnansweredError as error:
             logger.debug("%s. Reading on.", error)
             return False
@@ -286,6 +290,8 @@ class Tills:
             app.counts["overtaken"] += 1
             await self._dispute(tp, number, str(error))
             return False
+        self._ends[tp] = max(self._ends.get(tp, 0), appended.offset + count)
+        return appended.complete
 
     async def _dispute(self, tp: TP, number: int, what: str) -> None:
         """Wait until the log shows what the cluster counts; not for ever."""
