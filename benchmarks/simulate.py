@@ -64,7 +64,7 @@ def shared(count: int, seconds: float) -> None:
     print(
         f"{count} products, {RATE} customers/s, {len(tills)} tills: {took / served * 1e9:.0f} ns a customer; "
         f"cells of {plan.cells.seconds:g} s; plan made in {planned:.2f} s, a till in {opened:.2f} s; "
-        f"{peak:.0f} MiB so far at most",
+        f"{peak:.0f} MiB at most so far",
         flush=True,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.settings import LARGEST_QUANTITY, Rule, money, number, read_text, shown, shown_path, whole
@@ -111,10 +111,10 @@ _OPTIONAL = {"COGS"}
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column as it stands in one file. `position` is None for an optional one that is not there."""
+    """A column as it stands in one file. An optional one that is not there is the last, behind all others."""
 
     name: str
-    position: int | None
+    position: int
     parse: Callable[[str], Any]
     expected: str
 
@@ -146,11 +146,12 @@ def load(path: Path) -> tuple[Product, ...]:
     """
     name = shown_path(path.absolute(), Path.cwd())
     try:
-        text = read_text(path, name)
+        # In UTF-8 again: a StringIO takes four bytes for each character.
+        data = io.BytesIO(read_text(path, name).encode())
     except ConfigurationError as error:
         raise CatalogError(error.problems) from None
     problems = _Problems(name)
-    products = tuple(_products(text, problems))
+    products = tuple(_products(io.TextIOWrapper(data, "utf-8", newline=""), problems))
     problems.raise_if_any()
     if not products:
         problems.add(None, "expected at least one product below the header")
@@ -160,9 +161,9 @@ def load(path: Path) -> tuple[Product, ...]:
     return products
 
 
-def _products(text: str, problems: _Problems) -> Iterator[Product]:
+def _products(file: TextIO, problems: _Problems) -> Iterator[Product]:
     """The products whose line is in order; what is wrong with the others goes to `problems`."""
-    rows = _rows(text, problems)
+    rows = _rows(file, problems)
     header_line, header = next(rows, (None, []))
     if not header:
         problems.add(None, "empty: expected a header and at least one product")
@@ -175,13 +176,13 @@ def _products(text: str, problems: _Problems) -> Iterator[Product]:
         if len(row) != len(header):
             problems.add(line, f"cells = {len(row)}: expected {len(header)}, as in the header")
             continue
-        values: list[Any] = []
-        for column in columns:
-            cell = "" if column.position is None else row[column.position]
-            try:
-                values.append(column.parse(cell))
-            except ValueError:
-                problems.add(line, f"{column.name} = {shown(cell)}: expected {column.expected}")
+        row.append("")  # the cell of a column that is not there
+        try:
+            values = [column.parse(row[column.position]) for column in columns]
+        except ValueError:
+            values = []
+            for column in columns:
+                _try(column, row[column.position], line, problems)
         if id_position is not None and row[id_position]:
             first = lines.setdefault(row[id_position], line)
             if first != line:
@@ -192,9 +193,16 @@ def _products(text: str, problems: _Problems) -> Iterator[Product]:
             yield Product(*values)
 
 
-def _rows(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
+def _try(column: _Column, cell: str, line: int, problems: _Problems) -> None:
+    try:
+        column.parse(cell)
+    except ValueError:
+        problems.add(line, f"{column.name} = {shown(cell)}: expected {column.expected}")
+
+
+def _rows(file: TextIO, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not empty, and the line it begins on."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(file, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -218,7 +226,9 @@ def _columns(line: int | None, header: list[str], problems: _Problems) -> list[_
             continue
         if names.count(name) > 1:
             problems.add(line, f"column {name} stands here {names.count(name)} times")
-        position = names.index(name) if name in names else None
-        # Most columns have few different values: remembering them makes a million lines a matter of seconds.
-        columns.append(_Column(name, position, lru_cache(maxsize=1024)(rule.parse), rule.expected))
+        position = names.index(name) if name in names else len(names)
+        # Most columns have few different values: remembering them makes a million lines a matter of seconds, and one
+        # object of many.
+        parse = rule.parse if name == "ID" else lru_cache(maxsize=1024)(rule.parse)
+        columns.append(_Column(name, position, parse, rule.expected))
     return columns

@@ -645,11 +645,14 @@ class _Product(Protocol):
 
 def check_products(settings: Settings, products: Iterable[_Product]) -> list[str]:
     """Say what incidents and suppliers name that the catalog does not have, each with its section and key."""
+    names_products = any(each.products for each in settings.incidents)
     ids: dict[str, str] = {}
     categories: dict[str, str] = {}
-    for product in products:
-        ids[product.product_id] = product.product_id
-        categories[product.category] = shown(product.category)
+    for product in products:  # there may be a million of them
+        if names_products:
+            ids[product.product_id] = product.product_id
+        if product.category not in categories:
+            categories[product.category] = shown(product.category)
     scopes = [(f"[SUPPLIER {each.name}] categories", each.categories, categories) for each in settings.suppliers]
     for each in settings.incidents:
         scopes.append((f"[INCIDENT {each.name}] categories", each.categories, categories))
