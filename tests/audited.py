@@ -16,6 +16,7 @@ from yasdg_app.auditing.substitutions import Substitutions
 from yasdg_app.messages import InventoryLevel, LostSaleEncoder, PurchaseEncoder, encode, home, stocking
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
+from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books
 
 TOPICS = Topics("products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters")
@@ -77,7 +78,7 @@ def kept(
     plan: Plan, purchases: Log, lost: Log, partition: int = 0, partitions: int = 1, chunk: int = 500
 ) -> tuple[Log, dict[str, InventoryLevel]]:
     """What the inventory tells of these purchases, and its table."""
-    books = Books({product.product_id: product for product in plan.products}, homes_of(plan, partitions))
+    books = Books(Assortment.of(plan.products, partitions))
     table: dict[str, InventoryLevel] = {}
     log: Log = []
     for records in chunks(numbered(purchases), chunk):

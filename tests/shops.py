@@ -30,6 +30,7 @@ from yasdg_app.shop.crowd import Crowd
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LostSale, Place, Sales, Served, Start, Till
+from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, shelf_of
 
 SECOND = 1_000_000
@@ -311,7 +312,7 @@ def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
 
 
 PURCHASES, LOST_SALES = TP("purchases", PARTITION), TP("lost_sales", PARTITION)
-BOOKS = Books(BY_ID, dict.fromkeys(IDS, PARTITION))
+BOOKS = Books(Assortment(PRODUCTS, [PARTITION] * len(PRODUCTS)))
 
 
 def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:

@@ -90,7 +90,7 @@ def test_ids_can_be_read_back(product: int, number: int) -> None:
     assert messages.stocking_number(its, restock.stocking_id) == number
     lost = LostSale(product, number, 0, 0, 0, 0, NEVER, None, NOBODY)
     ((_, value, _),) = LostSaleEncoder(PRODUCTS, SETTINGS).encode([lost])
-    assert messages.read_lost_sale(value, 0, {its: 0})[1] == number
+    assert messages.read_lost_sale(value, 0, {its: 0}.get)[1] == number
 
 
 @given(TIMES)

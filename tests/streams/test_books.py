@@ -1,7 +1,9 @@
 """The books: every purchase counts once, a gap stops everything, and what is no purchase is put aside with a reason."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,16 @@ from shops import messages as numbered
 
 from yasdg_app import catalog
 from yasdg_app.messages import InventoryLevel, time_text
-from yasdg_app.settings import Settings
+from yasdg_app.settings import Settings, SupplierSettings
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.supply import Supply
+from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, BooksError, Folded, shelf_of
 
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 PARTITION, LOST = TP("purchases", 0), TP("lost_sales", 0)
-HOMES = {product_id: 0 if product_id.startswith("CS") else 1 for product_id in PRODUCTS}
-BOOKS = Books(PRODUCTS, HOMES)
+HOMES = [0 if product_id.startswith("CS") else 1 for product_id in PRODUCTS]
+BOOKS = Books(Assortment(tuple(PRODUCTS.values()), HOMES))
 SUPPLY = Plan.of(Settings(), tuple(PRODUCTS.values()), OPENED).supply
 
 
@@ -127,6 +131,79 @@ def test_the_highest_offset_is_written_last() -> None:
     chunk = messages(sale(1, product_id="CS02"), sale(1), sale(2, product_id="CS02"))
     levels = BOOKS.fold(PARTITION, chunk, {}.get, SUPPLY).levels
     assert [level.offset for level in levels] == [1, 2]
+
+
+# --- Product by product ---------------------------------------------------------------------------------------------
+
+IN_ORDER = ["CS01", "CS02", "CS03"]
+SLOWLY = SupplierSettings(lead_time=(timedelta(0), timedelta(0), timedelta(minutes=1)))
+SUPPLIES = [SUPPLY, Plan.of(Settings(supply=SLOWLY), tuple(PRODUCTS.values()), OPENED).supply]
+
+
+def told(kind: Callable[..., bytes], data: st.DataObject) -> list[bytes | None]:
+    """Messages of some products, each the next of its product unless it is odd, which few are."""
+    numbers = dict.fromkeys(IN_ORDER, 0)
+    odd = data.draw(st.sampled_from([0.0, 0.0, 0.01, 0.2]))
+    random = data.draw(st.randoms(use_true_random=False))
+    values: list[bytes | None] = []
+    for _ in range(data.draw(st.integers(1, 150))):
+        its, quantity = random.choice(IN_ORDER), random.choice([1, 1, 2])
+        number = numbers[its] = numbers[its] + 1
+        value: bytes | None = kind(number, quantity, its)
+        assert value is not None
+        if random.random() < odd:
+            kinds = [
+                None, b"", b"[]", value + b"," + value, value[:-1], b" " + value + b"\n", b'{"a":"', b'"}', b"\xff",
+                kind(number, 0, its), kind(number, 40, its), kind(number, 10**12, its), kind(number, 2**70, its),
+                kind(number, quantity, "SF01"), kind(number, quantity, "CS99"), kind(max(number - 1, 1), quantity, its),
+                value.replace(b".000000", b".000000Z"), value.replace(b"2026-11-24", b"0999-11-24"),
+                value.replace(b"4.99", b"1e300"), value.replace(b"4.99", b"1e400"), value.replace(b"4.99", b"5"),
+                value.replace(f"{number:06d}".encode(), f"{number}".encode()), value.replace(b"CS", b"\\u0043S"),
+            ]  # fmt: skip
+            value = random.choice(kinds if random.random() < 0.9 else [kind(number + 1, quantity, its)])
+            if random.random() < 0.5:
+                numbers[its] -= 1  # so that what follows is the next all the same
+        values.append(value)
+    return values
+
+
+def outcome(fold: Callable[..., Folded], *arguments: Any) -> Any:
+    try:
+        folded = fold(*arguments)
+    except BooksError as error:
+        return str(error)
+    return [level.asdict() for level in folded.levels], folded.restocks, folded.dead_letters
+
+
+@settings(max_examples=300)
+@given(st.data(), st.sampled_from(SUPPLIES))
+def test_what_is_folded_product_by_product_is_what_is_folded_one_by_one(data: st.DataObject, supply: Supply) -> None:
+    for tp, kind, fold, one_by_one in (
+        (PARTITION, sale, BOOKS.fold, BOOKS.fold_one_by_one),
+        (LOST, lost, BOOKS.fold_lost, BOOKS.fold_lost_one_by_one),
+    ):
+        chunk, before = messages(*told(kind, data)), data.draw(st.integers(0, 150))
+        table: dict[str, InventoryLevel] = {}
+        try:
+            table |= {level.product_id: level for level in one_by_one(tp, chunk[:before], {}.get, supply).levels}
+        except BooksError:
+            before = 0
+        again = chunk[max(before - data.draw(st.sampled_from([0, 0, 0, 5])), 0) :]
+        kept = {product_id: level.asdict() for product_id, level in table.items()}
+        assert outcome(fold, tp, again, table.get, supply) == outcome(one_by_one, tp, again, table.get, supply)
+        assert {product_id: level.asdict() for product_id, level in table.items()} == kept
+
+
+@pytest.mark.parametrize("supply", SUPPLIES)
+def test_an_ordinary_chunk_is_folded_product_by_product(supply: Supply) -> None:
+    values = [sale(number, 1 + number % 2, its) for number in range(1, 101) for its in IN_ORDER]
+    folded = BOOKS.fold_by_product(PARTITION, messages(*values), {}.get, supply)
+    assert folded is not None
+    assert [level.sales for level in folded.levels] == [100] * 3
+    values = [lost(number, 1 + number % 2, its) for number in range(1, 101) for its in IN_ORDER]
+    turned_away = BOOKS.fold_lost_by_product(LOST, messages(*values), {}.get, supply)
+    assert turned_away is not None
+    assert [level.lost for level in turned_away.levels] == [150] * 3
 
 
 # --- Lost sales -----------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class LostSales:
 
     def _readable(self, record: Message) -> LostSale | None:
         try:
-            turned, number = read_lost_sale(record.value, self._partition, self._homes)
+            turned, number = read_lost_sale(record.value, self._partition, self._homes.get)
         except NoPurchaseError as why:
             self._letters.no_message(record.offset, str(why))
             return None

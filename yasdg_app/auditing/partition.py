@@ -213,7 +213,7 @@ class PartitionAudit:
         """Look closer at a message that is not the next sale as it should be; its number and worth if it counts."""
         topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
-            _, number = read_purchase(record.value, self._partition, self._homes)
+            _, number = read_purchase(record.value, self._partition, self._homes.get)
         except NoPurchaseError:
             self._no_purchase(record)
             return None
@@ -280,7 +280,7 @@ class PartitionAudit:
     def _no_purchase(self, record: Message) -> None:
         """Deal with a message that is no purchase to the shop's workers: it has to be among the dead letters."""
         try:
-            sale, number = read_purchase(record.value, self._partition, self._homes)
+            sale, number = read_purchase(record.value, self._partition, self._homes.get)
         except NoPurchaseError as why:
             self._report.purchases -= 1
             self._letters.no_message(record.offset, str(why))

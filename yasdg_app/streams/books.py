@@ -3,10 +3,14 @@
 It decides what is applied, what was seen before, what is no message of the shop at all, and what must stop the worker.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+import numpy as np
 from faust.types import TP
 
 from yasdg_app.catalog import Product
@@ -14,13 +18,26 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.messages import (
     InventoryLevel,
     NoPurchaseError,
+    Sold,
+    Turned,
     event_time,
+    microseconds,
     read_lost_sale,
     read_purchase,
+    read_sold,
+    read_turned,
     time_text,
 )
-from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
 from yasdg_app.shop.supply import Supply
+from yasdg_app.streams.assortment import Assortment
+
+M = TypeVar("M", Sold, Turned)
+
+MANY = 32  # messages from which arrays are faster than a loop
+EXACT = 2**52  # numbers below it are as exact in an array as they are here
+NOTHING = -1  # in place of an offset
 
 
 class BooksError(YasdgError):
@@ -40,7 +57,7 @@ class Account:
 
     row: InventoryLevel
     shelf: Shelf
-    changed: bool = False
+    applied: int = NOTHING  # offset of the last message that was
 
 
 @dataclass(slots=True)
@@ -56,20 +73,55 @@ LevelOf = Callable[[str], InventoryLevel | None]
 """Returns the table's record of a product, None if it has none."""
 
 
-class Books:
-    """Folds purchases and lost sales.
+class Ledger:
+    """The accounts that a chunk changes: copies, so that the table stays as it is.
 
     Parameters
     ----------
-    products
-        The shop's products by id.
-    homes
-        The partition in which the messages of each product stand, by id.
+    level_of, supply
+        See `Books.fold`.
     """
 
-    def __init__(self, products: Mapping[str, Product], homes: Mapping[str, int]) -> None:
-        self._products = products
-        self._homes = homes
+    def __init__(self, level_of: LevelOf, supply: Supply) -> None:
+        self._level_of = level_of
+        self._supply = supply
+        self._accounts: dict[str, Account] = {}
+
+    def account(self, product: Product) -> Account:
+        """Return the account of a product."""
+        account = self._accounts.get(product.product_id)
+        if account is None:
+            level = self._level_of(product.product_id)
+            shelf = shelf_of(product, level)
+            if shelf.on_order:
+                shelf.expect(self._supply)
+            row = _opened(shelf) if level is None else copy(level)
+            account = self._accounts[product.product_id] = Account(row, shelf)
+        return account
+
+    def levels(self) -> list[InventoryLevel]:
+        """Return the rows that changed, in the order of the last message of each.
+
+        The last write has the highest offset: a position never stands behind a sale that is not in the table.
+        """
+        changed = [account for account in self._accounts.values() if account.applied != NOTHING]
+        return [_level(account) for account in sorted(changed, key=attrgetter("applied"))]
+
+
+class Books:
+    """Folds purchases and lost sales.
+
+    A chunk in which everything is as it should be, which is next to every one, is folded product by product. Any other
+    is folded message by message: that way decides what is a dead letter, what was seen before, and what is an error.
+
+    Parameters
+    ----------
+    assortment
+        The shop's products, and where the messages of each stand.
+    """
+
+    def __init__(self, assortment: Assortment) -> None:
+        self._assortment = assortment
 
     def fold(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply purchases to the levels that the table holds, which stay as they are.
@@ -81,62 +133,188 @@ class Books:
         BooksError
             If a sale is missing between the table and the log.
         """
-        accounts: dict[str, Account] = {}
-        folded = Folded()
+        folded = self.fold_by_product(tp, chunk, level_of, supply) if len(chunk) >= MANY else None
+        return folded or self.fold_one_by_one(tp, chunk, level_of, supply)
+
+    def fold_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
+        """Apply purchases as `fold_one_by_one` does, but faster; None if not each is a purchase and the next."""
+        grouped = _grouped(chunk, read_sold, tp.partition, self._assortment)
+        if grouped is None:
+            return None
+        order, sales, products = grouped
+        try:
+            quantity = np.fromiter([sale.quantity for sale in sales], np.int64, len(sales))
+        except OverflowError:
+            return None
+        value = np.array([sale.total_purchase for sale in sales]) * 100
+        cost = np.array([sale.total_cost or 0.0 for sale in sales]) * 100
+        if max(quantity.max(), np.abs(value).max(), np.abs(cost).max()) > EXACT:
+            return None
+        begins = [start for _, start, _ in products]
+        revenue_cents, cost_cents = (
+            np.add.reduceat(np.rint(cents).astype(np.int64), begins).tolist() for cents in (value, cost)
+        )
+        ledger, restocks = Ledger(level_of, supply), list[tuple[int, Restock]]()
+        for (product, start, end), revenue, spent in zip(products, revenue_cents, cost_cents, strict=True):
+            account = ledger.account(product)
+            row, shelf, own = account.row, account.shelf, sales[start:end]
+            if not _follow([sale.transaction_id for sale in own], f"{product.product_id}-", shelf.sales):
+                return None
+            if end - start < MANY or not _is_filled_at_once(shelf, quantity[start:end], supply):
+                came = _sell(shelf, own, supply)
+            else:
+                came = _sell_at_once(shelf, own, quantity[start:end], supply)
+            for place, stocking in came:
+                restocks.append((order[start + place], Restock(product.product_id, stocking)))
+            row.revenue_cents += revenue
+            row.cost_cents += spent
+            row.last_sale = time_text(microseconds(own[-1].transaction_time))
+            row.offset = account.applied = chunk[order[end - 1]].offset
+        restocks.sort(key=itemgetter(0))
+        return Folded(ledger.levels(), [restock for _, restock in restocks])
+
+    def fold_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply purchases in the plain way, which is the reference of the other."""
+        ledger, folded = Ledger(level_of, supply), Folded()
         for message in chunk:
             try:
-                sale, number = read_purchase(message.value, tp.partition, self._homes)
+                sale, number = read_purchase(message.value, tp.partition, self._assortment.home)
             except NoPurchaseError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
-            account = self._account(accounts, sale.product_id, level_of, supply)
+            account = ledger.account(self._assortment[sale.product_id])
             row, shelf = account.row, account.shelf
             if not _is_next(tp, message, sale.transaction_id, number, shelf.sales):
                 continue
-            at = event_time(str(sale.transaction_time))
+            at = microseconds(sale.transaction_time)
             for stocking in (*shelf.receive(at, supply), *shelf.sell(sale.quantity, at, supply)):
                 folded.restocks.append(Restock(sale.product_id, stocking))
             row.revenue_cents += round(sale.total_purchase * 100)
             row.cost_cents += round((sale.total_cost or 0.0) * 100)
-            row.last_sale, row.offset, account.changed = time_text(at), message.offset, True
-        # The last write has the highest offset: a position never stands behind a sale that is not in the table.
-        folded.levels = [_level(a) for a in sorted(accounts.values(), key=lambda a: a.row.offset) if a.changed]
+            row.last_sale = time_text(at)
+            row.offset = account.applied = message.offset
+        folded.levels = ledger.levels()
         return folded
 
     def fold_lost(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply lost sales to the levels that the table holds, which stay as they are. Raises as `fold`."""
-        accounts: dict[str, Account] = {}
-        folded = Folded()
+        folded = self.fold_lost_by_product(tp, chunk, level_of, supply) if len(chunk) >= MANY else None
+        return folded or self.fold_lost_one_by_one(tp, chunk, level_of, supply)
+
+    def fold_lost_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
+        """Apply lost sales as `fold_lost_one_by_one` does, but faster; None if not each is one and the next."""
+        grouped = _grouped(chunk, read_turned, tp.partition, self._assortment)
+        if grouped is None:
+            return None
+        order, turned, products = grouped
+        ledger = Ledger(level_of, supply)
+        for product, start, end in products:
+            account, own = ledger.account(product), turned[start:end]
+            row = account.row
+            if not _follow([lost.lost_sale_id for lost in own], f"{product.product_id}-L", row.lost_sales):
+                return None
+            for lost in own:
+                _turn_away(row, lost)
+            row.lost_sales += len(own)
+            row.last_lost = time_text(microseconds(own[-1].event_time))
+            row.lost_offset = account.applied = chunk[order[end - 1]].offset
+        return Folded(ledger.levels())
+
+    def fold_lost_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply lost sales in the plain way, which is the reference of the other."""
+        ledger, folded = Ledger(level_of, supply), Folded()
         for message in chunk:
             try:
-                lost, number = read_lost_sale(message.value, tp.partition, self._homes)
+                lost, number = read_lost_sale(message.value, tp.partition, self._assortment.home)
             except NoPurchaseError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
-            account = self._account(accounts, lost.product_id, level_of, supply)
+            account = ledger.account(self._assortment[lost.product_id])
             row = account.row
             if not _is_next(tp, message, lost.lost_sale_id, number, row.lost_sales):
                 continue
+            _turn_away(row, lost)
             row.lost_sales = number
-            if lost.substitute is None:
-                row.lost += lost.quantity
-                row.lost_cents += round(lost.value * 100)
-            else:
-                row.substituted += lost.quantity
-            row.last_lost, row.lost_offset = time_text(event_time(str(lost.event_time))), message.offset
-            account.changed = True
-        folded.levels = [_level(a) for a in sorted(accounts.values(), key=lambda a: a.row.lost_offset) if a.changed]
+            row.last_lost = time_text(microseconds(lost.event_time))
+            row.lost_offset = account.applied = message.offset
+        folded.levels = ledger.levels()
         return folded
 
-    def _account(self, accounts: dict[str, Account], product_id: str, level_of: LevelOf, supply: Supply) -> Account:
-        account = accounts.get(product_id)
-        if account is None:
-            level = level_of(product_id)
-            shelf = shelf_of(self._products[product_id], level)
-            shelf.expect(supply)
-            row = _opened(shelf) if level is None else InventoryLevel(**level.asdict())
-            account = accounts[product_id] = Account(row, shelf)
-        return account
+
+def _grouped(
+    chunk: Sequence[Any], read: Callable[[bytes], M], partition: int, assortment: Assortment
+) -> tuple[list[int], list[M], list[tuple[Product, int, int]]] | None:
+    """Return the messages of a chunk product by product; None if one of them does not belong there.
+
+    It is the place in the chunk of each, what was read of it, and where the messages of each product begin and end.
+    """
+    try:
+        told = list(map(read, [message.value for message in chunk]))
+        places = np.array([assortment.places[each.product_id] for each in told])
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
+        return None
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    starts: Ints = np.flatnonzero(np.diff(places, prepend=-1))
+    here = places[starts].tolist()
+    if any(assortment.homes[place] != partition for place in here):
+        return None
+    bounds = zip(map(assortment.at, here), starts.tolist(), [*starts[1:].tolist(), len(told)], strict=True)
+    listed = order.tolist()
+    return listed, [told[place] for place in listed], list(bounds)
+
+
+def _follow(ids: list[str], prefix: str, last: int) -> bool:
+    """Tell whether messages of a product are the very next ones behind a number."""
+    return last < EXACT and ids == [f"{prefix}{number:06d}" for number in range(last + 1, last + 1 + len(ids))]
+
+
+def _is_filled_at_once(shelf: Shelf, quantity: Ints, supply: Supply) -> bool:
+    """Tell whether a shelf that customers of these quantities come to is restocked by the plain rule alone."""
+    return (
+        not shelf.on_order
+        and supply.min_inventory < shelf.level < EXACT
+        and int(quantity.max()) <= supply.restock_amount
+        and supply.at_once(shelf.product)
+    )
+
+
+def _sell(shelf: Shelf, sales: Sequence[Sold], supply: Supply) -> list[tuple[int, Stocking]]:
+    """Apply sales to the shelf of their product; return the restocks, each with the place of the sale it came with."""
+    came: list[tuple[int, Stocking]] = []
+    for place, sale in enumerate(sales):
+        at = microseconds(sale.transaction_time)
+        if shelf.due <= at:
+            came += [(place, stocking) for stocking in shelf.receive(at, supply)]
+        came += [(place, stocking) for stocking in shelf.sell(sale.quantity, at, supply)]
+    return came
+
+
+def _sell_at_once(shelf: Shelf, sales: Sequence[Sold], quantity: Ints, supply: Supply) -> list[tuple[int, Stocking]]:
+    """Do as `_sell` does, with a shelf that is filled at once."""
+    amount, sold = supply.restock_amount, np.cumsum(quantity)
+    restocks = restocks_at_once(np.array(shelf.level), sold, supply)
+    with_restock = np.flatnonzero(np.diff(restocks, prepend=0))
+    before = (shelf.level - sold + (restocks - 1) * amount)[with_restock].tolist()
+    came = [
+        (place, Stocking(number, microseconds(sales[place].transaction_time), level, amount))
+        for number, (place, level) in enumerate(zip(with_restock.tolist(), before, strict=True), shelf.stockings + 1)
+    ]
+    shelf.sales += len(sales)
+    shelf.sold += int(sold[-1])
+    shelf.stockings += len(came)
+    shelf.restocked += len(came) * amount
+    shelf.level += len(came) * amount - int(sold[-1])
+    return came
+
+
+def _turn_away(row: InventoryLevel, lost: Turned) -> None:
+    """Count what was asked for in vain."""
+    if lost.substitute is None:
+        row.lost += lost.quantity
+        row.lost_cents += round(lost.value * 100)
+    else:
+        row.substituted += lost.quantity
 
 
 def shelf_of(product: Product, level: InventoryLevel | None) -> Shelf:

@@ -8,19 +8,22 @@ told by then is not told again; a death after it skips the chunk.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from yasdg_app import messages
 from yasdg_app.application import app
 from yasdg_app.cluster import passes
-from yasdg_app.messages import InventoryLevel, encode, home
-from yasdg_app.producer import OutOfDateError, OvertakenError, Row
-from yasdg_app.streams.books import Books, Folded
+from yasdg_app.messages import InventoryLevel, encode_stocking
+from yasdg_app.producer import BATCH_BYTES, OutOfDateError, OvertakenError, Row
+from yasdg_app.shop.shelf import Shelf
+from yasdg_app.streams.assortment import Assortment
+from yasdg_app.streams.books import Books, Folded, LevelOf, shelf_of
 from yasdg_app.streams.ownership import Ownership, Told
+from yasdg_app.streams.table import Rows
 from yasdg_app.streams.takeover import LONGEST_DISPUTE, dead_letter, disputed, read_told
 from yasdg_app.streams.transport import Chunks
 from yasdg_app.streams.watch import watch
@@ -29,12 +32,19 @@ logger = logging.getLogger(__name__)
 
 kafka = app.shop.kafka
 PARTITIONS = kafka.partitions
+AT_HAND = 16  # chunks that wait or are applied; with those before them they are the bound of a worker's memory
+MOST_MESSAGES = 10_000  # in a chunk, whose fold holds up everything else: a hundredth of a second
+# In a chunk of so many products that each message may change another row, which all go into one batch.
+MOST_ROWS = BATCH_BYTES // 700
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
 
 purchases, lost_sales = (
     app.topic(name, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS)
     for name in (kafka.topic_purchases, kafka.topic_lost_sales)
 )
+assortment = Assortment.of(app.products, PARTITIONS)
+products_of = {partition: assortment.here(partition) for partition in range(PARTITIONS)}
+books = Books(assortment)
 # Keys are the very bytes of the topic's keys: a view finds the worker that holds a product by their hash.
 inventory: Any = app.Table(
     "inventory",
@@ -42,46 +52,67 @@ inventory: Any = app.Table(
     key_type=bytes,
     value_type=InventoryLevel,
     help="Stock and books of each product.",
+    assortment=assortment,
 )
+level_of: LevelOf = inventory.level_of
+"""Returns what the table holds of a product; None before its first sale."""
 
 
-def level_of(product_id: str) -> InventoryLevel | None:
-    """Return what the table holds of a product; None before its first sale."""
-    level: InventoryLevel | None = inventory.get(product_id.encode())
-    return level
+class Shelves(Mapping[str, Shelf]):
+    """The shelves of a partition as the table has them, by product_id; each is made when it is asked for."""
+
+    def __init__(self, partition: int) -> None:
+        self._rows: Rows = inventory.rows_of(partition)
+
+    def __getitem__(self, product_id: str) -> Shelf:
+        level = level_of(product_id)
+        if level is None:
+            raise KeyError(product_id)
+        return shelf_of(assortment[product_id], level)
+
+    def __iter__(self) -> Iterator[str]:
+        return (product.product_id for product in self._rows.products())
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
-def levels_of(partition: int) -> list[InventoryLevel]:
-    """Return what the table holds of the products of a partition."""
-    levels = (level_of(product_id) for product_id in products_of[partition])
-    return [level for level in levels if level is not None]
-
-
-homes = {product.product_id: home(product.product_id, PARTITIONS) for product in app.products}
-products_of: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS)}
-for _product_id, _partition in homes.items():
-    products_of[_partition].append(_product_id)
-
-books = Books({product.product_id: product for product in app.products}, homes)
+def column_of(partition: int, name: str) -> dict[str, int]:
+    """Return a field of what the table holds of the products of a partition, by product_id."""
+    rows = inventory.rows_of(partition)
+    return dict(zip((product.product_id for product in rows.products()), rows.column(name).tolist(), strict=True))
 
 
 def positions_of(partition: int) -> dict[TP, int]:
     """Return the next purchase and lost sale to apply: a position lives with the state that it belongs to."""
-    levels = levels_of(partition)
+    rows = inventory.rows_of(partition)
     return {
-        TP(kafka.topic_purchases, partition): max((level.offset for level in levels), default=-1) + 1,
-        TP(kafka.topic_lost_sales, partition): max((level.lost_offset for level in levels), default=-1) + 1,
+        TP(kafka.topic_purchases, partition): int(rows.column("offset").max(initial=-1)) + 1,
+        TP(kafka.topic_lost_sales, partition): int(rows.column("lost_offset").max(initial=-1)) + 1,
     }
 
 
-app.ownership = Ownership(app, (kafka.topic_purchases, kafka.topic_lost_sales))
+app.ownership = Ownership(
+    app,
+    (kafka.topic_purchases, kafka.topic_lost_sales),
+    {p: MOST_MESSAGES if len(here) <= MOST_ROWS else MOST_ROWS for p, here in products_of.items()},
+)
 taking_over = asyncio.Lock()
+# A partition's table is written by one chunk at a time, of purchases or of lost sales: in the order in which they came.
+turns = {partition: asyncio.Lock() for partition in products_of}
+room = asyncio.Semaphore(AT_HAND)
+looking_anew = asyncio.Lock()
+tasks: set[asyncio.Task[None]] = set()
+overtaken_since: dict[int, float] = {}  # by partition, time.monotonic()
 
 
 async def look_anew() -> None:
     """Take over what we hold as if it were new: somebody else has written, or an answer was lost."""
-    app.ownership.unsettle()
-    await take_over()
+    app.ownership.unsettle()  # whoever is in the middle of a chunk gives it up
+    async with AsyncExitStack() as all_quiet:
+        for turn in turns.values():
+            await all_quiet.enter_async_context(turn)
+        await take_over()
     await app.ownership.go_back_to(app.ownership.applied)
 
 
@@ -95,7 +126,7 @@ async def take_over() -> None:
         while not app.should_stop and generation == app.consumer_generation_id:
             try:
                 await inventory.recover(partitions)
-                told = await read_told(app.reader, kafka, homes, {p: levels_of(p) for p in partitions})
+                told = await read_told(app.reader, kafka, inventory, partitions)
                 if app.shop.clock.on_restart == "skip":
                     await app.control.be_here()
                 await watch.look()
@@ -118,9 +149,6 @@ async def take_over() -> None:
                 return
 
 
-applying = asyncio.Lock()  # a partition's table is written by one chunk at a time
-
-
 @app.agent(purchases)
 async def keep_inventory(stream: Any) -> None:
     """Apply each chunk of purchases to the table."""
@@ -134,35 +162,55 @@ async def keep_lost_sales(stream: Any) -> None:
 
 
 async def _keep(stream: Any) -> None:
-    overtaken_since: float | None = None
+    """Hand each chunk to its partition: the chunks of one go one after the other, those of several at the same time."""
     async for event in stream.events():
-        async with applying:
-            try:
-                await _apply(event.message, event.value)
-                overtaken_since = None
-            except OutOfDateError as error:
-                logger.debug("%s. Reading the table anew.", error)
-                app.counts["overtaken"] += isinstance(error, OvertakenError)
-                overtaken_since = overtaken_since or time.monotonic()
-                if time.monotonic() - overtaken_since > LONGEST_DISPUTE:
-                    await app.crash(disputed(str(error)))
-                await asyncio.sleep(RETRY)
-                await look_anew()
-            except Exception as error:
-                # An agent that raises is restarted with its event acknowledged: the chunk would be lost.
-                if not app.should_stop:
-                    await app.crash(error)
-                await asyncio.Event().wait()
-            finally:
-                app.ownership.busy = False
+        await room.acquire()
+        app.ownership.applying += 1
+        task = asyncio.create_task(_keep_in_turn(event.message, event.value))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
-async def _apply(message: Any, chunk: list[Any]) -> None:
+async def _keep_in_turn(message: Any, chunk: list[Any]) -> None:
+    try:
+        async with turns[message.tp.partition]:
+            told = app.ownership.told
+            overtaken = await _is_overtaken(message, chunk)
+        if overtaken:
+            await asyncio.sleep(RETRY)
+            async with looking_anew:
+                if told is app.ownership.told:  # else that was done meanwhile
+                    await look_anew()
+    except Exception as error:  # what is left to apply is left: an app that crashes applies no more
+        if not app.should_stop:
+            await app.crash(error)
+    finally:
+        app.ownership.applying -= 1
+        room.release()
+
+
+async def _is_overtaken(message: Any, chunk: list[Any]) -> bool:
+    """Apply a chunk if it can be; tell whether what is known of the logs is out of date."""
+    partition = message.tp.partition
+    try:
+        if await _apply(message, chunk):
+            overtaken_since.pop(partition, None)
+    except OutOfDateError as error:
+        logger.debug("%s. Reading the table anew.", error)
+        app.counts["overtaken"] += isinstance(error, OvertakenError)
+        since = overtaken_since.setdefault(partition, time.monotonic())
+        if time.monotonic() - since > LONGEST_DISPUTE:
+            raise disputed(str(error)) from error
+        return True
+    return False
+
+
+async def _apply(message: Any, chunk: list[Any]) -> bool:
+    """Apply a chunk of purchases or of lost sales to the table, if it is ours and the next; tell whether it was."""
     ownership = app.ownership
     generation = ownership.generation
     if message.generation_id != generation or not ownership.settled:
-        return  # it comes again: the next generation starts at the table's position
-    ownership.busy = True
+        return False  # it comes again: the next generation starts at the table's position
 
     def ours() -> bool:
         return bool(ownership.settled and ownership.generation == generation)
@@ -171,18 +219,19 @@ async def _apply(message: Any, chunk: list[Any]) -> None:
     if await _is_ahead(tp, chunk):
         if ours():
             await ownership.go_back_to({tp: ownership.applied[tp]})
-        return
+        return False
     await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
     if app.should_stop or not ours():
-        return
+        return False
     fold = books.fold if tp.topic == kafka.topic_purchases else books.fold_lost
     folded = fold(tp, chunk, level_of, watch.plan.supply)
     told = ownership.told[tp.partition]
     if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
-        return
-    rows = {level.product_id.encode(): level for level in folded.levels}
-    if await inventory.write(tp.partition, rows, ours):
-        ownership.applied[tp] = max(ownership.applied[tp], chunk[-1].offset + 1)
+        return False
+    if not await inventory.write(tp.partition, folded.levels, ours):
+        return False
+    ownership.applied[tp] = max(ownership.applied[tp], chunk[-1].offset + 1)
+    return True
 
 
 async def _is_ahead(tp: TP, chunk: list[Any]) -> bool:
@@ -200,17 +249,16 @@ async def _is_ahead(tp: TP, chunk: list[Any]) -> bool:
 async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
     """Tell of the restocks, but for those that a worker before us told of; False if we may not."""
     restocks = [
-        restock for restock in folded.restocks if restock.stocking.number > told.stockings.get(restock.product_id, 0)
+        restock for restock in folded.restocks if restock.stocking.number > told.ahead.get(restock.product_id, 0)
     ]
     rows = (
-        Row(product_id.encode(), encode(messages.stocking(product_id, stocking)), stocking.at // 1000)
+        Row(product_id.encode(), encode_stocking(product_id, stocking), stocking.at // 1000)
         for product_id, stocking in restocks
     )
-    appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.number, rows, ours)
+    appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.stockings, rows, ours)
     if not appended.complete:
         return False
-    for restock in restocks:
-        told.stockings[restock.product_id] = restock.stocking.number
+    told.stockings += len(restocks)
     restocked = {restock.product_id for restock in restocks}
     for level in folded.levels:
         if level.product_id in restocked:

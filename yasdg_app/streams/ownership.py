@@ -20,14 +20,11 @@ LEASE = 3.0  # seconds; the session timeout is 6
 class Told:
     """What the logs that an inventory writes hold of one partition, from this or any other worker."""
 
-    stockings: dict[str, int] = field(default_factory=dict)  # number of the last restock told, by product_id
+    stockings: int = 0  # number of restocks told
+    # Of the products of which the table did not know the last restock told when it was read: its number, by product_id.
+    ahead: dict[str, int] = field(default_factory=dict)
     letters: int = 0  # number of dead letters
     buried: dict[str, int] = field(default_factory=dict)  # offset of the last message among them, by its topic
-
-    @property
-    def number(self) -> int:
-        """How many restocks were told in all."""
-        return sum(self.stockings.values())
 
 
 class Ownership:
@@ -39,6 +36,8 @@ class Ownership:
         The Faust application.
     topics
         Their names, that of the purchases first. A worker has the same partitions of each.
+    most
+        How many messages of a partition are applied in one piece at most.
 
     Attributes
     ----------
@@ -52,15 +51,16 @@ class Ownership:
         What the logs hold, by partition.
     notes
         What is committed beside the positions, for the others to read.
-    busy
-        True while the agent applies a chunk.
+    applying
+        How many chunks the agents have at hand.
     """
 
-    def __init__(self, app: Any, topics: Sequence[str]) -> None:
+    def __init__(self, app: Any, topics: Sequence[str], most: Mapping[int, int]) -> None:
         self.topics = tuple(topics)
+        self.most = most
         self.assigned = -1
         self.generation: int | None = None
-        self.busy = False
+        self.applying = 0
         self.applied: dict[TP, int] = {}
         self.told: dict[int, Told] = {}
         self.notes: dict[TP, str] = {}
@@ -72,6 +72,11 @@ class Ownership:
     def settled(self) -> bool:
         """True between the end of one recovery and the start of the next rebalance."""
         return self.generation == self._app.consumer_generation_id and not self._app.rebalancing
+
+    @property
+    def busy(self) -> bool:
+        """True while an agent applies a chunk."""
+        return self.applying > 0
 
     @property
     def lease_left(self) -> bool:

@@ -9,7 +9,7 @@ wrote it, and however old it is, it is right; where there is none a till begins 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -17,11 +17,10 @@ from faust.types import TP
 
 from yasdg_app import topics
 from yasdg_app.application import app
-from yasdg_app.messages import InventoryLevel
 from yasdg_app.producer import OutOfDateError, Row
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import Place, Till, behind
-from yasdg_app.streams.inventory import products_of
+from yasdg_app.streams.inventory import assortment, column_of, products_of
 from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
@@ -51,12 +50,11 @@ class ShelvesTopic:
 
     def __init__(self) -> None:
         self._topic = topics.shelves_topic(app.shop.kafka)
-        self._products = {product.product_id: product for product in app.products}
         self._numbers: dict[int, int] = {}  # of records written, by partition
         self._kept: dict[int, tuple[Till, int]] = {}  # by partition: how many customers its till had served by then
         self._generations: Counter[int] = Counter()  # by partition
 
-    async def read(self, partition: int, levels: Sequence[InventoryLevel]) -> tuple[Place, dict[str, Shelf]] | None:
+    async def read(self, partition: int) -> tuple[Place, Mapping[str, Shelf]] | None:
         """Return the latest shelves that are not later than the table, and behind which customer they are so.
 
         None if the cluster does not answer.
@@ -71,7 +69,7 @@ class ShelvesTopic:
         for record in records:
             kept = _read(record.value or b"")
             found.setdefault(kept.through, {})[kept.place] = kept
-        sold = dict.fromkeys(products_of[partition], 0) | {level.product_id: level.sales for level in levels}
+        sold = {product.product_id: 0 for product in products_of[partition]} | column_of(partition, "sales")
         for through in sorted(filter(watch.plan.holds, found), reverse=True):
             pieces = list(found[through].values())
             shelves = {product_id: values for kept in pieces for product_id, values in kept.shelves.items()}
@@ -79,7 +77,7 @@ class ShelvesTopic:
             # A cluster that lost its last records has a table that is older than what is kept.
             if complete and all(shelves[product_id][2] <= sold[product_id] for product_id in sold):
                 return behind(through), {
-                    product_id: Shelf(self._products[product_id], *values) for product_id, values in shelves.items()
+                    product_id: Shelf(assortment[product_id], *values) for product_id, values in shelves.items()
                 }
         return Place(app.opening.opened_at, ""), {}
 

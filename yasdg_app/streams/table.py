@@ -1,71 +1,181 @@
 """A Faust table that reads its changelog itself, a chunk at a time, and writes it as the one producer of the shop.
 
+Its rows are kept as numbers, 170 bytes each, and made when they are asked for: a million objects would take gigabytes.
+
+
 The changelog is written before the table: what the table shows is in the log, and a worker that lost its partitions can
 change neither. Faust's own way is slower by two orders of magnitude, may lose what it fetched in the middle of a
 rebalance, and writes the changelog behind the table, through a producer that nothing holds back.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import faust
-import orjson
+import msgspec
+import numpy as np
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from yasdg_app.catalog import Product
+from yasdg_app.messages import InventoryLevel, encode_level, event_time, read_level, time_text
 from yasdg_app.producer import Row
+from yasdg_app.shop.demand import Ints
+from yasdg_app.streams.assortment import Assortment
+
+NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is the product_id
+COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
+TIMES = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # event times, as texts
+NO_TIME = -(2**62)
+
+
+class Rows:
+    """The rows of a partition's products: a line of numbers each, in the order of the products."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self._products = products
+        self._numbers = np.zeros((len(products), len(NUMBERS)), np.int64)
+        self._held = np.zeros(len(products), bool)
+
+    def __len__(self) -> int:
+        return int(self._held.sum())
+
+    def column(self, name: str) -> Ints:
+        """Return a field of the rows that there are: times in microseconds since 1970."""
+        column: Ints = self._numbers[self._held, COLUMNS[name]]
+        return column
+
+    def products(self) -> Iterator[Product]:
+        """Yield the products of the rows that there are, in the order of the columns."""
+        return (self._products[seat] for seat in np.flatnonzero(self._held).tolist())
+
+    def last(self, name: str) -> tuple[int, str] | None:
+        """Return the greatest of a column of times, and the last product that has it; None if there is none."""
+        times = self.column(name)
+        latest = int(times.max(initial=NO_TIME))
+        if latest == NO_TIME:
+            return None
+        found = zip(self.products(), (times == latest).tolist(), strict=True)
+        return latest, max(product.product_id for product, is_it in found if is_it)
+
+    def get(self, seat: int) -> InventoryLevel | None:
+        """Return the row of a product, by its place in the partition; None if there is none."""
+        if not self._held[seat]:
+            return None
+        values: list[Any] = self._numbers[seat].tolist()
+        for column in TIMES:
+            values[column] = "" if values[column] == NO_TIME else time_text(values[column])
+        return InventoryLevel(self._products[seat].product_id, *values)
+
+    def put(self, seats: Sequence[int], numbers: Ints) -> None:
+        """Set rows, none of them twice."""
+        self._numbers[seats] = numbers
+        self._held[seats] = True
+
+
+NO_ROWS = Rows(())
+
+
+def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
+    """Return rows as the numbers that are kept of them."""
+    lines = []
+    for level in levels:
+        _, *line = msgspec.structs.astuple(level)
+        for column in TIMES:
+            line[column] = event_time(line[column]) if line[column] else NO_TIME
+        lines.append(line)
+    return np.array(lines, np.int64).reshape(-1, len(NUMBERS))
+
+
+class Levels(Mapping[bytes, InventoryLevel]):
+    """All rows that a worker holds, by key: what Faust takes for the content of the table."""
+
+    def __init__(self, assortment: Assortment, rows: Mapping[int, Rows]) -> None:
+        self._assortment = assortment
+        self._rows = rows
+
+    def level_of(self, product_id: str) -> InventoryLevel | None:
+        """Return the row of a product; None if there is none."""
+        place = self._assortment.places.get(product_id)
+        if place is None:
+            return None
+        rows = self._rows.get(self._assortment.homes[place])
+        return None if rows is None else rows.get(self._assortment.seats[place])
+
+    def __getitem__(self, key: bytes) -> InventoryLevel:
+        level = self.level_of(key.decode())
+        if level is None:
+            raise KeyError(key)
+        return level
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (product.product_id.encode() for rows in self._rows.values() for product in rows.products())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows.values()))
 
 
 class ChunkedTable(faust.Table[bytes, Any]):
-    """A table in memory. `recover` brings it up to date with its changelog, and `write` alone changes it."""
+    """A table in memory. `recover` brings it up to date with its changelog, and `write` alone changes it.
+
+    `assortment`: the products that it has rows of, and their partitions.
+    """
 
     app: Any  # ours, which has the shop's producer
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, assortment: Assortment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._through: dict[int, int] = {}  # offset behind what is known of the changelog, by partition we hold
+        self.assortment = assortment
+        self._rows: dict[int, Rows] = {}  # by partition we hold
+        self._through: dict[int, int] = {}  # offset behind what is known of the changelog, by the same
+        levels, store = Levels(assortment, self._rows), cast(Any, self.data)
+        store.data = levels
+        self.level_of = levels.level_of
+
+    def rows_of(self, partition: int) -> Rows:
+        """Return the rows of a partition; of one that is not ours there are none."""
+        return self._rows.get(partition, NO_ROWS)
 
     async def recover(self, partitions: Collection[int]) -> None:
         """Hold these partitions and no others, each as its changelog has it now."""
-        store: Any = self.data
-        for partition in self._through.keys() - set(partitions):
-            del self._through[partition]
-            for key in [key for key, where in store._key_partition.items() if where == partition]:
-                del store.data[key], store._key_partition[key]
+        for partition in self._rows.keys() - set(partitions):
+            del self._rows[partition]
+            self._through.pop(partition, None)
         tps = [TP(self.changelog_topic.get_topic_name(), partition) for partition in sorted(partitions)]
         firsts, ends = await self.app.reader.firsts(tps), await self.app.reader.ends(tps)
-        model: Any = self.value_type
         for tp in tps:
+            rows = self._rows.setdefault(tp.partition, Rows(self.assortment.here(tp.partition)))
             async for chunk in self.app.reader.chunks(tp, self._through.get(tp.partition, firsts[tp]), ends[tp]):
-                for record in chunk:
-                    self._put(tp.partition, record.key, model(**_fields(record.value)))
+                latest = {record.key: record.value for record in chunk}
+                levels = [read_level(value) for value in latest.values()]
+                # The catalog may have had more products once.
+                known = [level for level in levels if self.assortment.home(level.product_id) == tp.partition]
+                self._put(rows, known, numbers_of(known))
             self._through[tp.partition] = ends[tp]
 
-    async def write(self, partition: int, rows: Mapping[bytes, Any], allowed: Callable[[], bool]) -> bool:
-        """Write records (a model by key, in order) to the changelog and then into the table; False if it may not.
+    async def write(self, partition: int, levels: Sequence[InventoryLevel], allowed: Callable[[], bool]) -> bool:
+        """Write rows, in order, to the changelog and then into the table; False if it may not.
 
         Raises OutOfDateError if the table has to be recovered first.
         """
         if not allowed():
             return False  # the partition may be another worker's by now
         now = time.time_ns() // 1_000_000
-        changes = [Row(key, orjson.dumps(value.asdict()), now) for key, value in rows.items()]
-        number = self._through[partition]
-        topic = self.changelog_topic.get_topic_name()
+        numbers = numbers_of(levels)
+        changes = [Row(level.product_id.encode(), encode_level(level), now) for level in levels]
+        number, topic = self._through[partition], self.changelog_topic.get_topic_name()
         appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, as_one=True)
         if not appended.complete or not allowed():
             return False  # what the log has of it comes back with the next recovery
         self._through[partition] = number + len(changes)
-        for key, value in rows.items():
-            self._put(partition, key, value)
+        self._put(self._rows[partition], levels, numbers)
         return True
 
-    def _put(self, partition: int, key: bytes, value: Any) -> None:
-        store: Any = self.data
-        store.data[key] = value
-        store._key_partition[key] = partition
+    def _put(self, rows: Rows, levels: Sequence[InventoryLevel], numbers: Ints) -> None:
+        places, seats = self.assortment.places, self.assortment.seats
+        rows.put([seats[places[level.product_id]] for level in levels], numbers)
 
 
 class _NoRecovery(Recovery):
@@ -88,9 +198,3 @@ class ChunkedTableManager(TableManager):
         if self._recovery is None:
             self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
-
-
-def _fields(value: bytes) -> dict[str, Any]:
-    fields: dict[str, Any] = orjson.loads(value)
-    fields.pop("__faust", None)  # in records that Faust itself wrote
-    return fields

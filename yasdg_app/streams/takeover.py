@@ -5,41 +5,38 @@ so as not to tell of them twice.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import orjson
 from faust.types import TP
 
-from yasdg_app.messages import InventoryLevel, read_stocking, stocking_number
+from yasdg_app.messages import read_stocking, stocking_number
 from yasdg_app.producer import Row
 from yasdg_app.reading import Reader
 from yasdg_app.settings import KafkaSettings
 from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.ownership import Told
+from yasdg_app.streams.table import ChunkedTable
 
 LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows; then see `disputed`
 
 
 async def read_told(
-    reader: Reader, kafka: KafkaSettings, homes: Mapping[str, int], levels: Mapping[int, Sequence[InventoryLevel]]
+    reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int]
 ) -> dict[int, Told]:
-    """Return what the logs hold of each partition, of which `levels` are the recovered table's.
+    """Return what the logs hold of each partition; `table`: as it was recovered.
 
-    `homes`: the partition of each product, by id; what is told of others is somebody else's.
     Reads what was written after the table, no more. Raises BooksError if a log is shorter than the table says.
     """
-    told = {
-        partition: Told({level.product_id: level.stockings for level in own if level.stockings})
-        for partition, own in levels.items()
-    }
+    told = {partition: Told(int(table.rows_of(partition).column("stockings").sum())) for partition in partitions}
     # The last restock that the table knows of stands at its stocking_offset or behind it.
     starts = {
-        TP(kafka.topic_stockings, partition): max((level.stocking_offset for level in own), default=-1)
-        for partition, own in levels.items()
+        TP(kafka.topic_stockings, partition): int(table.rows_of(partition).column("stocking_offset").max(initial=-1))
+        for partition in partitions
     }
-    letters = [TP(kafka.topic_dead_letters, partition) for partition in levels]
+    letters = [TP(kafka.topic_dead_letters, partition) for partition in partitions]
     ends = await reader.ends([*starts, *letters])
     for tp, start in starts.items():
         if start >= ends[tp]:
@@ -55,8 +52,8 @@ async def read_told(
         else:
             for record in read:
                 stocking = _heard(record.value)
-                if stocking is not None and homes.get(stocking[0]) == tp.partition:
-                    own.stockings[stocking[0]] = max(stocking[1], own.stockings.get(stocking[0], 0))
+                if stocking is not None and table.assortment.home(stocking[0]) == tp.partition:
+                    _note(own, table, *stocking)
     return told
 
 
@@ -89,6 +86,15 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int]) -
     )
     key = f"{tp.topic}-{tp.partition}-{message.offset}".encode()
     return Row(key, message.value, time.time_ns() // 1_000_000, headers)
+
+
+def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None:
+    """Note a restock that stands in the log, if it is news."""
+    level = table.level_of(product_id)
+    known = told.ahead.get(product_id, 0 if level is None else level.stockings)
+    if number > known:
+        told.ahead[product_id] = number
+        told.stockings += number - known
 
 
 def _heard(value: bytes | None) -> tuple[str, int] | None:

@@ -23,15 +23,14 @@ from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.encoding import BulkEncoder
-from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time, purchase, receipt, time_text
+from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
 from yasdg_app.producer import Appended, OvertakenError, Row, UnansweredError
 from yasdg_app.shop.customer import line_of
 from yasdg_app.shop.shelf import NEVER
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, Place, Sales, Served, Start, Till
 from yasdg_app.streams.announcer import Announcer
-from yasdg_app.streams.books import shelf_of
-from yasdg_app.streams.inventory import levels_of, products_of
+from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
 from yasdg_app.streams.takeover import LONGEST_DISPUTE, disputed, shorter
@@ -52,9 +51,8 @@ SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them 
 
 shop = app.shop
 kafka = shop.kafka
-ANNOUNCES = min(partition for partition, product_ids in products_of.items() if product_ids)
+ANNOUNCES = min(partition for partition, products in products_of.items() if products)
 """The partition whose owner tells of incidents."""
-product_by_id = {product.product_id: product for product in app.products}
 
 
 @dataclass(slots=True)
@@ -153,8 +151,8 @@ class Tills:
     def _after(partition: int) -> Place:
         """Return the last customer whose sale is in the table; before the first: the shop's first moment."""
         # Within a partition the log is in order of event time, so everything up to its last sale is in it.
-        places = (Place(event_time(level.last_sale), level.product_id) for level in levels_of(partition) if level.sales)
-        return max(places, default=Place(app.opening.opened_at, ""))
+        last = inventory.rows_of(partition).last("last_sale")
+        return Place(app.opening.opened_at, "") if last is None else Place(*last)
 
     async def _opened(self, tp: TP) -> bool:
         """Open the till of a partition, if the agent has read it to its end."""
@@ -200,26 +198,22 @@ class Tills:
 
     async def _open_till(self, partition: int) -> OpenTill | None:
         """Open a till where the table stands; None if it cannot be now."""
-        levels = levels_of(partition)
         if shop.sales.substitution_freq:
-            kept = await self._shelves.read(partition, levels)
+            kept = await self._shelves.read(partition)
             if kept is None:
                 return None
             after, shelves = kept
         else:
-            after = self._after(partition)
-            shelves = {level.product_id: shelf_of(product_by_id[level.product_id], level) for level in levels}
+            after, shelves = self._after(partition), Shelves(partition)
+        last_lost = inventory.rows_of(partition).last("last_lost")
         start = Start(
             after=after,
             shelves=shelves,
-            sold={level.product_id: level.sales for level in levels},
-            lost={level.product_id: level.lost_sales for level in levels},
-            lost_after=max(
-                (Place(event_time(level.last_lost), level.product_id) for level in levels if level.lost_sales),
-                default=BEFORE_ALL,
-            ),
+            sold=column_of(partition, "sales"),
+            lost=column_of(partition, "lost_sales"),
+            lost_after=BEFORE_ALL if last_lost is None else Place(*last_lost),
         )
-        till = Till(watch.plan, [product_by_id[product_id] for product_id in products_of[partition]], start)
+        till = Till(watch.plan, products_of[partition], start)
         return OpenTill(
             till=till,
             sales=sum(start.sold.values()),

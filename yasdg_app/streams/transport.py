@@ -6,22 +6,72 @@ read from where the recovered table stands, not from the group's committed offse
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import faust
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import CorruptRecordException
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-MOST_IN_A_CHUNK = 1_000  # messages; what they change in the table goes into one batch of the changelog
+from yasdg_app.reading import Message
+
 FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
+CREATE_TIME = 0  # what the protocol calls a timestamp that is not the cluster's
 CONFIRM_SECONDS = 2.0  # how long the group may take to confirm a lease; longer is a no
 
 
+class Whole(PartitionRecords):
+    """What was fetched of a partition, as lists of messages: a batch each, made by aiokafka's parser alone.
+
+    aiokafka makes an object of eleven fields of every message, which takes longer than all that is done with it here.
+    """
+
+    next_fetch_offset: int
+
+    @classmethod
+    def of(cls, records: PartitionRecords) -> "Whole":
+        """Return what was fetched, of which nothing was looked at yet."""
+        crcs, isolation = records._check_crcs, records._isolation_level
+        return cls(records._tp, records._records, [], records.next_fetch_offset, None, None, crcs, isolation)
+
+    def _unpack_records(self) -> Iterator[list[Message]]:
+        while self._records.has_next():
+            batch: Any = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            messages: list[Message] = [] if batch.is_control_batch else list(batch)
+            if messages and messages[0].offset < self.next_fetch_offset:  # a batch is sent whole
+                messages = [message for message in messages if message.offset >= self.next_fetch_offset]
+            self.next_fetch_offset = batch.next_offset
+            if messages:
+                yield messages
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer, which asks for new records more often."""
+    """Faust's thread around aiokafka's consumer, which asks for new records more often and hands over whole batches."""
+
+    app: Any  # ours, which knows its ownership
+
+    async def on_start(self) -> None:
+        """Connect; from then on, what is fetched of the chunked topics is handed over whole."""
+        await super().on_start()
+        fetcher = self._ensure_consumer()._fetcher
+        process = fetcher._proc_fetch_request
+
+        async def process_whole(*request: Any) -> bool:
+            is_new: bool = await process(*request)
+            for tp, fetched in fetcher._records.items():
+                records = getattr(fetched, "_partition_records", None)  # an error has none
+                if type(records) is PartitionRecords and tp.topic in self.app.ownership.topics:
+                    fetched._partition_records = Whole.of(records)
+            return is_new
+
+        fetcher._proc_fetch_request = process_whole
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -74,22 +124,23 @@ class Consumer(driver.Consumer):
             if not self._chunked(tp):
                 others[tp] = fetched
             elif active is None or tp in active or tp in self._buffered_partitions:
-                for start in range(0, len(fetched), MOST_IN_A_CHUNK):
+                messages, most = list(chain.from_iterable(fetched)), self.app.ownership.most[tp.partition]
+                for start in range(0, len(messages), most):
                     if stale():
                         return
                     self._read_offset[tp] = None  # or Faust drops what is fetched a second time
-                    yield tp, self._chunk(tp, fetched[start : start + MOST_IN_A_CHUNK], generation)
+                    yield tp, self._chunk(tp, messages[start : start + most], generation)
         for tp, record in self.scheduler.iterate(others):
             if stale():
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
                 yield tp, self._to_message(tp, record)
 
-    def _chunk(self, tp: TP, messages: list[Any], generation: int) -> ConsumerMessage:
+    def _chunk(self, tp: TP, messages: list[Message], generation: int) -> ConsumerMessage:
         last = messages[-1]
         value: Any = messages  # what Faust's message is meant to hold are the bytes of one
         return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, [], None, value, None,
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, CREATE_TIME, [], None, value, None,
             0, 0, tp, generation_id=generation,
         )  # fmt: skip
 

@@ -41,7 +41,7 @@ def delay_of(partition: int) -> float:
 
 def rate_of(partition: int) -> float:
     """Return the mean number of sales of a partition's products in a second while the shop is open."""
-    return sum(watch.plan.per_second[product_id] for product_id in products_of[partition])
+    return sum(watch.plan.per_second[product.product_id] for product in products_of[partition])
 
 
 def lag_of(tp: TP, ends: LogEnds) -> int:

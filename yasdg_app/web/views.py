@@ -19,7 +19,7 @@ async def levels(web: Any, request: Any) -> Any:
     if not app.ownership.settled:
         return web.json({"error": "recovering, ask again in a moment"}, status=503)
     partitions = app.ownership.partitions
-    owned = [product_id for partition in partitions for product_id in products_of[partition]]
+    owned = [product.product_id for partition in partitions for product in products_of[partition]]
     return web.json(
         {
             "partitions": partitions,
