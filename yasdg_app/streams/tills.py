@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 0.01  # seconds between two looks whether a sale is due
 LONGEST_QUIET = 0.1  # seconds after which is looked at all else there is to do, too
-MOST_AHEAD = 100_000  # sales of a partition that the table has not seen: then its till waits for it
+MOST_AHEAD = 40_000  # sales of a partition that the table has not seen: then its till waits for it
 FEW = 64  # sales; to encode fewer one by one is faster than all at once
 LONGEST_WAIT = 2.0  # seconds
 MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
