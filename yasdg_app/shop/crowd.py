@@ -57,14 +57,14 @@ class Crowd:
         self._grouped: tuple[Sequence[Incident], Groups] = (), self._group(())
 
     def arrivals(self, plan: Plan, first: int, activity: Floats) -> Arrivals:
-        """Return who comes in the cells from `first` on, but in gaps; `activity`: of these cells, in some above 0."""
+        """Return who comes in the cells from `first` on, but in gaps; `activity`: of these cells."""
         count, opened = len(activity), np.flatnonzero(activity)
         activity = activity[opened]
         rates = self._per_second * plan.cells.seconds
         groups = self._groups(plan, first, count)
         factors = [plan.factor(incidents, first, count) for incidents in groups.incidents]
         by_group = _rows([None if factor is None else factor[opened] for factor in factors], np.ones(len(opened)))
-        parts, length = [], max(1, PIECE // len(opened))
+        parts, length = [], max(1, PIECE // max(1, len(opened)))
         for start in range(0, len(rates), length):
             piece = slice(start, start + length)
             expected = activity * rates[piece, None]

@@ -9,7 +9,7 @@ from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.price import Line, Terms, line, terms
-from yasdg_app.shop.randomness import Floats, UInts, keys, keys_of_cells, uniforms
+from yasdg_app.shop.randomness import Floats, keys, keys_of_cells, uniforms
 
 Way = TypeVar("Way", int, Ints)
 
@@ -21,12 +21,13 @@ class Customs:
     """What the customers of some products are like: pure functions of seed, product and their places in time."""
 
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
-        self._ids = [product.product_id for product in products]
         self._sales = sales
         freq = np.array([sales.add_supp_freq_group1, sales.add_supp_freq_group2], dtype=np.float64)
         groups = np.array([product.supplement_group for product in products], dtype=np.int8)
         self._supplement_freq = freq[groups - 1]
-        self._families: dict[str, UInts] = {}
+        ids = [product.product_id for product in products]
+        purposes = ("quantity", "member", "supplements", *(("willing", "taste") if sales.substitution_freq else ()))
+        self._families = {what: keys(sales.seed, ids, what) for what in purposes}
 
     def ways(self, arrivals: Arrivals) -> Ints:
         """Return the number of the way in which each customer buys, 0 to 7: see `line_of`."""
@@ -40,8 +41,6 @@ class Customs:
 
     def uniforms(self, what: str, arrivals: Arrivals) -> Floats:
         """Return a number of each customer for a purpose, uniform in [0, 1)."""
-        if what not in self._families:
-            self._families[what] = keys(self._sales.seed, self._ids, what)
         rows = arrivals.rows
         return uniforms(keys_of_cells(self._families[what][rows.product], rows.cell)[arrivals.row], arrivals.index)
 
