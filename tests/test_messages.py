@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,21 @@ def test_a_restock_says_what_it_changed() -> None:
         "new_level": 19,
         "stocking_id": "CS01-R000007",
     }
+
+
+@given(PLACES, TIMES, st.integers(1, 10**9), st.integers(-(10**9), 10**9), st.integers(1, 10**9))
+def test_a_restock_is_encoded_as_its_record(place: int, at: int, number: int, level: int, amount: int) -> None:
+    its, restock = PRODUCTS[place].product_id, Stocking(number, at, level, amount)
+    assert messages.encode_stocking(its, restock) == encode(messages.stocking(its, restock))
+
+
+def test_a_row_that_faust_wrote_can_be_read() -> None:
+    row = messages.InventoryLevel("CS01", 74, 75, 1, 1, 0, 0, 499, 150, "2026-11-24 10:00:00.000000", 7)
+    fields = {"__faust": {"ns": "yasdg_app.messages.InventoryLevel"}, **row.asdict()}
+    assert messages.read_level(json.dumps(fields).encode()) == row
+    assert messages.encode_level(row) == orjson.dumps(row.asdict())
+    del fields["lost_offset"], fields["last_lost"]  # of a time before there were lost sales
+    assert messages.read_level(json.dumps(fields).encode()) == row
 
 
 @given(PLACES, st.integers(1, 10**9))

@@ -5,6 +5,7 @@ A wrong configuration ends the program here, with every problem at once.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -44,6 +45,7 @@ CHATTY = {
 """Loggers by name, and the least level that goes into our own output."""
 
 
+YOUNG = 10_000  # objects before a look for cycles: messages come by the thousand and have none, a quarter of the time
 RESTARTS = 3  # of the embedded broker in a row that may fail
 WATCH = 1.0  # seconds between two looks at the embedded broker
 CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
@@ -109,6 +111,7 @@ class ShopApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
+        gc.set_threshold(YOUNG)
         try:
             make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()

@@ -334,7 +334,7 @@ def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: S
 
 
 def stocking(product_id: str, restock: shelf.Stocking) -> Stocking:
-    """Return the message that tells of one restock."""
+    """Return the message that tells of one restock: the plain way, and the reference of `encode_stocking`."""
     return Stocking(
         event_time=time_text(restock.at),
         product_id=product_id,

@@ -4,6 +4,7 @@ There is one dictionary of all ids. What else is known of a product stands in li
 every further dictionary takes 100 MB.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
 from yasdg_app.catalog import Product
@@ -33,7 +34,7 @@ class Assortment(Mapping[str, Product]):
     def __init__(self, products: Sequence[Product], homes: Sequence[int]) -> None:
         self.places = {product.product_id: place for place, product in enumerate(products)}
         self.homes = homes
-        self.seats: list[int] = []
+        self.seats = array("i")
         self._products = products
         self._here: dict[int, list[Product]] = {}
         for product, partition in zip(products, homes, strict=True):
