@@ -29,6 +29,7 @@ from yasdg_app.opening import last_moment, open_shop
 from yasdg_app.shop.plan import Plan
 
 OURS, AIOKAFKA, FAUST = "ours", "aiokafka + orjson", "Faust agent"
+SETTLED = 2.0  # seconds until new topics certainly have leaders
 
 
 def main() -> None:
@@ -92,6 +93,7 @@ async def write(shop: Shop) -> int:
     closes_at = last_moment(settings, opening.opened_at)
     assert closes_at is not None
     plan = Plan.of(settings, products, opening.opened_at)
+    await asyncio.sleep(SETTLED)
     return await ours(shop.servers, opening.producer_id, shop.topic("purchases"), plan, closes_at - 1)
 
 
