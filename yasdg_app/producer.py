@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -21,10 +22,11 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from yasdg_app.cluster import REQUEST_SECONDS, RETRY, Cluster, check, patiently
 from yasdg_app.errors import YasdgError
-from yasdg_app.record_batches import ZSTD, Records, batch
+from yasdg_app.record_batches import NO_COMPRESSION, ZSTD, Records, batch
 
 BATCH_BYTES = 1_000_000  # before they are compressed; a topic takes 1 MB at most by default
 SMALL = 65_536  # bytes; smaller batches for one broker go together
+FEW = 32  # rows; to compress fewer takes more than it is worth
 ALL_REPLICAS = -1
 TAKEN_NOW = -1  # in an answer in place of the time of a batch that was there already
 EPOCH = 0  # of the producer id, for ever
@@ -179,20 +181,23 @@ class ShopProducer:
         return Appended(True, offset)
 
     def _batches(self, number: int, rows: Iterable[Row]) -> Iterator[bytes]:
-        builder, count = self._new_batch(number), 0
-        for key, value, timestamp, headers in rows:
+        rows = iter(rows)
+        head = list(islice(rows, FEW))
+        compression = ZSTD if len(head) == FEW else NO_COMPRESSION
+        builder, count = self._new_batch(number, compression), 0
+        for key, value, timestamp, headers in chain(head, rows):
             if builder.append(count, timestamp, key, value, list(headers)) is None:
                 yield bytes(builder.build())
-                builder, count = self._new_batch(number := number + count), 0
+                builder, count = self._new_batch(number := number + count, compression), 0
                 builder.append(count, timestamp, key, value, list(headers))
             count += 1
         if count:
             yield bytes(builder.build())
 
-    def _new_batch(self, number: int) -> Any:
+    def _new_batch(self, number: int, compression: int) -> Any:
         return DefaultRecordBatchBuilder(
-            magic=2, compression_type=ZSTD, is_transactional=0, producer_id=self._producer_id, producer_epoch=EPOCH,
-            base_sequence=number % NUMBERS, batch_size=BATCH_BYTES,
+            magic=2, compression_type=compression, is_transactional=0, producer_id=self._producer_id,
+            producer_epoch=EPOCH, base_sequence=number % NUMBERS, batch_size=BATCH_BYTES,
         )  # fmt: skip
 
     async def _send(self, tp: TopicPartition, finished: bytes, allowed: Callable[[], bool], as_one: bool) -> int | None:
