@@ -1,0 +1,21 @@
+"""A worker that does everything the plain way: sale by sale, message by message."""
+
+import sys
+
+import numpy as np
+
+from yasdg_app.shop import till
+from yasdg_app.streams import books
+
+NEVER_MANY = 2**62
+
+books.MANY = NEVER_MANY
+till.Till._at_once = lambda self: np.zeros(len(self.products), dtype=np.bool_)  # type: ignore[method-assign]
+
+from yasdg_app.streams import tills  # noqa: E402
+
+tills.FEW = NEVER_MANY
+
+from yasdg_app.__main__ import main  # noqa: E402
+
+sys.exit(main())
