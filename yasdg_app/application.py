@@ -259,6 +259,7 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
         broker_commit_interval=1.0,
         stream_wait_empty=False,
         stream_buffer_maxsize=16,
+        consumer_max_fetch_size=256 * 1024,
         Worker=ShopWorker,
         Table="yasdg_app.streams.table:ChunkedTable",
         TableManager="yasdg_app.streams.table:ChunkedTableManager",

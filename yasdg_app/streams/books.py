@@ -112,7 +112,8 @@ class Books:
     """Folds purchases and lost sales.
 
     A chunk in which everything is as it should be, which is next to every one, is folded product by product. Any other
-    is folded message by message: that way decides what is a dead letter, what was seen before, and what is an error.
+    is folded message by message, as is one in which a product has hardly more than one: that way decides what is a dead
+    letter, what was seen before, and what is an error.
 
     Parameters
     ----------
@@ -122,6 +123,10 @@ class Books:
 
     def __init__(self, assortment: Assortment) -> None:
         self._assortment = assortment
+
+    def _is_worth_it(self, tp: TP, chunk: Sequence[Any]) -> bool:
+        """Tell whether products have so many messages that it is faster to take these together."""
+        return len(chunk) >= max(MANY, 2 * len(self._assortment.here(tp.partition)))
 
     def fold(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply purchases to the levels that the table holds, which stay as they are.
@@ -133,7 +138,7 @@ class Books:
         BooksError
             If a sale is missing between the table and the log.
         """
-        folded = self.fold_by_product(tp, chunk, level_of, supply) if len(chunk) >= MANY else None
+        folded = self.fold_by_product(tp, chunk, level_of, supply) if self._is_worth_it(tp, chunk) else None
         return folded or self.fold_one_by_one(tp, chunk, level_of, supply)
 
     def fold_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
@@ -198,7 +203,7 @@ class Books:
 
     def fold_lost(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply lost sales to the levels that the table holds, which stay as they are. Raises as `fold`."""
-        folded = self.fold_lost_by_product(tp, chunk, level_of, supply) if len(chunk) >= MANY else None
+        folded = self.fold_lost_by_product(tp, chunk, level_of, supply) if self._is_worth_it(tp, chunk) else None
         return folded or self.fold_lost_one_by_one(tp, chunk, level_of, supply)
 
     def fold_lost_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
