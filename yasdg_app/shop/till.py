@@ -161,6 +161,7 @@ class Till:
         self._lost_after = start.lost_after
         self._places = {product_id: place for place, product_id in enumerate(ids)} if plan.beside else {}
         self._waiting = Served()  # customers of computed cells whose time has not come
+        self._ahead: tuple[Served, int] | None = None  # those of the next cells, and the cell behind these
         busiest = self._crowd.per_second * plan.calendar.peak * plan.cells.seconds
         most = min(MOST_CELLS, BLOCK / max(busiest, 1e-9), MOST_ROWS / max(len(ids), 1))
         self._cells_at_a_time = int(max(1, most))
@@ -186,7 +187,7 @@ class Till:
     @property
     def through_all(self) -> int | None:
         """Event time up to which the shelves have seen everybody; None while some of them wait to be told of."""
-        if len(self._waiting.sales) or self._waiting.lost:
+        if len(self._waiting.sales) or self._waiting.lost or self._ahead is not None:
             return None
         return self.plan.cells.start(self._next_cell) - 1
 
@@ -206,16 +207,33 @@ class Till:
         """
         cells, waiting = self.plan.cells, self._waiting
         if not len(waiting.sales) and not waiting.lost and self._next_cell <= cells.of(until):
-            count = min(self._cells_at_a_time, cells.of(until) - self._next_cell + 1)
-            count = max(1, int(count / self.plan.rush(self._next_cell, count)))
-            waiting = self._compute(self._next_cell, count)
-            self._next_cell += count
+            self.prepare(until)
+            assert self._ahead is not None
+            (waiting, self._next_cell), self._ahead = self._ahead, None
         due = int(np.searchsorted(waiting.sales.at, until, side="right"))
         lost_due = bisect_right(waiting.lost, until, key=lambda lost: lost.at)
         self._waiting = Served(waiting.sales[due:], waiting.lost[lost_due:])
         computed = cells.start(self._next_cell) - 1
         self.through = max(self.through, min(until, computed))
         return Served(waiting.sales[:due], waiting.lost[:lost_due])
+
+    @property
+    def prepared_through(self) -> int:
+        """Event time up to which everybody is computed."""
+        return self.plan.cells.start(self._next_cell if self._ahead is None else self._ahead[1]) - 1
+
+    def prepare(self, until: int) -> None:
+        """Compute ahead who comes next, up to the cell of `until`, a block at most, unless that is done already.
+
+        Whoever rings up every few milliseconds would else have a block to compute for every till at the same moment.
+        What is known of the shop has to hold up to `until`, as for `ring_up`.
+        """
+        first, last = self._next_cell, self.plan.cells.of(until)
+        if self._ahead is not None or first > last:
+            return
+        count = min(self._cells_at_a_time, last - first + 1)
+        count = max(1, int(count / self.plan.rush(first, count)))
+        self._ahead = self._compute(first, count), first + count
 
     def _compute(self, first: int, count: int) -> Served:
         """Compute `count` cells from `first`."""

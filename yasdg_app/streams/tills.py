@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -38,12 +39,17 @@ from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
-TICK = 0.01  # seconds between two looks whether a sale is due
-LONGEST_QUIET = 0.1  # seconds after which is looked at all else there is to do, too
+TICK = 0.01  # seconds between two ticks of the timer
+TURN = 10.0  # seconds for which a tick goes on, with a round whenever somebody is due
+SHORTEST_ROUND = 0.006  # seconds from one round to the next: what is due meanwhile is appended together
+BREATH = 3.0  # times what it usually takes to ring up is a round, at least: the table has to follow
+USUAL = 0.05  # weight of the last round in what is usual
+LONGEST_ROUND = 0.1  # seconds; there is more to look at than whether somebody is due
 MOST_AHEAD = 40_000  # sales of a partition that the table has not seen: then its till waits for it
 FEW = 64  # sales; to encode fewer one by one is faster than all at once
 LONGEST_WAIT = 2.0  # seconds
-MOST_A_TICK = 1.0  # seconds that a tick waits for the cluster
+AHEAD = 0.5  # seconds for which sales are computed before they are due
+MOST_A_ROUND = 1.0  # seconds that a round waits for the cluster
 LOOK = 0.5  # seconds between two looks whether all workers are done
 DISPUTE = 0.5  # seconds before a look whether it still does
 REPORT = 10.0  # seconds between two lines about what was sold
@@ -79,17 +85,27 @@ class Tills:
         self._ends: dict[TP, int] = {}  # the offset behind what we have appended
         self._disputes: dict[TP, tuple[int, float]] = {}  # number of messages, since when
         self._reported = (0, time.monotonic())
-        self._quiet_before = 0, float("-inf")  # event time and time.monotonic() before which there is nothing to do
+        self._usual = 0.0  # seconds that it takes to ring up what is due
         self._try_at: dict[int, float] = {}  # when to try again to open a till, time.monotonic(), by partition
         self._look_at = float("-inf")  # when to see again whether a run with an end is over, time.monotonic()
         self._waits_for_others = False
         self._shelves = ShelvesTopic()
         self._announcer = Announcer()
 
+    async def tick(self) -> None:
+        """Ring up sales as they become due, for a while."""
+        ends = time.monotonic() + TURN
+        while not app.closing and (began := time.monotonic()) < ends:
+            await self.ring_up()
+            self._prepare()
+            took = time.monotonic() - began
+            self._usual += (min(took, LONGEST_ROUND) - self._usual) * USUAL
+            await asyncio.sleep(max(SHORTEST_ROUND, self._usual * BREATH, self._quiet()) - took)
+
     async def ring_up(self) -> None:
         """Append all sales that are due by now in the partitions that are ours."""
         ownership = app.ownership
-        if not ownership.settled or app.closing or self._is_quiet():
+        if not ownership.settled:
             return
         if self._generation != ownership.generation:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
@@ -101,14 +117,26 @@ class Tills:
         if await self._finished():
             logger.info("All sales are rung up and in the books: the shop closes.")
             os.kill(os.getpid(), signal.SIGTERM)
-        tills = [opened.till for opened in self._open.values()]
-        at = min((till.next_at for till in tills), default=NEVER) if not self._serving else 0
-        self._quiet_before = at, time.monotonic() + LONGEST_QUIET
 
-    def _is_quiet(self) -> bool:
-        """Tell whether nobody is due, so that a tick costs next to nothing where customers are few."""
-        at, moment = self._quiet_before
-        return time.monotonic() < moment and app.opening.clock.at(time.time_ns() // 1000) < at
+    def _prepare(self) -> None:
+        """Compute ahead for one of the tills, so that it does not have to when somebody is due."""
+        if self._serving or shop.sales.substitution_freq:  # shelves are kept when nobody is computed who is not told of
+            return
+        now = time.time_ns() // 1000
+        clock = app.opening.clock
+        until = min(clock.at(now) + int(AHEAD * clock.pace(now) * 1e6), watch.horizon)
+        till = min((opened.till for opened in self._open.values()), key=attrgetter("prepared_through"), default=None)
+        if till is not None:
+            till.prepare(until)
+
+    def _quiet(self) -> float:
+        """Return for how many seconds nobody is due, as far as that is worth to be known."""
+        if self._serving:
+            return 0.0
+        now = time.time_ns() // 1000
+        clock = app.opening.clock
+        next_at = min((opened.till.next_at for opened in self._open.values()), default=NEVER)
+        return min(LONGEST_ROUND, (next_at - clock.at(now)) / clock.pace(now) / 1e6)
 
     async def _serve_all(self, tps: Sequence[TP], until: int) -> None:
         """Serve partitions all at once; one whose leader is slow or away does not hold up the others."""
@@ -116,7 +144,7 @@ class Tills:
             if products_of[tp.partition] and tp not in self._serving:
                 self._serving[tp] = asyncio.create_task(self._serve(tp, until))
         if self._serving:
-            await asyncio.wait(self._serving.values(), timeout=MOST_A_TICK)
+            await asyncio.wait(self._serving.values(), timeout=MOST_A_ROUND)
         for tp, task in list(self._serving.items()):
             if task.done():
                 del self._serving[tp]
@@ -161,7 +189,7 @@ class Tills:
         now = time.monotonic()
         if now < self._try_at.get(tp.partition, now):
             return False
-        self._try_at[tp.partition] = now + LONGEST_QUIET
+        self._try_at[tp.partition] = now + LONGEST_ROUND
         ownership, both = app.ownership, [tp, TP(kafka.topic_lost_sales, tp.partition)]
         try:
             ends = await app.reader.ends(both)
@@ -409,7 +437,7 @@ async def renew_lease() -> None:
 async def ring_up() -> Any:
     """Ring up what is due."""
     try:
-        await tills.ring_up()
+        await tills.tick()
     except Exception:
         if not app.closing:  # what the end cut short is made up for at the next start
             raise
