@@ -157,9 +157,9 @@ def test_counters_agree_with_the_topics(kafka: Kafka, shop: Shop) -> None:
     worker.until(lambda: value(worker, "yasdg_dead_letters") == 3, "three dead letters")
     assert len(shop.read(shop.topic("dead_letters"))) == 3
     assert value(worker, "yasdg_overtaken") == 0
-    assert (
-        0 < value(worker, "yasdg_append_batches") <= value(worker, "yasdg_sales") + value(worker, "yasdg_restocks") * 2
-    )
+    batches = value(worker, "yasdg_append_batches")
+    # At most: each sale on its own, each in a chunk of its own that writes the table; restocks and letters one by one.
+    assert 0 < batches <= 2 * value(worker, "yasdg_sales") + value(worker, "yasdg_restocks") + 3
     assert value(worker, "yasdg_append_seconds") > 0
     assert worker.stop() == 0
 
