@@ -8,8 +8,8 @@ A reader in a process of its own (librdkafka, which asks for new messages all th
 
 - purchase → restock: from the arrival of the purchase to that of the restock that it caused, which is the one of its
   product with the same event time;
-- due → appended: from the event time in a purchase to its arrival; the way to the reader is in it. Half of a tick is
-  what a timer that ticks so often costs on average, at least.
+- due → appended: from the event time in a purchase to its arrival; the way to the reader is in it. Half of a round
+  is what appending together who is due meanwhile costs on average, at least.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 from stage import PARTITIONS, Outside, interleaved, kafka, pace, plain_shop, run, shop_on
 from table import bar, table
 
-from yasdg_app.streams.tills import TICK
+from yasdg_app.streams.tills import SHORTEST_ROUND
 
 WARM_UP = 3.0  # seconds
 LONGEST = 3.0  # seconds that restocks are waited for at the end
@@ -77,7 +77,7 @@ def main() -> None:
         contenders[f"plain Faust, {arguments.rates[0]:,}/s"] = lambda: plain(arguments.rates[0])
         results = interleaved(contenders, arguments.rounds)
     print(shown(results))
-    print(f"Half of a tick of {TICK * 1000:.0f} ms is {TICK * 500:.0f} ms.")
+    print(f"Half of the shortest round of {SHORTEST_ROUND * 1000:.0f} ms is {SHORTEST_ROUND * 500:.0f} ms.")
 
 
 def shown(results: dict[str, list[dict[str, float]]]) -> str:
