@@ -123,7 +123,7 @@ class ShopApp(faust.App):
             await self.leave_broker()
             fail(error, 1)
         await super().on_first_start()
-        gc.freeze()  # modules, catalog and plan stay: a look through them for garbage takes a tenth of a second
+        gc.freeze()  # modules and catalog stay: a look through them for garbage takes a tenth of a second
 
     async def _take_control(self) -> None:
         topic = topics.control_topic(self.shop.kafka)

@@ -13,6 +13,7 @@ from yasdg_app import catalog
 from yasdg_app.messages import MOST_PREPARED, SECOND, PurchaseEncoder, time_text
 from yasdg_app.record_batches import Bytes, Ints, Records, put_varints, varint, varint_sizes
 from yasdg_app.settings import SalesSettings
+from yasdg_app.shop.customer import WAYS
 from yasdg_app.shop.price import TEN_THOUSAND
 from yasdg_app.shop.till import Sales
 
@@ -109,7 +110,7 @@ class BulkEncoder:
 
     def _kinds_of(self, sales: Sales) -> tuple[Ints, Ints]:
         """Return what each sale says, as a place in the lists of kinds, and where in its message the number begins."""
-        code = (sales.product * 8 + sales.way) * TEN_THOUSAND + sales.promotion
+        code = (sales.product * WAYS + sales.way) * (TEN_THOUSAND + 1) + sales.promotion
         code = (code * self._others + (sales.instead_of + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
         codes: list[int] = code.tolist()
         try:

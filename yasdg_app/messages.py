@@ -543,6 +543,8 @@ class LostSaleEncoder:
             yield product_id.encode(), value.encode(), one.at // 1000
 
     def _prepare(self, kind: tuple[int, int, int]) -> str:
+        if len(self._prepared) >= MOST_PREPARED:
+            self._prepared.clear()
         place, way, promotion = kind
         line = line_of(self._products[place], way, promotion, self._sales)
         told = {"product_id": self._ids[place], "quantity": line.quantity, "value": amount(line.total_cents)}

@@ -103,7 +103,7 @@ turns = {partition: asyncio.Lock() for partition in products_of}
 room = asyncio.Semaphore(AT_HAND)
 looking_anew = asyncio.Lock()
 tasks: set[asyncio.Task[None]] = set()
-overtaken_since: dict[int, float] = {}  # by partition, time.monotonic()
+overtaken_since: dict[TP, tuple[int, float]] = {}  # the offset of a chunk in dispute, and time.monotonic()
 
 
 async def look_anew() -> None:
@@ -165,7 +165,7 @@ async def _keep(stream: Any) -> None:
     """Hand each chunk to its partition: the chunks of one go one after the other, those of several at the same time."""
     async for event in stream.events():
         await room.acquire()
-        app.ownership.applying += 1
+        app.ownership.applying[event.message.tp.partition] += 1
         task = asyncio.create_task(_keep_in_turn(event.message, event.value))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -185,21 +185,26 @@ async def _keep_in_turn(message: Any, chunk: list[Any]) -> None:
         if not app.should_stop:
             await app.crash(error)
     finally:
-        app.ownership.applying -= 1
+        app.ownership.applying[message.tp.partition] -= 1
         room.release()
 
 
 async def _is_overtaken(message: Any, chunk: list[Any]) -> bool:
     """Apply a chunk if it can be; tell whether what is known of the logs is out of date."""
-    partition = message.tp.partition
+    told = app.ownership.told
     try:
         if await _apply(message, chunk):
-            overtaken_since.pop(partition, None)
+            overtaken_since.pop(message.tp, None)
     except OutOfDateError as error:
         logger.debug("%s. Reading the table anew.", error)
         app.counts["overtaken"] += isinstance(error, OvertakenError)
-        since = overtaken_since.setdefault(partition, time.monotonic())
-        if time.monotonic() - since > LONGEST_DISPUTE:
+        if told is app.ownership.told:  # else a rebalance has settled it meanwhile
+            app.ownership.unsettle()  # while the turn is ours: the next chunk must not go by what is out of date
+        offset, now = chunk[0].offset, time.monotonic()
+        disputed_offset, since = overtaken_since.setdefault(message.tp, (offset, now))
+        if disputed_offset != offset:
+            overtaken_since[message.tp] = offset, now
+        elif now - since > LONGEST_DISPUTE:
             raise disputed(str(error)) from error
         return True
     return False

@@ -7,6 +7,7 @@ of each other's way; that nothing is appended twice does not depend on it (see p
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +53,7 @@ class Ownership:
     notes
         What is committed beside the positions, for the others to read.
     applying
-        How many chunks the agents have at hand.
+        How many chunks the agents have at hand, by partition.
     """
 
     def __init__(self, app: Any, topics: Sequence[str], most: Mapping[int, int]) -> None:
@@ -60,7 +61,7 @@ class Ownership:
         self.most = most
         self.assigned = -1
         self.generation: int | None = None
-        self.applying = 0
+        self.applying: Counter[int] = Counter()
         self.applied: dict[TP, int] = {}
         self.told: dict[int, Told] = {}
         self.notes: dict[TP, str] = {}
@@ -73,10 +74,9 @@ class Ownership:
         """True between the end of one recovery and the start of the next rebalance."""
         return self.generation == self._app.consumer_generation_id and not self._app.rebalancing
 
-    @property
-    def busy(self) -> bool:
-        """True while an agent applies a chunk."""
-        return self.applying > 0
+    def is_busy(self, partition: int) -> bool:
+        """Tell whether chunks of a partition are at hand."""
+        return self.applying[partition] > 0
 
     @property
     def lease_left(self) -> bool:

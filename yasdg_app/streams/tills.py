@@ -127,6 +127,8 @@ class Tills:
         until = min(clock.at(now) + int(AHEAD * clock.pace(now) * 1e6), watch.horizon)
         till = min((opened.till for opened in self._open.values()), key=attrgetter("prepared_through"), default=None)
         if till is not None:
+            if till.plan is not watch.plan:
+                till.replan(watch.plan)  # the horizon is that of this plan
             till.prepare(until)
 
     def _quiet(self) -> float:
@@ -198,6 +200,8 @@ class Tills:
         if not self._still_ours():
             return False
         for each in both:
+            if each not in ownership.applied:
+                return False  # a rebalance has taken it
             if ends[each] < ownership.applied[each]:
                 raise shorter(each, ends[each], ownership.applied[each])
         behind = [each for each in both if ends[each] > ownership.applied[each]]
@@ -215,7 +219,7 @@ class Tills:
     async def _hurry(self, tp: TP) -> None:
         """Have a partition fetched again if its agent waits in vain, for what was lost in the middle of a rebalance."""
         position, now = app.ownership.applied.get(tp), time.monotonic()
-        if position is None or app.ownership.busy:
+        if position is None or app.ownership.is_busy(tp.partition):
             return
         stood_at, since = self._waits.setdefault(tp, (position, now))
         if stood_at != position:
@@ -274,7 +278,9 @@ class Tills:
 
     def _is_followed(self, tp: TP) -> bool:
         """Tell whether the table is not too far behind: a past is not made up for faster than it can be applied."""
-        return self._ends.get(tp, 0) - app.ownership.applied.get(tp, 0) < MOST_AHEAD
+        applied = app.ownership.applied
+        both = tp, TP(kafka.topic_lost_sales, tp.partition)
+        return all(self._ends.get(each, 0) - applied.get(each, 0) < MOST_AHEAD for each in both)
 
     async def _tell(self, partition: int, opened: OpenTill, served: Served) -> bool:
         """Append lost sales and sales; False if not all could be: then the logs have to be read first."""
@@ -312,7 +318,8 @@ class Tills:
             app.counts["overtaken"] += 1
             await self._dispute(tp, number, str(error))
             return False
-        self._ends[tp] = max(self._ends.get(tp, 0), appended.offset + count)
+        if appended.complete:
+            self._ends[tp] = max(self._ends.get(tp, 0), appended.offset + count)
         return appended.complete
 
     async def _dispute(self, tp: TP, number: int, what: str) -> None:
