@@ -50,7 +50,7 @@ class BulkEncoder:
     # What is prepared: the place of each kind of purchase in the lists behind it, by all that makes a kind.
     _kinds: dict[int, int]
     _records_by_kind: list[bytes]  # from the key on to the end of a Kafka record
-    _lines: list[bytes]
+    _lines: list[bytes]  # as far as lines were asked for
     _sizes: Ints  # of the records
     _values_at: Ints  # where the value begins in the record
     _numbers_at: Ints  # where the number begins in the value
@@ -67,6 +67,7 @@ class BulkEncoder:
         if not len(sales):
             return bytearray()
         kinds, numbers = self._kinds_of(sales)
+        self._make_lines()
         lines = self._lines
         data = bytearray().join([lines[kind] for kind in kinds.tolist()])
         starts = _starts(self._sizes[kinds] - self._values_at[kinds])  # a line has an end as a record has
@@ -145,8 +146,13 @@ class BulkEncoder:
         value = f"{_START}{middle}{'0' * width}{end}".encode()
         head = _VARINTS[len(key)] + key + _VARINTS[len(value)]
         self._records_by_kind.append(head + value + _NO_HEADERS)
-        self._lines.append(value + b"\n")
         return len(head) + len(value) + len(_NO_HEADERS), len(head), len(_START) + len(middle)
+
+    def _make_lines(self) -> None:
+        """Make a line of what is prepared, where there is none yet."""
+        new = slice(len(self._lines), None)
+        for record, value_at in zip(self._records_by_kind[new], self._values_at[new].tolist(), strict=True):
+            self._lines.append(record[value_at : -len(_NO_HEADERS)] + b"\n")
 
     def _forget(self) -> None:
         self._kinds, self._records_by_kind, self._lines = {}, [], []

@@ -210,11 +210,8 @@ async def _told(reader: Reader, tp: TopicPartition, products: tuple[Product, ...
     """Return how many messages the topic has seen, and whether the last one of each product says what it is now."""
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     places = {product.product_id.encode(): place for place, product in enumerate(products)}
-    told, (first,), (end,) = (
-        bytearray(len(products)),
-        (await reader.firsts([tp])).values(),
-        (await reader.ends([tp])).values(),
-    )
+    told = bytearray(len(products))
+    first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
     async for chunk in reader.chunks(tp, first, end):
         for record in chunk:
             place = places.get(record.key or b"")

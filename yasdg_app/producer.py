@@ -146,10 +146,9 @@ class ShopProducer:
         """
         batches = self._batches(number, rows)
         if as_one:
-            all_of_them = list(batches)
-            if len(all_of_them) > 1:
+            batches = list(batches)
+            if len(batches) > 1:
                 raise RefusedError(f"{topic}, partition {partition}: more than {BATCH_BYTES} bytes in one piece")
-            batches = iter(all_of_them)
         return await self._append(TopicPartition(topic, partition), batches, allowed, as_one)
 
     async def append_records(
@@ -168,7 +167,7 @@ class ShopProducer:
     async def _append(
         self,
         tp: TopicPartition,
-        batches: Iterator[bytes],
+        batches: Iterable[bytes],
         allowed: Callable[[], bool],
         as_one: bool = False,
     ) -> Appended:
@@ -180,7 +179,7 @@ class ShopProducer:
             offset = answer if offset < 0 else offset
         return Appended(True, offset)
 
-    def _batches(self, number: int, rows: Iterable[Row]) -> Iterator[bytes]:
+    def _batches(self, number: int, rows: Iterable[Row]) -> Iterable[bytes]:
         rows = iter(rows)
         head = list(islice(rows, FEW))
         compression = ZSTD if len(head) == FEW else NO_COMPRESSION

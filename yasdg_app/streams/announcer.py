@@ -6,22 +6,22 @@ function of the plan, and so is how many there were by now: what the log holds i
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
+from yasdg_app.generating import STRETCH
 from yasdg_app.messages import announcement, encode, is_announcement
 from yasdg_app.producer import OutOfDateError, Row
-from yasdg_app.streams.takeover import LONGEST_DISPUTE, disputed
+from yasdg_app.streams.takeover import Disputes
 from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
 
+ANYWHERE = 0  # a dispute is over when all is told
 RETRY = 0.5  # seconds before a look whether the log shows what the cluster counts
-STRETCH = 90 * 86_400 * 1_000_000  # microseconds of event time that are looked at in one go
 
 
 class Announcer:
@@ -32,7 +32,7 @@ class Announcer:
         self._told: int | None = None  # number of announcements in the log; None: it has to be read
         self._through = 0  # event time before which all is told
         self._told_before = 0  # how many announcements were made before that
-        self._overtaken_since: float | None = None
+        self._disputes = Disputes()
 
     @property
     def through(self) -> int:
@@ -50,12 +50,10 @@ class Announcer:
                 await self._announce_before(min(until + 1, self._through + STRETCH), allowed)
                 if self._told is None:
                     return
-            self._overtaken_since = None
+            self._disputes.settle(self._tp)
         except OutOfDateError as error:
             self._told = None
-            self._overtaken_since = self._overtaken_since or time.monotonic()
-            if time.monotonic() - self._overtaken_since > LONGEST_DISPUTE:
-                raise disputed(str(error)) from error
+            self._disputes.note(self._tp, ANYWHERE, str(error))
             await asyncio.sleep(RETRY)
         except KafkaError as error:
             logger.debug("The incidents are told of later: %r", error)

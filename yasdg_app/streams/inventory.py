@@ -24,7 +24,7 @@ from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, LevelOf, shelf_of
 from yasdg_app.streams.ownership import Ownership, Told
 from yasdg_app.streams.table import Rows
-from yasdg_app.streams.takeover import LONGEST_DISPUTE, dead_letter, disputed, read_told
+from yasdg_app.streams.takeover import Disputes, dead_letter, read_told
 from yasdg_app.streams.transport import Chunks
 from yasdg_app.streams.watch import watch
 
@@ -103,7 +103,7 @@ turns = {partition: asyncio.Lock() for partition in products_of}
 room = asyncio.Semaphore(AT_HAND)
 looking_anew = asyncio.Lock()
 tasks: set[asyncio.Task[None]] = set()
-overtaken_since: dict[TP, tuple[int, float]] = {}  # the offset of a chunk in dispute, and time.monotonic()
+disputes = Disputes()
 
 
 async def look_anew() -> None:
@@ -194,18 +194,13 @@ async def _is_overtaken(message: Any, chunk: list[Any]) -> bool:
     told = app.ownership.told
     try:
         if await _apply(message, chunk):
-            overtaken_since.pop(message.tp, None)
+            disputes.settle(message.tp)
     except OutOfDateError as error:
         logger.debug("%s. Reading the table anew.", error)
         app.counts["overtaken"] += isinstance(error, OvertakenError)
         if told is app.ownership.told:  # else a rebalance has settled it meanwhile
             app.ownership.unsettle()  # while the turn is ours: the next chunk must not go by what is out of date
-        offset, now = chunk[0].offset, time.monotonic()
-        disputed_offset, since = overtaken_since.setdefault(message.tp, (offset, now))
-        if disputed_offset != offset:
-            overtaken_since[message.tp] = offset, now
-        elif now - since > LONGEST_DISPUTE:
-            raise disputed(str(error)) from error
+        disputes.note(message.tp, chunk[0].offset, str(error))
         return True
     return False
 

@@ -2,7 +2,6 @@
 
 Its rows are kept as numbers, 170 bytes each, and made when they are asked for: a million objects would take gigabytes.
 
-
 The changelog is written before the table: what the table shows is in the log, and a worker that lost its partitions can
 change neither. Faust's own way is slower by two orders of magnitude, may lose what it fetched in the middle of a
 rebalance, and writes the changelog behind the table, through a producer that nothing holds back.

@@ -20,7 +20,7 @@ from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.ownership import Told
 from yasdg_app.streams.table import ChunkedTable
 
-LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows; then see `disputed`
+LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows
 
 
 async def read_told(
@@ -65,11 +65,27 @@ def shorter(tp: Any, end: int, position: int) -> BooksError:
     )
 
 
-def disputed(what: str) -> BooksError:
-    """Return the error that the cluster has counted otherwise than we do, for good."""
-    return BooksError(
-        f"{what}, and the log does not show it: somebody else has written into it. Begin anew: yasdg topics delete"
-    )
+class Disputes:
+    """Where the cluster counts otherwise than the log shows, as yet: what is in doubt there, and since when."""
+
+    def __init__(self) -> None:
+        self._since: dict[TP, tuple[int, float]] = {}
+
+    def note(self, tp: TP, place: int, what: str) -> None:
+        """Note that `what` is in doubt at a place in a partition. Raises BooksError if it has been so for too long."""
+        now = time.monotonic()
+        noted, since = self._since.setdefault(tp, (place, now))
+        if noted != place:
+            self._since[tp] = place, now
+        elif now - since > LONGEST_DISPUTE:
+            raise BooksError(
+                f"{what}, and the log does not show it: somebody else has written into it. "
+                "Begin anew: yasdg topics delete"
+            )
+
+    def settle(self, tp: TP) -> None:
+        """Note that nothing is in doubt in a partition."""
+        self._since.pop(tp, None)
 
 
 def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int]) -> Row:

@@ -34,7 +34,7 @@ from yasdg_app.streams.announcer import Announcer
 from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
-from yasdg_app.streams.takeover import LONGEST_DISPUTE, disputed, shorter
+from yasdg_app.streams.takeover import Disputes, shorter
 from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Tills:
         self._waits: dict[TP, tuple[int, float]] = {}  # where the agent stands, and since when
         self._serving: dict[TP, asyncio.Task[None]] = {}
         self._ends: dict[TP, int] = {}  # the offset behind what we have appended
-        self._disputes: dict[TP, tuple[int, float]] = {}  # number of messages, since when
+        self._disputes = Disputes()
         self._reported = (0, time.monotonic())
         self._usual = 0.0  # seconds that it takes to ring up what is due
         self._try_at: dict[int, float] = {}  # when to try again to open a till, time.monotonic(), by partition
@@ -127,8 +127,7 @@ class Tills:
         until = min(clock.at(now) + int(AHEAD * clock.pace(now) * 1e6), watch.horizon)
         till = min((opened.till for opened in self._open.values()), key=attrgetter("prepared_through"), default=None)
         if till is not None:
-            if till.plan is not watch.plan:
-                till.replan(watch.plan)  # the horizon is that of this plan
+            follow(till)  # the horizon is that of the newest plan
             till.prepare(until)
 
     def _quiet(self) -> float:
@@ -167,8 +166,7 @@ class Tills:
             return until
         if self._last_sale is None:
             self._last_sale = LastSale(watch.plan, shop.sales.number_of_sales)
-        if self._last_sale.plan is not watch.plan:
-            self._last_sale.replan(watch.plan)
+        follow(self._last_sale)
         return min(until, self._last_sale.look(until))
 
     @cached_property
@@ -261,8 +259,7 @@ class Tills:
             return
         opened = self._open[tp.partition]
         till = opened.till
-        if till.plan is not watch.plan:
-            till.replan(watch.plan)
+        follow(till)
         while till.through < until and self._may_append() and self._is_followed(tp):
             served = till.ring_up(until)
             if self._last_sale is not None:
@@ -316,20 +313,12 @@ class Tills:
         except OvertakenError as error:
             logger.debug("%s. Reading on.", error)
             app.counts["overtaken"] += 1
-            await self._dispute(tp, number, str(error))
+            self._disputes.note(tp, number, str(error))
+            await asyncio.sleep(DISPUTE)
             return False
         if appended.complete:
             self._ends[tp] = max(self._ends.get(tp, 0), appended.offset + count)
         return appended.complete
-
-    async def _dispute(self, tp: TP, number: int, what: str) -> None:
-        """Wait until the log shows what the cluster counts; not for ever."""
-        disputed_number, since = self._disputes.setdefault(tp, (number, time.monotonic()))
-        if disputed_number != number:
-            self._disputes[tp] = number, time.monotonic()
-        elif time.monotonic() - since > LONGEST_DISPUTE:
-            raise disputed(what)
-        await asyncio.sleep(DISPUTE)
 
     def _still_ours(self) -> bool:
         same = app.ownership.settled and app.ownership.generation == self._generation
@@ -429,6 +418,12 @@ class Tills:
     def _through(self) -> int:
         """Return the event time up to which all our partitions are rung up."""
         return min(opened.till.through for opened in self._open.values())
+
+
+def follow(till: Till | LastSale) -> None:
+    """Have a till go by the newest plan."""
+    if till.plan is not watch.plan:
+        till.replan(watch.plan)
 
 
 tills = Tills()
