@@ -72,6 +72,20 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     assert differences(shop) == []
 
 
+@pytest.mark.parametrize("what", ["taken", "lost"])
+def test_a_change_of_the_table_without_an_answer_repeats_no_restock(kafka: Kafka, shop: Shop, what: str) -> None:
+    # So many sales that the next chunk is there before the table was read anew.
+    shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.001", KAFKA_PARTITIONS="2")
+    worker = shop.configure(SALES_NUMBER_OF_SALES="20000").worker(
+        "unanswered.py", f"{shop.name}-inventory-changelog", what
+    )
+    assert worker.ends(120) == 0, worker.said
+    report = audit(shop)
+    assert report["findings"] == []
+    assert report["purchases"] == 20000
+    assert differences(shop) == []
+
+
 def test_a_frozen_worker_appends_nothing_for_partitions_that_it_lost(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.002")
     workers = [shop.worker(), shop.worker()]

@@ -1,0 +1,35 @@
+"""A worker to which the cluster does not answer some of the changes of the table: they are in the log, or they are not.
+
+python unanswered.py TOPIC taken|lost worker ...
+"""
+
+import sys
+from typing import Any
+
+from yasdg_app.__main__ import main
+from yasdg_app.producer import ShopProducer, UnansweredError
+
+topic, what = sys.argv[1], sys.argv[2]
+EVERY = 7  # changes of the table
+append, count = ShopProducer.append, 0
+
+
+async def append_unanswered(
+    self: ShopProducer, to: str, partition: int, number: int, rows: Any, *rest: Any, **options: Any
+) -> Any:
+    global count
+    listed = list(rows)
+    count += to == topic and bool(listed)
+    unanswered = to == topic and bool(listed) and count % EVERY == 0
+    if unanswered and what == "lost":
+        raise UnansweredError(f"{to}, partition {partition}: no answer")
+    appended = await append(self, to, partition, number, listed, *rest, **options)
+    if unanswered:
+        raise UnansweredError(f"{to}, partition {partition}: no answer")
+    return appended
+
+
+if __name__ == "__main__":
+    ShopProducer.append = append_unanswered  # type: ignore[method-assign]
+    sys.argv[1:3] = []
+    main()
