@@ -233,6 +233,18 @@ def test_a_kafka_that_was_killed_is_told_of_and_started_again(place: Place) -> N
     assert broker.is_running()
 
 
+def test_a_kafka_that_is_killed_while_it_starts_is_started_again(place: Place) -> None:
+    broker = place.user()
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(broker.start)
+        eventually(lambda: (status := place.folder.read_status()) is not None and status.java_pid is not None)
+        first = place.java()
+        first.kill()
+        started.result()
+    assert broker.is_running()
+    assert place.java().pid != first.pid
+
+
 def test_a_port_that_is_taken_is_named_with_the_program_and_the_setting(place: Place) -> None:
     broker = place.user()
     with socket.create_server(("127.0.0.1", place.port)), pytest.raises(BrokerError) as raised:

@@ -22,6 +22,7 @@ from yasdg_app.brokers.node import STOP_SECONDS, last_line
 __all__ = ["BrokerError", "EmbeddedBroker", "run_in_foreground"]
 
 POLL = 0.05
+MOST_KILLS = 3  # of Kafka while it starts, in a row: who kills it so often means it
 """Seconds between two looks at a keeper that starts or stops."""
 
 
@@ -74,13 +75,16 @@ class EmbeddedBroker:
     def _until_ready(self) -> str:
         deadline = time.monotonic() + START_SECONDS + 2 * STOP_SECONDS
         spawned: subprocess.Popen[bytes] | None = None
+        kills = 0
         while time.monotonic() < deadline:
             status = self._ready_status()
             if status is not None and answers(status.port):
                 return self._address(status)
             if not self._folder.is_kept() and (spawned is None or spawned.poll() is not None):
                 if spawned is not None and spawned.returncode != ALREADY_KEPT:
-                    raise self._failure(spawned)
+                    kills += 1
+                    if kills == MOST_KILLS or not self._was_killed(spawned):
+                        raise self._failure(spawned)
                 spawned = self._spawn_keeper()
             time.sleep(POLL)
         raise BrokerError(f"The embedded broker did not get ready. Its log is {self._folder.log}.")
@@ -117,6 +121,10 @@ class EmbeddedBroker:
         except OSError as error:
             raise BrokerError(f"Cannot start the embedded broker in {self._folder.path}: {reason(error)}.") from error
         return self._keeper
+
+    def _was_killed(self, keeper: "subprocess.Popen[bytes]") -> bool:
+        status = self._folder.read_status()
+        return status is not None and status.pid == keeper.pid and status.killed
 
     def _failure(self, keeper: "subprocess.Popen[bytes]") -> BrokerError:
         status = self._folder.read_status()

@@ -35,6 +35,8 @@ class Status:
     java_pid: int | None = None
     error: str | None = None
     """Why it failed, as one line."""
+    killed: bool = False
+    """Whether it failed because somebody killed Kafka."""
     stays: bool = False
     """Whether it goes on without users, until it is told to stop."""
 

@@ -68,9 +68,10 @@ class Keeper:
             self._node.stop()
             self._folder.clear_status()
         except BrokerError as error:
+            killed = (self._node.exit_status() or 0) < 0
             self._node.stop()
             with contextlib.suppress(BrokerError):
-                self._say("failed", str(error))
+                self._say("failed", str(error), killed)
             raise
         finally:
             self._node.stop()
@@ -126,8 +127,9 @@ class Keeper:
         if self._signals > 1:
             self._node.kill()
 
-    def _say(self, state: State, error: str | None = None) -> None:
-        status = Status(state, os.getpid(), self._port, java_pid=self._node.pid, error=error, stays=self._stays)
+    def _say(self, state: State, error: str | None = None, killed: bool = False) -> None:
+        java = self._node.pid
+        status = Status(state, os.getpid(), self._port, java_pid=java, error=error, killed=killed, stays=self._stays)
         try:
             self._folder.write_status(status)
         except OSError as failure:
