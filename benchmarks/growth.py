@@ -7,6 +7,10 @@
 Default configuration, with a day of 500,000 sales a second to make up for. The rate is that at which sales are applied
 to the table, seen from outside; those that are appended run ahead of it and are shown beside. The first million is
 warm-up: the ratio is that of the last million to the one behind the warm-up.
+
+Minutes lie between these two, and a shared machine is half as fast again from one minute to the next. So the same is
+asked in turn as well: a worker goes on with the long log, another one opens a shop with an empty log, and so forth; of
+each the million behind a million of warm-up.
 """
 
 import argparse
@@ -14,11 +18,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
-from stage import FLAT_OUT, Outside, Sample, kafka, pace, shop_on
-from table import bar, limit, number, table
+from stage import FLAT_OUT, Outside, Sample, interleaved, kafka, pace, shop_on
+from support import Shop
+from table import bar, limit, number, ratio, table
 
 MILLION = 1_000_000
 LONGEST = 1800.0  # seconds
+LONG, EMPTY = "a long log", "an empty log"
 MOST_AHEAD = 3  # times as many sales as asked for that may be in the log
 
 
@@ -27,25 +33,53 @@ def main() -> None:
     parser.add_argument("--sales", type=int, default=20 * MILLION)
     parser.add_argument("--step", type=int, default=2 * MILLION, help="sales that a line of the table is about")
     parser.add_argument("--window", type=int, default=MILLION, help="sales of the warm-up, and of what is compared")
+    parser.add_argument("--rounds", type=int, default=5, help="of a long log and an empty one in turn")
     parser.add_argument("--rate", type=float, help="of sales a second; left out: as many as it can")
     arguments = parser.parse_args()
     settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
     most = MOST_AHEAD * arguments.sales  # what lies on the disk is bounded
     with kafka() as (folder, servers), shop_on(folder, servers, "bench", **settings) as shop:
-        worker = shop.worker()
         outside = Outside(servers, shop.topic("purchases"), group=shop.name)
-        samples = outside.until(
-            worker, LONGEST, lambda sample: sample.applied >= arguments.sales or sample.appended > most
-        )
-    if samples[-1].applied < arguments.sales:
-        seconds, appended, done = samples[-1].at - samples[0].at, samples[-1].appended, samples[-1].applied
-        raise SystemExit(f"After {seconds:.0f} s {appended:,} sales were appended, and only {done:,} of them applied.")
+        samples = grow(shop, outside, arguments.sales, most)
+        names = (f"new{number}" for number in range(1000))
+
+        def long_log() -> float:
+            return behind_warm_up(shop, Outside(servers, shop.topic("purchases"), group=shop.name), arguments.window)
+
+        def empty_log() -> float:
+            with shop_on(folder, servers, next(names), **settings) as new:
+                return behind_warm_up(new, Outside(servers, new.topic("purchases"), group=new.name), arguments.window)
+
+        in_turn = interleaved({LONG: long_log, EMPTY: empty_log}, arguments.rounds)
     print(shown(samples, arguments.step, arguments.sales, arguments.window))
     first = rate(samples, arguments.window, 2 * arguments.window)
     last = rate(samples, arguments.sales - arguments.window, arguments.sales)
     window = f"{arguments.window:,}"
     print(f"The first {window} behind as many of warm-up: {first:,.0f}/s; the last {window}: {last:,.0f}/s")
     print(limit("last / first", last / first, 0.95))
+    for name, rates in in_turn.items():
+        print(f"{name}, in turn: {', '.join(f'{found:,.0f}' for found in rates)} sales applied a second")
+    print(limit(f"{LONG} / {EMPTY}, median of {arguments.rounds}", ratio(in_turn, LONG, EMPTY), 0.95))
+
+
+def grow(shop: Shop, outside: Outside, sales: int, most: int) -> list[Sample]:
+    """Have a worker sell until so many more sales are applied, and be told to stop; return how it went."""
+    worker = shop.worker()
+    worker.until(lambda: outside.has(shop.topic("purchases")), "the topics")
+    wanted = outside.look().applied + sales
+    samples = outside.until(worker, LONGEST, lambda sample: sample.applied >= wanted or sample.appended > most)
+    if samples[-1].applied < wanted:
+        seconds, appended, done = samples[-1].at - samples[0].at, samples[-1].appended, samples[-1].applied
+        raise SystemExit(f"After {seconds:.0f} s {appended:,} sales were appended, and only {done:,} of them applied.")
+    worker.kill()
+    return samples
+
+
+def behind_warm_up(shop: Shop, outside: Outside, window: int) -> float:
+    """Have a worker start; return by how many sales a second the table grows, behind as many of warm-up."""
+    samples = grow(shop, outside, 2 * window, 2**62)
+    start = samples[0].applied + window
+    return rate(samples, start, start + window)
 
 
 def shown(samples: Sequence[Sample], step: int, sales: int, warm_up: int) -> str:

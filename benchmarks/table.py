@@ -47,6 +47,11 @@ def limit(what: str, value: float, least: float) -> str:
     return f"{'kept' if value >= least else 'MISSED'}: {what} is {number(value)}, at least {least:,g} is wanted"
 
 
+def at_most(what: str, value: float, most: float) -> str:
+    """Return a line that says whether a limit is kept."""
+    return f"{'kept' if value <= most else 'MISSED'}: {what} is {number(value)}, at most {most:,g} is wanted"
+
+
 def number(value: float) -> str:
     """Return a number with three digits, or all those before the point."""
     digits = 2 - floor(log10(abs(value))) if value else 0

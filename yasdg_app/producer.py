@@ -9,6 +9,7 @@ docs/decisions/one-producer.md. Must not know what is appended, nor why.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -99,6 +100,8 @@ class ShopProducer:
         self._producer_id = producer_id
         self._waiting: dict[object, float] = {}
         self._together: dict[int, _Together] = {}  # by broker: what is about to be sent
+        # A broker takes the requests of a connection one after the other: what comes meanwhile goes in the next.
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.seconds = 0.0
         self.batches = 0
 
@@ -205,7 +208,7 @@ class ShopProducer:
         began = self._waiting[this] = time.monotonic()
         try:
             leader = await self._leader(tp, allowed)
-            return None if leader is None or not allowed() else await self._hand_over(tp, leader, finished, as_one)
+            return None if leader is None else await self._hand_over(tp, leader, finished, allowed, as_one)
         finally:
             del self._waiting[this]
             self.seconds += time.monotonic() - began
@@ -222,9 +225,13 @@ class ShopProducer:
             await asyncio.sleep(RETRY)
         return None
 
-    async def _hand_over(self, tp: TopicPartition, leader: int, finished: bytes, as_one: bool) -> int:
+    async def _hand_over(
+        self, tp: TopicPartition, leader: int, finished: bytes, allowed: Callable[[], bool], as_one: bool
+    ) -> int | None:
         try:
-            answers = await self._ask(tp, leader, finished)
+            answers = await self._ask(tp, leader, finished, allowed)
+            if tp not in answers:
+                return None
             code, offset, timestamp = answers[tp]
             check(code)
         except OutOfOrderSequenceNumber as error:
@@ -238,23 +245,25 @@ class ShopProducer:
             raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended")
         return offset
 
-    async def _ask(self, tp: TopicPartition, leader: int, finished: bytes) -> Answers:
-        """Hand a batch to the broker that leads its partition: a small one together with others of this moment."""
+    async def _ask(self, tp: TopicPartition, leader: int, finished: bytes, allowed: Callable[[], bool]) -> Answers:
+        """Hand a batch to its broker, a small one together with others; no answer if it is not allowed any more."""
         if len(finished) > SMALL:
-            return await self._produce(leader, {tp: finished})
+            return await self._produce(leader, {tp: finished}) if allowed() else {}
         together = self._together.get(leader)
         if together is None or tp in together.batches:
             together = self._together[leader] = _Together({})
             together.answers = asyncio.ensure_future(self._produce_together(leader, together))
-        together.batches[tp] = finished
+        together.batches[tp] = finished, allowed
         # Whoever gives up waiting leaves the others' request alone.
         return await asyncio.shield(together.answers)
 
     async def _produce_together(self, leader: int, together: "_Together") -> Answers:
         await asyncio.sleep(0)  # all that are ready to append at this moment
-        if self._together.get(leader) is together:
-            del self._together[leader]
-        return await self._produce(leader, together.batches)
+        async with self._turns[leader]:
+            if self._together.get(leader) is together:
+                del self._together[leader]
+            batches = {tp: finished for tp, (finished, allowed) in together.batches.items() if allowed()}
+            return await self._produce(leader, batches) if batches else {}
 
     async def _produce(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> Answers:
         topics: dict[str, list[tuple[int, bytes]]] = {}
@@ -278,7 +287,7 @@ class ShopProducer:
 class _Together:
     """Small batches for one broker, which go in one request."""
 
-    batches: dict[TopicPartition, bytes]
+    batches: dict[TopicPartition, tuple[bytes, Callable[[], bool]]]  # each with whether it may still be sent
     answers: "asyncio.Future[Answers]" = field(init=False)
 
 

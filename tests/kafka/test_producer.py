@@ -59,10 +59,10 @@ async def topic(kafka: Kafka, request: pytest.FixtureRequest) -> Any:
     await topic.close()
 
 
-async def make_topic(servers: str, name: str) -> Topic:
+async def make_topic(servers: str, name: str, partitions: int = 1) -> Topic:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
-    await admin.create_topics([NewTopic(name, 1, 1)])
+    await admin.create_topics([NewTopic(name, partitions, 1)])
     await admin.close()
     return Topic(servers, name, await new_producer_id(servers))
 
@@ -159,6 +159,54 @@ async def test_nothing_is_sent_that_is_not_allowed(topic: Topic) -> None:
     appended = await topic.producer().append(topic.name, 0, 0, rows(1), lambda: False)
     assert (appended.complete, appended.offset) == (False, -1)
     assert await topic.values() == []
+
+
+async def in_a_new_topic(producer: ShopProducer, topic: Topic, partition: int) -> None:
+    """Append the first row of a partition, as soon as its leader knows that it leads."""
+    while True:
+        try:
+            await producer.append(topic.name, partition, 0, rows(partition))
+            return
+        except UnansweredError:
+            await asyncio.sleep(0.1)
+
+
+class Counting(ShopProducer):
+    """A producer that notes how many batches each of its requests held."""
+
+    requests: list[int]
+
+    async def _produce(self, leader: int, batches: Any) -> Any:
+        self.requests.append(len(batches))
+        return await super()._produce(leader, batches)
+
+
+async def test_small_batches_that_come_while_the_broker_answers_go_together(kafka: Kafka) -> None:
+    topic = await make_topic(kafka.bootstrap_servers, "small_batches_together", partitions=5)
+    producer = Counting(topic.servers, topic.producer_id)
+    producer.requests = []
+    last_call = [True]
+
+    async def append(partition: int, allowed: Callable[[], bool] = lambda: True) -> bool:
+        return (await producer.append(topic.name, partition, 1, rows(partition), allowed)).complete
+
+    for partition in range(5):
+        await in_a_new_topic(producer, topic, partition)
+    producer.requests.clear()
+    first = asyncio.create_task(append(0))
+    await until(lambda: bool(producer.requests))
+    later = []
+    for partition in (1, 2, 3):
+        later.append(asyncio.create_task(append(partition)))
+        await asyncio.sleep(0)
+    too_late = asyncio.create_task(append(4, lambda: bool(last_call)))
+    await asyncio.sleep(0)
+    last_call.clear()
+    assert await first
+    assert await asyncio.gather(*later) == [True, True, True]
+    assert not await too_late  # what is not allowed any more when its turn comes is not sent
+    assert producer.requests == [1, 3]
+    await producer.stop()
 
 
 async def test_what_the_cluster_does_not_take_is_told(topic: Topic) -> None:
