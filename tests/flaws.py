@@ -36,7 +36,7 @@ def flawed(faults: Faults, purchases: Iterable[Any], until: int) -> tuple[list[R
             dirty.append(((*place, 1), Row(purchase.key, value, purchase.timestamp, labels)))
         if kind != NONE:
             one = fault(at, product_id, number, KINDS[kind], None if kind == DROPPED else arrives)
-            told.append((place + (0,), Row(purchase.key, encode(one), arrives // 1000, [])))
+            told.append(((*place, 0), Row(purchase.key, encode(one), arrives // 1000, [])))
     return [row for _, row in sorted(dirty)], [row for _, row in sorted(told)]
 
 
