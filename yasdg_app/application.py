@@ -73,6 +73,8 @@ class ShopApp(faust.App):
         The producer that they are together.
     reader
         Reads logs, in no group.
+    own_reader
+        Reads of them what the shop itself has written, on a connection of its own.
     counts
         What this worker did since it started, for the metrics.
     """
@@ -84,6 +86,7 @@ class ShopApp(faust.App):
     control: ControlTopic
     shop_producer: ShopProducer
     reader: Reader
+    own_reader: Reader
     counts: Counter[str]
     broker_process: EmbeddedBroker | None = None
     _shop_closes: bool = False
@@ -120,6 +123,7 @@ class ShopApp(faust.App):
             self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
             self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
             self.reader = Reader(self.bootstrap_servers)
+            self.own_reader = Reader(self.bootstrap_servers, self.opening.producer_id)
             await self._take_control()
         except YasdgError as error:
             await self.leave_broker()
@@ -197,6 +201,7 @@ class ShopApp(faust.App):
         if hasattr(self, "shop_producer"):
             await self.shop_producer.stop()
             await self.reader.stop()
+            await self.own_reader.stop()
         await self.leave_broker()
 
 
