@@ -1,0 +1,94 @@
+"""All that is counted of a shop, block by block in columns: sales, restocks, customers turned away."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.shop.customer import quantity_of
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.shelf import NEVER
+from yasdg_app.shop.till import NO_SALES, LostSale, Sales, Till, served_until
+from yasdg_app.truth.receipts import UNKNOWN, Receipts
+from yasdg_app.truth.restocking import Restocking, Restocks
+
+OF_SALES = ("sales", "units", "revenue", "members", "supplements", "discount", "cost")
+OF_RESTOCKS = ("restocks", "restocked_units")
+OF_LOST_SALES = ("lost_sales", "lost_units")
+COSTED = "costed"  # sales whose cost is known: where there are none, there is no cost
+COUNTED = (*OF_SALES, *OF_RESTOCKS, *OF_LOST_SALES, COSTED)
+MONEY = ("revenue", "discount", "cost")  # cents
+PLACE = {name: place for place, name in enumerate(COUNTED)}
+
+
+class Happenings(NamedTuple):
+    """What happened, of one kind: arrays of one length, in no order."""
+
+    letter: str  # of its ids, between the product's and the number
+    product: Ints  # place of the product among the till's
+    number: Ints  # among those of the product, from 1
+    at: Ints  # event time, microseconds since 1970
+    counts: Ints  # what each adds to each of COUNTED
+
+
+class Block(NamedTuple):
+    """What happened in a stretch of event time."""
+
+    sales: Sales
+    happened: Sequence[Happenings]
+    through: int  # event time up to which all customers are served
+    settled: int  # event time before which nothing else will have happened
+
+
+def blocks(plan: Plan, until: int, number_of_sales: int = 0) -> Iterator[Block]:
+    """Yield all that happens in a shop up to an event time, that included, or with its last sale.
+
+    A delivery that waits for the sale that tells of it may be days old; `settled` says what it leaves open.
+    """
+    till = Till(plan, plan.products)
+    receipts, restocking = Receipts(till.products, plan.sales), Restocking(till.products, plan.supply)
+    for served, through in served_until(till, until, number_of_sales):
+        happened = [
+            _sold(served.sales, receipts),
+            _restocked(restocking.sell(served.sales)),
+            _turned_away(served.lost),
+        ]
+        yield Block(served.sales, happened, through, min(through + 1, restocking.first_due))
+    yield Block(NO_SALES, (), until, NEVER)
+
+
+def _counts(rows: int, **columns: Ints | int) -> Ints:
+    counts = np.zeros((rows, len(COUNTED)), dtype=np.int64)
+    for name, values in columns.items():
+        counts[:, PLACE[name]] = values
+    return counts
+
+
+def _sold(sales: Sales, receipts: Receipts) -> Happenings:
+    lines = receipts.of(sales)
+    costed = lines.cost != UNKNOWN
+    counts = _counts(
+        len(sales),
+        sales=1,
+        units=lines.quantity,
+        revenue=lines.total,
+        members=lines.is_member,
+        supplements=lines.add_supplements,
+        discount=lines.quantity * (lines.price + lines.supplement_price) - lines.total,
+        cost=np.where(costed, lines.cost, 0),
+        costed=costed,
+    )
+    return Happenings("", sales.product, sales.number, sales.at, counts)
+
+
+def _restocked(restocks: Restocks) -> Happenings:
+    counts = _counts(len(restocks.at), restocks=1, restocked_units=restocks.units)
+    return Happenings("R", restocks.product, restocks.number, restocks.at, counts)
+
+
+def _turned_away(lost: Sequence[LostSale]) -> Happenings:
+    rows = np.array([(one.product, one.number, one.at, one.way) for one in lost], dtype=np.int64).reshape(-1, 4)
+    product, number, at, way = rows.T
+    counts = _counts(len(rows), lost_sales=1, lost_units=quantity_of(way))
+    return Happenings("L", product, number, at, counts)

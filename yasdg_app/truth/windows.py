@@ -1,0 +1,211 @@
+"""Sums over tumbling windows of event time, as `GROUP BY window, key` has them: no row where nothing happened.
+
+Windows begin at whole multiples of their length since 1970, UTC, as Flink's, Spark's and Kafka Streams' do.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.catalog import Product
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.plan import Plan
+from yasdg_app.truth.happenings import COUNTED, PLACE, Block, Happenings, blocks
+
+PATIENCE = 200_000  # rows that are added up at a time, at least
+BY = ("product", "category")
+
+
+class Span(NamedTuple):
+    """Which event times count, and how they are divided; microseconds since 1970."""
+
+    begin: int
+    end: int  # none from there on
+    window: int | None  # length of a window; None: all is one
+
+    def number(self, at: Ints) -> Ints:
+        """Return the numbers of the windows in which event times lie."""
+        return np.zeros_like(at) if self.window is None else at // self.window
+
+    def edges(self, number: Ints) -> tuple[Ints, Ints]:
+        """Return where windows begin, and where they end."""
+        if self.window is None:
+            return np.full_like(number, self.begin), np.full_like(number, self.end)
+        return number * self.window, (number + 1) * self.window
+
+    def over(self, settled: int) -> int:
+        """Return the number of the first window that is not over; `settled`: event time before which all is known."""
+        if settled >= self.end:
+            return 2**62
+        return 0 if self.window is None else settled // self.window
+
+
+class Keys:
+    """What sums are made by: products, or their categories.
+
+    Parameters
+    ----------
+    products
+        Those of the till.
+    by
+        One of BY.
+
+    Attributes
+    ----------
+    names
+        In the order of the rows of a window.
+    of
+        Place among them of each product.
+    opening
+        Units that were on the shelves when the shop opened.
+    """
+
+    def __init__(self, products: Sequence[Product], by: str) -> None:
+        named = [product.product_id if by == "product" else product.category for product in products]
+        self.column = "product_id" if by == "product" else by
+        self.names = sorted(set(named))
+        places = {name: place for place, name in enumerate(self.names)}
+        self.of = np.array([places[name] for name in named], dtype=np.int64)
+        self.opening = np.zeros(len(self.names), dtype=np.int64)
+        np.add.at(self.opening, self.of, [product.inventory for product in products])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Sums: arrays of one length, in order of window and key.
+
+    Attributes
+    ----------
+    number
+        Of the window.
+    key
+        Place among the names of the keys.
+    counts
+        By row, and then as COUNTED.
+    closing_stock
+        Units on the shelves at the end of the window, by all restocks and sales before.
+    """
+
+    number: Ints
+    key: Ints
+    counts: Ints
+    closing_stock: Ints
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def column(self, name: str) -> Ints:
+        """Return a column: one of COUNTED, or closing_stock."""
+        result: Ints = self.closing_stock if name == "closing_stock" else self.counts[:, PLACE[name]]
+        return result
+
+
+class Windows:
+    """Adds up what happens, and gives it out window by window.
+
+    In memory is what happened in windows that are not over.
+    """
+
+    def __init__(self, keys: Keys, span: Span) -> None:
+        self._keys, self._span = keys, span
+        self._level = keys.opening.copy()  # before the first window that was not given out
+        self._groups: list[Ints] = []
+        self._counts: list[Ints] = []
+        self._rows, self._summed = 0, 0
+        self._next = -(2**62)  # number of the first window that was not given out
+
+    def add(self, happened: Happenings) -> None:
+        """Add up what happened; what is out of the span changes the shelves alone, or nothing."""
+        at, key = happened.at, self._keys.of[happened.product]
+        before = at < self._span.begin
+        if before.any():
+            np.add.at(self._level, key[before], _restocked_less_sold(happened.counts[before]))
+        inside = ~before & (at < self._span.end)
+        if not inside.any():
+            return
+        group = self._span.number(at[inside]) * len(self._keys.names) + key[inside]
+        self._keep(*_summed(group, happened.counts[inside]))
+        if self._rows > 2 * self._summed + PATIENCE:
+            self._sum()
+
+    def over(self, settled: int) -> Rows:
+        """Return the rows of the next windows that are over; `settled`: event time before which all is known."""
+        until = self._span.over(settled)
+        if until <= self._next:
+            return self._given(np.empty(0, dtype=np.int64), np.empty((0, len(COUNTED)), dtype=np.int64))
+        self._next = until
+        self._sum()
+        (group,), (counts,) = self._groups, self._counts
+        first = len(group) if until >= 2**62 else int(np.searchsorted(group, until * len(self._keys.names)))
+        self._groups, self._counts, self._rows = [], [], 0
+        self._keep(group[first:], counts[first:])
+        self._summed = self._rows
+        return self._given(group[:first], counts[:first])
+
+    def _keep(self, group: Ints, counts: Ints) -> None:
+        self._groups.append(group)
+        self._counts.append(counts)
+        self._rows += len(group)
+
+    def _sum(self) -> None:
+        groups = self._groups or [np.empty(0, dtype=np.int64)]
+        counts = self._counts or [np.empty((0, len(COUNTED)), dtype=np.int64)]
+        self._groups, self._counts, self._rows = [], [], 0
+        self._keep(*_summed(np.concatenate(groups), np.concatenate(counts)))
+        self._summed = self._rows
+
+    def _given(self, group: Ints, counts: Ints) -> Rows:
+        number, key = np.divmod(group, len(self._keys.names))
+        change = _restocked_less_sold(counts)
+        order = np.argsort(key, kind="stable")
+        its, changes = key[order], np.cumsum(change[order])
+        begin = np.flatnonzero(np.diff(its, prepend=-1))
+        before = np.repeat(changes[begin] - change[order][begin], np.diff(begin, append=len(its)))
+        closing = np.empty_like(change)
+        closing[order] = self._level[its] + changes - before
+        last = np.flatnonzero(np.diff(its, append=-1))
+        self._level[its[last]] = closing[order[last]]
+        return Rows(number, key, counts, closing)
+
+
+def _summed(group: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Return each group once, in order, with the sum of what belongs to it."""
+    order = np.argsort(group, kind="stable")
+    group = group[order]
+    begin = np.flatnonzero(np.diff(group, prepend=-(2**62)))
+    if not len(begin):
+        return group, counts
+    return group[begin], np.add.reduceat(counts[order], begin, axis=0)
+
+
+def _restocked_less_sold(counts: Ints) -> Ints:
+    change: Ints = counts[:, PLACE["restocked_units"]] - counts[:, PLACE["units"]]
+    return change
+
+
+def rows_of(happenings: Iterator[Block], keys: Keys, span: Span) -> Iterator[tuple[Rows, int]]:
+    """Yield the rows of the windows that are over, and the event time up to which the shop has come."""
+    windows = Windows(keys, span)
+    for block in happenings:
+        for happened in block.happened:
+            windows.add(happened)
+        yield windows.over(block.settled), block.through
+        if block.settled >= span.end:
+            return
+
+
+def aggregates(plan: Plan, by: str, span: Span, until: int, number_of_sales: int = 0) -> Iterator[tuple[Rows, int]]:
+    """Yield the truth about a shop: see `rows_of`.
+
+    `until`: event time up to which the shop lives, that included; it may be beyond the span, since it takes a sale for
+    a restock to be told of.
+    """
+    keys = Keys(sorted_products(plan), by)
+    return rows_of(blocks(plan, until, number_of_sales), keys, span)
+
+
+def sorted_products(plan: Plan) -> Sequence[Product]:
+    """Return the products of a shop in the order of its till."""
+    return sorted(plan.products, key=lambda product: product.product_id)
