@@ -16,6 +16,7 @@ from yasdg_app.settings import (
     ALWAYS,
     FLAT,
     ClockSettings,
+    FaultSettings,
     IncidentSettings,
     InventorySettings,
     KafkaSettings,
@@ -75,6 +76,7 @@ def test_the_projects_own_file_has_every_key_with_its_default(tmp_path: Path) ->
     parser.read(project / "config" / "configuration.ini")
     keys = {section: list(parser[section]) for section in parser.sections()}
     kinds = {"KAFKA": KafkaSettings, "SALES": SalesSettings, "INVENTORY": InventorySettings, "CLOCK": ClockSettings}
+    kinds["FAULTS"] = FaultSettings
     of_weekdays = {"HOURS": ["every_day", "holidays", "on_holidays"], "VOLUME": ["every_day", "months", "growth"]}
     assert keys == {
         **{section: [key.name for key in dataclasses.fields(kind)] for section, kind in kinds.items()},
@@ -557,6 +559,65 @@ def test_settings_that_mean_the_same_have_the_same_texts(folder: Path) -> None:
     assert list(settings.texts(one).items()) == list(settings.texts(Settings()).items())
 
 
+# --- Faults
+
+
+def test_faults_are_read(folder: Path) -> None:
+    assert not load(folder).faults.any
+    text = "[FAULTS]\nlate = .1\ncorrupt = 0.000001\nlate_by = 30s - 2m\nout_of_order_by = .5s\n"
+    faults = FaultSettings(
+        late=Decimal(".1"), corrupt=Decimal("0.000001"), late_by=(timedelta(seconds=30), timedelta(minutes=2)),
+        out_of_order_by=timedelta(milliseconds=500),
+    )  # fmt: skip
+    assert load(folder, text).faults == faults
+    assert faults.any
+    assert load(folder, YASDG_FAULTS_LATE_BY="3m").faults.late_by == (timedelta(minutes=3),) * 2
+    assert not load(folder, "", YASDG_FAULTS_LATE_BY="3m").faults.any
+
+
+SHARE = "expected a share from 0 to 1 with at most six decimals, such as .10"
+DELAY = "expected a duration such as 10m, or the shortest and the longest such as 1m - 10m"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("late", "1.1", SHARE),
+        ("dropped", ".0000001", SHARE),
+        ("corrupt", "-1", SHARE),
+        ("duplicate", "1 %", SHARE),
+        ("late_by", "10m - 1m", f"{DELAY}; in this order"),
+        ("late_by", "1m - 2m - 3m", DELAY),
+        ("late_by", "0 - 2m", DELAY),
+        ("late_by", "", DELAY),
+        ("out_of_order_by", "0", "expected a duration such as 30d or 1d 12h, up to 50y"),
+        ("out_of_order_by", "1s - 2s", "expected a duration such as 30d or 1d 12h, up to 50y"),
+    ],
+)
+def test_faults_that_cannot_be_are_refused(folder: Path, key: str, value: str, why: str) -> None:
+    assert problems(folder, f"[FAULTS]\n{key} = {value}\n") == [f"{FILE}: [FAULTS] {key} = {value}: {why}"]
+
+
+def test_shares_of_faults_are_1_together_at_most(folder: Path) -> None:
+    assert load(folder, "[FAULTS]\ndropped = .9\nlate = .1\n").faults.any
+    assert problems(folder, "[FAULTS]\ndropped = .9\nlate = .1\n", YASDG_FAULTS_CORRUPT=".000001") == [
+        f"{FILE}: [FAULTS] late = .1: expected late, duplicate, dropped, out_of_order, corrupt to be at most 1 "
+        "together, since a message has one fault; they are 1.000001"
+    ]
+    assert len(problems(folder, "[FAULTS]\ndropped = .9\nlate = .9\ncorrupt = x")) == 1
+
+
+def test_a_stream_is_a_function_of_faults_where_there_are_any(folder: Path) -> None:
+    assert settings.texts(load(folder, "[FAULTS]\nlate_by = 3m\n")) == settings.texts(Settings())
+    texts = settings.texts(load(folder, "[FAULTS]\nlate = 0.010\n"))
+    assert {key: value for key, value in texts.items() if key.startswith("FAULTS")} == {
+        "FAULTS.late": "0.01",
+        **{f"FAULTS.{kind}": "0" for kind in ("duplicate", "dropped", "out_of_order", "corrupt")},
+        "FAULTS.late_by": "60, 600",
+        "FAULTS.out_of_order_by": "5",
+    }
+
+
 # --- Where values come from
 
 
@@ -613,7 +674,7 @@ def test_an_unknown_key_is_answered_with_the_one_that_was_meant(folder: Path) ->
 def test_an_unknown_section_is_answered_with_the_one_that_was_meant(folder: Path) -> None:
     assert problems(folder, "[sales]\nseed = x\n[DEFAULT]\nseed = 1\n") == [
         "config/configuration.ini: [sales]: unknown section; did you mean [SALES]?",
-        "config/configuration.ini: [DEFAULT]: unknown section",
+        "config/configuration.ini: [DEFAULT]: unknown section; did you mean [FAULTS]?",
     ]
 
 

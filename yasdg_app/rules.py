@@ -173,16 +173,17 @@ def money() -> Rule[Decimal]:
     return Rule(parse, "an amount of money of at least 0 with at most two decimals, below 1000000000")
 
 
-def share(*, below_one: bool = False) -> Rule[Decimal]:
-    """A share, exact to the hundredth of a percent."""
+def share(*, below_one: bool = False, of_a_million: bool = False) -> Rule[Decimal]:
+    """A share, exact to the hundredth of a percent, or to one of a million."""
+    places, words = (6, "six") if of_a_million else (4, "four")
 
     def parse(text: str) -> Decimal:
-        value = _decimal(text, 4)
+        value = _decimal(text, places)
         _require(value < 1 if below_one else value <= 1)
         return value
 
     high = "below 1" if below_one else "to 1"
-    return Rule(parse, f"a share from 0 {high} with at most four decimals, such as .10")
+    return Rule(parse, f"a share from 0 {high} with at most {words} decimals, such as .10")
 
 
 # --- Names and addresses
@@ -389,6 +390,20 @@ def lead_time() -> Rule[tuple[timedelta, timedelta, timedelta]]:
         _require(values == sorted(values), f"{expected}; in this order")
         least, longest = values[0], values[-1]
         return least, values[1] if len(values) == 3 else (least + longest) / 2, longest
+
+    return Rule(parse, expected)
+
+
+def delay() -> Rule[tuple[timedelta, timedelta]]:
+    """The shortest and the longest duration of something, none of them 0."""
+    each = duration()
+    expected = "a duration such as 10m, or the shortest and the longest such as 1m - 10m"
+
+    def parse(text: str) -> tuple[timedelta, timedelta]:
+        values = [each.parse(part.strip()) for part in text.split("-")]
+        _require(len(values) <= 2)
+        _require(values == sorted(values), f"{expected}; in this order")
+        return values[0], values[-1]
 
     return Rule(parse, expected)
 

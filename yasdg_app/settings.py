@@ -69,6 +69,9 @@ class KafkaSettings:
     topic_lost_sales: str = _key("demo.lost_sales", rules.kafka_name(249, "a topic name"))
     topic_incidents: str = _key("demo.incidents", rules.kafka_name(249, "a topic name"))
     topic_dead_letters: str = _key("demo.dead_letters", rules.kafka_name(249, "a topic name"))
+    topic_dirty: str = _key("demo.dirty_purchases", rules.kafka_name(249, "a topic name"))
+    """There only with [FAULTS], as is the next one."""
+    topic_faults: str = _key("demo.faults", rules.kafka_name(249, "a topic name"))
     partitions: int = _key(8, rules.whole(1, 1024))
     """Of every topic: at most so many workers share the work."""
     replication_factor: int = _key(1, rules.whole(1, 9))
@@ -225,6 +228,38 @@ class IncidentSettings:
     """Share of the price that nobody pays in the meantime, at most four decimals; not ramped."""
 
 
+FAULTS = ("late", "duplicate", "dropped", "out_of_order", "corrupt")
+"""What a flawed network does to a message; each is a share of the sales in [FAULTS]."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSettings:
+    """[FAULTS]: what a flawed network does to the sales on their way; `topic_dirty` shows them as they arrive.
+
+    A message has one fault at most.
+    """
+
+    late: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
+    """The share of the sales that arrive late, by `late_by`."""
+    duplicate: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
+    """The share that arrives twice, one right behind the other."""
+    dropped: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
+    """The share that never arrives."""
+    out_of_order: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
+    """The share that is held up for a moment, by up to `out_of_order_by`, and overtaken by others."""
+    corrupt: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
+    """The share whose value cannot be read."""
+    late_by: tuple[timedelta, timedelta] = _key((timedelta(minutes=1), timedelta(minutes=10)), rules.delay())
+    """Shortest and longest; evenly between them."""
+    out_of_order_by: timedelta = _key(timedelta(seconds=5), rules.duration())
+    """The longest; evenly from 0."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there are faults at all."""
+        return any(getattr(self, kind) for kind in FAULTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be configured. `source` is the file it was read from, None where there was none."""
@@ -238,6 +273,7 @@ class Settings:
     supply: SupplierSettings = SupplierSettings()
     suppliers: tuple[SupplierSettings, ...] = ()
     incidents: tuple[IncidentSettings, ...] = ()
+    faults: FaultSettings = FaultSettings()
     source: Path | None = None
 
 
@@ -263,6 +299,7 @@ _RULES: dict[str, dict[str, Rule[Any]]] = {
         "growth": rules.growth(),
     },
     "SUPPLY": {key: rule for key, rule in _SUPPLIER_RULES.items() if key != "categories"},
+    "FAULTS": _rules(FaultSettings),
 }
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
 """Of sections that may stand there any number of times, as [KIND name]."""
@@ -350,6 +387,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
         SupplierSettings(**read["SUPPLY"]),
         tuple(_supplier(section, values) for section in named if section.startswith("SUPPLIER ")),
         tuple(_incident(section, values) for section in named if section.startswith("INCIDENT ")),
+        FaultSettings(**read["FAULTS"]),
         source,
     )
     _check_together(settings, values)
@@ -603,6 +641,11 @@ def _check_together(settings: Settings, values: _Values) -> None:
                 why = f"expected categories of no other supplier; {shown(category)} is one of [SUPPLIER {other}]"
                 values.refuse(f"SUPPLIER {supplier.name}", ("categories",), why)
 
+    together = sum(getattr(settings.faults, kind) for kind in FAULTS)
+    if values.all_read("FAULTS", *FAULTS) and together > 1:
+        why = f"expected {', '.join(FAULTS)} to be at most 1 together, since a message has one fault"
+        values.refuse("FAULTS", FAULTS, f"{why}; they are {together}")
+
 
 def _check_hours(settings: Settings, values: _Values) -> None:
     week = settings.hours.week
@@ -692,6 +735,8 @@ def texts(settings: Settings) -> dict[str, str]:
     for each in sorted(settings.incidents, key=lambda each: each.name):
         scope = {"categories": sorted(each.categories), "products": sorted(each.products)}
         sections[f"INCIDENT {each.name}"] = _fields(each, without=("name",)) | scope
+    if settings.faults.any:  # a shop without is the one it was before there were any
+        sections["FAULTS"] = _fields(settings.faults)
     return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
 
 
