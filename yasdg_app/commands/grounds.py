@@ -24,8 +24,11 @@ from yasdg_app.opening import differences, first_moment, last_moment, read_openi
 from yasdg_app.reading import read_all
 from yasdg_app.settings import shown
 from yasdg_app.shop.demand import microseconds
+from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.truth.windows import Span
+from yasdg_app.truth.network import Network
+from yasdg_app.truth.spans import Span
+from yasdg_app.truth.windows import sorted_products
 
 PATIENCE = 5.0  # seconds in which a cluster that is there answers
 SECOND = 1_000_000
@@ -93,6 +96,21 @@ class Grounds:
                 f"{time_text(opened_at)}. Say up to when, such as --to '{time_text(begin)[:10]} 23:59'"
             )
         return Span(begin, end, window)
+
+    def network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network | None:
+        """Return the network through which an engine sees the sales; None: the shop has none, or nobody asks."""
+        if lateness is None:
+            if deduplicated:
+                raise TruthError(
+                    "--deduplicated says what an engine does that reads the dirty topic: it needs --allowed-lateness"
+                )
+            return None
+        if not app.shop.faults.any:
+            raise TruthError(
+                "--allowed-lateness is for a shop with [FAULTS], and there are none: its topic has all in order"
+            )
+        faults = Faults.of(app.shop.faults, self.plan.sales.seed)
+        return Network(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
 
 async def grounds(opened_at: int | None) -> Grounds:
@@ -167,6 +185,14 @@ def window_option(_: click.Context, __: click.Parameter, value: str | None) -> i
     except rules.Expected:
         pass
     raise click.BadParameter(f"{shown(value)}: expected whole seconds such as 10s, 1m, 1h or 1d, or all")
+
+
+def lateness_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read an allowed lateness, in microseconds."""
+    try:
+        return None if value is None else microseconds(rules.duration(zero=True).read(value))
+    except rules.Expected as error:
+        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
 
 
 def time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:

@@ -11,12 +11,14 @@ from faust.cli import option
 from yasdg_app.application import app
 from yasdg_app.commands.base import PaperCommand, ShopCommand
 from yasdg_app.commands.generate import INTERRUPTED, PATIENCE, STEPS, Target, event_time_option
-from yasdg_app.commands.grounds import ALL, Grounds, TruthError, grounds, time_option, window_option
+from yasdg_app.commands.grounds import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
 from yasdg_app.commands.progress import Progress
 from yasdg_app.messages import time_text
 from yasdg_app.outlook.words import length
+from yasdg_app.truth.network import Network
+from yasdg_app.truth.spans import Span
 from yasdg_app.truth.tables import FORMATS
-from yasdg_app.truth.windows import BY, Keys, Span, aggregates, sorted_products
+from yasdg_app.truth.windows import BY, Keys, aggregates, sorted_products
 
 STDOUT = "-"
 
@@ -37,6 +39,11 @@ STDOUT = "-"
         help="Event time (UTC) before which they do. (default: [CLOCK] end; if it has none, the last window that is "
         "over)",
     ),
+    option(
+        "--allowed-lateness", "lateness", callback=lateness_option, metavar="DURATION",
+        help="What an engine sees that reads the dirty topic, in order of release, and waits so long for late events.",
+    ),
+    option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
     option("--format", "kind", type=click.Choice(list(FORMATS)), help="(default: by the name of the file, else csv)"),
     option("--to-file", "-o", "to", default=STDOUT, metavar="FILE", help="Where to; -: standard output."),
     option(
@@ -52,6 +59,8 @@ async def truth(
     by: str,
     begin: int | None,
     end: int | None,
+    lateness: int | None,
+    deduplicated: bool,
     kind: str | None,
     to: str,
     opened_at: int | None,
@@ -70,10 +79,11 @@ async def truth(
     """
     known = await grounds(opened_at)
     span = known.span(None if window == ALL else int(window), begin, end)
+    network = known.network(span, lateness, deduplicated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
     target = Target(to, force)
     try:
-        rows = _write(known, by, span, kind or _kind_of(to), target)
+        rows = _write(known, by, span, network, kind or _kind_of(to), target)
         target.complete()
     except KeyboardInterrupt:
         target.discard()
@@ -97,14 +107,14 @@ def _kind_of(to: str) -> str:
     return {"jsonl": "json", "ndjson": "json", "pq": "parquet"}.get(suffix, suffix if suffix in FORMATS else "csv")
 
 
-def _write(known: Grounds, by: str, span: Span, kind: str, target: Target) -> str:
+def _write(known: Grounds, by: str, span: Span, network: Network | None, kind: str, target: Target) -> str:
     """Write all rows; return in words how many, and how long it took."""
     started, count = time.monotonic(), 0
     keys = Keys(sorted_products(known.plan), by)
     table = FORMATS[kind](keys, span)
     first, step = known.plan.opened_at, 0
     with Progress(STEPS, width=10, after=PATIENCE, hidden=target.is_terminal) as progress:
-        for rows, through in aggregates(known.plan, by, span, known.until, known.number_of_sales):
+        for rows, through in aggregates(known.plan, keys, span, known.until, network):
             target.write(table.rows(rows))
             count += len(rows)
             before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))

@@ -10,6 +10,7 @@ from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import NEVER
 from yasdg_app.shop.till import NO_SALES, LostSale, Sales, Till, served_until
+from yasdg_app.truth.network import Arrived, Network
 from yasdg_app.truth.receipts import UNKNOWN, Receipts
 from yasdg_app.truth.restocking import Restocking, Restocks
 
@@ -35,27 +36,34 @@ class Happenings(NamedTuple):
 class Block(NamedTuple):
     """What happened in a stretch of event time."""
 
-    sales: Sales
+    arrived: Arrived | None  # the sales, and how they were delivered; None: nobody asked
     happened: Sequence[Happenings]
     through: int  # event time up to which all customers are served
     settled: int  # event time before which nothing else will have happened
 
 
-def blocks(plan: Plan, until: int, number_of_sales: int = 0) -> Iterator[Block]:
+def blocks(plan: Plan, until: int, network: Network | None = None) -> Iterator[Block]:
     """Yield all that happens in a shop up to an event time, that included, or with its last sale.
 
     A delivery that waits for the sale that tells of it may be days old; `settled` says what it leaves open.
+
+    `network`: through which somebody sees the sales; None: they are the shop's own.
     """
     till = Till(plan, plan.products)
     receipts, restocking = Receipts(till.products, plan.sales), Restocking(till.products, plan.supply)
-    for served, through in served_until(till, until, number_of_sales):
-        happened = [
-            _sold(served.sales, receipts),
-            _restocked(restocking.sell(served.sales)),
-            _turned_away(served.lost),
-        ]
-        yield Block(served.sales, happened, through, min(through + 1, restocking.first_due))
-    yield Block(NO_SALES, (), until, NEVER)
+    for served, through in served_until(till, until, plan.sales.number_of_sales):
+        own = [_restocked(restocking.sell(served.sales)), _turned_away(served.lost)]
+        settled = min(through + 1, restocking.first_due)
+        if network is None:
+            yield Block(None, [_sold(served.sales, receipts), *own], through, settled)
+        else:
+            arrived = network.deliver(served.sales, through)
+            yield Block(arrived, [_seen(arrived, receipts), *own], through, min(settled, network.first_held))
+    if network is None:
+        yield Block(None, (), until, NEVER)
+    else:
+        arrived = network.deliver(NO_SALES, NEVER)
+        yield Block(arrived, [_seen(arrived, receipts)], until, NEVER)
 
 
 def _counts(rows: int, **columns: Ints | int) -> Ints:
@@ -80,6 +88,12 @@ def _sold(sales: Sales, receipts: Receipts) -> Happenings:
         costed=costed,
     )
     return Happenings("", sales.product, sales.number, sales.at, counts)
+
+
+def _seen(arrived: Arrived, receipts: Receipts) -> Happenings:
+    """Return sales as often as they are counted."""
+    sold = _sold(arrived.sales, receipts)
+    return sold._replace(counts=sold.counts * arrived.times[:, None])
 
 
 def _restocked(restocks: Restocks) -> Happenings:

@@ -9,7 +9,8 @@ import orjson
 from yasdg_app.messages import amount, time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.truth.happenings import COSTED, COUNTED, MONEY
-from yasdg_app.truth.windows import Keys, Rows, Span
+from yasdg_app.truth.spans import Span
+from yasdg_app.truth.windows import Keys, Rows
 
 VALUES = (*(name for name in COUNTED if name != COSTED), "closing_stock")
 """Columns behind the window and the key."""

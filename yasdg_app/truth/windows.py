@@ -1,11 +1,7 @@
-"""Sums over tumbling windows of event time, as `GROUP BY window, key` has them: no row where nothing happened.
-
-Windows begin at whole multiples of their length since 1970, UTC, as Flink's, Spark's and Kafka Streams' do.
-"""
+"""Sums over tumbling windows of event time, as `GROUP BY window, key` has them: no row where nothing happened."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,33 +9,11 @@ from yasdg_app.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.happenings import COUNTED, PLACE, Block, Happenings, blocks
+from yasdg_app.truth.network import Network
+from yasdg_app.truth.spans import BEHIND_ALL, Span
 
 PATIENCE = 200_000  # rows that are added up at a time, at least
 BY = ("product", "category")
-
-
-class Span(NamedTuple):
-    """Which event times count, and how they are divided; microseconds since 1970."""
-
-    begin: int
-    end: int  # none from there on
-    window: int | None  # length of a window; None: all is one
-
-    def number(self, at: Ints) -> Ints:
-        """Return the numbers of the windows in which event times lie."""
-        return np.zeros_like(at) if self.window is None else at // self.window
-
-    def edges(self, number: Ints) -> tuple[Ints, Ints]:
-        """Return where windows begin, and where they end."""
-        if self.window is None:
-            return np.full_like(number, self.begin), np.full_like(number, self.end)
-        return number * self.window, (number + 1) * self.window
-
-    def over(self, settled: int) -> int:
-        """Return the number of the first window that is not over; `settled`: event time before which all is known."""
-        if settled >= self.end:
-            return 2**62
-        return 0 if self.window is None else settled // self.window
 
 
 class Keys:
@@ -70,6 +44,14 @@ class Keys:
         self.of = np.array([places[name] for name in named], dtype=np.int64)
         self.opening = np.zeros(len(self.names), dtype=np.int64)
         np.add.at(self.opening, self.of, [product.inventory for product in products])
+
+    def groups(self, windows: Ints, keys: Ints) -> Ints:
+        """Return one number for each window and key, in the order of rows."""
+        return windows * len(self.names) + keys
+
+    def before(self, groups: Ints, window: int) -> int:
+        """Return how many of these groups, which are in order, belong to windows before the one of a number."""
+        return len(groups) if window >= BEHIND_ALL else int(np.searchsorted(groups, window * len(self.names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +107,14 @@ class Windows:
         inside = ~before & (at < self._span.end)
         if not inside.any():
             return
-        group = self._span.number(at[inside]) * len(self._keys.names) + key[inside]
+        group = self._keys.groups(self._span.number(at[inside]), key[inside])
         self._keep(*_summed(group, happened.counts[inside]))
         if self._rows > 2 * self._summed + PATIENCE:
             self._sum()
+
+    def keep(self, groups: Ints) -> None:
+        """See that there is a row of each of some groups."""
+        self._keep(groups, np.zeros((len(groups), len(COUNTED)), dtype=np.int64))
 
     def over(self, settled: int) -> Rows:
         """Return the rows of the next windows that are over; `settled`: event time before which all is known."""
@@ -138,7 +124,7 @@ class Windows:
         self._next = until
         self._sum()
         (group,), (counts,) = self._groups, self._counts
-        first = len(group) if until >= 2**62 else int(np.searchsorted(group, until * len(self._keys.names)))
+        first = self._keys.before(group, until)
         self._groups, self._counts, self._rows = [], [], 0
         self._keep(group[first:], counts[first:])
         self._summed = self._rows
@@ -185,25 +171,34 @@ def _restocked_less_sold(counts: Ints) -> Ints:
     return change
 
 
-def rows_of(happenings: Iterator[Block], keys: Keys, span: Span) -> Iterator[tuple[Rows, int]]:
-    """Yield the rows of the windows that are over, and the event time up to which the shop has come."""
-    windows = Windows(keys, span)
+def rows_of(
+    happenings: Iterator[Block], keys: Keys, span: Span, also: Ints | None = None
+) -> Iterator[tuple[Rows, int]]:
+    """Yield the rows of the windows that are over, and the event time up to which the shop has come.
+
+    `also`: groups (see `Keys.groups`), in order, that have a row even if nothing happened.
+    """
+    windows, left = Windows(keys, span), np.empty(0, dtype=np.int64) if also is None else also
     for block in happenings:
         for happened in block.happened:
             windows.add(happened)
+        here = keys.before(left, span.over(block.settled))
+        windows.keep(left[:here])
+        left = left[here:]
         yield windows.over(block.settled), block.through
         if block.settled >= span.end:
             return
 
 
-def aggregates(plan: Plan, by: str, span: Span, until: int, number_of_sales: int = 0) -> Iterator[tuple[Rows, int]]:
+def aggregates(
+    plan: Plan, keys: Keys, span: Span, until: int, network: Network | None = None
+) -> Iterator[tuple[Rows, int]]:
     """Yield the truth about a shop: see `rows_of`.
 
     `until`: event time up to which the shop lives, that included; it may be beyond the span, since it takes a sale for
-    a restock to be told of.
+    a restock to be told of. `network`: through which an engine sees the sales; None: it sees all.
     """
-    keys = Keys(sorted_products(plan), by)
-    return rows_of(blocks(plan, until, number_of_sales), keys, span)
+    return rows_of(blocks(plan, until, network), keys, span)
 
 
 def sorted_products(plan: Plan) -> Sequence[Product]:
