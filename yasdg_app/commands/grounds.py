@@ -109,6 +109,13 @@ class Grounds:
             raise TruthError(
                 "--allowed-lateness is for a shop with [FAULTS], and there are none: its topic has all in order"
             )
+        return self._network(span, lateness, deduplicated)
+
+    def faults(self, span: Span) -> Network:
+        """Return a network that says what became of each sale, and leaves all as it was."""
+        return self._network(span, None, False)
+
+    def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network:
         faults = Faults.of(app.shop.faults, self.plan.sales.seed)
         return Network(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
