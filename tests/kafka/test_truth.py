@@ -1,0 +1,176 @@
+"""An engine comes to `yasdg truth` by the topics alone: DuckDB, after a storm, a dead supply and a kill."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+from support import Shop, yasdg
+
+
+class Kafka(Protocol):
+    """See conftest.py."""
+
+    bootstrap_servers: str
+
+
+DAY = """
+[SALES]
+min_sale_freq = 0
+max_sale_freq = 3
+substitution_freq = 4
+[INVENTORY]
+min_inventory = 40
+restock_amount = 120
+[CLOCK]
+start = 2026-06-03
+end = 2026-06-04
+speed = 5000
+[SUPPLY]
+lead_time = 10m - 30m - 2h
+partial_freq = 3
+[INCIDENT storm]
+kind = storm
+start = 2026-06-03 05:00
+duration = 4h
+ramp_up = 30m
+ramp_down = 1h
+[INCIDENT no-deliveries]
+kind = supply
+start = 2026-06-03 11:00
+duration = 5h
+[INCIDENT happy-hour]
+kind = promotion
+start = 2026-06-03 18:00
+duration = 2h
+discount = .15
+categories = Classic Smoothies
+"""
+COLUMNS = {
+    "sales": "sum(sales)", "units": "sum(units)", "revenue": "sum(revenue)", "members": "sum(members)",
+    "supplements": "sum(supplements)", "discount": "sum(discount)", "cost": "sum(cost)",
+    "restocks": "sum(restocks)", "restocked_units": "sum(restocked)", "lost_sales": "sum(lost_sales)",
+    "lost_units": "sum(lost)",
+}  # fmt: skip
+BY = {"product": "product_id", "category": "category"}
+
+# All that happened, one row each; an engine reads amounts from JSON as decimals.
+HAPPENED = """
+create table happened as
+select cast(transaction_time as timestamp) as at, product_id, 1 as sales, quantity as units, quantity as sold,
+    cast(total_purchase as decimal(18, 2)) as revenue, is_member::int as members, add_supplements::int as supplements,
+    cast(quantity * (cast(price as decimal(18, 2)) + cast(supplement_price as decimal(18, 2)))
+        - cast(total_purchase as decimal(18, 2)) as decimal(18, 2)) as discount,
+    cast(total_cost as decimal(18, 2)) as cost, 0 as restocks, 0 as restocked, 0 as lost_sales, 0 as lost
+from read_json('{folder}/purchases.jsonl', format = 'newline_delimited')
+union all
+select cast(event_time as timestamp), product_id, 0, 0, 0, 0, 0, 0, 0, 0, 1, stock_quantity, 0, 0
+from read_json('{folder}/stockings.jsonl', format = 'newline_delimited')
+union all
+select cast(event_time as timestamp), product_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, quantity
+from read_json('{folder}/lost_sales.jsonl', format = 'newline_delimited');
+create table products as select * from read_json('{folder}/products.jsonl', format = 'newline_delimited')
+"""
+SUMS = """
+with keyed as (select * from happened join products using (product_id)),
+opening as (select {key} as key, sum(inventory) as inventory from products group by 1),
+sums as (
+    select time_bucket(interval '{window}', at) as window_start, {key} as key, {sums},
+        sum(restocked) - sum(sold) as change
+    from keyed group by 1, 2
+)
+select window_start, key as {key}, {columns},
+    inventory + sum(change) over (partition by key order by window_start) as closing_stock
+from sums join opening using (key) order by 1, 2
+"""
+
+
+def consume(shop: Shop) -> None:
+    """All topics as files, by a consumer that knows nothing of ours."""
+    for what in ("products", "purchases", "stockings", "lost_sales"):
+        lines = [record.value for record in shop.read(shop.topic(what))]
+        assert lines
+        (shop.folder / f"{what}.jsonl").write_bytes(b"".join((line or b"") + b"\n" for line in lines))
+
+
+def sums(folder: Path, by: str, window: str) -> tuple[list[str], list[Any]]:
+    """What DuckDB makes of the files."""
+    engine = duckdb.connect()
+    for statement in HAPPENED.format(folder=folder).split(";"):
+        engine.execute(statement)
+    columns = ", ".join(f"{sql} as {name}" for name, sql in COLUMNS.items())
+    query = SUMS.format(key=BY[by], window=window, sums=columns, columns=", ".join(COLUMNS))
+    rows = engine.execute(query)
+    names = [column[0] for column in rows.description]
+    return names, rows.fetchall()
+
+
+def written(path: Path, names: list[str]) -> list[Any]:
+    """What a file of Parquet holds, as DuckDB reads it."""
+    columns = ", ".join("(window_start at time zone 'UTC')" if n == "window_start" else n for n in names)
+    return duckdb.sql(f"select {columns} from '{path}' order by 1, 2").fetchall()
+
+
+def test_duckdb_comes_to_the_truth_to_the_cent_after_a_storm_a_dead_supply_and_a_kill(kafka: Kafka, shop: Shop) -> None:
+    (shop.folder / "day.ini").write_text(DAY)
+    shop.on(kafka.bootstrap_servers).configured_by(shop.folder / "day.ini").configure(KAFKA_PARTITIONS="6")
+    workers = [shop.worker() for _ in range(3)]
+    workers[0].until(lambda: all(worker.get("/inventory/")["inventory"] for worker in workers), "three with a share")
+    workers[0].until(lambda: len(shop.purchases()) > 5_000, "the first hours")
+    workers[1].kill()
+    at_the_kill = len(shop.purchases())
+    for worker in (workers[0], workers[2]):
+        assert worker.ends(180) == 0, worker.said
+    consume(shop)
+    assert len(shop.purchases()) > 2 * at_the_kill  # it died in the middle of it
+
+    for by in BY:
+        for window in ("1 minute", "1 hour"):
+            length = {"1 minute": "1m", "1 hour": "1h"}[window]
+            path = shop.folder / f"{by}-{length}.parquet"
+            told = yasdg(shop, "truth", "--by", by, "--window", length, "-o", str(path))
+            assert told.returncode == 0, told.stderr
+            assert f"the shop on {kafka.bootstrap_servers}" in told.stderr
+            names, wanted = sums(shop.folder, by, window)
+            assert written(path, names) == wanted
+            assert wanted
+    _, (*_, by_day) = sums(shop.folder, "product", "1 day")
+    for name in COLUMNS:  # none of the columns is empty
+        assert sum(row[2 + list(COLUMNS).index(name)] for row in wanted), name
+    assert by_day
+
+    for what in ("purchases.jsonl", "product-1m.parquet"):
+        verified = yasdg(shop, "verify", what)
+        assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "All is as it should be."), verified
+    lines = (shop.folder / "purchases.jsonl").read_bytes().splitlines(keepends=True)
+    planted = [*lines[:100], *lines[101:], lines[7]]
+    (shop.folder / "planted.jsonl").write_bytes(b"".join(planted))
+    verified = yasdg(shop, "verify", "planted.jsonl", "--json")
+    assert verified.returncode == 1, verified.stderr
+    missing, double = (json.loads(lines[row])["transaction_id"] for row in (100, 7))
+    found = {(each["kind"], each["transaction_id"]) for each in json.loads(verified.stdout)["findings"]}
+    assert found == {("missing", missing), ("double", double)}
+
+
+def test_an_incident_that_was_set_while_the_shop_ran_is_in_the_truth(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers).configure(CLOCK_END="40s", SALES_MAX_SALE_FREQ=".02")
+    worker = shop.worker()
+    worker.until(lambda: shop.purchases(), "a sale")
+    added = yasdg(shop, "incident", "add", "sale", "--kind", "promotion", "--duration", "10m", "--discount", ".20")
+    assert added.returncode == 0, added.stderr
+    assert worker.ends() == 0, worker.said
+    consume_purchases(shop)
+    told = yasdg(shop, "truth", "--window", "1s", "-o", "truth.csv")
+    assert (told.returncode, "set while it ran: sale" in told.stderr) == (0, True), told.stderr
+    verified = yasdg(shop, "verify", "purchases.jsonl")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    # On paper nobody knows of it.
+    opened_at = told.stderr.partition("opened ")[2][:26]
+    on_paper = yasdg(shop, "verify", "purchases.jsonl", "--opened-at", opened_at)
+    reduced = [sale for sale in shop.purchases() if sale["promotion_discount"]]
+    assert (on_paper.returncode, bool(reduced)) == (1, True), on_paper.stdout + on_paper.stderr
+
+
+def consume_purchases(shop: Shop) -> None:
+    values = [record.value or b"" for record in shop.read(shop.topic("purchases"))]
+    (shop.folder / "purchases.jsonl").write_bytes(b"".join(value + b"\n" for value in values))
