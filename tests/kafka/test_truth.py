@@ -20,8 +20,8 @@ min_sale_freq = 0
 max_sale_freq = 3
 substitution_freq = 4
 [INVENTORY]
-min_inventory = 40
-restock_amount = 120
+min_inventory = 150
+restock_amount = 300
 [CLOCK]
 start = 2026-06-03
 end = 2026-06-04
@@ -57,7 +57,7 @@ BY = {"product": "product_id", "category": "category"}
 # All that happened, one row each; an engine reads amounts from JSON as decimals.
 HAPPENED = """
 create table happened as
-select cast(transaction_time as timestamp) as at, product_id, 1 as sales, quantity as units, quantity as sold,
+select cast(transaction_time as timestamp) as happened_at, product_id, 1 as sales, quantity as units, quantity as sold,
     cast(total_purchase as decimal(18, 2)) as revenue, is_member::int as members, add_supplements::int as supplements,
     cast(quantity * (cast(price as decimal(18, 2)) + cast(supplement_price as decimal(18, 2)))
         - cast(total_purchase as decimal(18, 2)) as decimal(18, 2)) as discount,
@@ -75,7 +75,7 @@ SUMS = """
 with keyed as (select * from happened join products using (product_id)),
 opening as (select {key} as key, sum(inventory) as inventory from products group by 1),
 sums as (
-    select time_bucket(interval '{window}', at) as window_start, {key} as key, {sums},
+    select time_bucket(interval '{window}', happened_at) as window_start, {key} as key, {sums},
         sum(restocked) - sum(sold) as change
     from keyed group by 1, 2
 )

@@ -9,7 +9,7 @@ from yasdg_app.shop.customer import quantity_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import NEVER
-from yasdg_app.shop.till import NO_SALES, LostSale, Sales, Till, served_until
+from yasdg_app.shop.till import LostSale, Sales, Till, served_until
 from yasdg_app.truth.network import Arrived, Network
 from yasdg_app.truth.receipts import UNKNOWN, Receipts
 from yasdg_app.truth.restocking import Restocking, Restocks
@@ -31,6 +31,7 @@ class Happenings(NamedTuple):
     number: Ints  # among those of the product, from 1
     at: Ints  # event time, microseconds since 1970
     counts: Ints  # what each adds to each of COUNTED
+    times: Ints | None = None  # that it is counted; None: once
 
 
 class Block(NamedTuple):
@@ -62,7 +63,7 @@ def blocks(plan: Plan, until: int, network: Network | None = None) -> Iterator[B
     if network is None:
         yield Block(None, (), until, NEVER)
     else:
-        arrived = network.deliver(NO_SALES, NEVER)
+        arrived = network.rest()
         yield Block(arrived, [_seen(arrived, receipts)], until, NEVER)
 
 
@@ -93,7 +94,7 @@ def _sold(sales: Sales, receipts: Receipts) -> Happenings:
 def _seen(arrived: Arrived, receipts: Receipts) -> Happenings:
     """Return sales as often as they are counted."""
     sold = _sold(arrived.sales, receipts)
-    return sold._replace(counts=sold.counts * arrived.times[:, None])
+    return sold._replace(times=arrived.times)
 
 
 def _restocked(restocks: Restocks) -> Happenings:

@@ -2,7 +2,7 @@
 
 Its watermark is the latest event time that it has seen, less the allowed lateness. A message is left out whose window
 had ended when it came: the latest event time released before it, less the allowed lateness, is not before the window's
-end. What is released in one microsecond comes in order of event time.
+end. What is released in one microsecond comes in order of product and number, as on the dirty topic.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Network:
         here = release <= through
         self._held, self._release = sales[~here], release[~here]
         order = np.flatnonzero(here)
-        order = order[np.lexsort((sales.at[order], release[order]))]
+        order = order[np.lexsort((sales.number[order], sales.product[order], release[order]))]
         sales, delays = sales[order], release[order] - sales.at[order]
         kinds = self._faults.of_rows(self._keys[sales.product], sales.number).kinds
         readable = (kinds != DROPPED) & (kinds != CORRUPT)
@@ -82,6 +82,14 @@ class Network:
         too_late = readable & (seen[:-1] - self._lateness >= self._span.edges(self._span.number(sales.at))[1])
         times = np.where(kinds == DUPLICATE, self._twice, 1) * (readable & ~too_late)
         return Arrived(sales, kinds, delays, too_late, times)
+
+    def rest(self) -> Arrived:
+        """Return what never arrives, since the shop closes before."""
+        sales, release = self._held, self._release
+        kinds = self._faults.of_rows(self._keys[sales.product], sales.number).kinds
+        return Arrived(
+            sales, kinds, release - sales.at, np.ones(len(sales), dtype=np.bool_), np.zeros(len(sales), dtype=np.int64)
+        )
 
 
 def _joined(one: Sales, other: Sales) -> Sales:

@@ -100,15 +100,18 @@ class Windows:
 
     def add(self, happened: Happenings) -> None:
         """Add up what happened; what is out of the span changes the shelves alone, or nothing."""
-        at, key = happened.at, self._keys.of[happened.product]
+        at, key, counts = happened.at, self._keys.of[happened.product], happened.counts
+        if happened.times is not None:
+            seen = happened.times > 0
+            at, key, counts = at[seen], key[seen], counts[seen] * happened.times[seen, None]
         before = at < self._span.begin
         if before.any():
-            np.add.at(self._level, key[before], _restocked_less_sold(happened.counts[before]))
+            np.add.at(self._level, key[before], _restocked_less_sold(counts[before]))
         inside = ~before & (at < self._span.end)
         if not inside.any():
             return
         group = self._keys.groups(self._span.number(at[inside]), key[inside])
-        self._keep(*_summed(group, happened.counts[inside]))
+        self._keep(*_summed(group, counts[inside]))
         if self._rows > 2 * self._summed + PATIENCE:
             self._sum()
 
