@@ -4,9 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,28 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shops import OPENED, World, worlds
 from simulation import Stream, simulate
+from truths import DAY, HOUR, MINUTE, SECOND, plan_of
 
-from yasdg_app import catalog, settings
 from yasdg_app.messages import event_time
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.happenings import COSTED, COUNTED
 from yasdg_app.truth.spans import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
-
-PROJECT = Path(__file__).parents[2]
-MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
-SECOND = 1_000_000
-
-
-def plan_of(scenario: str, start: str, **values: str) -> Plan:
-    given = {"YASDG_SALES_NUMBER_OF_SALES": "0"} | {f"YASDG_{key}": value for key, value in values.items()}
-    of = settings.load(
-        {"YASDG_CONFIG": f"config/scenarios/{scenario}.ini", "YASDG_CLOCK_START": start} | given, PROJECT
-    )
-    products = catalog.load(of.sales.products)
-    assert isinstance(of.clock.start, datetime)
-    return Plan.of(of, products, Plan.of(of, products, 0).calendar.utc(of.clock.start))
-
 
 SHOPS = {
     "seed": ("2026-06-01", 1), "week": ("2026-06-02", 2), "supply-crisis": ("2026-04-06", 12), "year": ("2026-06-05", 2)
