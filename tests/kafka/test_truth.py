@@ -155,7 +155,7 @@ def test_duckdb_comes_to_the_truth_to_the_cent_after_a_storm_a_dead_supply_and_a
 def test_an_incident_that_was_set_while_the_shop_ran_is_in_the_truth(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers).configure(CLOCK_END="40s", SALES_MAX_SALE_FREQ=".02")
     worker = shop.worker()
-    worker.until(lambda: shop.purchases(), "a sale")
+    worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
     added = yasdg(shop, "incident", "add", "sale", "--kind", "promotion", "--duration", "10m", "--discount", ".20")
     assert added.returncode == 0, added.stderr
     assert worker.ends() == 0, worker.said
