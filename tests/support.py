@@ -85,7 +85,16 @@ class Shop:
         self.servers = ""
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("YASDG_")} | FAST
         self.configure(KAFKA_APPLICATION_ID=name, KAFKA_DATA_DIR=str(folder / "data"))
-        for topic in ("products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters"):
+        for topic in (
+            "products",
+            "purchases",
+            "stockings",
+            "lost_sales",
+            "incidents",
+            "dead_letters",
+            "dirty",
+            "faults",
+        ):
             self.configure(**{f"KAFKA_TOPIC_{topic.upper()}": self.topic(topic)})
         self._workers: list[Worker] = []
 

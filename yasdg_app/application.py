@@ -72,6 +72,8 @@ class ShopApp(faust.App):
         The producer that they are together.
     reader
         Reads logs, in no group.
+    own_reader
+        Reads of them what the shop itself has written, on a connection of its own.
     counts
         What this worker did since it started, for the metrics.
     """
@@ -83,6 +85,7 @@ class ShopApp(faust.App):
     control: ControlTopic
     shop_producer: ShopProducer
     reader: Reader
+    own_reader: Reader
     counts: Counter[str]
     broker_process: EmbeddedBroker | None = None
     _shop_closes: bool = False
@@ -118,6 +121,7 @@ class ShopApp(faust.App):
             self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
             self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
             self.reader = Reader(self.bootstrap_servers)
+            self.own_reader = Reader(self.bootstrap_servers, self.opening.producer_id)
             await self._take_control()
         except YasdgError as error:
             await self.leave_broker()
@@ -195,6 +199,7 @@ class ShopApp(faust.App):
         if hasattr(self, "shop_producer"):
             await self.shop_producer.stop()
             await self.reader.stop()
+            await self.own_reader.stop()
         await self.leave_broker()
 
 

@@ -120,6 +120,36 @@ class Stocking(faust.Record, serializer="json"):
     stocking_id: str
 
 
+class Fault(faust.Record, serializer="json"):
+    """What a flawed network did to a sale, on `demo.faults`. Key: product_id.
+
+    `fault_id` CS01-F000042 is the fault of the 42nd sale of CS01. Kinds: see `faults.KINDS`.
+    """
+
+    event_time: str  # of the sale
+    product_id: str
+    transaction_id: str
+    kind: str
+    released_at: str | None  # event time at which it arrives on `demo.dirty_purchases`; null: it never does
+    delay: float  # seconds from one to the other
+    fault_id: str
+
+
+FAULT, FAULT_ID, FAULT_TIME = "yasdg-fault", "yasdg-fault-id", "yasdg-transaction-time"
+"""Headers of a message on `demo.dirty_purchases` that has a fault: its kind, its fault_id, and of one that is corrupt
+the time of the sale. Of a duplicate the second copy has them."""
+
+
+class ToldFault(msgspec.Struct, frozen=True):
+    """The fields of a fault that say where it stands among others."""
+
+    event_time: datetime
+    product_id: str
+    kind: str
+    released_at: datetime | None
+    fault_id: str
+
+
 class ToldStocking(msgspec.Struct, frozen=True):
     """The fields of a restock that tell it from others, checked as they are read."""
 
@@ -214,6 +244,7 @@ _read_turned = msgspec.json.Decoder(Turned).decode
 _read_sold = msgspec.json.Decoder(Sold).decode
 read_sold: Callable[[bytes], Sold] = msgspec.json.Decoder(SoldHere).decode
 read_turned: Callable[[bytes], Turned] = msgspec.json.Decoder(TurnedHere).decode
+read_fault = msgspec.json.Decoder(ToldFault).decode
 read_stocking = msgspec.json.Decoder(ToldStocking).decode
 read_level = msgspec.json.Decoder(InventoryLevel).decode  # what Faust itself once wrote has a field more: left out
 encode_level = msgspec.json.Encoder().encode
@@ -254,6 +285,11 @@ def transaction_id(product_id: str, number: int) -> str:
 def lost_sale_id(product_id: str, number: int) -> str:
     """Return the id of the `number`-th lost sale of a product."""
     return f"{product_id}-L{number:06d}"
+
+
+def fault_id(product_id: str, number: int) -> str:
+    """Return the id of the fault of the `number`-th sale of a product."""
+    return f"{product_id}-F{number:06d}"
 
 
 def amount(cents: int) -> float:
@@ -354,6 +390,30 @@ def encode_stocking(product_id: str, restock: shelf.Stocking) -> bytes:
     ).encode()
 
 
+def fault(sold_at: int, product_id: str, number: int, kind: str, released_at: int | None) -> Fault:
+    """Return the message that tells of one sale's fault: the plain way, and the reference of `encode_fault`."""
+    return Fault(
+        event_time=time_text(sold_at),
+        product_id=product_id,
+        transaction_id=transaction_id(product_id, number),
+        kind=kind,
+        released_at=None if released_at is None else time_text(released_at),
+        delay=0.0 if released_at is None else (released_at - sold_at) / SECOND,
+        fault_id=fault_id(product_id, number),
+    )
+
+
+def encode_fault(sold_at: int, product_id: str, number: int, kind: str, released_at: int | None) -> bytes:
+    """Return the JSON of one fault: that of `fault`, in a fraction of the time."""
+    released = "null" if released_at is None else f'"{time_text(released_at)}"'
+    delay = 0.0 if released_at is None else (released_at - sold_at) / SECOND
+    return (
+        f'{{"event_time":"{time_text(sold_at)}","product_id":"{product_id}",'
+        f'"transaction_id":"{transaction_id(product_id, number)}","kind":"{kind}","released_at":{released},'
+        f'"delay":{orjson.dumps(delay).decode()},"fault_id":"{fault_id(product_id, number)}"}}'
+    ).encode()
+
+
 def announcement(at: int, phase: str, incident: Incident) -> Announcement:
     """Return the message that tells of the start or the end of an incident."""
     return Announcement(
@@ -398,6 +458,14 @@ def stocking_number(product_id: str, stocking_id: str) -> int | None:
     """Return which of its product's restocks an id names; None if it is no such id."""
     number = stocking_id.removeprefix(f"{product_id}-R")
     return int(number) if NUMBER.fullmatch(number) and stocking_id == f"{product_id}-R{int(number):06d}" else None
+
+
+def fault_number(product_id: str, text: str) -> int:
+    """Return which of its product's sales a fault_id names. Raises ValueError if it is no such id."""
+    number = int(text.removeprefix(f"{product_id}-F"))
+    if text != fault_id(product_id, number):
+        raise ValueError(text)
+    return number
 
 
 def sale_number(product_id: str, text: str) -> int | None:

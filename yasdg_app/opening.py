@@ -77,7 +77,7 @@ async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
         try:
             await admin.start()
-            await topics.ensure(admin, settings.kafka)
+            await topics.ensure(admin, settings)
             opening = await _agree(bootstrap_servers, settings, products)
             await _publish_products(bootstrap_servers, settings, products, opening.producer_id)
             return opening

@@ -38,10 +38,14 @@ class Message(Protocol):
 
 
 class Reader:
-    """Reads partitions of a cluster. Connects when it is first used; to be stopped, or used with `async with`."""
+    """Reads partitions of a cluster. Connects when it is first used; to be stopped, or used with `async with`.
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    `producer_id`: whose messages alone are read; None: everybody's.
+    """
+
+    def __init__(self, bootstrap_servers: str, producer_id: int | None = None) -> None:
         self._cluster = Cluster(bootstrap_servers)
+        self._producer_id = producer_id
 
     async def __aenter__(self) -> "Reader":
         return self
@@ -60,6 +64,25 @@ class Reader:
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offsets behind the last messages."""
         return await self._offsets(tps, END)
+
+    async def since(self, tp: TopicPartition, timestamp: int) -> int | None:
+        """Return the offset of the first message of a time (milliseconds) or later; None if there is none."""
+        offset = (await self._offsets([tp], timestamp))[tp]
+        return None if offset < 0 else offset
+
+    async def last(self, tp: TopicPartition) -> tuple[Message, int] | None:
+        """Return the last message, and how many its producer had appended to the partition with it, as a batch says it.
+
+        None if there is none.
+        """
+        first, behind = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
+        while behind > first:
+            batches = await patiently(partial(self._batches, tp, behind - 1), self._cluster.forget_leaders)
+            for batch in reversed(batches):
+                if self._is_wanted(batch):
+                    return list(batch)[-1], batch.base_sequence + batch.last_offset_delta + 1
+            behind = min((batch.base_offset for batch in batches), default=behind)
+        return None
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Message]]:
         """Yield the messages from one offset up to another, none of them empty; the next one is fetched meanwhile."""
@@ -101,18 +124,27 @@ class Reader:
         return dict(zip(listed, offsets, strict=True))
 
     async def _fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
-        topics = [(tp.topic, [(tp.partition, position, FETCH_BYTES)])]
-        request = FetchRequest(FETCH_WAIT, 1, FETCH_BYTES, READ_UNCOMMITTED, topics)
-        ((_, ((_, code, _, *_, data),)),) = (await self._cluster.ask_leader(tp, request)).topics
-        check(code)
-        batches, messages = MemoryRecords(data), []
-        while batches.has_next():
-            batch: Any = batches.next_batch()
-            if not batch.is_control_batch:
+        messages: list[Message] = []
+        for batch in await self._batches(tp, position):
+            if self._is_wanted(batch):
                 # A batch is sent whole, even if we are in the middle of it.
                 messages += [message for message in batch if message.offset >= position]
             position = max(position, batch.next_offset)
         return messages, position
+
+    async def _batches(self, tp: TopicPartition, position: int) -> list[Any]:
+        """Return the next batches, that of an offset first."""
+        topics = [(tp.topic, [(tp.partition, position, FETCH_BYTES)])]
+        request = FetchRequest(FETCH_WAIT, 1, FETCH_BYTES, READ_UNCOMMITTED, topics)
+        ((_, ((_, code, _, *_, data),)),) = (await self._cluster.ask_leader(tp, request)).topics
+        check(code)
+        batches, found = MemoryRecords(data), []
+        while batches.has_next():
+            found.append(batches.next_batch())
+        return found
+
+    def _is_wanted(self, batch: Any) -> bool:
+        return not batch.is_control_batch and self._producer_id in (None, batch.producer_id)
 
 
 async def read_all(bootstrap_servers: str, topic: str) -> list[Message]:

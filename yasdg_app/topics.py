@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from yasdg_app.errors import YasdgError
-from yasdg_app.settings import KafkaSettings
+from yasdg_app.settings import KafkaSettings, Settings
 
 DELETED = {"cleanup.policy": "delete", "retention.ms": "-1"}  # the sales of a gap are older than any retention
 COMPACTED = {"cleanup.policy": "compact"}
@@ -58,8 +58,17 @@ def changelog_topic(kafka: KafkaSettings) -> str:
     return f"{kafka.application_id}-inventory-changelog"
 
 
-def specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
+def fault_specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
+    """Return the topics that belong to a shop with a flawed network."""
+    return (
+        TopicSpec(kafka.topic_dirty, kafka.partitions, DELETED),
+        TopicSpec(kafka.topic_faults, kafka.partitions, DELETED),
+    )
+
+
+def specs(shop: Settings) -> tuple[TopicSpec, ...]:
     """Return all topics that belong to a shop."""
+    kafka = shop.kafka
     return (
         TopicSpec(kafka.topic_products, 1, COMPACTED),
         TopicSpec(kafka.topic_purchases, kafka.partitions, DELETED),
@@ -71,10 +80,11 @@ def specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
         TopicSpec(control_topic(kafka), 1, CONTROL),
         TopicSpec(changelog_topic(kafka), kafka.partitions, TABLE),
         TopicSpec(shelves_topic(kafka), kafka.partitions, TABLE),
+        *(fault_specs(kafka) if shop.faults.any else ()),
     )
 
 
-async def ensure(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> None:
+async def ensure(admin: AIOKafkaAdminClient, shop: Settings) -> None:
     """Create the topics that are missing; use the others as they are, if their partitions match.
 
     Raises
@@ -82,11 +92,11 @@ async def ensure(admin: AIOKafkaAdminClient, kafka: KafkaSettings) -> None:
     TopicsError
         If partitions do not match, or the cluster refuses to create a topic.
     """
-    wanted = specs(kafka)
+    wanted = specs(shop)
     existing = set(await admin.list_topics())
     missing = [spec for spec in wanted if spec.name not in existing]
     if missing:
-        await _create(admin, missing, 1 if kafka.embedded else kafka.replication_factor)
+        await _create(admin, missing, 1 if shop.kafka.embedded else shop.kafka.replication_factor)
     problems = []
     for description in await admin.describe_topics([spec.name for spec in wanted if spec not in missing]):
         spec = next(spec for spec in wanted if spec.name == description["topic"])

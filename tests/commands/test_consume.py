@@ -45,14 +45,25 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "factor": 2.5,
         "discount": 0.2,
     },
+    "faults": {
+        "event_time": "2026-11-24 17:13:47.000001",
+        "product_id": "CS01",
+        "transaction_id": "CS01-000042",
+        "kind": "out_of_order",
+        "released_at": "2026-11-24 17:13:49.500001",
+        "delay": 2.5,
+    },
 }
+MESSAGES["dirty"] = MESSAGES["purchases"]
 LINES = {
     "products": "CS01  Sunrise Sunset, 24 oz.  4.99",
     "purchases": "2026-11-24 17:13:47  CS01  2 × Sunrise Sunset with supplements, member  12.96",
     "stockings": "2026-11-24 17:13:47  CS01  Sunrise Sunset restocked: 9 + 15 = 24",
     "lost_sales": "2026-11-24 17:13:47  CS01  Sunrise Sunset wanted 2 (9.98): only 1 left; took CS02 instead",
     "incidents": "2026-11-24 17:13:00  sale (promotion × 2.5, 20% off) begins",
+    "faults": "2026-11-24 17:13:47  CS01  Sunrise Sunset CS01-000042 is out of order, arrives 2026-11-24 17:13:49",
 }
+LINES["dirty"] = LINES["purchases"]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,7 +14,8 @@ from faust.cli import argument, option
 
 from yasdg_app.application import app
 from yasdg_app.commands.base import ShopCommand
-from yasdg_app.messages import receipt
+from yasdg_app.errors import YasdgError
+from yasdg_app.messages import FAULT, receipt
 from yasdg_app.settings import shown
 
 TOPICS = {
@@ -23,9 +24,22 @@ TOPICS = {
     "stockings": app.shop.kafka.topic_stockings,
     "lost_sales": app.shop.kafka.topic_lost_sales,
     "incidents": app.shop.kafka.topic_incidents,
+    "dirty": app.shop.kafka.topic_dirty,
+    "faults": app.shop.kafka.topic_faults,
 }
+FAULTY = ("dirty", "faults")  # of a flawed network
 RETRY = 1.0  # seconds
 LONGEST = 1000  # characters of a line
+
+
+class NoFaultsError(YasdgError):
+    """The topic is one of a flawed network, and the shop's has no flaws."""
+
+
+def label(headers: Sequence[tuple[str, bytes]]) -> str:
+    """Return what is added to the line of a message with a fault."""
+    kind = dict(headers).get(FAULT)
+    return "" if kind is None else shown(f"  ({kind.decode(errors='replace').replace('_', ' ')})")
 
 
 def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
@@ -72,6 +86,11 @@ def _incident(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
     return f"{message['event_time'][:19]}  {message['incident']} ({effect}) {what}"
 
 
+def _fault(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    arrives = f", arrives {message['released_at'][:19]}" if message["delay"] else ""
+    return f"{_begin(message, items)} {message['transaction_id']} is {message['kind'].replace('_', ' ')}{arrives}"
+
+
 def _begin(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
     return f"{message['event_time'][:19]}  {message['product_id']}  {_item(message['product_id'], items)}"
 
@@ -86,6 +105,8 @@ LINES = {
     "stockings": _stocking,
     "lost_sales": _lost_sale,
     "incidents": _incident,
+    "dirty": _purchase,
+    "faults": _fault,
 }
 
 
@@ -98,8 +119,12 @@ LINES = {
 async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: bool) -> None:
     """Show products, purchases, stockings, lost sales or incidents as they come. Ctrl-C ends.
 
+    Where there are [FAULTS], "dirty" is purchases as a flawed network delivers them, "faults" what it did to which.
+
     Examples: yasdg consume stockings; yasdg consume --from-beginning --json | head -100
     """
+    if what in FAULTY and not app.shop.faults.any:
+        raise NoFaultsError(f"There is no {TOPICS[what]}: every share in [FAULTS] is 0.")
     items = {product.product_id: product.item for product in app.products}
     consumer = await _connected(app.bootstrap_servers, TOPICS[what], from_beginning)
     try:
@@ -109,7 +134,7 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
                     if as_json:
                         print((record.value or b"null").decode("utf-8", "replace"))
                     else:
-                        print(line(what, record.value, items))
+                        print(line(what, record.value, items) + label(record.headers))
             sys.stdout.flush()
     finally:
         await consumer.stop()

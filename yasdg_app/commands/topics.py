@@ -56,12 +56,14 @@ async def topics(self: ShopCommand, action: str, yes: bool) -> None:
 
 
 def _names() -> list[str]:
-    return [spec.name for spec in shop_topics.specs(app.shop.kafka)]
+    return [spec.name for spec in shop_topics.specs(app.shop)]
 
 
 async def _existing(admin: AIOKafkaAdminClient) -> list[str]:
+    """Return the topics that are there; those of faults, too, of a shop that has none any more."""
     there = set(await admin.list_topics())
-    return [name for name in _names() if name in there]
+    names = [*_names(), *(spec.name for spec in shop_topics.fault_specs(app.shop.kafka))]
+    return [name for name in dict.fromkeys(names) if name in there]
 
 
 async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str, dict[int, tuple[int, int]]]:
@@ -80,8 +82,9 @@ async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str
 
 
 async def _list(admin: AIOKafkaAdminClient) -> None:
-    offsets = await _offsets(await _existing(admin), admin)
-    for name in _names():
+    existing = await _existing(admin)
+    offsets = await _offsets(existing, admin)
+    for name in dict.fromkeys([*_names(), *existing]):
         if name in offsets:
             messages = sum(behind - first for first, behind in offsets[name].values())
             print(f"{name}: {len(offsets[name])} partitions, {messages} messages")
@@ -91,7 +94,7 @@ async def _list(admin: AIOKafkaAdminClient) -> None:
 
 async def _create(admin: AIOKafkaAdminClient) -> None:
     before = await _existing(admin)
-    await shop_topics.ensure(admin, app.shop.kafka)
+    await shop_topics.ensure(admin, app.shop)
     for name in _names():
         print(f"{name}: {'was there' if name in before else 'created'}")
 

@@ -31,6 +31,7 @@ from yasdg_app.shop.customer import line_of
 from yasdg_app.shop.shelf import NEVER
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, Place, Sales, Served, Start, Till
 from yasdg_app.streams.announcer import Announcer
+from yasdg_app.streams.dirt import dirt
 from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
@@ -66,6 +67,7 @@ class OpenTill:
     """A till, and how many sales and lost sales its partition holds."""
 
     till: Till
+    told: int  # event time up to which everybody who is told of stands in the logs
     sales: int
     lost: int
     encoder: PurchaseEncoder
@@ -246,6 +248,7 @@ class Tills:
         till = Till(watch.plan, products_of[partition], start)
         return OpenTill(
             till=till,
+            told=after.at - 1,  # at the microsecond of the last sale there may be another one
             sales=sum(start.sold.values()),
             lost=sum(start.lost.values()),
             encoder=PurchaseEncoder(till.products, shop.sales),
@@ -260,13 +263,16 @@ class Tills:
         opened = self._open[tp.partition]
         till = opened.till
         follow(till)
-        while till.through < until and self._may_append() and self._is_followed(tp):
+        while opened.told < until and self._may_append() and self._is_followed(tp):
             served = till.ring_up(until)
             if self._last_sale is not None:
                 served = self._last_sale.without_later(till, served)
             if not await self._tell(tp.partition, opened, served):
                 self._open.pop(tp.partition, None)
                 return
+            opened.told = till.through
+            if dirt is not None:
+                dirt.note(tp.partition, opened.told, self._ends.get(tp, 0))
             self._show(till, served.sales)
             if shop.sales.substitution_freq:
                 await self._shelves.keep(tp.partition, till, self._may_append)
@@ -359,6 +365,8 @@ class Tills:
                 return False
             opened = self._open.get(partition)
             if products_of[partition] and (opened is None or opened.till.through < ends_at):
+                return False
+            if products_of[partition] and dirt is not None and dirt.through(partition) < ends_at:
                 return False
         try:
             ends = await app.reader.ends(applied)

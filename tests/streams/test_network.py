@@ -1,0 +1,93 @@
+"""A flawed network delivers the same, however many sales go in at a time, and wherever it was begun anew."""
+
+from datetime import timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+from flaws import flawed, rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shops import World, encoded, worlds
+
+from yasdg_app.messages import encode, encode_fault, event_time, fault
+from yasdg_app.producer import Row
+from yasdg_app.settings import FaultSettings
+from yasdg_app.shop.faults import KINDS, Faults
+from yasdg_app.streams.network import BEFORE_ALL, Network, place_of_delivered, place_of_told
+
+SECOND = 1_000_000
+
+
+@st.composite
+def faults(draw: st.DrawFn, length: int) -> Faults:
+    shares = draw(st.lists(st.integers(0, 20), min_size=5, max_size=5))
+    shortest, longest = sorted(draw(st.tuples(*(st.integers(1, max(length // 2, 2)),) * 2)))
+    configured = FaultSettings(
+        *(Decimal(share) / 100 for share in shares),
+        late_by=(timedelta(microseconds=shortest), timedelta(microseconds=longest)),
+        out_of_order_by=timedelta(microseconds=draw(st.integers(1, max(length // 5, 1)))),
+    )
+    return Faults.of(configured, draw(st.integers(0, 2**64 - 1)))
+
+
+def log(world: World) -> list[Any]:
+    till, told = world.till(), world.whole()
+    values, _ = encoded(till, told)
+    return [
+        SimpleNamespace(offset=offset, key=sale.product_id.encode(), value=value, timestamp=sale.at // 1000, headers=[])
+        for offset, (sale, value) in enumerate(zip(told.sales, values, strict=True))
+    ]
+
+
+def times(purchases: list[Any]) -> list[int]:
+    return [event_time(each.value[21:47].decode()) for each in purchases]
+
+
+def as_messages(out: list[Row]) -> list[Any]:
+    return [SimpleNamespace(**row._asdict()) for row in out]
+
+
+@settings(max_examples=40)
+@given(worlds(), st.data())
+def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World, data: st.DataObject) -> None:
+    shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world)
+    expected_dirty, expected_told = flawed(shop, purchases, world.until)
+    network, told, dirty, at = Network(shop), list[Row](), list[Row](), times(purchases)
+    cuts = data.draw(st.lists(st.integers(0, len(purchases)), max_size=6).map(sorted))
+    for start, end in zip([0, *cuts], [*cuts, len(purchases)], strict=True):
+        network.take(purchases[start:end])
+        if end:
+            assert network.seen == at[end - 1]
+        new_told, new_dirty = network.arrived(network.seen)
+        told, dirty = told + new_told, dirty + new_dirty
+    new_told, new_dirty = network.arrived(world.until + 1)
+    assert rows(as_messages(dirty + new_dirty)) == expected_dirty
+    assert rows(as_messages(told + new_told)) == expected_told
+
+
+@settings(max_examples=60)
+@given(worlds(), st.data())
+def test_it_goes_on_where_the_last_messages_of_its_logs_say(world: World, data: st.DataObject) -> None:
+    """Also if it died when it had told of faults and delivered only some, or none, of what had them."""
+    shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world)
+    dirty, told = flawed(shop, purchases, world.until)
+    died = data.draw(st.integers(0, len(dirty)))
+    reached = place_of_delivered(as_messages(dirty)[died - 1], shop) if died else BEFORE_ALL
+    places = [place_of_told(each) for each in as_messages(told)]
+    least = sum(place <= reached for place in places)
+    ahead = data.draw(st.integers(least, min(least + 5, len(told))))
+    begins = max(0, reached.released_at - shop.longest) // 1000
+    network = Network(shop, reached, places[ahead - 1] if ahead else BEFORE_ALL)
+    network.take([each for each in purchases if each.timestamp >= begins])
+    new_told, new_dirty = network.arrived(world.until + 1)
+    assert rows(as_messages(new_told)) == told[ahead:]
+    assert rows(as_messages(new_dirty)) == dirty[died:]
+
+
+@given(st.sampled_from(["CS01", "X.-_9"]), st.integers(1, 10**9), st.sampled_from(KINDS[1:]), st.integers(0, 10**10))
+def test_the_fast_encoding_of_faults_makes_the_plain_bytes(product_id: str, number: int, kind: str, late: int) -> None:
+    at = 1_795_564_800_000_000 + number
+    released_at = None if kind == "dropped" else at + late
+    values = at, product_id, number, kind, released_at
+    assert encode_fault(*values) == encode(fault(*values))
