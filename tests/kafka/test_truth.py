@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import duckdb
 from support import Shop, yasdg
 
+from yasdg_app.messages import event_time
+
 
 class Kafka(Protocol):
     """See conftest.py."""
@@ -174,3 +176,68 @@ def test_an_incident_that_was_set_while_the_shop_ran_is_in_the_truth(kafka: Kafk
 def consume_purchases(shop: Shop) -> None:
     values = [record.value or b"" for record in shop.read(shop.topic("purchases"))]
     (shop.folder / "purchases.jsonl").write_bytes(b"".join(value + b"\n" for value in values))
+
+
+def test_an_engine_on_the_dirty_topic_comes_to_what_it_has_to_see(kafka: Kafka, shop: Shop) -> None:
+    """It reads in order of release, and leaves out whose window has ended by its watermark, ten seconds behind."""
+    shop.on(kafka.bootstrap_servers).configure(CLOCK_START="2026-06-03 08:00", CLOCK_END="2h", CLOCK_SPEED="2000")
+    shop.configure(SALES_MAX_SALE_FREQ="2", FAULTS_LATE_BY="5s - 3m", FAULTS_OUT_OF_ORDER_BY="20s")
+    for kind in ("LATE", "DUPLICATE", "DROPPED", "OUT_OF_ORDER", "CORRUPT"):
+        shop.configure(**{f"FAULTS_{kind}": ".02"})
+    worker = shop.worker()
+    assert worker.ends(120) == 0, worker.said
+    faults = shop.messages("faults")
+    released = {each["transaction_id"]: each["released_at"] for each in faults}
+    read: list[tuple[str, str, str, dict[str, Any]]] = []
+    lines = [record.value or b"" for record in shop.read(shop.topic("dirty"))]
+    for value in lines:
+        try:
+            sale = json.loads(value)
+        except ValueError:
+            continue
+        its = sale["transaction_id"]
+        read.append((released.get(its, sale["transaction_time"]), sale["product_id"], its, sale))
+    read.sort(key=lambda each: each[:3])
+    sums: dict[tuple[int, str], list[int]] = {}
+    latest, left_out = 0, []
+    for _, product_id, its, sale in read:
+        at = event_time(sale["transaction_time"])
+        window = at // 60_000_000 * 60_000_000
+        if latest - 10_000_000 >= window + 60_000_000:
+            left_out.append(its)
+        else:
+            row = sums.setdefault((window, product_id), [0, 0, 0])
+            row[0], row[1] = row[0] + 1, row[1] + sale["quantity"]
+            row[2] += round(sale["total_purchase"] * 100)
+        latest = max(latest, at)
+    assert left_out
+    text = [f"{window // 1000},{name},{n},{units},{cents / 100}" for (window, name), (n, units, cents) in sums.items()]
+    (shop.folder / "sums.csv").write_text("\n".join(["window_start,product_id,sales,units,revenue", *text]) + "\n")
+    verified = yasdg(shop, "verify", "sums.csv", "--window", "1m", "--allowed-lateness", "10s")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    impatient = yasdg(shop, "verify", "sums.csv", "--window", "1m", "--allowed-lateness", "0s", "--json")
+    assert {each["kind"] for each in json.loads(impatient.stdout)["findings"]} == {"late"}
+
+    # What came through the network, as rows: each fault is named by its own name, and all others are there.
+    (shop.folder / "dirty.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    verified = yasdg(shop, "verify", "dirty.jsonl", "--json")
+    report = json.loads(verified.stdout)
+    found = {(each["kind"], each["transaction_id"], each["why"]) for each in report["findings"] if each["ids"]}
+    wanted = {("missing", each["transaction_id"], each["kind"]) for each in faults if each["kind"] == "dropped"}
+    wanted |= {("missing", each["transaction_id"], each["kind"]) for each in faults if each["kind"] == "corrupt"}
+    wanted |= {("double", each["transaction_id"], each["kind"]) for each in faults if each["kind"] == "duplicate"}
+    never = {sale["transaction_id"] for sale in shop.purchases()} - {its for _, _, its, _ in read}
+    assert {each for each in found if each[0] != "late"} == wanted
+    # What would have come when the shop had closed has never come.
+    assert {its for kind, its, _ in found if kind == "late"} == never - {its for _, its, _ in wanted}
+    corrupt = sum(each["kind"] == "corrupt" for each in faults)
+    unreadable = [line for line in lines if line and not is_json(line)]
+    assert report["kinds"].get("unreadable", 0) == len(unreadable) <= corrupt
+
+
+def is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

@@ -47,7 +47,8 @@ def compared(
     """What `yasdg verify` says of purchases."""
     products, report = sorted_products(plan), Report()
     source = Source(path, kind)
-    kept = purchases.Kept(products, [name for name in purchases.FIELDS if name in source.columns()], report)
+    report.columns = [name for name in purchases.FIELDS if name in source.columns()]
+    kept = purchases.Kept(products, report.columns, report)
     for batch in source.batches([purchases.ID, *kept.columns]):
         kept.take(batch)
     kept.close()
@@ -269,6 +270,10 @@ def as_engines_write(table: pa.Table, folder: Path) -> Iterator[tuple[str, Path]
     lines = (json.dumps(row | {"transaction_time": at}) for row, at in zip(table.to_pylist(), iso, strict=True))
     (folder / "iso.jsonl").write_text("\n".join(lines))
     yield "iso", folder / "iso.jsonl"
+    # As Spark does: what is null is not there.
+    spark = ({name: value for name, value in row.items() if value is not None} for row in table.to_pylist())
+    (folder / "spark.jsonl").write_text("\n".join(map(json.dumps, spark)))
+    yield "without nulls", folder / "spark.jsonl"
     (folder / "packed.jsonl.gz").write_bytes(gzip.compress((folder / "iso.jsonl").read_bytes()))
     yield "packed", folder / "packed.jsonl.gz"
 
@@ -283,6 +288,7 @@ def test_the_same_purchases_are_right_in_any_form(tmp_path: Path) -> None:
     for name, path in as_engines_write(table, tmp_path):
         report = compared(path, plan, until)
         assert report.rows == len(rows), name
+        assert set(report.columns) == set(purchases.FIELDS), name
         if name == "milliseconds":  # which are too coarse, and said to be
             assert report.kinds.keys() == {"wrong"}
             assert all(each.values.keys() == {"transaction_time"} for each in report.findings)

@@ -161,9 +161,7 @@ def _verify_purchases(
     products = sorted_products(known.plan)
     report.what, report.columns = "purchases", _compared(columns, purchases.FIELDS)
     kept = purchases.Kept(products, report.columns, report)
-    for batch in source.batches([purchases.ID, *report.columns]):
-        kept.take(batch)
-    kept.close()
+    _read(source, [purchases.ID, *report.columns], kept)
     network = known.network(span, lateness, deduplicated) or known.faults(span)
     happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end), network)
     receipts = Receipts(products, known.plan.sales)
@@ -182,15 +180,24 @@ def _verify_sums(
     if not report.columns:
         raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {shown(', '.join(columns))}")
     found = sums.Sums(keys, span, report.columns, report)
-    for batch in source.batches([sums.START, keys.column, *report.columns]):
-        found.take(batch)
-    found.close()
+    _read(source, [sums.START, keys.column, *report.columns], found)
     comparison = sums.Comparison(found, keys, span, report)
     network = known.network(span, lateness, deduplicated)
     _run(comparison.compare(blocks(known.plan, known.until, network)), known, span, report)
     if comparison.is_to_be_explained:
         again = blocks(known.plan, known.until, known.network(span, lateness, deduplicated) or known.faults(span))
         _run(comparison.explain(again, products), known, span, report, "Looking closer")
+
+
+def _read(source: Source, columns: list[str], into: purchases.Kept | sums.Sums) -> None:
+    """Read all rows; it is shown how many so far, since nobody knows how many there are."""
+    rows = 0
+    with Progress(1, "Reading", width=1, after=1.0) as progress:
+        for batch in source.batches(columns):
+            into.take(batch)
+            rows += batch.rows
+            progress.advance(0, f"{rows:,} rows")
+    into.close()
 
 
 def _run(steps: Iterator[int], known: Grounds, span: Span, report: Report, label: str = "Comparing") -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ PACKED = (".gz", ".zst", ".bz2", ".lz4")
 NOTHING = ("", "null", "NULL", "\\N")
 BATCH = 65_536  # rows
 PIECE = 2**24  # bytes
+HEAD = 10_000  # lines of JSON by which is told what columns there are
 
 
 class FileError(YasdgError):
@@ -70,7 +72,7 @@ class Source:
         return kind
 
     def columns(self) -> list[str]:
-        """Return the names of the columns, those of lines of JSON as the first of them has it. Raises FileError."""
+        """Return the names of the columns, those of lines of JSON as the first of them have it. Raises FileError."""
         for part in self._parts:
             try:
                 if found := self._columns(part):
@@ -98,11 +100,8 @@ class Source:
         lines = (line for piece in _pieces(part) for line in piece)
         if self._kind == "csv":
             return _head(next(lines, b""))
-        for line in lines:
-            found = _object(line)
-            if found:
-                return list(found)
-        return []
+        # Some engines leave out what is null, so the first line alone does not tell.
+        return list(dict.fromkeys(name for line in islice(lines, HEAD) for name in _object(line) or ()))
 
 
 def _why(error: Exception) -> str:
