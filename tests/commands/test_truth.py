@@ -91,6 +91,16 @@ def test_a_shop_that_begins_now_is_told_apart_by_its_first_moment(tmp_path: Path
     assert again.stdout.splitlines()[1:] == told.stdout.splitlines()[1 : len(again.stdout.splitlines())]
 
 
+def test_a_run_of_so_many_sales_ends_with_the_last_of_them(tmp_path: Path) -> None:
+    counted = WEEK | {"YASDG_SALES_NUMBER_OF_SALES": "700", "YASDG_CLOCK_END": "never"}
+    assert run(tmp_path, "generate", "--to", "sales.jsonl", **counted).returncode == 0
+    last = json.loads((tmp_path / "sales.jsonl").read_text().splitlines()[-1])["transaction_time"]
+    whole = rows(run(tmp_path, "truth", "--window", "all", **counted).stdout)
+    assert sum(int(row["sales"]) for row in whole) == 700
+    assert {row["window_end"][:25] for row in whole} == {last[:25]}
+    assert run(tmp_path, "verify", "sales.jsonl", **counted).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

@@ -26,6 +26,7 @@ from yasdg_app.settings import shown
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import Till, served_until
 from yasdg_app.truth.network import Network
 from yasdg_app.truth.spans import Span
 from yasdg_app.truth.windows import sorted_products
@@ -88,6 +89,8 @@ class Grounds:
         opened_at = self.plan.opened_at
         if end is None and not self.closes:
             end = self.now if window is None else self.now // window * window
+        elif end is None and self.number_of_sales:
+            end = self._last_sale() + 1
         end = self.until + 1 if end is None else min(end, self.until + 1)
         begin = opened_at if begin is None else max(begin, opened_at)
         if begin >= end:
@@ -96,6 +99,11 @@ class Grounds:
                 f"{time_text(opened_at)}. Say up to when, such as --to '{time_text(begin)[:10]} 23:59'"
             )
         return Span(begin, end, window)
+
+    def _last_sale(self) -> int:
+        """Return the event time of the sale that ends a run of so many."""
+        served = served_until(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
+        return max(through for _, through in served)
 
     def network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network | None:
         """Return the network through which an engine sees the sales; None: the shop has none, or nobody asks."""

@@ -163,7 +163,7 @@ def _verify_purchases(
     kept = purchases.Kept(products, report.columns, report)
     _read(source, [purchases.ID, *report.columns], kept)
     network = known.network(span, lateness, deduplicated) or known.faults(span)
-    happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end), network)
+    happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), network)
     receipts = Receipts(products, known.plan.sales)
     _run(purchases.compare(kept, happenings, span, receipts, report), known, span, report)
 
