@@ -241,3 +241,17 @@ def is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def test_the_embedded_broker_is_asked_if_there_is_a_shop_in_its_folder(shop: Shop) -> None:
+    shop.embedded().configure(SALES_NUMBER_OF_SALES="300")
+    told = yasdg(shop, "truth", "--window", "all")
+    assert (told.returncode, "no shop was opened in" in told.stderr) == (0, True), told.stderr
+    worker = shop.worker()
+    assert worker.ends() == 0, worker.said
+    told = yasdg(shop, "truth", "--window", "all")
+    assert (told.returncode, f"by the shop on {shop.servers}" in told.stderr) == (0, True), told.stderr
+    sales = [int(line.split(",")[3]) for line in told.stdout.splitlines()[1:]]
+    assert sum(sales) == 300
+    told = yasdg(shop.configure(SALES_SEED="43"), "truth")
+    assert (told.returncode, told.stdout, "SALES.seed was 42, is 43" in told.stderr) == (1, "", True), told.stderr

@@ -204,8 +204,9 @@ class Comparison:
                     fault, counted = int(arrived.kinds[row]), int(arrived.times[row])
                 its = f"{products[int(each.product[row])].product_id}-{each.letter}{int(each.number[row]):06d}"
                 adds = {name: int(each.counts[row, PLACE[name]]) * of for name, of in scale.items()}
-                happened[int(group[row])].append(Happened(its, fault, counted, adds))
-                count += 1
+                if any(adds.values()):  # to what is compared
+                    happened[int(group[row])].append(Happened(its, fault, counted, adds))
+                    count += 1
         return count
 
     def _findings(
@@ -214,9 +215,8 @@ class Comparison:
         if difference.got is None:
             yield self._missing(place, difference, happened)
             return
-        if not any(difference.wanted[name] for name in self._counted) and any(
-            difference.got[name] for name in self._counted
-        ):
+        nothing = not any(difference.wanted[name] for name in self._counted) and not happened
+        if nothing and any(difference.got[name] for name in self._counted):
             yield Finding("unknown", place, self._values(difference, self._sums.columns), why="nothing happened then")
             return
         for columns in TOGETHER:
@@ -225,7 +225,7 @@ class Comparison:
                 yield from self._explained(place, difference, here, happened)
 
     def _missing(self, place: Mapping[str, str], difference: Difference, happened: Sequence[Happened]) -> Finding:
-        counted = [each for each in happened if each.counted and any(each.adds.values())]
+        counted = [each for each in happened if each.counted]
         ids = [each.its for each in counted]
         late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
         named = ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"]
