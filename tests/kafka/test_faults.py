@@ -131,7 +131,7 @@ def test_three_workers_of_which_one_is_killed_and_one_freezes(kafka: Kafka, shop
 @pytest.mark.parametrize("topic", ["dirty", "faults"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Shop, topic: str, moment: str) -> None:
-    flaw(shop, kafka, "40m", "10m", "max", 0.1).configure(KAFKA_PARTITIONS="2")
+    flaw(shop, kafka, "40m", "30m", "max", 0.1).configure(KAFKA_PARTITIONS="2")
     for nth in ("2", "5"):
         worker = shop.worker("death.py", shop.topic(topic), moment, nth)
         assert worker.process.wait(90) == -signal.SIGKILL, worker.said
