@@ -17,7 +17,7 @@ from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
-from yasdg_app.shop.till import NOBODY, Sales, Served, Till
+from yasdg_app.shop.till import Sales, Till, served_until
 
 FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
 """Event time up to which a stream goes that nothing else ends: behind all times that can be configured."""
@@ -80,21 +80,21 @@ def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
 def _purchases(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
     till = Till(plan, plan.products)
     encoder = BulkEncoder(till.products, plan.sales)
-    for served, through in _served(till, until, number_of_sales):
+    for served, through in served_until(till, until, number_of_sales):
         yield Told(encoder.lines(served.sales), through)
 
 
 def _lost_sales(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
     till = Till(plan, plan.products)
     encoder = LostSaleEncoder(till.products, plan.sales)
-    for served, through in _served(till, until, number_of_sales):
+    for served, through in served_until(till, until, number_of_sales):
         yield Told(joined(value for _, value, _ in encoder.encode(served.lost)), through)
 
 
 def _stockings(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
     till = Till(plan, plan.products)
     restocks = Restocks(plan, till.products)
-    for served, through in _served(till, until, number_of_sales):
+    for served, through in served_until(till, until, number_of_sales):
         restocks.sell(served.sales)
         yield Told(_restocked(restocks.known(through)), through)
     yield Told(_restocked(restocks.known(NEVER)), until)
@@ -115,7 +115,7 @@ def _incidents(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
 def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
     """Yield event times up to which the shop lives for certain, the last one being its end."""
     if number_of_sales:
-        yield from (through for _, through in _served(Till(plan, plan.products), until, number_of_sales))
+        yield from (through for _, through in served_until(Till(plan, plan.products), until, number_of_sales))
     else:
         yield from range(plan.opened_at + STRETCH, until, STRETCH)
         yield until
@@ -136,25 +136,6 @@ KINDS: Mapping[str, Callable[[Plan, int, int], Iterator[Told]]] = {
 
 
 # --- The shop -------------------------------------------------------------------------------------------------------
-
-
-def _served(till: Till, until: int, number_of_sales: int) -> Iterator[tuple[Served, int]]:
-    """Yield what becomes of a shop's customers, and the event time up to which it has; no later than its last sale."""
-    left = number_of_sales
-    while till.through < until:
-        served = till.ring_up(until)
-        if number_of_sales and left <= len(served.sales):
-            yield _up_to_sale(served, left)
-            return
-        left -= len(served.sales)
-        yield served, till.through
-
-
-def _up_to_sale(served: Served, count: int) -> tuple[Served, int]:
-    """Leave out who comes behind the `count`-th sale; return the event time of that, too."""
-    sales = served.sales[:count]
-    at, asked = int(sales.at[-1]), int(sales.product[-1] if sales.instead_of[-1] == NOBODY else sales.instead_of[-1])
-    return Served(sales, [lost for lost in served.lost if (lost.at, lost.product) <= (at, asked)]), at
 
 
 class Restocks:

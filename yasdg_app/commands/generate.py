@@ -50,7 +50,8 @@ def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
         raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
 
 
-def _opened_at(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+def event_time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read an event time, to the microsecond."""
     try:
         if value is None:
             return None
@@ -72,7 +73,7 @@ def _opened_at(_: click.Context, __: click.Parameter, value: str | None) -> int 
     ),
     option("-n", "rows", type=click.IntRange(1), metavar="COUNT", help="No more than so many rows."),
     option(
-        "--opened-at", callback=_opened_at, metavar="TIME",
+        "--opened-at", callback=event_time_option, metavar="TIME",
         help="The shop's first moment (UTC), to the microsecond, in place of [CLOCK] start.",
     ),
     option("--force", is_flag=True, help="Write over a file that exists."),

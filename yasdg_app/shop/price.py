@@ -1,18 +1,23 @@
 """What a purchase costs and brings: the one place where money is computed, in integer cents."""
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import SalesSettings
+from yasdg_app.shop.demand import Ints
+
+Number = TypeVar("Number", int, Ints)
 
 TEN_THOUSAND = 10_000  # discounts are counted in hundredths of a percent
 
 
-def total_cents(quantity: int, price_cents: int, supplement_cents: int, member: int, promotion: int) -> int:
+def total_cents(
+    quantity: Number, price_cents: Number, supplement_cents: Number, member: Number, promotion: Number
+) -> Number:
     """Return quantity × (price + supplement) × (1 − discount) × (1 − promotion), rounded half up once.
 
-    The seed's formula, with a promotion's discount behind it.
+    The seed's formula, with a promotion's discount behind it; of one sale, or of many in columns.
 
     Parameters
     ----------
@@ -27,7 +32,8 @@ def total_cents(quantity: int, price_cents: int, supplement_cents: int, member: 
     """
     kept = (TEN_THOUSAND - member) * (TEN_THOUSAND - promotion)
     whole = TEN_THOUSAND * TEN_THOUSAND
-    return (quantity * (price_cents + supplement_cents) * kept + whole // 2) // whole
+    total: Number = (quantity * (price_cents + supplement_cents) * kept + whole // 2) // whole
+    return total
 
 
 def cents(amount: Decimal) -> int:

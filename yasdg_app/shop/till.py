@@ -8,7 +8,7 @@ many customers is computed in columns. All others are served one after the other
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -392,3 +392,25 @@ class LastSale:
             sales[(sales.at < last) | ((sales.at == last) & (asked < behind))],
             [lost for lost in served.lost if lost.at < last or (lost.at == last and lost.product < behind)],
         )
+
+
+def served_until(till: Till, until: int, number_of_sales: int = 0) -> Iterator[tuple[Served, int]]:
+    """Yield what becomes of a whole shop's customers, block by block, and the event time up to which it has.
+
+    The shop closes with so many sales in all; 0: it does not.
+    """
+    left = number_of_sales
+    while till.through < until:
+        served = till.ring_up(until)
+        if number_of_sales and left <= len(served.sales):
+            yield _up_to_sale(served, left)
+            return
+        left -= len(served.sales)
+        yield served, till.through
+
+
+def _up_to_sale(served: Served, count: int) -> tuple[Served, int]:
+    """Leave out who comes behind the `count`-th sale; return the event time of that, too."""
+    sales = served.sales[:count]
+    at, asked = int(sales.at[-1]), int(sales.product[-1] if sales.instead_of[-1] == NOBODY else sales.instead_of[-1])
+    return Served(sales, [lost for lost in served.lost if (lost.at, lost.product) <= (at, asked)]), at

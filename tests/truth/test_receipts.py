@@ -1,0 +1,31 @@
+"""Receipts in columns are those of `price`, to the cent, whatever things cost."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from shops import PRODUCTS
+
+from yasdg_app.settings import SalesSettings
+from yasdg_app.shop.customer import WAYS, line_of
+from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.truth.receipts import UNKNOWN, Receipts
+
+CENTS = st.integers(0, 10**11 - 1)  # all that a catalog may say
+
+
+@given(st.lists(st.tuples(CENTS, st.none() | CENTS, st.integers(0, 9_999)), min_size=1, max_size=4))
+def test_a_column_of_lines_is_the_lines_one_by_one(of: list[tuple[int, int | None, int]]) -> None:
+    products = [replace(PRODUCTS[0], price_cents=price, cost_cents=cost) for price, cost, _ in of]
+    rows = [(place, way, promotion) for place, (_, _, promotion) in enumerate(of) for way in range(WAYS)]
+    product, way, promotion = np.array(rows, dtype=np.int64).T
+    nothing = np.zeros(len(rows), dtype=np.int64)
+    sales = Sales(product, nothing + 1, nothing, way, promotion, nothing + NOBODY)
+    columns = Receipts(products, SalesSettings()).of(sales)
+    for row, its in enumerate(rows):
+        line = line_of(products[its[0]], its[1], its[2], SalesSettings())
+        assert [int(column[row]) for column in columns] == [
+            line.product.price_cents, line.quantity, line.is_member, line.member_discount, line.add_supplements,
+            line.supplement_cents, line.total_cents, UNKNOWN if line.cost_cents is None else line.cost_cents,
+        ]  # fmt: skip

@@ -1,0 +1,226 @@
+"""`yasdg verify`: an engine's output, held against the truth."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import orjson
+from faust.cli import argument, option
+
+from yasdg_app.application import app, fail
+from yasdg_app.commands.base import PaperCommand, ShopCommand
+from yasdg_app.commands.generate import INTERRUPTED, STEPS, event_time_option
+from yasdg_app.commands.grounds import (
+    ALL,
+    Grounds,
+    TruthError,
+    grounds,
+    lateness_option,
+    time_option,
+    window_option,
+)
+from yasdg_app.commands.progress import Progress
+from yasdg_app.errors import YasdgError
+from yasdg_app.messages import time_text
+from yasdg_app.settings import shown
+from yasdg_app.truth import purchases, sums
+from yasdg_app.truth.files import KINDS, FileError, Source
+from yasdg_app.truth.happenings import blocks
+from yasdg_app.truth.receipts import Receipts
+from yasdg_app.truth.report import Report
+from yasdg_app.truth.spans import Span
+from yasdg_app.truth.tables import VALUES
+from yasdg_app.truth.values import NULL, UNREADABLE, times
+from yasdg_app.truth.windows import BY, Keys, sorted_products
+
+MOST_SHOWN = 50  # findings in the report for people
+MINUTE = 60_000_000
+END = "window_end"
+
+
+@app.command(
+    argument("path", metavar="FILE", type=click.Path(path_type=Path)),
+    option(
+        "--window", callback=window_option, metavar="LENGTH",
+        help="Length of the windows of sums, such as 1m or 1h; all: one. (default: window_end less window_start, "
+        "else 1m)",
+    ),
+    option("--by", type=click.Choice(BY), help="What sums are made by. (default: the column that is there)"),
+    option(
+        "--from", "begin", callback=time_option, metavar="TIME",
+        help="Event time (UTC) from which on sales are looked at. (default: the shop's first moment)",
+    ),
+    option(
+        "--to", "end", callback=time_option, metavar="TIME",
+        help="Event time (UTC) before which they are. (default: [CLOCK] end; needed if it has none)",
+    ),
+    option(
+        "--allowed-lateness", "lateness", callback=lateness_option, metavar="DURATION",
+        help="Compare with what an engine sees that reads the dirty topic and waits so long for late events.",
+    ),
+    option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
+    option("--format", "kind", type=click.Choice(KINDS), help="Of the file. (default: by its name)"),
+    option(
+        "--opened-at", callback=event_time_option, metavar="TIME",
+        help="The shop's first moment (UTC), to the microsecond, of a shop that is not in the cluster.",
+    ),
+    option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
+    base=PaperCommand,
+)  # fmt: skip
+async def verify(
+    self: ShopCommand,
+    path: Path,
+    window: int | str | None,
+    by: str | None,
+    begin: int | None,
+    end: int | None,
+    lateness: int | None,
+    deduplicated: bool,
+    kind: str | None,
+    opened_at: int | None,
+    as_json: bool,
+) -> int:
+    """Compare what an engine made of the stream with the truth, and say what is missing, double, late or wrong.
+
+    FILE is CSV, lines of JSON or Parquet, or a folder with such parts. With a column transaction_id it has a row for
+    each purchase, and any of its fields; with window_start and product_id or category it has sums, and any columns of
+    yasdg truth. Other columns are not looked at.
+
+    Exits with 0 if nothing differs, 1 if anything does, 2 if it cannot be read.
+
+    Examples: yasdg verify purchases.parquet; yasdg verify minutes.csv --window 1m --by product;
+    yasdg verify late.jsonl --allowed-lateness 10s --json
+    """
+    try:
+        source = Source(path, kind)
+        columns = source.columns()
+        known = await grounds(opened_at)
+        if end is None and not known.closes:
+            raise TruthError(
+                f"The shop has no end, so say up to which event time the file goes: --to '{time_text(known.now)[:16]}'"
+            )
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
+        report = Report()
+        if purchases.ID in columns:
+            span = known.span(MINUTE if window is None else _length(window), begin, end)
+            _verify_purchases(source, columns, known, span, lateness, deduplicated, report)
+        else:
+            by = by or _by(columns, path)
+            if window is None:
+                window = _window(source, columns)
+            _verify_sums(
+                source, columns, known, known.span(_length(window), begin, end), by, lateness, deduplicated, report
+            )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (YasdgError, OSError) as error:
+        fail(TruthError(f"Cannot verify {path}: {error}"), 2)
+    if as_json:
+        print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(report)
+    return 0 if report.equal else 1
+
+
+def _length(window: int | str) -> int | None:
+    return None if window == ALL else int(window)
+
+
+def _by(columns: list[str], path: Path) -> str:
+    """Return what sums are made by, as the columns have it. Raises FileError."""
+    if sums.START in columns:
+        for by in BY:
+            if ("product_id" if by == "product" else by) in columns:
+                return by
+    raise FileError(
+        f"expected a column {purchases.ID}, or {sums.START} and product_id or category; "
+        f"found {shown(', '.join(columns)) or 'none'}"
+    )
+
+
+def _window(source: Source, columns: list[str]) -> int:
+    """Return the length of the windows of a file that tells where they end; a minute if it does not."""
+    if END in columns:
+        for batch in source.batches([sums.START, END]):
+            if batch.rows:
+                start, end = (times(batch.columns[name].slice(0, 1))[0] for name in (sums.START, END))
+                if start < end and not {int(start), int(end)} & {NULL, UNREADABLE}:
+                    return int(end - start)
+    return MINUTE
+
+
+def _compared(columns: list[str], of: tuple[str, ...]) -> list[str]:
+    return [name for name in of if name in columns]
+
+
+def _verify_purchases(
+    source: Source, columns: list[str], known: Grounds, span: Span, lateness: int | None, deduplicated: bool,
+    report: Report,
+) -> None:  # fmt: skip
+    products = sorted_products(known.plan)
+    report.what, report.columns = "purchases", _compared(columns, purchases.FIELDS)
+    kept = purchases.Kept(products, report.columns, report)
+    _read(source, [purchases.ID, *report.columns], kept)
+    network = known.network(span, lateness, deduplicated) or known.faults(span)
+    happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), network)
+    receipts = Receipts(products, known.plan.sales)
+    _run(purchases.compare(kept, happenings, span, receipts, report), known, span, report)
+
+
+def _verify_sums(
+    source: Source, columns: list[str], known: Grounds, span: Span, by: str, lateness: int | None, deduplicated: bool,
+    report: Report,
+) -> None:  # fmt: skip
+    products = sorted_products(known.plan)
+    keys = Keys(products, by)
+    report.what, report.columns = "windows", _compared(columns, VALUES)
+    if missing := {sums.START, keys.column} - set(columns):
+        raise FileError(f"there is no column {', '.join(sorted(missing))}")
+    if not report.columns:
+        raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {shown(', '.join(columns))}")
+    found = sums.Sums(keys, span, report.columns, report)
+    _read(source, [sums.START, keys.column, *report.columns], found)
+    comparison = sums.Comparison(found, keys, span, report)
+    network = known.network(span, lateness, deduplicated)
+    _run(comparison.compare(blocks(known.plan, known.until, network)), known, span, report)
+    if comparison.is_to_be_explained:
+        again = blocks(known.plan, known.until, known.network(span, lateness, deduplicated) or known.faults(span))
+        _run(comparison.explain(again, products), known, span, report, "Looking closer")
+
+
+def _read(source: Source, columns: list[str], into: purchases.Kept | sums.Sums) -> None:
+    """Read all rows; it is shown how many so far, since nobody knows how many there are."""
+    rows = 0
+    with Progress(1, "Reading", width=1, after=1.0) as progress:
+        for batch in source.batches(columns):
+            into.take(batch)
+            rows += batch.rows
+            progress.advance(0, f"{rows:,} rows")
+    into.close()
+
+
+def _run(steps: Iterator[int], known: Grounds, span: Span, report: Report, label: str = "Comparing") -> None:
+    """Go through the shop's time; `steps`: the event times up to which this has come."""
+    report.begin, report.end = time_text(span.begin), time_text(span.end)
+    first, step = known.plan.opened_at, 0
+    with Progress(STEPS, label, width=10, after=1.0) as progress:
+        for through in steps:
+            before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))
+            progress.advance(max(0, step - before), time_text(min(through, span.end))[:16])
+
+
+def _show(report: Report) -> None:
+    """Print the report for people."""
+    print(f"{report.rows:,} {report.what} compared with {report.wanted:,}, {report.begin} to {report.end} (UTC)")
+    print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
+    if report.outside:
+        print(f"{report.outside:,} {report.what} of other times were not looked at.")
+    if report.equal:
+        print("All is as it should be.")
+        return
+    print("It differs: " + ", ".join(f"{count:,} × {kind}" for kind, count in report.kinds.items()))
+    for finding in report.findings[:MOST_SHOWN]:
+        print(f"    {shown(str(finding), 500)}")
+    if (rest := sum(report.kinds.values())) > MOST_SHOWN:
+        print(f"    … the first {MOST_SHOWN} of {rest:,}; --json shows {len(report.findings):,}")

@@ -1,0 +1,107 @@
+"""What a comparison with the truth comes to."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_FINDINGS = 10_000  # told one by one; of more, only the number of each kind
+
+KINDS = {
+    "missing": "the engine does not have it",
+    "double": "it has it twice",
+    "late": "it came too late to be counted",
+    "wrong": "it has another value",
+    "unknown": "it was never sold",
+    "unreadable": "it cannot be read",
+}
+"""Kinds of differences, and what is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference.
+
+    Attributes
+    ----------
+    kind
+        One of KINDS.
+    place
+        What differs: the id of a sale, a window and its key, or a line of the file, by the names of the columns.
+    values
+        By column: what the engine has, and what is true.
+    ids
+        Of what happened, as far as it is certain: what makes the difference.
+    why
+        What is known of the reason, in words.
+    """
+
+    kind: str
+    place: Mapping[str, str]
+    values: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    ids: Sequence[str] = ()
+    why: str = ""
+
+    def __str__(self) -> str:
+        values = "; ".join(f"{name} is {got}, not {wanted}" for name, (got, wanted) in self.values.items())
+        ids = ", ".join(self.ids) if "transaction_id" not in self.place else ""
+        told = ": ".join(part for part in (ids, values) if part)
+        return f"{self.kind}: {' '.join(self.place.values())}{f' ({self.why})' if self.why else ''}" + (
+            f": {told}" if told else ""
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is printed for machines."""
+        values = {name: {"got": got, "wanted": wanted} for name, (got, wanted) in self.values.items()}
+        return {"kind": self.kind, **self.place, "ids": list(self.ids), "values": values, "why": self.why or None}
+
+
+@dataclass(slots=True)
+class Report:
+    """What a comparison comes to."""
+
+    what: str = ""  # sales or windows
+    begin: str = ""  # event times that were looked at
+    end: str = ""
+    rows: int = 0  # of the engine's, that were compared
+    wanted: int = 0  # that there ought to be
+    outside: int = 0  # of the engine's, of other event times: not looked at
+    columns: Sequence[str] = ()  # that were compared
+    kinds: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)  # the first of them
+
+    @property
+    def equal(self) -> bool:
+        """True if nothing differs."""
+        return not self.kinds
+
+    def add(self, finding: Finding) -> None:
+        """Take note of a difference, in bounded memory."""
+        self.kinds[finding.kind] += 1
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(finding)
+
+    def add_more(self, kind: str, count: int) -> None:
+        """Take note of differences that are not told one by one."""
+        if count:
+            self.kinds[kind] += count
+
+    @property
+    def full(self) -> bool:
+        """Whether differences are only counted from now on."""
+        return len(self.findings) >= MOST_FINDINGS
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as it is printed for machines."""
+        return {
+            "equal": self.equal,
+            "what": self.what,
+            "from": self.begin,
+            "to": self.end,
+            "rows": self.rows,
+            "wanted": self.wanted,
+            "outside": self.outside,
+            "columns": list(self.columns),
+            "kinds": dict(self.kinds),
+            "findings": [finding.as_json() for finding in self.findings],
+        }

@@ -1,0 +1,135 @@
+"""The restocks that sales cause, in columns: the fold of `shelf`, with a loop over orders and deliveries, not sales.
+
+As on the topic, a restock is told of with the sale that finds it on the shelf: what comes behind a product's last sale
+is never told of.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.catalog import Product
+from yasdg_app.shop.customer import quantity_of
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
+from yasdg_app.shop.supply import Supply
+from yasdg_app.shop.till import Sales
+
+
+class Restocks(NamedTuple):
+    """Restocks: arrays of one length, in no order."""
+
+    product: Ints  # place of the product, as in `Sales`
+    number: Ints  # among those of its product, from 1
+    at: Ints  # event time, microseconds since 1970
+    units: Ints
+
+
+class Restocking:
+    """Takes sales from the shelves of some products, and tells of the restocks that these cause.
+
+    Parameters
+    ----------
+    products
+        Those of the till.
+    supply
+        By all that is known of the shop.
+    """
+
+    def __init__(self, products: Sequence[Product], supply: Supply) -> None:
+        self._products, self._supply = products, supply
+        one_of_each = {product.category: product for product in products}
+        at_once = {category: supply.at_once(product) for category, product in one_of_each.items()}
+        self._at_once = np.array([at_once[product.category] for product in products], dtype=np.bool_)
+        # Of shelves that are no objects.
+        self._level = np.array([product.inventory for product in products], dtype=np.int64)
+        self._stockings = np.zeros(len(products), dtype=np.int64)
+        self._steady = self._at_once & (self._level > supply.min_inventory)
+        self._shelves: dict[int, Shelf] = {}
+        self._due = np.full(len(products), NEVER, dtype=np.int64)
+
+    @property
+    def first_due(self) -> int:
+        """Event time of the earliest delivery that is not told of."""
+        return int(self._due.min())
+
+    def sell(self, sales: Sales) -> Restocks:
+        """Take the next sales, in the stream's order; return what is told of with them."""
+        order = np.argsort(sales.product, kind="stable")
+        product, at, units = sales.product[order], sales.at[order], quantity_of(sales.way[order])
+        begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first sale of each product
+        count = np.diff(begin, append=len(product))
+        through = np.cumsum(units)
+        before = through[begin] - units[begin]
+        steady = self._steady[product[begin]]
+        rows = np.repeat(steady, count)
+        sold = (through - np.repeat(before, count))[rows]
+        at_once = self._sell_at_once(product[rows], at[rows], sold)
+        if steady.all():
+            return at_once
+        by_hand: list[tuple[int, Stocking]] = []
+        times, sums = at.tolist(), through.tolist()
+        for place, first, end in zip(
+            product[begin[~steady]].tolist(), begin[~steady].tolist(), (begin + count)[~steady].tolist(), strict=True
+        ):
+            by_hand += [(place, each) for each in self._sell_by_hand(place, times, sums, first, end)]
+        columns = [(place, each.number, each.at, each.stock_quantity) for place, each in by_hand]
+        told = Restocks(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
+        return Restocks(*(np.concatenate(pair) for pair in zip(at_once, told, strict=True)))
+
+    def _sell_at_once(self, product: Ints, at: Ints, sold: Ints) -> Restocks:
+        """Take sales from shelves that are steady; `sold`: units of the product with each of them."""
+        restocks = restocks_at_once(self._level[product], sold, self._supply)
+        begins = np.diff(product, prepend=-1) != 0
+        before = np.where(begins, 0, np.roll(restocks, 1))
+        rows = restocks > before  # by one: each adds as much as a sale takes at least
+        number = self._stockings[product[rows]] + restocks[rows]
+        last = np.flatnonzero(np.diff(product, append=-1))
+        amount = self._supply.restock_amount
+        self._level[product[last]] += restocks[last] * amount - sold[last]
+        self._stockings[product[last]] += restocks[last]
+        return Restocks(product[rows], number, at[rows], np.full(len(number), amount, dtype=np.int64))
+
+    def _sell_by_hand(
+        self, place: int, times: Sequence[int], sums: Sequence[int], first: int, end: int
+    ) -> list[Stocking]:
+        """Take the sales of a product, those from row `first` to `end`; `sums`: of units up to each row."""
+        supply = self._supply
+        told: list[Stocking] = []
+        shelf = self._shelves.get(place) or self._shelf(place)
+        row, before = first, sums[first - 1] if first else 0
+        while row < end:
+            # No sale up to the next delivery, or to the one that causes an order, does more than take from the level.
+            there = bisect_left(times, shelf.due, row, end)
+            if not shelf.on_order:
+                there = min(there, bisect_left(sums, before + shelf.level - supply.min_inventory, row, end))
+            if there > row:
+                self._take(shelf, there - row, sums[there - 1] - before)
+                before = sums[there - 1]
+            if there < end:
+                told += shelf.receive(times[there], supply)
+                told += shelf.sell(sums[there] - before, times[there], supply)
+                before = sums[there]
+            row = there + 1
+        self._due[place] = shelf.due
+        self._put_away(place, shelf)
+        return told
+
+    @staticmethod
+    def _take(shelf: Shelf, sales: int, units: int) -> None:
+        shelf.sales += sales
+        shelf.sold += units
+        shelf.level -= units
+
+    def _shelf(self, place: int) -> Shelf:
+        shelf = self._shelves[place] = Shelf.of(self._products[place])
+        return shelf
+
+    def _put_away(self, place: int, shelf: Shelf) -> None:
+        """Keep a shelf in columns that has become steady; it stays so."""
+        if self._at_once[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
+            self._level[place], self._stockings[place] = shelf.level, shelf.stockings
+            self._steady[place] = True
+            del self._shelves[place]

@@ -1,0 +1,36 @@
+"""Event time divided into tumbling windows.
+
+Windows begin at whole multiples of their length since 1970, UTC, as Flink's, Spark's and Kafka Streams' do.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.shop.demand import Ints
+
+BEHIND_ALL = 2**62  # number of a window behind all others
+
+
+class Span(NamedTuple):
+    """Which event times count, and how they are divided; microseconds since 1970."""
+
+    begin: int
+    end: int  # none from there on
+    window: int | None  # length of a window; None: all is one
+
+    def number(self, at: Ints) -> Ints:
+        """Return the numbers of the windows in which event times lie."""
+        return np.zeros_like(at) if self.window is None else at // self.window
+
+    def edges(self, number: Ints) -> tuple[Ints, Ints]:
+        """Return where windows begin, and where they end."""
+        if self.window is None:
+            return np.full_like(number, self.begin), np.full_like(number, self.end)
+        return number * self.window, (number + 1) * self.window
+
+    def over(self, settled: int) -> int:
+        """Return the number of the first window that is not over; `settled`: event time before which all is known."""
+        if settled >= self.end:
+            return BEHIND_ALL
+        return 0 if self.window is None else settled // self.window

@@ -1,0 +1,136 @@
+"""An engine's columns as whole numbers that can be compared: times in microseconds, all others in ten-thousandths.
+
+Engines write one and the same value in many ways: a time as text, timestamp, or milliseconds, an amount as decimal,
+text or float. Floats are off by a little, so what is within a tenth of a cent of a cent is that cent.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+
+from yasdg_app.messages import microseconds
+from yasdg_app.shop.demand import Ints
+
+NULL, UNREADABLE = -(2**31), -(2**31) + 1  # in place of a value; both fit into 32 bits
+SCALE = 10_000
+CENT = SCALE // 100
+NEAR = CENT // 10
+MOST = 9e14  # of a number, in whole units
+TRUE, FALSE = ("true", "t", "yes"), ("false", "f", "no")
+SECOND = 1_000_000
+UNITS = ((1e11, SECOND), (1e14, 1_000), (1e17, 1))
+"""A time as a number below the first is of the unit of so many microseconds; above all of them it is of nanoseconds."""
+
+
+def numbers(column: Any) -> Ints:
+    """Return numbers, amounts or booleans of an Arrow array."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), NULL, dtype=np.int64)
+    if pa.types.is_boolean(kind):
+        return _scaled(_filled(column.cast(pa.int8()).cast(pa.float64())))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _scaled(_filled(column.cast(pa.float64(), safe=False)))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            return _scaled(_filled(column.cast(pa.float64())))
+        except pa.ArrowInvalid:
+            pass
+    return np.array([_number(value) for value in column.to_pylist()], dtype=np.int64)
+
+
+def times(column: Any) -> Ints:
+    """Return event times of an Arrow array; what has no time zone is UTC."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), NULL, dtype=np.int64)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _moments(column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _of_epoch(_filled(column.cast(pa.float64(), safe=False)), column)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        for zone in (None, "UTC"):
+            try:
+                return _moments(column.cast(pa.timestamp("us", tz=zone)))
+            except pa.ArrowInvalid:
+                continue
+    return np.array([_time(value) for value in column.to_pylist()], dtype=np.int64)
+
+
+def names(column: Any, places: Callable[[str], int]) -> Ints:
+    """Return texts of an Arrow array as what stands for them: `places` of each."""
+    return np.array(
+        [NULL if value is None or value == "" else places(str(value)) for value in column.to_pylist()], dtype=np.int64
+    )
+
+
+def texts(column: Any) -> list[str]:
+    """Return texts of an Arrow array; nothing where there is none."""
+    return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def _filled(column: Any) -> Any:
+    return column.fill_null(float("nan")).to_numpy(zero_copy_only=False)
+
+
+def _scaled(values: Any) -> Ints:
+    there, fits = ~np.isnan(values), np.abs(values) < MOST
+    whole = np.rint(np.where(fits, values, 0.0) * SCALE).astype(np.int64)
+    cents = np.rint(whole / CENT).astype(np.int64) * CENT
+    whole = np.where(np.abs(whole - cents) <= NEAR, cents, whole)
+    result: Ints = np.where(there, np.where(fits, whole, UNREADABLE), NULL)
+    return result
+
+
+def _number(value: Any) -> int:
+    text = "" if value is None else str(value).strip().lower()
+    if not text or text in ("null", "nan"):
+        return NULL
+    try:
+        return int(_scaled(np.array([text in TRUE if text in (*TRUE, *FALSE) else float(text)], dtype=np.float64))[0])
+    except ValueError:
+        return UNREADABLE
+
+
+def _moments(column: Any) -> Ints:
+    import pyarrow as pa
+
+    there = ~np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+    result: Ints = np.where(there, column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), NULL)
+    return result
+
+
+def _of_epoch(values: Any, column: Any) -> Ints:
+    import pyarrow as pa
+
+    there = ~np.isnan(values)
+    whole = pa.types.is_integer(column.type)
+    # A float has too few digits for nanoseconds, but for those it is not used.
+    exact = column.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False) if whole else np.nan_to_num(values)
+    large, result = np.abs(exact), exact // 1_000
+    for below, unit in reversed(UNITS):
+        result = np.where(large < below, exact * unit if whole else np.rint(exact * unit), result)
+    return np.where(there, result, NULL).astype(np.int64)
+
+
+def _time(value: Any) -> int:
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return NULL
+    try:
+        if isinstance(value, datetime | date):
+            moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+        elif text.lstrip("-").isdigit():
+            unit = next((unit for below, unit in UNITS if abs(int(text)) < below), 0)
+            return int(text) * unit if unit else int(text) // 1_000
+        else:
+            moment = datetime.fromisoformat(text.removesuffix(" UTC"))
+        return microseconds(moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None))
+    except (ValueError, OverflowError):
+        return UNREADABLE

@@ -1,0 +1,209 @@
+"""Sums over tumbling windows of event time, as `GROUP BY window, key` has them: no row where nothing happened."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from yasdg_app.catalog import Product
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.plan import Plan
+from yasdg_app.truth.happenings import COUNTED, PLACE, Block, Happenings, blocks
+from yasdg_app.truth.network import Network
+from yasdg_app.truth.spans import BEHIND_ALL, Span
+
+PATIENCE = 200_000  # rows that are added up at a time, at least
+BY = ("product", "category")
+
+
+class Keys:
+    """What sums are made by: products, or their categories.
+
+    Parameters
+    ----------
+    products
+        Those of the till.
+    by
+        One of BY.
+
+    Attributes
+    ----------
+    names
+        In the order of the rows of a window.
+    of
+        Place among them of each product.
+    opening
+        Units that were on the shelves when the shop opened.
+    """
+
+    def __init__(self, products: Sequence[Product], by: str) -> None:
+        named = [product.product_id if by == "product" else product.category for product in products]
+        self.column = "product_id" if by == "product" else by
+        self.names = sorted(set(named))
+        places = {name: place for place, name in enumerate(self.names)}
+        self.of = np.array([places[name] for name in named], dtype=np.int64)
+        self.opening = np.zeros(len(self.names), dtype=np.int64)
+        np.add.at(self.opening, self.of, [product.inventory for product in products])
+
+    def groups(self, windows: Ints, keys: Ints) -> Ints:
+        """Return one number for each window and key, in the order of rows."""
+        return windows * len(self.names) + keys
+
+    def before(self, groups: Ints, window: int) -> int:
+        """Return how many of these groups, which are in order, belong to windows before the one of a number."""
+        return len(groups) if window >= BEHIND_ALL else int(np.searchsorted(groups, window * len(self.names)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Sums: arrays of one length, in order of window and key.
+
+    Attributes
+    ----------
+    number
+        Of the window.
+    key
+        Place among the names of the keys.
+    counts
+        By row, and then as COUNTED.
+    closing_stock
+        Units on the shelves at the end of the window, by all restocks and sales before.
+    """
+
+    number: Ints
+    key: Ints
+    counts: Ints
+    closing_stock: Ints
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def column(self, name: str) -> Ints:
+        """Return a column: one of COUNTED, or closing_stock."""
+        result: Ints = self.closing_stock if name == "closing_stock" else self.counts[:, PLACE[name]]
+        return result
+
+
+class Windows:
+    """Adds up what happens, and gives it out window by window.
+
+    In memory is what happened in windows that are not over.
+    """
+
+    def __init__(self, keys: Keys, span: Span) -> None:
+        self._keys, self._span = keys, span
+        self._level = keys.opening.copy()  # before the first window that was not given out
+        self._groups: list[Ints] = []
+        self._counts: list[Ints] = []
+        self._rows, self._summed = 0, 0
+        self._next = -(2**62)  # number of the first window that was not given out
+
+    def add(self, happened: Happenings) -> None:
+        """Add up what happened; what is out of the span changes the shelves alone, or nothing."""
+        at, key, counts = happened.at, self._keys.of[happened.product], happened.counts
+        if happened.times is not None:
+            seen = happened.times > 0
+            at, key, counts = at[seen], key[seen], counts[seen] * happened.times[seen, None]
+        before = at < self._span.begin
+        if before.any():
+            np.add.at(self._level, key[before], _restocked_less_sold(counts[before]))
+        inside = ~before & (at < self._span.end)
+        if not inside.any():
+            return
+        group = self._keys.groups(self._span.number(at[inside]), key[inside])
+        self._keep(*_summed(group, counts[inside]))
+        if self._rows > 2 * self._summed + PATIENCE:
+            self._sum()
+
+    def keep(self, groups: Ints) -> None:
+        """See that there is a row of each of some groups."""
+        self._keep(groups, np.zeros((len(groups), len(COUNTED)), dtype=np.int64))
+
+    def over(self, settled: int) -> Rows:
+        """Return the rows of the next windows that are over; `settled`: event time before which all is known."""
+        until = self._span.over(settled)
+        if until <= self._next:
+            return self._given(np.empty(0, dtype=np.int64), np.empty((0, len(COUNTED)), dtype=np.int64))
+        self._next = until
+        self._sum()
+        (group,), (counts,) = self._groups, self._counts
+        first = self._keys.before(group, until)
+        self._groups, self._counts, self._rows = [], [], 0
+        self._keep(group[first:], counts[first:])
+        self._summed = self._rows
+        return self._given(group[:first], counts[:first])
+
+    def _keep(self, group: Ints, counts: Ints) -> None:
+        self._groups.append(group)
+        self._counts.append(counts)
+        self._rows += len(group)
+
+    def _sum(self) -> None:
+        groups = self._groups or [np.empty(0, dtype=np.int64)]
+        counts = self._counts or [np.empty((0, len(COUNTED)), dtype=np.int64)]
+        self._groups, self._counts, self._rows = [], [], 0
+        self._keep(*_summed(np.concatenate(groups), np.concatenate(counts)))
+        self._summed = self._rows
+
+    def _given(self, group: Ints, counts: Ints) -> Rows:
+        number, key = np.divmod(group, len(self._keys.names))
+        change = _restocked_less_sold(counts)
+        order = np.argsort(key, kind="stable")
+        its, changes = key[order], np.cumsum(change[order])
+        begin = np.flatnonzero(np.diff(its, prepend=-1))
+        before = np.repeat(changes[begin] - change[order][begin], np.diff(begin, append=len(its)))
+        closing = np.empty_like(change)
+        closing[order] = self._level[its] + changes - before
+        last = np.flatnonzero(np.diff(its, append=-1))
+        self._level[its[last]] = closing[order[last]]
+        return Rows(number, key, counts, closing)
+
+
+def _summed(group: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Return each group once, in order, with the sum of what belongs to it."""
+    order = np.argsort(group, kind="stable")
+    group = group[order]
+    begin = np.flatnonzero(np.diff(group, prepend=-(2**62)))
+    if not len(begin):
+        return group, counts
+    return group[begin], np.add.reduceat(counts[order], begin, axis=0)
+
+
+def _restocked_less_sold(counts: Ints) -> Ints:
+    change: Ints = counts[:, PLACE["restocked_units"]] - counts[:, PLACE["units"]]
+    return change
+
+
+def rows_of(
+    happenings: Iterator[Block], keys: Keys, span: Span, also: Ints | None = None
+) -> Iterator[tuple[Rows, int]]:
+    """Yield the rows of the windows that are over, and the event time up to which the shop has come.
+
+    `also`: groups (see `Keys.groups`), in order, that have a row even if nothing happened.
+    """
+    windows, left = Windows(keys, span), np.empty(0, dtype=np.int64) if also is None else also
+    for block in happenings:
+        for happened in block.happened:
+            windows.add(happened)
+        here = keys.before(left, span.over(block.settled))
+        windows.keep(left[:here])
+        left = left[here:]
+        yield windows.over(block.settled), block.through
+        if block.settled >= span.end:
+            return
+
+
+def aggregates(
+    plan: Plan, keys: Keys, span: Span, until: int, network: Network | None = None
+) -> Iterator[tuple[Rows, int]]:
+    """Yield the truth about a shop: see `rows_of`.
+
+    `until`: event time up to which the shop lives, that included; it may be beyond the span, since it takes a sale for
+    a restock to be told of. `network`: through which an engine sees the sales; None: it sees all.
+    """
+    return rows_of(blocks(plan, until, network), keys, span)
+
+
+def sorted_products(plan: Plan) -> Sequence[Product]:
+    """Return the products of a shop in the order of its till."""
+    return sorted(plan.products, key=lambda product: product.product_id)
