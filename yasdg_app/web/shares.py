@@ -1,6 +1,6 @@
 """What this worker tells of its partitions: to others, at `/share/`, and to itself.
 
-Each share is made in one go, without an await, so all of it is of one moment and one generation; and of so many rows at
+Each share is made in one go, with no await in between, so all of it is of one moment and one generation; and of so many rows at
 most, so that a catalog of a million products holds nobody up.
 """
 
@@ -128,7 +128,7 @@ async def state_share() -> StateShare:
     return StateShare(**_claim(), state=state(logs))
 
 
-def levels_share(limit: int, after: str) -> LevelsShare:
+async def levels_share(limit: int, after: str) -> LevelsShare:
     """Tell the first rows of the table behind that of a product, one more than are shown."""
     place = assortment.places[after] if after else -1
     rows = [row for partition in _mine() for row in _rows(partition, place, limit + 1)]
@@ -145,7 +145,7 @@ def _rows(partition: int, after: int, most: int) -> Iterable[tuple[int, dict[str
         yield places[here[seat].product_id], rows.get(seat).asdict()
 
 
-def level_share(product_id: str) -> LevelsShare:
+async def level_share(product_id: str) -> LevelsShare:
     """Tell the row of a product; of one that was not sold yet, as it was when the shop opened."""
     place = assortment.places[product_id]
     mine = assortment.homes[place] in _mine()
@@ -160,7 +160,7 @@ def _row(product_id: str) -> InventoryLevel:
     return InventoryLevel(product_id, shelf, shelf, *(0,) * 6, last_sale="", offset=-1)
 
 
-def sales_share(window: str, by: str, through: int | None, limit: int, after: str) -> SalesShare:
+async def sales_share(window: str, by: str, through: int | None, limit: int, after: str) -> SalesShare:
     """Tell what was sold in a window that ends at an event time; None: only which times are known."""
     mine = _known()
     claim = _claim() | {"partitions": mine.partitions}
@@ -335,12 +335,12 @@ async def share_of(query: Mapping[str, str]) -> Any:
         case "state":
             return await state_share()
         case "level":
-            return level_share(query["product_id"])
+            return await level_share(query["product_id"])
         case "levels":
-            return levels_share(number["limit"], query["after"])
+            return await levels_share(number["limit"], query["after"])
         case "sales":
             through = number.get("through")
-            return sales_share(query["window"], query["by"], through, number["limit"], query["after"])
+            return await sales_share(query["window"], query["by"], through, number["limit"], query["after"])
         case "live":
             return await live_share(number.get("through"))
         case _:

@@ -8,8 +8,6 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from aiohttp import web
-
 from yasdg_app import messages
 from yasdg_app.application import app
 from yasdg_app.messages import time_text
@@ -26,7 +24,7 @@ from yasdg_app.web.snapshot import count_of, is_open, missing_of, named, states_
 
 CLOSED = {"error": "The shop is not open yet. Ask again in a moment."}
 
-View = Callable[..., Awaitable[web.Response]]
+View = Callable[..., Awaitable[Any]]
 
 
 def careful(view: View) -> View:
@@ -64,7 +62,7 @@ async def levels(web: Any, request: Any) -> Any:
     questions.only(request.query, "limit", "after")
     page = questions.page(request.query, assortment)
     gathered = await asker.gather(
-        LevelsShare, lambda: _now(levels_share(*page)), what="levels", limit=str(page.limit), after=page.after
+        LevelsShare, lambda: levels_share(*page), what="levels", limit=str(page.limit), after=page.after
     )
     rows, more = merging.levels(merging.owning(gathered), page.limit)
     query = {"limit": page.limit}
@@ -84,9 +82,7 @@ async def level(web: Any, request: Any, product_id: str) -> Any:
     questions.only(request.query)
     if product_id not in assortment:
         return answer({"error": f"no product {shown(product_id)}; GET /products/ lists them"}, 404)
-    gathered = await asker.gather(
-        LevelsShare, lambda: _now(level_share(product_id)), what="level", product_id=product_id
-    )
+    gathered = await asker.gather(LevelsShare, lambda: level_share(product_id), what="level", product_id=product_id)
     rows, _ = merging.levels(merging.owning(gathered), 1)
     if not rows:
         home = assortment.home(product_id)
@@ -105,7 +101,8 @@ async def sales(web: Any, request: Any) -> Any:
     by = questions.choice({"by": "category"} | query, "by", BY, "product or category")
     page = questions.page(query, assortment if by == "product" else categories)
     through = questions.through(query)
-    known = merging.complete_through(merging.owning(await _sales(window, by, None, page)))
+    shares = merging.owning(await _sales(window, by, None, page))
+    known = merging.complete_through(shares)
     latest = None if known is None else known // MINUTE * MINUTE
     if through is None:
         through = latest
@@ -137,7 +134,7 @@ async def _sales(window: str, by: str, through: int | None, page: Page) -> Gathe
     query = {"what": "sales", "window": window, "by": by, "limit": str(page.limit), "after": page.after}
     if through is not None:
         query["through"] = str(through)
-    return await asker.gather(SalesShare, lambda: _now(sales_share(window, by, through, *page)), **query)
+    return await asker.gather(SalesShare, lambda: sales_share(window, by, through, *page), **query)
 
 
 def _sold(row: Counted, by: str) -> dict[str, Any]:
@@ -155,10 +152,6 @@ async def workers(web: Any, request: Any) -> Any:
 
 def _whole(gathered: Gathered[Any]) -> dict[str, Any]:
     return {"partitions": gathered.partitions, "missing": missing_of(gathered.missing)}
-
-
-async def _now(share: Any) -> Any:
-    return share
 
 
 def _next(path: str, query: dict[str, Any], after: str) -> str:
