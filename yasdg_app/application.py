@@ -38,7 +38,8 @@ CHATTY = {
     **dict.fromkeys(("faust", "mode", "aiohttp"), logging.WARNING),
     # Faust's services log under the name of the module of their class, ours among them.
     **dict.fromkeys(
-        ("yasdg_app.application", "yasdg_app.streams.table", "yasdg_app.streams.transport"), logging.WARNING
+        ("yasdg_app.application", "yasdg_app.streams.table", "yasdg_app.streams.transport", "yasdg_app.web.server"),
+        logging.WARNING,
     ),
     # It says that a first tick was late, which it is: the worker recovers before.
     "mode.timers": logging.ERROR,

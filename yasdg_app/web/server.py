@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 LARGEST_BODY = 64 * 1024  # bytes; an incident has some hundred
 LONGEST_STOP = 1.0  # seconds in which answers that are under way have to end when the worker does
 HEADERS = {
+    "Server": "yasdg",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # an address may have the token in it
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",

@@ -1,7 +1,7 @@
 """What this worker tells of its partitions: to others, at `/share/`, and to itself.
 
-Each share is made in one go, with no await in between, so all of it is of one moment and one generation; and of so many rows at
-most, so that a catalog of a million products holds nobody up.
+Each share is made in one go, with no await in between: all of it is of one moment and one generation. It has so many
+rows at most, so that a catalog of a million products holds nobody up.
 """
 
 import asyncio

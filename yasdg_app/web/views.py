@@ -95,7 +95,7 @@ async def level(web: Any, request: Any, product_id: str) -> Any:
 @careful
 async def sales(web: Any, request: Any) -> Any:
     """Show what was sold in a window of event time, by product or by category."""
-    query = request.query
+    query = dict(request.query)
     questions.only(query, "window", "by", "through", "limit", "after")
     window = questions.choice({"window": "hour"} | query, "window", WINDOWS, "minute, hour or day")
     by = questions.choice({"by": "category"} | query, "by", BY, "product or category")
