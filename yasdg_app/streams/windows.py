@@ -209,9 +209,7 @@ class Windows:
         share = self._shares.get(partition)
         if share is None:
             return None
-        counted = share.window.count(folded, self._horizon, self._seat)
-        folded.sales, folded.grouped = [], None  # a chunk may wait long for the cluster
-        return counted
+        return share.window.count(folded, self._horizon, self._seat)
 
     def add(self, partition: int, folded: Folded, counted: Counted | None) -> None:
         """Add a chunk of purchases that was written to the table."""
