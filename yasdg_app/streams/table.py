@@ -47,6 +47,10 @@ class Rows:
         column: Ints = self._numbers[self._held, COLUMNS[name]]
         return column
 
+    def seats(self) -> Ints:
+        """Return the places in the partition of the rows that there are, in the order of the columns."""
+        return np.flatnonzero(self._held)
+
     def totals(self) -> Ints:
         """Return sales, units sold and revenue in cents, three lines, of all products by their seats; 0 if no row."""
         totals: Ints = self._numbers[:, TOTALS].T
