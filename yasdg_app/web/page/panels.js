@@ -74,7 +74,8 @@ export function shelves({ products, products_in_all, missing, now }, time, layer
     level.querySelector("b").style.left = `${(100 * each.minimum) / full}%`;
     const promised = each.promised == null ? "" : time.near(parsed(each.promised), at);
     setText(order.firstElementChild, each.on_order ? count(each.on_order) : "–");
-    setText(order.lastElementChild, promised && `due ${promised}`);
+    order.lastElementChild.hidden = !promised;
+    setText(order.lastElementChild.lastElementChild, promised);
     setText(empty, old ? "–" : each.level <= 0 ? "empty" : each.to_empty == null ? "never" : length(each.to_empty));
     setText(sold, count(each.sold));
   });
@@ -96,7 +97,7 @@ const createShelf = ({ heads }) => {
   product.append(make("span"), make("small"));
   const number = make("span", { class: "number" }, make("span", { class: "level" }), make("span", { class: "minimum" }));
   level.append(make("div", {}, number, bar(), make("span", { class: "mark" })));
-  order.append(make("span"), make("small"));
+  order.append(make("span"), make("small", {}, make("span", { class: "due" }, "due "), make("span")));
   sold.className = "wide";
   return made;
 };
