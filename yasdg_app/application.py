@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections import Counter
@@ -18,6 +19,7 @@ from typing import Any
 import faust
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
+from faust.web.drivers import DRIVERS
 
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
@@ -30,21 +32,26 @@ from yasdg_app.restart import leave_out_absence
 from yasdg_app.settings import Settings
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
+DRIVERS.aliases["yasdg"] = "yasdg_app.web.server:Web"
 
 CHATTY = {
     **dict.fromkeys(("faust", "mode", "aiohttp"), logging.WARNING),
     # Faust's services log under the name of the module of their class, ours among them.
     **dict.fromkeys(
-        ("yasdg_app.application", "yasdg_app.streams.table", "yasdg_app.streams.transport"), logging.WARNING
+        ("yasdg_app.application", "yasdg_app.streams.table", "yasdg_app.streams.transport", "yasdg_app.web.server"),
+        logging.WARNING,
     ),
     # It says that a first tick was late, which it is: the worker recovers before.
     "mode.timers": logging.ERROR,
+    # It tells of each request that is no HTTP, with a traceback. What goes wrong in an answer we tell ourselves.
+    "aiohttp.server": logging.CRITICAL,
     # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
     "aiokafka": logging.CRITICAL,
 }
 """Loggers by name, and the least level that goes into our own output."""
 
 
+EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
 YOUNG = 10_000  # objects before a look for cycles: messages come by the thousand and have none, a quarter of the time
 RESTARTS = 3  # of the embedded broker in a row that may fail
 WATCH = 1.0  # seconds between two looks at the embedded broker
@@ -112,6 +119,8 @@ class ShopApp(faust.App):
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
         gc.set_threshold(YOUNG)
+        if not settings.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host
+            fail(ConfigurationError([f"--web-bind {settings.shown(self.conf.web_bind)}: {settings.NO_TOKEN}"]), 2)
         try:
             make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()
@@ -240,6 +249,13 @@ def bootstrap_servers(shop: Settings) -> str:
     return f"127.0.0.1:{shop.kafka.embedded_port}" if shop.kafka.embedded else shop.kafka.bootstrap_servers
 
 
+def advertised_host(host: str) -> str:
+    """Return the host by which other workers reach a web server that listens on `host`, as it stands in an address."""
+    if host in EVERYWHERE:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
 def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp:
     """Return the Faust app of a shop. Its figures are explained in docs/decisions/faust-settings.md."""
     servers = bootstrap_servers(shop)
@@ -265,6 +281,10 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
         Table="yasdg_app.streams.table:ChunkedTable",
         TableManager="yasdg_app.streams.table:ChunkedTableManager",
         worker_redirect_stdouts=False,
+        web="yasdg://",
+        web_bind=shop.web.host,
+        web_host=advertised_host(shop.web.host),
+        web_port=shop.web.port,
     )
     app.shop = shop
     app.products = products

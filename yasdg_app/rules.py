@@ -68,6 +68,7 @@ _NUMBER = re.compile(rf"({_DECIMAL.pattern})([eE][+-]?[0-9]+)?")
 _KAFKA_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _HOST = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_])?\.?")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+_TOKEN = re.compile(r"[a-zA-Z0-9._~-]{16,256}")
 _COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
 
 
@@ -262,6 +263,36 @@ def servers() -> Rule[str]:
         return ",".join(_server(server.strip()) for server in text.split(","))
 
     return Rule(parse, "embedded, or host:port[,host:port] with ports from 1 to 65535")
+
+
+def host() -> Rule[str]:
+    """A name or an address of this machine; an IPv6 address without the brackets that it may have."""
+
+    def parse(text: str) -> str:
+        if ":" in text:
+            return str(ipaddress.IPv6Address(text.removeprefix("[").removesuffix("]")))
+        _require(_HOST.fullmatch(text))
+        return text
+
+    return Rule(parse, "an address such as 127.0.0.1 or 0.0.0.0, or the name of this machine")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address of its own, or a name that stands for one."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def token() -> Rule[str]:
+    """A secret that goes into a header, a cookie and an address as it is; or none."""
+
+    def parse(text: str) -> str:
+        _require(not text or _TOKEN.fullmatch(text))
+        return text
+
+    return Rule(parse, "nothing, or 16 to 256 letters, digits, dots, underscores, tildes or hyphens")
 
 
 def time_zone() -> Rule[str]:

@@ -46,9 +46,9 @@ class SettingsError(ConfigurationError):
 # --- The settings ---------------------------------------------------------------------------------------------------
 
 
-def _key(default: T, rule: Rule[T]) -> T:
-    """A key of the configuration file, as a field of a dataclass."""
-    return field(default=default, metadata={"rule": rule})
+def _key(default: T, rule: Rule[T], *, secret: bool = False) -> T:
+    """A key of the configuration file, as a field of a dataclass; a secret one is shown nowhere."""
+    return field(default=default, repr=not secret, metadata={"rule": rule, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,17 @@ class IncidentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSettings:
+    """[WEB]: where the worker's web server listens, and who may ask it."""
+
+    host: str = _key("127.0.0.1", rules.host())
+    """The address or name that it listens on; an IPv6 address without brackets."""
+    port: int = _key(6066, rules.whole(1, 65535))
+    token: str = _key("", rules.token(), secret=True)
+    """What whoever asks has to know; empty: nothing, which is for a server that only this machine reaches."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be configured. `source` is the file it was read from, None where there was none."""
 
@@ -238,6 +249,7 @@ class Settings:
     supply: SupplierSettings = SupplierSettings()
     suppliers: tuple[SupplierSettings, ...] = ()
     incidents: tuple[IncidentSettings, ...] = ()
+    web: WebSettings = WebSettings()
     source: Path | None = None
 
 
@@ -263,7 +275,9 @@ _RULES: dict[str, dict[str, Rule[Any]]] = {
         "growth": rules.growth(),
     },
     "SUPPLY": {key: rule for key, rule in _SUPPLIER_RULES.items() if key != "categories"},
+    "WEB": _rules(WebSettings),
 }
+_SECRETS = {("WEB", key.name) for key in fields(WebSettings) if key.metadata["secret"]}
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
 """Of sections that may stand there any number of times, as [KIND name]."""
 _VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in _RULES.items() for key in keys}
@@ -350,6 +364,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
         SupplierSettings(**read["SUPPLY"]),
         tuple(_supplier(section, values) for section in named if section.startswith("SUPPLIER ")),
         tuple(_incident(section, values) for section in named if section.startswith("INCIDENT ")),
+        WebSettings(**read["WEB"]),
         source,
     )
     _check_together(settings, values)
@@ -465,7 +480,8 @@ def _find_products(products: Path, source: Path | None, cwd: Path) -> Path:
 def _read_environment(environ: Mapping[str, str], values: _Values) -> None:
     for name, text in environ.items():
         if name in _VARIABLES:
-            values.given[_VARIABLES[name]] = _Given(text.strip(), f"{name}={shown(text)}")
+            written = "…" if _VARIABLES[name] in _SECRETS else shown(text)
+            values.given[_VARIABLES[name]] = _Given(text.strip(), f"{name}={written}")
         elif name.startswith("YASDG_") and name != "YASDG_CONFIG":
             # The value is not repeated: what we do not know might be a password.
             hint = did_you_mean(name, [*_VARIABLES, "YASDG_CONFIG"])
@@ -489,7 +505,8 @@ def _read_file(path: Path, name: str, values: _Values) -> None:
             value = text.strip()  # it may begin on the next line
             place = f"{name}: [{section}] {shown(key)}"
             if key in known:
-                values.given[section, key] = _Given(value, f"{place} = {shown(value)}")
+                written = "…" if (section, key) in _SECRETS else shown(value)
+                values.given[section, key] = _Given(value, f"{place} = {written}")
             elif _is_day(section, key):
                 try:
                     _DAY.read(key)
@@ -595,6 +612,10 @@ def _check_together(settings: Settings, values: _Values) -> None:
     if values.all_read("HOURS", "every_day", *WEEKDAYS):
         _check_hours(settings, values)
 
+    web = settings.web
+    if values.all_read("WEB", "host", "token") and not is_open_to(web.host, web.token):
+        values.refuse("WEB", ("host",), f"expected 127.0.0.1, or a token as well: {NO_TOKEN}")
+
     suppliers: dict[str, str] = {}
     for supplier in settings.suppliers:
         for category in supplier.categories:
@@ -634,6 +655,13 @@ def _check_hours(settings: Settings, values: _Values) -> None:
 
 
 # --- What others ask of the settings ---------------------------------------------------------------------------------
+
+NO_TOKEN = "others may ask a server that this machine is not alone to reach, so set [WEB] token, or YASDG_WEB_TOKEN"
+
+
+def is_open_to(host: str, token: str) -> bool:
+    """Tell whether a web server may listen on an address: without a token on this machine's own alone."""
+    return bool(token) or rules.is_loopback(host)
 
 
 class _Product(Protocol):

@@ -27,10 +27,11 @@ class Kafka(Protocol):
 
 
 OF_PARTITIONS = {"yasdg_purchases_lag", "yasdg_till_delay_seconds", "yasdg_sales_due"}
-GAUGES = OF_PARTITIONS | {"yasdg_partitions", "yasdg_lease_held", "yasdg_append_wait_seconds"}
+GAUGES = OF_PARTITIONS | {"yasdg_partitions", "yasdg_lease_held", "yasdg_append_wait_seconds", "yasdg_listeners"}
 COUNTERS = {  # as the parser names them; in the text they end in _total
     *("yasdg_sales", "yasdg_lost_sales", "yasdg_restocks", "yasdg_dead_letters", "yasdg_overtaken", "yasdg_rebalances"),
     *("yasdg_append_seconds", "yasdg_append_batches"),
+    *("yasdg_listeners_dropped", "yasdg_gathers", "yasdg_gathers_incomplete"),
 }
 
 

@@ -46,6 +46,10 @@ class Rows:
         column: Ints = self._numbers[self._held, COLUMNS[name]]
         return column
 
+    def seats(self) -> Ints:
+        """Return the places in the partition of the rows that there are, in the order of the columns."""
+        return np.flatnonzero(self._held)
+
     def products(self) -> Iterator[Product]:
         """Yield the products of the rows that there are, in the order of the columns."""
         return (self._products[seat] for seat in np.flatnonzero(self._held).tolist())

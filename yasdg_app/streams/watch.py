@@ -40,6 +40,11 @@ class Watch:
         return self._plan
 
     @property
+    def said(self) -> control.Control:
+        """What the topic said when it was last read."""
+        return self._control
+
+    @property
     def horizon(self) -> int:
         """Event time up to which the plan is known to hold."""
         return control.horizon(app.opening.clock, self._looked_at)

@@ -19,6 +19,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from yasdg_app.application import app
+from yasdg_app.web.events import audience
+from yasdg_app.web.gathering import asker
 from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, rate_of, settled_last
 
 COUNTS = {
@@ -90,6 +92,14 @@ def _of_worker() -> Iterator[Metric]:
         "yasdg_lease_held",
         "1 while the group's last confirmation is young enough to append sales on the strength of it, else 0.",
         int(app.ownership.lease_left),
+    )
+    yield GaugeMetricFamily("yasdg_listeners", "Listeners to /events/ at this worker.", audience.listeners)
+    yield CounterMetricFamily(
+        "yasdg_listeners_dropped", "Listeners that were let go because they took nothing.", audience.dropped
+    )
+    yield CounterMetricFamily("yasdg_gathers", "Times that this worker has asked all workers.", asker.gathers)
+    yield CounterMetricFamily(
+        "yasdg_gathers_incomplete", "Those of them in which a part of the stream was missing.", asker.incomplete
     )
 
 
