@@ -60,6 +60,15 @@ class Account:
     applied: int = NOTHING  # offset of the last message that was
 
 
+class Grouped(NamedTuple):
+    """The sales of a chunk product by product."""
+
+    products: list[tuple[Product, int, int]]  # where the sales of each begin and end
+    order: Ints  # the place of each in the chunk
+    quantity: Ints
+    cents: Ints  # paid
+
+
 @dataclass(slots=True)
 class Folded:
     """What a chunk comes to."""
@@ -67,6 +76,8 @@ class Folded:
     levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
     restocks: list[Restock] = field(default_factory=list)
     dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are none of ours, and why
+    sales: list[Sold] = field(default_factory=list)  # those that are applied, in the order of the log
+    grouped: Grouped | None = None  # the same, if they were folded product by product
 
 
 LevelOf = Callable[[str], InventoryLevel | None]
@@ -146,7 +157,9 @@ class Books:
         grouped = _grouped(chunk, read_sold, tp.partition, self._assortment)
         if grouped is None:
             return None
-        order, sales, products = grouped
+        places, told, products = grouped
+        order = places.tolist()
+        sales = [told[place] for place in order]
         try:
             quantity = np.fromiter([sale.quantity for sale in sales], np.int64, len(sales))
         except OverflowError:
@@ -156,9 +169,8 @@ class Books:
         if max(quantity.max(), np.abs(value).max(), np.abs(cost).max()) > EXACT:
             return None
         begins = [start for _, start, _ in products]
-        revenue_cents, cost_cents = (
-            np.add.reduceat(np.rint(cents).astype(np.int64), begins).tolist() for cents in (value, cost)
-        )
+        paid, costs = (np.rint(cents).astype(np.int64) for cents in (value, cost))
+        revenue_cents, cost_cents = (np.add.reduceat(cents, begins).tolist() for cents in (paid, costs))
         ledger, restocks = Ledger(level_of, supply), list[tuple[int, Restock]]()
         for (product, start, end), revenue, spent in zip(products, revenue_cents, cost_cents, strict=True):
             account = ledger.account(product)
@@ -176,7 +188,8 @@ class Books:
             row.last_sale = time_text(microseconds(own[-1].transaction_time))
             row.offset = account.applied = chunk[order[end - 1]].offset
         restocks.sort(key=itemgetter(0))
-        return Folded(ledger.levels(), [restock for _, restock in restocks])
+        by_product = Grouped(products, places, quantity, paid)
+        return Folded(ledger.levels(), [restock for _, restock in restocks], sales=told, grouped=by_product)
 
     def fold_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply purchases in the plain way, which is the reference of the other."""
@@ -198,6 +211,7 @@ class Books:
             row.cost_cents += round((sale.total_cost or 0.0) * 100)
             row.last_sale = time_text(at)
             row.offset = account.applied = message.offset
+            folded.sales.append(sale)
         folded.levels = ledger.levels()
         return folded
 
@@ -211,7 +225,9 @@ class Books:
         grouped = _grouped(chunk, read_turned, tp.partition, self._assortment)
         if grouped is None:
             return None
-        order, turned, products = grouped
+        places, told, products = grouped
+        order = places.tolist()
+        turned = [told[place] for place in order]
         ledger = Ledger(level_of, supply)
         for product, start, end in products:
             account, own = ledger.account(product), turned[start:end]
@@ -248,25 +264,24 @@ class Books:
 
 def _grouped(
     chunk: Sequence[Any], read: Callable[[bytes], M], partition: int, assortment: Assortment
-) -> tuple[list[int], list[M], list[tuple[Product, int, int]]] | None:
-    """Return the messages of a chunk product by product; None if one of them does not belong there.
+) -> tuple[Ints, list[M], list[tuple[Product, int, int]]] | None:
+    """Return what the messages of a chunk say, and how to take them product by product; None if one is out of place.
 
-    It is the place in the chunk of each, what was read of it, and where the messages of each product begin and end.
+    It is the place in the chunk of each, all in the order of the chunk, and where those of each product begin and end.
     """
     try:
         told = list(map(read, [message.value for message in chunk]))
         places = np.array([assortment.places[each.product_id] for each in told])
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
         return None
-    order = np.argsort(places, kind="stable")
+    order: Ints = np.argsort(places, kind="stable")
     places = places[order]
     starts: Ints = np.flatnonzero(np.diff(places, prepend=-1))
     here = places[starts].tolist()
     if any(assortment.homes[place] != partition for place in here):
         return None
     bounds = zip(map(assortment.at, here), starts.tolist(), [*starts[1:].tolist(), len(told)], strict=True)
-    listed = order.tolist()
-    return listed, [told[place] for place in listed], list(bounds)
+    return order, told, list(bounds)
 
 
 def _follow(ids: list[str], prefix: str, last: int) -> bool:

@@ -27,6 +27,7 @@ from yasdg_app.streams.table import Rows
 from yasdg_app.streams.takeover import Disputes, dead_letter, read_told
 from yasdg_app.streams.transport import Chunks
 from yasdg_app.streams.watch import watch
+from yasdg_app.streams.windows import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ inventory: Any = app.Table(
 )
 level_of: LevelOf = inventory.level_of
 """Returns what the table holds of a product; None before its first sale."""
+windows = Windows(app, assortment, inventory.rows_of)
 
 
 class Shelves(Mapping[str, Shelf]):
@@ -142,6 +144,7 @@ async def take_over() -> None:
             else:
                 positions = {tp: at for partition in partitions for tp, at in positions_of(partition).items()}
                 app.ownership.settle(generation, positions, told)
+                windows.settle(generation, positions)
                 logger.info(
                     "%d partitions are ours; the table of %d products was read in %.1f s",
                     *(len(partitions), len(inventory.data), time.monotonic() - began),
@@ -223,14 +226,20 @@ async def _apply(message: Any, chunk: list[Any]) -> bool:
     await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
     if app.should_stop or not ours():
         return False
-    fold = books.fold if tp.topic == kafka.topic_purchases else books.fold_lost
+    sold = tp.topic == kafka.topic_purchases
+    fold = books.fold if sold else books.fold_lost
     folded = fold(tp, chunk, level_of, watch.plan.supply)
+    counted = windows.count(tp.partition, folded) if sold else None
     told = ownership.told[tp.partition]
     if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
         return False
     if not await inventory.write(tp.partition, folded.levels, ours):
         return False
     ownership.applied[tp] = max(ownership.applied[tp], chunk[-1].offset + 1)
+    if sold:
+        windows.add(tp.partition, folded, counted)
+    else:
+        windows.add_lost(tp.partition, chunk)
     return True
 
 

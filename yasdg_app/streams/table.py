@@ -27,6 +27,7 @@ from yasdg_app.streams.assortment import Assortment
 NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is the product_id
 COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
 TIMES = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # event times, as texts
+TOTALS = [COLUMNS[name] for name in ("sales", "sold", "revenue_cents")]
 NO_TIME = -(2**62)
 
 
@@ -49,6 +50,11 @@ class Rows:
     def seats(self) -> Ints:
         """Return the places in the partition of the rows that there are, in the order of the columns."""
         return np.flatnonzero(self._held)
+
+    def totals(self) -> Ints:
+        """Return sales, units sold and revenue in cents, three lines, of all products by their seats; 0 if no row."""
+        totals: Ints = self._numbers[:, TOTALS].T
+        return totals
 
     def products(self) -> Iterator[Product]:
         """Yield the products of the rows that there are, in the order of the columns."""

@@ -31,7 +31,7 @@ from yasdg_app.shop.customer import line_of
 from yasdg_app.shop.shelf import NEVER
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, Place, Sales, Served, Start, Till
 from yasdg_app.streams.announcer import Announcer
-from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of
+from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of, windows
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
 from yasdg_app.streams.takeover import Disputes, shorter
@@ -267,6 +267,7 @@ class Tills:
             if not await self._tell(tp.partition, opened, served):
                 self._open.pop(tp.partition, None)
                 return
+            windows.all_told(tp.partition, till.through, self._ends.get(tp, 0))
             self._show(till, served.sales)
             if shop.sales.substitution_freq:
                 await self._shelves.keep(tp.partition, till, self._may_append)

@@ -9,8 +9,6 @@ from yasdg_app.messages import event_time
 from yasdg_app.settings import shown
 
 USUAL_LIMIT, MOST = 1_000, 10_000  # rows of an answer
-WINDOWS = {"minute": 1, "hour": 60, "day": 24 * 60}
-"""The windows of sales, and their minutes."""
 BY = ("product", "category")
 
 _MINUTE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2})(?::00(?:\.0{1,6})?)?Z?")

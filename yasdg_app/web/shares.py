@@ -20,9 +20,9 @@ from yasdg_app.messages import InventoryLevel, amount
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
-from yasdg_app.streams import windows
-from yasdg_app.streams.inventory import assortment, inventory, level_of, products_of
+from yasdg_app.streams.inventory import assortment, inventory, level_of, products_of, windows
 from yasdg_app.streams.watch import watch
+from yasdg_app.streams.windows import WINDOWS
 from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, owned, reasons
 from yasdg_app.web.merging import (
     MOST_LATEST,
@@ -40,7 +40,6 @@ from yasdg_app.web.merging import (
     best_sellers,
     latest,
 )
-from yasdg_app.web.questions import WINDOWS
 from yasdg_app.web.server import answer
 
 SHOWN_MINUTES = 180  # of the chart
@@ -162,7 +161,7 @@ def _row(product_id: str) -> InventoryLevel:
 
 async def sales_share(window: str, by: str, through: int | None, limit: int, after: str) -> SalesShare:
     """Tell what was sold in a window that ends at an event time; None: only which times are known."""
-    mine = _known()
+    mine = _known(windows.products_from() if by == "product" else windows.complete_from())
     claim = _claim() | {"partitions": mine.partitions}
     if through is None:
         return SalesShare(**claim, complete_from=mine.since, complete_through=mine.until, rows=[])
@@ -184,8 +183,8 @@ class Known(NamedTuple):
     until: int | None
 
 
-def _known() -> Known:
-    since, until = windows.complete_from(), windows.complete_through()
+def _known(since: Mapping[int, int]) -> Known:
+    until = windows.complete_through()
     known = [each for each in _mine() if not products_of[each] or (each in since and each in until)]
     selling = [each for each in known if products_of[each]]
     return Known(
@@ -219,7 +218,7 @@ def by_category(rows: Iterable[Counted]) -> list[Counted]:
 async def live_share(through: int | None) -> LiveShare:
     """Tell what the page shows of our part; of the past, what ends at an event time."""
     logs = await ends.known()
-    claim, known = _claim(), _known()
+    claim, known = _claim(), _known(windows.complete_from())
     is_past = through is not None and known.partitions == _mine() and (known.until is None or through <= known.until)
     return LiveShare(
         **claim,
@@ -228,15 +227,15 @@ async def live_share(through: int | None) -> LiveShare:
         state=state(logs),
         totals=_totals(),
         products=[line for partition in _mine() for line in _lines(partition)],
-        past=past(through, claim["generation"]) if through is not None and is_past else None,
+        past=past(through, claim["generation"], known.since) if through is not None and is_past else None,
         restocks=latest([windows.latest_restocks], "stocking_id")[:MOST_LATEST],
         lost_sales=latest([windows.latest_lost_sales], "lost_sale_id")[:MOST_LATEST],
     )
 
 
 @lru_cache(maxsize=2)
-def past(through: int, generation: int) -> Past:
-    """Return what was sold before an event time; the same as long as the partitions are."""
+def past(through: int, generation: int, since: int | None) -> Past:
+    """Return what was sold before an event time: the same while the partitions are, and what is known of them."""
     first = through - SHOWN_MINUTES * MINUTE
     found = {}
     for window in WINDOWS:
