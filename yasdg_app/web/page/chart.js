@@ -27,6 +27,7 @@ export class Chart {
   /** `measure`: sales or revenue; `time`: formats of the shop's clock. */
   draw(snapshot, measure, time) {
     const { series } = snapshot;
+    if (!series) return; // no whole minute is known yet
     this.#group(Object.keys(series.categories), snapshot);
     const values = this.#groups.map((group) => sums(group.categories.map((name) => series.categories[name][measure]), series.minutes));
     this.#shown = { snapshot, measure, time, first: parsed(series.first), minutes: series.minutes, values };

@@ -45,7 +45,7 @@ export function incidents(snapshot, formats) {
   });
   $("no-incidents").hidden = current.length > 0;
   suggest();
-  categories(Object.keys(snapshot.series.categories));
+  categories(snapshot.products.map((each) => each.category));
 }
 
 function create(incident) {
@@ -130,8 +130,11 @@ function suggest() {
   if (fields.name.value !== `${kind}-${number}`) fields.name.value = `${kind}-${number}`;
 }
 
+const known = new Set(); // categories
+
 function categories(names) {
-  arrange($("categories"), names, (name) => name, (name) => make("label", {}, make("input", { type: "checkbox", name: "categories", value: name }), make("span", {}, name)), () => {});
+  for (const name of names) known.add(name);
+  arrange($("categories"), [...known].sort(), (name) => name, (name) => make("label", {}, make("input", { type: "checkbox", name: "categories", value: name }), make("span", {}, name)), () => {});
 }
 
 function filled() {

@@ -93,12 +93,14 @@ function clock() {
 
 function notices() {
   const said = [];
+  if (snapshot && !snapshot.series) said.push({ text: "No whole minute of sales is known yet: the chart and the best sellers come with the first." });
   for (const each of snapshot?.missing ?? []) {
     const of = each.url ? ` of ${each.url}` : "";
-    said.push({ text: `Missing: ${partitions(each.partitions)}${of} (${each.why}). Everything here is without ${each.partitions.length === 1 ? "it" : "them"} until a worker answers for ${each.partitions.length === 1 ? "it" : "them"}.` });
+    const without = `Totals are without ${each.partitions.length === 1 ? "it" : "them"}, and the chart stands still, until a worker has taken over.`;
+    said.push({ text: `Missing: ${partitions(each.partitions)}${of} (${each.why}). ${without}` });
   }
   if (age() > SILENT) {
-    const others = (snapshot?.workers ?? []).map((each) => each.url).filter((url) => new URL(url).host !== location.host);
+    const others = (snapshot?.workers ?? []).filter((each) => !each.asked).map((each) => each.url);
     const then = others.length ? " The shop may go on at another worker:" : " No other worker is known.";
     said.push({ text: `This worker (${location.host}) is silent. ${refused || "The page goes on asking it."}${then}`, links: others });
   }

@@ -4,6 +4,7 @@ import { $, arrange, make, row, setAttribute, setText } from "./dom.js";
 import { MEASURES, amount, count, decimal, length, parsed, partitions, ranges } from "./format.js";
 
 const BEST = 10; // best sellers that are shown
+const NOT_YET = "No whole minute is known yet.";
 const MEASURED = ["sales", "units", "revenue"];
 
 export function totals({ totals: all, windows, opened_at, missing }, time) {
@@ -12,8 +13,8 @@ export function totals({ totals: all, windows, opened_at, missing }, time) {
   }
   for (const node of document.querySelectorAll("[data-hour]")) {
     const name = node.dataset.hour;
-    const sum = windows.hour.categories.reduce((so_far, each) => so_far + each[name], 0);
-    setText(node, `${MEASURES[name](sum)} in the last hour`);
+    const sum = windows.hour?.categories.reduce((so_far, each) => so_far + each[name], 0);
+    setText(node, sum == null ? "" : `${MEASURES[name](sum)} in the last hour`);
   }
   const opened = parsed(opened_at);
   const without = missing.flatMap((each) => each.partitions);
@@ -23,6 +24,7 @@ export function totals({ totals: all, windows, opened_at, missing }, time) {
 
 /** `name`: minute, hour or day. */
 export function sellers({ windows, through }, name, time) {
+  if (!windows[name]) return setText($("sellers-note"), NOT_YET);
   const minutes = { minute: 1, hour: 60, day: 1440 }[name];
   const end = parsed(through);
   const start = time.near(end - minutes * 60_000, end);
@@ -143,14 +145,13 @@ function fill(node, texts, item, small) {
 export function workers({ workers: all, partitions: in_all }) {
   arrange($("workers"), all, (each) => each.url, createWorker, (node, each) => {
     const link = node.cells[0].firstElementChild;
-    const here = new URL(each.url).host === location.host;
     node.dataset.url = each.url;
     node.dataset.partitions = each.partitions.join(" ");
     setText(link, each.url.replace(/^https?:\/\//, "").replace(/\/$/, ""));
     setAttribute(link, "href", each.url);
-    setAttribute(link, "aria-current", here ? "page" : null);
-    const words = each.asked === false ? ["does not answer"] : each.ready ? ["ready"] : each.reasons.length ? each.reasons : ["not ready"];
-    setText(node.cells[0].lastElementChild, [here ? "this page" : "", ...words].filter(Boolean).join(" · "));
+    setAttribute(link, "aria-current", each.asked ? "page" : null);
+    const words = each.ready ? ["ready"] : each.reasons.length ? each.reasons : ["not ready"];
+    setText(node.cells[0].lastElementChild, [each.asked ? "this page" : "", ...words].filter(Boolean).join(" · "));
     node.classList.toggle("unwell", !each.ready);
     const texts = [ranges(each.partitions), decimal(each.rate), count(each.lag), each.behind == null ? "–" : `${each.behind.toFixed(1)} s`];
     texts.forEach((text, at) => setText(node.cells[1 + at], text));
