@@ -86,8 +86,8 @@ def main() -> None:
             page.open(workers[0].web)
             page.until_read(lambda shown: shown["incidents"]["happy-hour"]["state"] == "on", "the happy hour", 150)
             page.until_read(lambda shown: shown["through"] > shown["bands"]["happy-hour"]["start"], "some of it", 150)
-            draw(page, "dashboard.png", 1280, 1500, 1, "light")
-            draw(page, "dashboard-dark.png", 1280, 900, 1, "dark")
+            draw(page, "dashboard.png", 1280, 1000, 1, "light")
+            draw(page, "dashboard-dark.png", 1280, 2100, 1, "dark")
             draw(page, "dashboard-phone.png", 360, 780, 2, "light")
             for worker in reversed(workers):
                 worker.stop()

@@ -14,6 +14,7 @@ const { uPlot } = window;
 export class Chart {
   #plot = null;
   #made = ""; // what the plot was made for; with another it is made anew
+  #categories = new Set(); // all that were ever seen
   #groups = []; // {label, categories}: each is a layer, from the bottom
   #shown = null; // what is drawn: {snapshot, measure, time, first, minutes, values}
   #table = ""; // what the table of minutes was filled with
@@ -28,8 +29,12 @@ export class Chart {
   draw(snapshot, measure, time) {
     const { series } = snapshot;
     if (!series) return; // no whole minute is known yet
-    this.#group(Object.keys(series.categories), snapshot);
-    const values = this.#groups.map((group) => sums(group.categories.map((name) => series.categories[name][measure]), series.minutes));
+    this.#group(snapshot);
+    const columns = Object.values(series.categories).map((each) => each[measure]);
+    // A category without a sale is not there; where others are known, it is 0.
+    const nothing = Array.from({ length: series.minutes }, (_, at) => (columns.some((column) => column[at] != null) ? 0 : null));
+    const column = (name) => series.categories[name]?.[measure] ?? nothing;
+    const values = this.#groups.map((group) => sums(group.categories.map(column), series.minutes));
     this.#shown = { snapshot, measure, time, first: parsed(series.first), minutes: series.minutes, values };
     setText($("chart-measure"), measure === "sales" ? "Sales" : "Revenue");
     this.#plotted();
@@ -43,9 +48,13 @@ export class Chart {
     return this.#groups.findIndex((group) => group.categories.includes(category));
   }
 
-  #group(categories, snapshot) {
-    const known = this.#groups.flatMap((group) => group.categories);
-    if (categories.length === known.length && categories.every((name) => known.includes(name))) return;
+  /** Give each category a colour, for good; anew only when there is one that was never seen. */
+  #group(snapshot) {
+    const before = this.#categories.size;
+    for (const name of Object.keys(snapshot.series.categories)) this.#categories.add(name);
+    for (const each of snapshot.products) this.#categories.add(each.category);
+    if (this.#categories.size === before) return;
+    const categories = [...this.#categories].sort();
     const revenue = byCategory(snapshot.windows.day);
     const most = (one, other) => (revenue[other]?.revenue ?? 0) - (revenue[one]?.revenue ?? 0);
     const largest = categories.length > MOST ? categories.toSorted(most).slice(0, MOST - 1) : categories;

@@ -41,7 +41,8 @@ function connect() {
 async function explain() {
   try {
     const { status } = await fetch("/page/icon.svg", { cache: "no-store" });
-    refused = status === 401 || status === 403 ? "It asks for a token: open this page as /?token=TOKEN." : "";
+    const token = status === 401 || status === 403;
+    refused = token ? "It asks for a token: open this page as /?token=TOKEN." : "It answers, but sends no numbers.";
   } catch {
     refused = "";
   }
