@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def has(worker: Worker, partitions: int) -> bool:
-    return len(worker.get("/inventory/")["partitions"]) == partitions
+    return len(worker.owned()) == partitions
 
 
 def flow(outside: Outside, worker: Worker, seconds: float) -> Flow:

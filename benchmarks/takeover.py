@@ -48,10 +48,10 @@ def main() -> None:
 def takeover(shop: Shop, stays: Worker, number: signal.Signals) -> float:
     """Start a second worker, end it; seconds until each of its partitions has a sale by the other one."""
     goes = shop.worker()
-    goes.until(lambda: len(goes.get("/inventory/")["partitions"]) == PARTITIONS // 2, "half of the partitions")
+    goes.until(lambda: len(goes.owned()) == PARTITIONS // 2, "half of the partitions")
     goes.until(lambda: len(goes.get("/inventory/")["inventory"]) > 5, "sales")
     time.sleep(3)
-    partitions = goes.get("/inventory/")["partitions"]
+    partitions = goes.owned()
     began = time.monotonic()
     goes.process.send_signal(number)
     asyncio.run(all_grow(shop, partitions, goes))

@@ -49,6 +49,12 @@ class Worker:
 
         return self.until(answer, f"an answer from {path}")
 
+    def owned(self) -> list[int]:
+        """The partitions that are its own now."""
+        workers = self.get("/workers/")["workers"]
+        partitions: list[int] = next(each["partitions"] for each in workers if each["asked"])
+        return partitions
+
     def until(self, result: Callable[[], Any], what: str, seconds: float = 90) -> Any:
         """The first true result; fails if there is none in time, or if the worker ended before."""
         deadline = time.monotonic() + seconds

@@ -23,6 +23,7 @@ from yasdg_app.settings import (
     Settings,
     SettingsError,
     SupplierSettings,
+    WebSettings,
 )
 
 HERE = Path(__file__).parent
@@ -75,6 +76,7 @@ def test_the_projects_own_file_has_every_key_with_its_default(tmp_path: Path) ->
     parser.read(project / "config" / "configuration.ini")
     keys = {section: list(parser[section]) for section in parser.sections()}
     kinds = {"KAFKA": KafkaSettings, "SALES": SalesSettings, "INVENTORY": InventorySettings, "CLOCK": ClockSettings}
+    kinds["WEB"] = WebSettings
     of_weekdays = {"HOURS": ["every_day", "holidays", "on_holidays"], "VOLUME": ["every_day", "months", "growth"]}
     assert keys == {
         **{section: [key.name for key in dataclasses.fields(kind)] for section, kind in kinds.items()},
@@ -686,3 +688,39 @@ def test_whatever_the_order_of_lines_there_are_settings_or_problems(folder: Path
         load(folder, "\n".join(lines))
     except SettingsError as error:
         assert error.problems
+
+
+# --- Who may ask the web server
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "[::1]", "localhost"])
+def test_a_web_server_of_this_machine_alone_needs_no_token(folder: Path, host: str) -> None:
+    assert load(folder, f"[WEB]\nhost = {host}\n").web == WebSettings(host=host.strip("[]"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "shop.example", "localhost.example"])
+def test_a_web_server_for_others_needs_a_token(folder: Path, host: str) -> None:
+    (problem,) = problems(folder, f"[WEB]\nhost = {host}\n")
+    assert problem.startswith(f"config/configuration.ini: [WEB] host = {host}: expected 127.0.0.1, or a token as well: ")
+    assert "YASDG_WEB_TOKEN" in problem
+    assert load(folder, f"[WEB]\nhost = {host}\n", YASDG_WEB_TOKEN=TOKEN).web == WebSettings(host, 6066, TOKEN)
+
+
+def test_a_token_is_shown_nowhere(folder: Path) -> None:
+    secret = "my secret"  # which is no token
+    (problem,) = problems(folder, f"[WEB]\ntoken = {secret}\n")
+    assert problem.startswith("config/configuration.ini: [WEB] token = …: expected nothing, or 16 to 256 letters")
+    (problem,) = problems(folder, YASDG_WEB_TOKEN=secret)
+    assert problem.startswith("YASDG_WEB_TOKEN=…: expected nothing")
+    loaded = load(folder, f"[WEB]\ntoken = {TOKEN}\n")
+    assert loaded.web.token == TOKEN
+    assert TOKEN not in repr(loaded)
+    assert TOKEN not in str(settings.texts(loaded))
+
+
+@pytest.mark.parametrize("text", ["port = 0", "port = 65536", "host =", "host = a b", "host = 1:2", "token = ééééééééééééééééé"])
+def test_a_web_server_that_cannot_be_is_refused(folder: Path, text: str) -> None:
+    (problem,) = problems(folder, f"[WEB]\n{text}\n")
+    assert ": expected " in problem

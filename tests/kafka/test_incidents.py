@@ -39,7 +39,7 @@ class Kafka(Protocol):
 def send(worker: Worker, method: str, path: str, body: object = None) -> tuple[int, Any]:
     """Status and body of an answer."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    request = urllib.request.Request(worker.web + path, data, method=method)
+    request = urllib.request.Request(worker.web + path, data, {"Content-Type": "application/json"}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, json.load(response)
@@ -89,8 +89,7 @@ def test_what_is_set_on_one_worker_holds_for_all_and_can_be_replayed(kafka: Kafk
     first, second = shop.worker(), shop.worker()
 
     def both_sell() -> bool:
-        views = [worker.get("/inventory/") for worker in (first, second)]
-        return all(view and view["partitions"] and view["inventory"] for view in views)
+        return first.owned() and second.owned() and bool(first.get("/inventory/")["inventory"])
 
     first.until(both_sell, "two workers that sell")
     status, outage = post(first, name="outage", kind="power_outage", duration="3h")

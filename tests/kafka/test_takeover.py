@@ -91,7 +91,7 @@ def test_a_frozen_worker_appends_nothing_for_partitions_that_it_lost(kafka: Kafk
     workers = [shop.worker(), shop.worker()]
 
     def owned(worker: Worker) -> int:
-        return len(worker.get("/inventory/")["partitions"])
+        return len(worker.owned())
 
     workers[0].until(lambda: owned(workers[0]) == owned(workers[1]) == 4, "half of the partitions for each")
     sells(shop, workers[0])
@@ -114,7 +114,7 @@ def test_workers_that_come_and_go_make_the_stream_of_one_worker_alone(kafka: Kaf
     first = shop.worker()
     sells(shop, first)
     second, third = shop.worker(), shop.worker()
-    first.until(lambda: second.get("/inventory/")["partitions"] and third.get("/inventory/")["partitions"], "shares")
+    first.until(lambda: second.owned() and third.owned(), "shares")
     sells(shop, first)
     third.kill()
     assert second.stop() == 0, second.said
@@ -150,9 +150,7 @@ def test_a_worker_that_is_stopped_leaves_the_books_closed(kafka: Kafka, shop: Sh
 def test_the_audit_sees_what_a_worker_shows(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers)
     workers = [shop.worker(), shop.worker()]
-    workers[0].until(
-        lambda: all(worker.get("/inventory/")["inventory"] for worker in workers), "two workers with a share"
-    )
+    workers[0].until(lambda: all(worker.owned() for worker in workers), "two workers with a share")
     sells(shop, workers[0], 1000)
     one = audit(shop, "--table", workers[0].web)  # which asks the other one
     both = audit(shop, "--table", workers[0].web, "--table", f"{workers[1].web}/")

@@ -112,15 +112,14 @@ def test_views_show_the_table_and_route_to_the_worker_that_holds_a_product(kafka
     assert len(workers[0].get("/products/")) == len(PRODUCTS)
 
     def shared() -> bool:
-        owned = [worker.get("/inventory/") for worker in workers]
-        return sorted(owned[0]["partitions"] + owned[1]["partitions"]) == list(range(8)) and all(
-            view["inventory"] for view in owned
-        )
+        owned = [worker.owned() for worker in workers]
+        return all(owned) and sorted(owned[0] + owned[1]) == list(range(8))
 
     workers[0].until(shared, "two workers with partitions")
     workers[0].until(lambda: len(shop.purchases()) > 500, "500 sales")
-    product_ids = [row["product_id"] for worker in workers for row in worker.get("/inventory/")["inventory"]]
+    product_ids = [row["product_id"] for row in workers[0].get("/inventory/")["inventory"]]
     assert len(product_ids) == len(set(product_ids))
+    assert set(product_ids) == {sale["product_id"] for sale in shop.purchases()}
     for product_id in product_ids:
         rows = [worker.get(f"/inventory/{product_id}/") for worker in workers]
         # At any moment each is what the log comes to, up to the sale that it names.

@@ -34,6 +34,7 @@ from yasdg_app.shop.plan import Plan
 PATIENCE = 5.0  # seconds for which running workers are given to tell of the last sales
 MOST_SHOWN = 50  # findings in the report for people
 LAST = 100  # messages of a partition among which its latest event time is looked for
+ROWS = 10_000  # of the table that are asked for at once, as many as a worker shows
 REQUEST = aiohttp.ClientTimeout(total=30)  # seconds
 
 kafka = app.shop.kafka
@@ -62,8 +63,8 @@ async def audit(self: ShopCommand, urls: tuple[str, ...], as_json: bool) -> int:
 
     Sales and lost sales without a gap and none twice, at hours when the shop is open, totals, costs and discounts to
     the cent, every delivery when it was due, all levels right, nobody turned away while the shelf was full, incidents
-    as the plan has them. With --table also what a worker shows: name each worker, or one, which then asks the others
-    product by product. The configuration has to be that of the shop.
+    as the plan has them. With --table also what the workers show: name one, which asks the others, or several. The
+    configuration has to be that of the shop.
 
     Exits with 0 if all is right, 1 if anything is off, 2 if the topics cannot be read.
 
@@ -88,7 +89,7 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
     report = Report()
     opening, partitions = await _look()
     read_products(await read_all(app.bootstrap_servers, TOPICS.products), TOPICS.products, report, app.products)
-    table = await read_table(urls, [product.product_id for product in app.products])
+    table = await read_table(urls)
     async with Reader(app.bootstrap_servers) as reader:
         topics = await DividedTopics.now(reader, partitions)
         announced = await read_all(app.bootstrap_servers, TOPICS.incidents)
@@ -240,26 +241,27 @@ async def _look_closer(topics: DividedTopics, substitutions: Substitutions) -> N
         closer.close()
 
 
-async def read_table(urls: tuple[str, ...], product_ids: Sequence[str]) -> dict[str, Any]:
-    """Return the rows of the running workers' table by product_id: from the workers named, through them from others."""
+async def read_table(urls: Sequence[str]) -> dict[str, Any]:
+    """Return the rows of the running workers' table by product_id, from the first worker that knows of all of them."""
     rows: dict[str, Any] = {}
-    if not urls:
-        return rows
     shown: set[int] = set()
-    async with aiohttp.ClientSession(timeout=REQUEST) as session:
+    token = app.shop.web.token
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession(timeout=REQUEST, headers=headers) as session:
         for url in urls:
-            status, view = await _get(session, f"{url.rstrip('/')}/inventory/")
-            if status != 200:
-                raise AuditError(f"{url} answers with status {status}: {view}")
-            shown.update(view["partitions"])
-            rows |= {row["product_id"]: row for row in view["inventory"]}
-        elsewhere = [product_id for product_id in product_ids if product_id not in rows]
-        for product_id in elsewhere if len(shown) < kafka.partitions else ():
-            status, row = await _get(session, f"{urls[0].rstrip('/')}/inventory/{product_id}/")
-            if status == 200:
-                rows[product_id] = row
-            elif status != 404:  # which is a product that was not sold yet
-                raise AuditError(f"{urls[0]} answers with status {status} for {product_id}: {row}")
+            in_all_parts = set(range(kafka.partitions)) - shown
+            path = f"/inventory/?limit={ROWS}"
+            while path and in_all_parts:
+                status, view = await _get(session, url.rstrip("/") + path)
+                if status != 200:
+                    raise AuditError(f"{url} answers with status {status}: {view}")
+                rows |= {row["product_id"]: row for row in view["inventory"]}
+                in_all_parts &= set(view["partitions"])
+                path = view["next"]
+            shown |= in_all_parts
+    if urls and len(shown) < kafka.partitions:
+        partitions = ", ".join(str(each) for each in range(kafka.partitions) if each not in shown)
+        raise AuditError(f"{urls[-1]} cannot tell now of partitions {partitions} of the table. Try again in a moment.")
     return rows
 
 

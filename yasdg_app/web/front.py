@@ -49,6 +49,7 @@ def _read() -> dict[str, File]:
 
 
 page = _read()
+description = File("openapi.json", files("yasdg_app.web").joinpath("openapi.json").read_bytes())
 NO_FILE = {"error": f"There is no such file. {WHERE}"}
 
 
@@ -62,3 +63,9 @@ async def index(web: Any, request: Any) -> Any:
 async def file(web: Any, request: Any, file: str) -> Any:
     """Show one of its files."""
     return page[file].answer(request) if file in page else answer(NO_FILE, 404)
+
+
+@app.page("/openapi.json")
+async def openapi(web: Any, request: Any) -> Any:
+    """Describe all that there is."""
+    return description.answer(request)

@@ -107,13 +107,14 @@ async def sales(web: Any, request: Any) -> Any:
     latest = None if known is None else known // MINUTE * MINUTE
     if through is None:
         through = latest
-    elif latest is None or through > latest:
-        until = "none is known whole now" if latest is None else f"{time_text(latest)} is the last that is known whole"
-        raise BadQuestionError(f"through: expected an earlier minute; {until}")
+    elif latest is not None and through > latest:
+        raise BadQuestionError(
+            f"through: expected an earlier minute; {time_text(latest)[:16]} is the last that is whole"
+        )
     gathered = await _sales(window, by, through, page)
     shares = merging.owning(gathered)
     rows, more = merging.counted((share.rows for share in shares), page.limit)
-    since = merging.complete_from(shares)
+    since, first = merging.complete_from(shares), None if through is None else through - WINDOWS[window] * MINUTE
     asked = {"window": window, "by": by}
     if through is not None:
         asked["through"] = time_text(through)[:16]
@@ -121,9 +122,9 @@ async def sales(web: Any, request: Any) -> Any:
         {
             "window": window,
             "by": by,
-            "first": None if through is None else time_text(through - WINDOWS[window] * MINUTE),
+            "first": None if first is None else time_text(first),
             "through": None if through is None else time_text(through),
-            "known_from": None if since is None else time_text(since),
+            "complete": first is not None and (since is None or since <= first) and not gathered.missing,
             **_whole(gathered),
             "sales": [_sold(row, by) for row in rows],
             "next": _next("/sales/", asked | {"limit": page.limit}, rows[-1].key) if more else None,

@@ -1,0 +1,58 @@
+"""What is asked for in an address is read with care, and what is wrong is named."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yasdg_app.messages import event_time, time_text
+from yasdg_app.web.questions import MOST, USUAL_LIMIT, BadQuestionError, choice, only, page, through
+
+MINUTE = 60_000_000
+LAST = 4_102_444_800_000_000  # 2100
+
+
+def refused(field: str, question: object) -> str:
+    with pytest.raises(BadQuestionError) as caught:
+        question()  # type: ignore[operator]
+    text = str(caught.value)
+    assert text.startswith(f"{field}: ")
+    assert text.isprintable()
+    return text
+
+
+def test_a_part_of_a_long_answer() -> None:
+    assert page({}, ["CS01"]) == (USUAL_LIMIT, "")
+    assert page({"limit": str(MOST), "after": "CS01"}, ["CS01"]) == (MOST, "CS01")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "+1", str(MOST + 1), "1.0", "", " 1", "1_0", "٣", "9" * 5000, "\n"])
+def test_a_limit_is_a_whole_number_that_is_not_too_large(limit: str) -> None:
+    refused("limit", lambda: page({"limit": limit}, []))
+
+
+def test_what_is_not_there_is_not_gone_on_after() -> None:
+    refused("after", lambda: page({"after": "\x1b[31m"}, ["CS01"]))
+
+
+@given(st.integers(0, LAST // MINUTE))
+def test_a_minute_is_known_as_it_stands_in_messages_and_shorter(minute: int) -> None:
+    text = time_text(minute * MINUTE)
+    for written in (text, text[:19], text[:16], text[:16].replace(" ", "T"), text[:19].replace(" ", "T") + "Z"):
+        assert through({"through": written}) == event_time(text)
+
+
+@given(st.text(max_size=30) | st.sampled_from(["2026-11-26 13:45:01", "2026-13-26 13:45", "2026-11-26 13:45+01:00"]))
+def test_anything_else_is_no_minute(text: str) -> None:
+    refused("through", lambda: through({"through": text}))
+
+
+def test_a_minute_may_be_left_out() -> None:
+    assert through({}) is None
+
+
+def test_words_and_fields_are_those_that_there_are() -> None:
+    assert choice({"by": "product"}, "by", ("product",), "product") == "product"
+    assert "expected product" in refused("by", lambda: choice({"by": "Product"}, "by", ("product",), "product"))
+    only({"a": "1"}, "a", "b")
+    assert refused("c\\n", lambda: only({"c\n": ""}, "a", "b")).endswith("unknown field; expected a, b")
+    refused("d", lambda: only({"d": ""}))
