@@ -1,0 +1,192 @@
+/* The list of incidents with a button to end those that were set live, and the form that starts one.
+
+Whatever the worker answers is said beside the form, next to the field that it is about. */
+
+import { $, arrange, make, setAttribute, setText } from "./dom.js";
+import { parsed } from "./format.js";
+
+/* Kinds, their factors where none is given, and what they are: as settings.py has them (a test compares them). */
+const KINDS = {
+  promotion: [2.5, "more customers, and a discount if one is given"],
+  storm: [0.3, "few customers"],
+  power_outage: [0, "nobody can buy"],
+  viral: [4, "many more customers"],
+  road_works: [0.7, "fewer customers"],
+  supply: [0, "deliveries slow down, or with 0 stop"],
+  custom: [null, "whatever the factor makes of demand"],
+};
+const DISCOUNTED = ["promotion", "custom"];
+const SHOWN = 30; // of those that are over, so many stay in the list
+const JSON_ONLY = { "Content-Type": "application/json" };
+const NO_ANSWER = "This worker does not answer. Whether it was done, the list will show.";
+
+const form = $("incident");
+const fields = form.elements;
+const ends = new Map(); // names of incidents that were ended here, and the words for it
+let time = null; // formats of the shop's clock
+let taken = new Set(); // names of incidents
+
+export function incidents(snapshot, formats) {
+  time = formats;
+  const now = parsed(snapshot.now);
+  taken = new Set(snapshot.incidents.map((each) => each.name));
+  const current = snapshot.incidents.filter((each) => each.state === "on" || each.state === "ahead");
+  const past = snapshot.incidents.filter((each) => !current.includes(each)).reverse();
+  arrange($("incidents"), [...current, ...past.slice(0, SHOWN)], (each) => each.name, create, (node, each) => {
+    node.dataset.name = each.name;
+    node.dataset.state = each.state;
+    const [name, state, what, said] = ["b", ".state", ".what", ".said"].map((part) => node.querySelector(part));
+    setText(name, each.name);
+    setText(state, each.state);
+    setText(what, described(each, now));
+    const over = !current.includes(each);
+    setText(said, over ? "" : ends.get(each.name) ?? "");
+    button(node.querySelector("button"), each, over);
+  });
+  $("no-incidents").hidden = current.length > 0;
+  suggest();
+  categories(snapshot.products.map((each) => each.category));
+}
+
+function create(incident) {
+  const end = make("button", { type: "button", class: "quiet" }, "End");
+  end.addEventListener("click", () => stop(incident.name, end));
+  const head = make("div", {}, make("b"), " ", make("span", { class: "state" }));
+  return make("li", {}, make("div", {}, head, make("p", { class: "what" }), make("p", { class: "said" })), end);
+}
+
+function button(end, incident, over) {
+  const hide = over || incident.source !== "live";
+  if (hide && document.activeElement === end) $("incidents-title").focus({ preventScroll: true });
+  end.hidden = hide;
+  setAttribute(end, "aria-label", `End ${incident.name}`);
+  // A disabled button would lose the keyboard's place.
+  setAttribute(end, "aria-disabled", ends.has(incident.name) ? "true" : null);
+}
+
+function described({ kind, start, end, factor, discount, categories: some, products }, now) {
+  const scope = [...some, ...products].join(", ") || "all products";
+  const effect = kind === "supply" ? `deliveries × ${factor}` : `demand × ${factor}`;
+  const less = discount ? `, ${Math.round(discount * 10_000) / 100} % off` : "";
+  return `${kind.replace("_", " ")}, ${time.near(parsed(start), now)} to ${time.near(parsed(end), parsed(start))}, ${effect}${less}, ${scope}`;
+}
+
+async function stop(name, end) {
+  if (end.getAttribute("aria-disabled")) return;
+  ends.set(name, "ending …");
+  end.setAttribute("aria-disabled", "true");
+  const words = end.parentElement.querySelector(".said");
+  setText(words, ends.get(name));
+  const { status, body } = await ask(`/incidents/${encodeURIComponent(name)}/`, { method: "DELETE" });
+  const done = status === 200;
+  const text = done ? `ends at ${time.minute(parsed(body.end))}` : body.error;
+  ends.set(name, text);
+  setText(words, text);
+  announce(`${name}: ${text}`, done);
+  if (status !== 200 && status !== 409) {
+    ends.delete(name);
+    end.removeAttribute("aria-disabled");
+  }
+}
+
+async function ask(path, options) {
+  try {
+    const answer = await fetch(path, { ...options, headers: JSON_ONLY });
+    return { status: answer.status, body: await answer.json() };
+  } catch {
+    return { status: 0, body: { error: NO_ANSWER } };
+  }
+}
+
+function announce(text, good) {
+  setText($("said"), text);
+  $("said").classList.toggle("bad", !good);
+}
+
+/* --- The form --- */
+
+fields.kind.append(...Object.keys(KINDS).map((kind) => make("option", { value: kind }, kind.replace("_", " "))));
+fields.kind.addEventListener("change", ofKind);
+fields.name.addEventListener("input", () => (fields.name.dataset.own = fields.name.value ? "yes" : ""));
+form.addEventListener("input", (event) => problem(event.target.name, ""));
+form.addEventListener("submit", start);
+ofKind();
+
+function ofKind() {
+  const [factor, note] = KINDS[fields.kind.value];
+  setText($("kind-note"), note);
+  setText($("factor-label"), fields.kind.value === "supply" ? "Deliveries ×" : "Demand ×");
+  setAttribute(fields.factor, "placeholder", factor ?? "needed");
+  $("discount-field").hidden = !DISCOUNTED.includes(fields.kind.value);
+  suggest();
+}
+
+/** A name that is free, as long as nobody typed one. */
+function suggest() {
+  if (fields.name.dataset.own || document.activeElement === fields.name) return;
+  const kind = fields.kind.value.replace("_", "-");
+  let number = 1;
+  while (taken.has(`${kind}-${number}`)) number += 1;
+  if (fields.name.value !== `${kind}-${number}`) fields.name.value = `${kind}-${number}`;
+}
+
+const known = new Set(); // categories
+
+function categories(names) {
+  for (const name of names) known.add(name);
+  arrange($("categories"), [...known].sort(), (name) => name, (name) => make("label", {}, make("input", { type: "checkbox", name: "categories", value: name }), make("span", {}, name)), () => {});
+}
+
+function filled() {
+  const incident = { name: fields.name.value.trim(), kind: fields.kind.value, duration: fields.duration.value.trim() };
+  const optional = ["factor", ...($("discount-field").hidden ? [] : ["discount"])];
+  for (const key of optional) if (fields[key].value.trim()) incident[key] = fields[key].value.trim();
+  const ticked = [...form.querySelectorAll("[name=categories]:checked")].map((box) => box.value);
+  const ids = fields.products.value.split(/[\s,]+/).filter(Boolean);
+  if (ticked.length) incident.categories = ticked;
+  if (ids.length) incident.products = ids;
+  return incident;
+}
+
+const FIELDS = ["kind", "name", "duration", "factor", "discount", "categories", "products"];
+let sending = false;
+
+async function start(event) {
+  event.preventDefault();
+  if (sending) return;
+  sending = true;
+  for (const field of FIELDS) problem(field, "");
+  announce("starting …", true);
+  const { status, body } = await ask("/incidents/", { method: "POST", body: JSON.stringify(filled()) });
+  sending = false;
+  if (status === 201) {
+    announce(`${body.name} begins at ${time ? time.minute(parsed(body.start)) : body.start} by the shop’s clock.`, true);
+    taken.add(body.name);
+    fields.name.dataset.own = "";
+    suggest();
+  } else refused(body);
+}
+
+/** Say each problem beside its field, the others and the reason itself beside the button. */
+function refused({ error, problems }) {
+  const others = [];
+  let first = null;
+  for (const text of problems ?? [error]) {
+    const [, field, words] = /^(\w+)(?: = [^]*?)?: ([^]+)$/.exec(text) ?? [];
+    if (!FIELDS.includes(field) || (field === "discount" && $("discount-field").hidden)) others.push(text);
+    else {
+      problem(field, words);
+      first ??= field;
+    }
+  }
+  announce(others.join(" ") || (problems ? error : "The incident is not set."), false);
+  if (first) form.querySelector(`[name=${first}]`)?.focus();
+}
+
+function problem(field, words) {
+  if (!FIELDS.includes(field)) return;
+  const place = $(`${field}-problem`);
+  if (words && place.textContent) words = `${place.textContent} ${words}`;
+  setText(place, words);
+  for (const input of form.querySelectorAll(`[name=${field}]`)) setAttribute(input, "aria-invalid", words ? "true" : null);
+}
