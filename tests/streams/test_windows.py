@@ -24,7 +24,7 @@ from yasdg_app.streams import windows
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, Restock
 from yasdg_app.streams.minutes import KEPT
-from yasdg_app.streams.table import Rows, numbers_of
+from yasdg_app.streams.table import COLUMNS, Rows, numbers_of
 from yasdg_app.streams.windows import LATEST, WINDOWS, Windows
 
 HOMES = [0, 1, 0, 1, 0, 0]
@@ -408,6 +408,29 @@ def test_a_table_that_was_changed_behind_our_back_is_read_again() -> None:
     asyncio.run(go_on())
     check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
     assert worker.windows.sums("day", (sales[-1].at // MINUTE + 1) * MINUTE) == {"SF02": added(sales)}
+
+
+def test_junk_of_any_size_is_read_over() -> None:
+    sales, worker = sold(3, SECOND), Worker(Logs())
+    junk = [
+        sales[0].value.replace(b'"quantity": 1', b'"quantity": %d' % 2**70),
+        sales[0].value.replace(b"4.99", b"1e308"),
+        b"[" * 10_000,
+    ]
+    before = Worker(Logs())
+    before.take_over(empty())
+    before.apply(0, numbered(sales))
+    worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales] + junk
+    worker.now = sales[-1].at
+    for rows in before.rows.values():
+        rows._numbers[rows._held, COLUMNS["offset"]] += len(junk)  # as if they stood before the last sale
+
+    async def take_over() -> None:
+        worker.take_over(before.rows)
+        await worker.done()
+
+    asyncio.run(take_over())
+    assert worker.windows.sums("day", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": added(sales)}
 
 
 def test_only_partitions_that_are_ours_now_are_told_of() -> None:

@@ -52,6 +52,7 @@ STEP = 500  # that are looked at before others have their turn
 GIVE_WAY = 3.0  # times what a step took is what the others have then
 RETRY = 0.5  # seconds before the cluster is asked again
 
+TOO_MUCH = 2**62  # units, or cents: no such sale is in the table
 NO_COLUMNS = np.zeros((5, 0), np.int64)
 Choice = Callable[[int, Ints, Ints], Ints]
 Sums = tuple[int, int, int]
@@ -398,6 +399,7 @@ def _columns(messages: Sequence[Message], partition: int, assortment: Assortment
     rows = [
         (seats[places[s.product_id]], number, minute_of(s), s.quantity, round(s.total_purchase * 100))
         for s, number in sales
+        if s.quantity < TOO_MUCH and abs(s.total_purchase) < TOO_MUCH / 100
     ]
     return np.array(rows, np.int64).reshape(-1, 5).T
 
