@@ -35,8 +35,8 @@ def came(till: Till, until: int) -> tuple[int, int]:
     return asked, lost
 
 
-def test_there_are_five() -> None:
-    assert SCENARIOS == ["chain", "seed", "supply-crisis", "week", "year"]
+def test_there_are_six() -> None:
+    assert SCENARIOS == ["chain", "dirty", "seed", "supply-crisis", "week", "year"]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -158,7 +158,7 @@ async def log(shop: Shop, topic: str, partition: int) -> list[Any]:
 
 
 def test_what_others_write_into_the_logs_changes_nothing(kafka: Kafka, shop: Shop) -> None:
-    flaw(shop, kafka, "40m", "39m", "60", 0.02).configure(KAFKA_PARTITIONS="2")
+    flaw(shop, kafka, "20m", "15m", "60", 0.02).configure(KAFKA_PARTITIONS="2")
     worker = shop.worker()
     wait_for_dirt(shop, worker, 100)
     worker.kill()

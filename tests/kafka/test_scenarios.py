@@ -34,6 +34,7 @@ STRETCHES = {
     "week": Stretch("2026-06-02", "36h", 10_000),
     "supply-crisis": Stretch("2026-04-06", "12d", 100_000),
     "year": Stretch("2026-06-05", "1d", 7200, ("incidents",)),
+    "dirty": Stretch("2026-06-01 12:00", "2h", 600, ("lost_sales", "incidents")),
     "chain": Stretch("2026-06-05 12:00", "10s", 1, ("lost_sales", "incidents")),
 }
 

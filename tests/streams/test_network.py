@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shops import World, encoded, worlds
 
-from yasdg_app.messages import encode, encode_fault, event_time, fault
+from yasdg_app.messages import encode, encode_fault, fault, time_text
 from yasdg_app.producer import Row
 from yasdg_app.settings import FaultSettings
 from yasdg_app.shop.faults import KINDS, Faults
 from yasdg_app.streams.network import BEFORE_ALL, Network, place_of_delivered, place_of_told
 
-SECOND = 1_000_000
+STEPS = st.sampled_from([1, 30_000_000])  # microseconds
 
 
 @st.composite
@@ -31,17 +31,17 @@ def faults(draw: st.DrawFn, length: int) -> Faults:
     return Faults.of(configured, draw(st.integers(0, 2**64 - 1)))
 
 
-def log(world: World) -> list[Any]:
+def log(world: World, step: int) -> list[Any]:
+    """A log whose times are rounded off to a step: of 1, or so long that many sales are of the same time."""
     till, told = world.till(), world.whole()
     values, _ = encoded(till, told)
-    return [
-        SimpleNamespace(offset=offset, key=sale.product_id.encode(), value=value, timestamp=sale.at // 1000, headers=[])
-        for offset, (sale, value) in enumerate(zip(told.sales, values, strict=True))
-    ]
-
-
-def times(purchases: list[Any]) -> list[int]:
-    return [event_time(each.value[21:47].decode()) for each in purchases]
+    messages = []
+    for offset, (sale, value) in enumerate(zip(told.sales, values, strict=True)):
+        at = sale.at // step * step
+        value = value.replace(time_text(sale.at).encode(), time_text(at).encode(), 1)
+        message = {"offset": offset, "key": sale.product_id.encode(), "value": value, "timestamp": at // 1000}
+        messages.append(SimpleNamespace(**message, at=at, headers=[]))
+    return messages
 
 
 def as_messages(out: list[Row]) -> list[Any]:
@@ -51,14 +51,14 @@ def as_messages(out: list[Row]) -> list[Any]:
 @settings(max_examples=40)
 @given(worlds(), st.data())
 def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World, data: st.DataObject) -> None:
-    shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world)
+    shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world, data.draw(STEPS))
     expected_dirty, expected_told = flawed(shop, purchases, world.until)
-    network, told, dirty, at = Network(shop), list[Row](), list[Row](), times(purchases)
+    network, told, dirty = Network(shop), list[Row](), list[Row]()
     cuts = data.draw(st.lists(st.integers(0, len(purchases)), max_size=6).map(sorted))
     for start, end in zip([0, *cuts], [*cuts, len(purchases)], strict=True):
         network.take(purchases[start:end])
         if end:
-            assert network.seen == at[end - 1]
+            assert network.seen == purchases[end - 1].at
         new_told, new_dirty = network.arrived(network.seen)
         told, dirty = told + new_told, dirty + new_dirty
     new_told, new_dirty = network.arrived(world.until + 1)
@@ -70,7 +70,7 @@ def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World
 @given(worlds(), st.data())
 def test_it_goes_on_where_the_last_messages_of_its_logs_say(world: World, data: st.DataObject) -> None:
     """Also if it died when it had told of faults and delivered only some, or none, of what had them."""
-    shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world)
+    shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world, data.draw(STEPS))
     dirty, told = flawed(shop, purchases, world.until)
     died = data.draw(st.integers(0, len(dirty)))
     reached = place_of_delivered(as_messages(dirty)[died - 1], shop) if died else BEFORE_ALL

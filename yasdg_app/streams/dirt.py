@@ -156,7 +156,6 @@ class Dirt:
             return False
         line.delivered += len(delivered)
         line.through = max(line.through, before - 1)
-        app.counts["faults"] += len(told)
         return True
 
     async def _append_rows(self, tp: TP, number: int, rows: Sequence[Row]) -> bool:

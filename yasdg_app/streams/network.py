@@ -72,7 +72,7 @@ class Network:
     def __init__(self, faults: Faults, delivered: Place = BEFORE_ALL, told: Place = BEFORE_ALL) -> None:
         self._faults = faults
         self._delivered = delivered
-        self._told = max(delivered, told)  # a fault is told of before its message is delivered
+        self._told = told
         self._keys: dict[str, np.uint64] = {}  # by product_id
         self._in_time: list[_Item] = []
         self._held_up: list[_Item] = []  # a heap
