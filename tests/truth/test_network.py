@@ -1,14 +1,15 @@
 """What an engine sees over a flawed network, against one message after the other by the definition."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import MINUTE, OPENED, SECOND, World, worlds
+from shops import MINUTE, OPENED, SECOND, World, world_of, worlds
 
-from yasdg_app.settings import FaultSettings
+from yasdg_app.settings import FaultSettings, SalesSettings, Settings
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, NONE, OUT_OF_ORDER, Faults
 from yasdg_app.shop.till import Till
 from yasdg_app.truth.happenings import blocks
@@ -96,3 +97,61 @@ def test_whoever_does_not_ask_for_lateness_has_all_sales_once_and_what_became_of
         assert (block.arrived.times == 1).all()
         kinds |= set(block.arrived.kinds.tolist())
     assert kinds <= {NONE, LATE, DUPLICATE, DROPPED, OUT_OF_ORDER, CORRUPT}
+
+
+def test_a_window_ends_to_the_microsecond() -> None:
+    """A message is left out if what was seen before it, less the lateness, is the end of its window, and not before."""
+    world = world_of(Settings(sales=SalesSettings(min_sale_freq=0.0, max_sale_freq=1.0)), 20 * MINUTE)
+    faults, products = Faults.of(MANY, world.plan.sales.seed), sorted_products(world.plan)
+    span = Span(OPENED, world.until + 1, MINUTE)
+
+    def left_out(lateness: int, until: int = world.until) -> Seen:
+        return by_the_definition(replace(world, until=until), faults, span, lateness, False)
+
+    def counted(lateness: int, until: int = world.until) -> dict[tuple[str, int], int]:
+        counts = {}
+        for block in blocks(world.plan, until, Network(faults, products, span, lateness, False)):
+            assert block.arrived is not None
+            sales = block.arrived.sales
+            ids = [products[place].product_id for place in sales.product.tolist()]
+            counts |= dict(zip(zip(ids, sales.number.tolist(), strict=True), block.arrived.times.tolist(), strict=True))
+        return counts
+
+    def times(seen: Seen) -> dict[tuple[str, int], int]:
+        return {key: counted for key, (counted, _) in seen.items()}
+
+    # The longest lateness by which one more is left out, and the shortest by which it is not.
+    least, most = 0, 10 * MINUTE
+    whole = sum(late for _, late in left_out(most).values())
+    while most - least > 1:
+        middle = (least + most) // 2
+        few = sum(late for _, late in left_out(middle).values()) == whole
+        least, most = (least, middle) if few else (middle, most)
+    assert times(left_out(least)) != times(left_out(most))
+    assert counted(least) == times(left_out(least))
+    assert counted(most) == times(left_out(most))
+
+
+def test_what_is_released_in_the_shops_last_microsecond_arrives() -> None:
+    world = world_of(Settings(sales=SalesSettings(min_sale_freq=0.0, max_sale_freq=1.0)), 20 * MINUTE)
+    faults, products = Faults.of(MANY, world.plan.sales.seed), sorted_products(world.plan)
+    span = Span(OPENED, world.until + 1, None)
+    till = Till(world.plan, world.plan.products)
+    sales = till.ring_up(world.until).sales
+    kinds, delays = faults.of_rows(faults.keys([each.product_id for each in products])[sales.product], sales.number)
+    row = next(row for row in range(50, len(sales)) if kinds[row] == LATE)
+    place, number = int(sales.product[row]), int(sales.number[row])
+    arrives = int(sales.at[row] + delays[row])
+
+    def times(until: int) -> int:
+        found = [
+            int(block.arrived.times[which])
+            for block in blocks(world.plan, until, Network(faults, products, span, 0, False))
+            if block.arrived is not None
+            for which in range(len(block.arrived.sales))
+            if (block.arrived.sales.product[which], block.arrived.sales.number[which]) == (place, number)
+        ]
+        assert len(found) == 1
+        return found[0]
+
+    assert (times(arrives - 1), times(arrives)) == (0, 1)

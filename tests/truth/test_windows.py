@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import OPENED, World, worlds
+from shops import OPENED, World, world_of, worlds
 from simulation import Stream, simulate
 from truths import DAY, HOUR, MINUTE, SECOND, plan_of
 
 from yasdg_app.messages import event_time
+from yasdg_app.settings import InventorySettings, SalesSettings, Settings
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.happenings import COSTED, COUNTED
 from yasdg_app.truth.spans import Span
@@ -176,3 +177,24 @@ def test_where_no_cost_is_known_it_is_said_of_how_many_sales_it_is() -> None:
     assert {name for (_, name), row in rows.items() if not row.get(COSTED)} == {"CS01"}
     assert all(row["sales"] == row[COSTED] for (_, name), row in rows.items() if name != "CS01")
     assert "cost" not in next(row for (_, name), row in rows.items() if name == "CS01")
+
+
+def test_a_span_begins_and_ends_to_the_microsecond() -> None:
+    plan, until, stream = shop("week")
+    times = [event_time(json.loads(value)["transaction_time"]) for value in stream.purchases]
+    begin, end = times[2_000], times[5_000]
+    for window in (MINUTE, None):
+        span = Span(begin, end, window)
+        rows = summed(plan, "product", span, until - 1)
+        assert rows == nonzero(by_hand(plan, stream, "product", span))
+        assert sum(row.get("sales", 0) for row in rows.values()) == sum(begin <= at < end for at in times) >= 3_000
+
+
+def test_a_shelf_that_begins_far_below_its_minimum_is_filled_up_sale_by_sale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yasdg_app.shop.till.BLOCK", 60)  # it takes a few blocks
+    settings = Settings(
+        sales=SalesSettings(min_sale_freq=0.0, max_sale_freq=2.0), inventory=InventorySettings(40, 2),
+    )  # fmt: skip
+    world = world_of(settings, HOUR)
+    stream, span = simulate(world.plan, world.until), Span(OPENED, world.until + 1, MINUTE)
+    assert summed(world.plan, "product", span, world.until) == nonzero(by_hand(world.plan, stream, "product", span))

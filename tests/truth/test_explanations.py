@@ -1,0 +1,52 @@
+"""What is named as the reason of a difference is certain."""
+
+from yasdg_app.shop.faults import DROPPED, DUPLICATE, LATE, NONE
+from yasdg_app.truth.sums import MOST_FAULTS, Happened, _by_faults, _by_one
+
+
+def sale(its: str, revenue: int, fault: int = NONE, counted: int = 1) -> Happened:
+    return Happened(its, fault, counted, {"sales": 1, "revenue": revenue})
+
+
+def off(sales: int, revenue: int) -> dict[str, int]:
+    return {"sales": sales, "revenue": revenue}
+
+
+def test_one_sale_is_named_if_no_other_of_its_window_is_like_it() -> None:
+    here = [sale("A", 5), sale("B", 7), sale("C", 7)]
+    assert _by_one(off(-1, -5), here) == [("missing", ["A"], "")]
+    assert _by_one(off(1, 5), here) == [("double", ["A"], "")]
+    assert _by_one(off(-1, -7), here) == [("missing", [], "one of B, C")]
+    assert _by_one(off(-1, -6), here) == []
+    assert _by_one(off(-2, -12), here) == []
+
+
+def test_faults_are_named_if_they_bring_the_difference_in_one_way_only() -> None:
+    here = [sale("A", 5, LATE), sale("B", 7, LATE), sale("C", 7, LATE), sale("D", 20, DUPLICATE), sale("E", 4)]
+    assert _by_faults(off(-1, -5), here) == [("late", ["A"], "late")]
+    assert _by_faults(off(-1, -7), here) == [("late", [], "some of B, C")]
+    assert _by_faults(off(-2, -14), here) == [("late", ["B", "C"], "late")]
+    assert _by_faults(off(0, 15), here) == [("late", ["A"], "late"), ("double", ["D"], "duplicate")]
+    assert _by_faults(off(-1, -4), here) == []  # that is no fault of the network
+
+
+def test_reasons_of_two_kinds_that_bring_the_same_are_none() -> None:
+    here = [sale("A", 5, LATE), sale("B", 5, DROPPED)]
+    assert _by_faults(off(-1, -5), here) == [("wrong", [], "some of A, B")]
+
+
+def test_of_many_faults_it_is_all_of_a_kind_or_none() -> None:
+    late = [sale(f"L{n:02d}", n, LATE) for n in range(MOST_FAULTS + 1)]
+    twice = [sale("D", 100, DUPLICATE)]
+    total = sum(range(MOST_FAULTS + 1))
+    assert _by_faults(off(-len(late), -total), late + twice) == [("late", [each.its for each in late], "late")]
+    assert _by_faults(off(1, 100), late + twice) == [("double", ["D"], "duplicate")]
+    assert _by_faults(off(-1, -1), late + twice) == []
+
+
+def test_of_what_an_engine_need_not_see_only_what_it_saw_is_named() -> None:
+    """With an allowed lateness, what came too late is not counted, and what was dropped cannot be."""
+    here = [sale("A", 5, LATE, counted=0), sale("B", 5, DROPPED, counted=0), sale("C", 8, DUPLICATE, counted=2)]
+    assert _by_faults(off(1, 5), here) == [("late", ["A"], "counted, although it came too late")]
+    assert _by_faults(off(-1, -8), here) == [("missing", ["C"], "counted once, and it came twice")]
+    assert _by_one(off(1, 5), here) == []

@@ -1,0 +1,65 @@
+"""What engines write, as numbers that can be compared."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from yasdg_app.messages import event_time
+from yasdg_app.truth.values import NULL, UNREADABLE, numbers, times
+
+AT = event_time("2026-06-03 12:34:56.789012")
+MILLIS = AT // 1000 * 1000
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([1, None, -3], [10_000, NULL, -30_000]),
+        ([5.99, float("nan"), None], [59_900, NULL, NULL]),
+        ([5.9904, 5.9896, 5.992], [59_900, 59_900, 59_920]),  # sums of floats are off by a little
+        ([Decimal("5.99"), None, Decimal("0.10")], [59_900, NULL, 1_000]),
+        (["5.99", None, "2"], [59_900, NULL, 20_000]),
+        (["5.99", "many", "  3 "], [59_900, UNREADABLE, 30_000]),
+        (["true", "FALSE", "t", "null", ""], [10_000, 0, 10_000, NULL, NULL]),
+        ([True, False, None], [10_000, 0, NULL]),
+        ([1e300, float("inf"), 10**15], [UNREADABLE] * 3),
+        ([None, None], [NULL, NULL]),
+        ([0.1234], [1_234]),
+    ],
+)
+def test_numbers(values: list[Any], wanted: list[int]) -> None:
+    assert numbers(pa.array(values)).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (["2026-06-03 12:34:56.789012"], [AT]),
+        (["2026-06-03T12:34:56.789012Z", None], [AT, NULL]),
+        (["2026-06-03T14:34:56.789012+02:00"], [AT]),
+        (["2026-06-03 12:34:56.789012", "2026-06-03T12:34:56.789012Z", "2026-06-03 12:34:56.789012 UTC"], [AT] * 3),
+        (["2026-06-03 12:34:56.789012345"], [AT]),
+        (["2026-06-03 12:34:56.789012", "noon", ""], [AT, UNREADABLE, NULL]),
+        ([str(AT), str(AT // 1000), str(AT * 1000)], [AT, MILLIS, AT]),
+        ([AT, None], [AT, NULL]),
+        ([AT // 1000], [MILLIS]),
+        ([AT // 1_000_000], [AT // 1_000_000 * 1_000_000]),
+        ([AT * 1000], [AT]),
+        ([AT / 1e6], [AT]),
+        ([datetime(2026, 6, 3, 12, 34, 56, 789012), None], [AT, NULL]),
+        ([datetime(2026, 6, 3, 12, 34, 56, 789012, tzinfo=UTC)], [AT]),
+        ([date(2026, 6, 3)], [event_time("2026-06-03 00:00:00.000000")]),
+        ([None], [NULL]),
+    ],
+)
+def test_times(values: list[Any], wanted: list[int]) -> None:
+    assert times(pa.array(values)).tolist() == wanted
+
+
+def test_a_timestamp_of_any_zone_is_the_moment_that_it_is() -> None:
+    there = pa.array([AT], pa.timestamp("us", tz="America/New_York"))
+    assert times(there).tolist() == [AT]
+    assert times(pa.array([AT * 1000], pa.timestamp("ns"))).tolist() == [AT]
