@@ -703,7 +703,9 @@ def test_a_web_server_of_this_machine_alone_needs_no_token(folder: Path, host: s
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "shop.example", "localhost.example"])
 def test_a_web_server_for_others_needs_a_token(folder: Path, host: str) -> None:
     (problem,) = problems(folder, f"[WEB]\nhost = {host}\n")
-    assert problem.startswith(f"config/configuration.ini: [WEB] host = {host}: expected 127.0.0.1, or a token as well: ")
+    assert problem.startswith(
+        f"config/configuration.ini: [WEB] host = {host}: expected 127.0.0.1, or a token as well: "
+    )
     assert "YASDG_WEB_TOKEN" in problem
     assert load(folder, f"[WEB]\nhost = {host}\n", YASDG_WEB_TOKEN=TOKEN).web == WebSettings(host, 6066, TOKEN)
 
@@ -720,7 +722,9 @@ def test_a_token_is_shown_nowhere(folder: Path) -> None:
     assert TOKEN not in str(settings.texts(loaded))
 
 
-@pytest.mark.parametrize("text", ["port = 0", "port = 65536", "host =", "host = a b", "host = 1:2", "token = ééééééééééééééééé"])
+@pytest.mark.parametrize(
+    "text", ["port = 0", "port = 65536", "host =", "host = a b", "host = 1:2", "token = ééééééééééééééééé"]
+)
 def test_a_web_server_that_cannot_be_is_refused(folder: Path, text: str) -> None:
     (problem,) = problems(folder, f"[WEB]\n{text}\n")
     assert ": expected " in problem

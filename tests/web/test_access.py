@@ -26,12 +26,16 @@ def status(
     return found.status if found else 200
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:6066", "127.0.0.1", "127.9.9.9:80", "[::1]:6066", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:6066", "127.0.0.1", "127.9.9.9:80", "[::1]:6066", "LOCALHOST"]
+)
 def test_without_a_token_this_machine_may_ask_by_its_own_names(host: str) -> None:
     assert status(host=host) == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:6066", "localhost.evil.example", "192.168.1.4", "", "["])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:6066", "localhost.evil.example", "192.168.1.4", "", "["]
+)
 def test_without_a_token_a_name_that_somebody_else_made_mean_this_machine_is_refused(host: str) -> None:
     assert status(host=host) == 403
     assert status(host=host, path="/health/") == 403
