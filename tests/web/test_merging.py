@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,3 +189,9 @@ def test_where_nobody_has_anything_nothing_is_known() -> None:
     assert merging.complete_through([]) is None
     assert merging.complete_from([SalesShare(1, [0], None, None, [])]) is None
     assert merging.totals([]) == Totals()
+
+
+@given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 10))
+def test_the_largest_are_found_the_first_among_equals(values: list[int], most: int) -> None:
+    found = merging.largest(np.array(values, np.int64), most).tolist()
+    assert sorted(found) == sorted(sorted(range(len(values)), key=lambda at: (-values[at], at))[:most])

@@ -18,7 +18,8 @@ import json
 from yasdg_app.application import app
 app.discover()
 app.web.init_server()
-print(json.dumps([(each.canonical, sorted(route.method for route in each)) for each in app.web.web_app.router.resources()]))
+pages = app.web.web_app.router.resources()
+print(json.dumps([(page.canonical, sorted(route.method for route in page)) for page in pages]))
 """
 
 

@@ -230,6 +230,7 @@ async def _apply(message: Any, chunk: list[Any]) -> bool:
     fold = books.fold if sold else books.fold_lost
     folded = fold(tp, chunk, level_of, watch.plan.supply)
     counted = windows.count(tp.partition, folded) if sold else None
+    folded.sales, folded.grouped = [], None  # what follows may have to wait for the cluster
     told = ownership.told[tp.partition]
     if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
         return False

@@ -6,19 +6,21 @@ counts now, less what it counted before. Only a chunk that leaves the minute is 
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from yasdg_app.messages import EPOCH, Sold, microseconds
+from yasdg_app.messages import EPOCH, Sold
 from yasdg_app.shop.demand import Ints
 from yasdg_app.streams.books import Folded, Grouped
 
 MINUTE = 60_000_000  # microseconds
+ONE_MINUTE = timedelta(minutes=1)
 # Minutes that are kept: a day, and three hours so that whoever asks for a moment that is past has the day before it.
 KEPT = 27 * 60
-MANY_BLOCKS = 256  # that are put together, even if nobody asks
+MANY = 20_000  # cells that are put together, even if nobody asks
 SEAT_BITS = 32  # of a key
 SEAT_MASK = (1 << SEAT_BITS) - 1
 NO_MINUTE = -(2**30)  # before all others
@@ -84,7 +86,11 @@ def joined(blocks: Sequence[Cells]) -> Cells:
 
 def minute_of(sale: Sold) -> int:
     """Return the minute of a sale, since 1970."""
-    return microseconds(sale.transaction_time) // MINUTE
+    return (sale.transaction_time - EPOCH) // ONE_MINUTE
+
+
+Row = tuple[int, int, int, int]
+"""A cell by itself: key, sales, units, revenue in cents."""
 
 
 class Minutes:
@@ -111,15 +117,27 @@ class Minutes:
         self.products_from = self.oldest = NO_MINUTE
         self.of_seats = categories
         self._most = most
-        self._blocks: list[Cells] = []
+        self._whole = NO_CELLS
+        self._blocks: list[Cells] = []  # what came since, in two forms
+        self._rows: list[Row] = []
+        self._count = 0  # of both
         self._by_category = NO_CELLS
 
     def add(self, more: Cells) -> None:
         """Add sales."""
         if len(more.keys):
             self._blocks.append(more)
-            if len(self._blocks) > MANY_BLOCKS:
-                self._all()
+            self._note(len(more.keys))
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Add a few sales."""
+        self._rows += rows
+        self._note(len(rows))
+
+    def _note(self, count: int) -> None:
+        self._count += count
+        if self._count > MANY:
+            self._put_together()
 
     def by_product(self, first: int, end: int) -> Ints:
         """Return the sums of each product over minutes from `first` to before `end`."""
@@ -139,23 +157,24 @@ class Minutes:
         return of.where((minutes >= first) & (minutes < end))
 
     def _all(self) -> Cells:
-        """Put all blocks together, and let go of what is too old or too much."""
-        if not self._blocks:
-            return NO_CELLS
-        if len(self._blocks) == 1:
-            return self._blocks[0]
-        whole = joined(self._blocks).added_up()
+        if self._blocks or self._rows:
+            self._put_together()
+        return self._whole
+
+    def _put_together(self) -> None:
+        """Put all that came into one, and let go of what is too old or too much."""
+        keys, *sums = np.array(self._rows, np.int64).reshape(-1, 4).T
+        whole = joined([self._whole, *self._blocks, Cells(keys, np.array(sums))]).added_up()
+        self._blocks, self._rows, self._count = [], [], 0
         minutes = whole.minutes
         self.oldest = max(self.oldest, int(minutes[-1]) - KEPT)
         kept = int(np.searchsorted(minutes, self.oldest))
         if len(minutes) - kept > self._most:
             # A quarter less than there may be, so that this is done now and again, not always.
             self.products_from = max(self.products_from, int(minutes[len(minutes) - self._most * 3 // 4]) + 1)
-        old = int(np.searchsorted(minutes, self.products_from))
+        old = max(kept, int(np.searchsorted(minutes, self.products_from)))
         self._let_go(Cells(whole.keys[kept:old], whole.sums[:, kept:old]))
-        kept = max(kept, old)
-        self._blocks = [Cells(whole.keys[kept:].copy(), whole.sums[:, kept:].copy())]
-        return self._blocks[0]
+        self._whole = Cells(whole.keys[old:].copy(), whole.sums[:, old:].copy())
 
     def _let_go(self, old: Cells) -> None:
         """Keep cells by category alone."""
@@ -168,7 +187,7 @@ class Counted(NamedTuple):
     """What a chunk has to say that is about more than the newest minute."""
 
     last: int  # minute of its last sale
-    cells: Cells | None  # None: it is too old to be looked at
+    came: Cells | list[Row] | None  # None: it is too old to be looked at
 
 
 class Window:
@@ -177,7 +196,7 @@ class Window:
     Parameters
     ----------
     minutes
-        Where sums go that chunks change no more.
+        Where they are kept.
     totals
         What the table counts.
     whole_from
@@ -197,8 +216,8 @@ class Window:
         self._minutes = minutes
         self._totals = totals
         self._newest = NO_MINUTE
-        self._seen = NO_CELLS  # of the newest minute, from chunks that were looked at
-        self._before: Ints | None = None  # what the table counted before the chunks that were not; None: there are none
+        self._begins = self._ends = EPOCH  # of the newest minute
+        self._before: Ints | None = None  # what the table counted before the first chunk that was not looked at, if any
 
     @property
     def products_from(self) -> int:
@@ -218,31 +237,33 @@ class Window:
         sales = folded.sales
         if not sales:
             return None
-        first, last = minute_of(sales[0]), minute_of(sales[-1])
-        if first == last == self._newest:
+        if self._begins <= sales[0].transaction_time and sales[-1].transaction_time < self._ends:
             if self._before is None:
                 self._before = self._totals()
             return None
-        self._seen, self._before = self._current(), None
+        self._minutes.add(self._unseen())
+        self._before = None
+        last = minute_of(sales[-1])
         if last < horizon():
             return Counted(last, None)
         if folded.grouped is None:
-            return Counted(last, _cells_one_by_one(sales, seats))
+            return Counted(last, [_row(sale, seats) for sale in sales])
         return Counted(last, _cells_by_product(sales, folded.grouped, seats))
 
     def add(self, counted: Counted | None) -> None:
         """Add a chunk that is in the table now."""
         if counted is None:
             return
-        if counted.cells is None:
+        if counted.came is None:
             self.is_cut_off, self.whole_from = True, counted.last + 1  # some sales of that minute are left out
-            self._newest, self._seen = NO_MINUTE, NO_CELLS
             return
-        together = joined([self._seen, counted.cells])
-        self._newest = max(self._newest, counted.last)
-        is_newest = together.minutes == self._newest
-        self._seen = together.where(is_newest)
-        self._minutes.add(together.where(~is_newest))
+        if isinstance(counted.came, list):
+            self._minutes.add_rows(counted.came)
+        else:
+            self._minutes.add(counted.came)
+        self._newest = counted.last
+        self._begins = EPOCH + counted.last * ONE_MINUTE
+        self._ends = self._begins + ONE_MINUTE
 
     def add_earlier(self, came: Cells, whole_from: int) -> None:
         """Add sales from before all others."""
@@ -254,33 +275,29 @@ class Window:
         """Return the sums of each product over minutes from `first` to before `end`."""
         sums = self._minutes.by_product(first, end)
         if first <= self._newest < end:
-            current = self._current()
-            sums += current.by(current.seats, sums.shape[1])
+            unseen = self._unseen()
+            sums += unseen.by(unseen.seats, sums.shape[1])
         return sums
 
     def by_category(self, first: int, end: int, categories: int) -> Ints:
         """Return the sums by minute from `first` to before `end` and category: 3 × minutes × categories."""
         sums = self._minutes.by_category(first, end, categories)
         if first <= self._newest < end:
-            current = self._current()
-            sums[:, self._newest - first] += current.by(self._minutes.of_seats[current.seats], categories)
+            unseen = self._unseen()
+            sums[:, self._newest - first] += unseen.by(self._minutes.of_seats[unseen.seats], categories)
         return sums
 
-    def _current(self) -> Cells:
-        """Return the sales of the newest minute."""
+    def _unseen(self) -> Cells:
+        """Return the sales of the chunks that were not looked at, all of which lie in the newest minute."""
         if self._before is None:
-            return self._seen
+            return NO_CELLS
         sums = self._totals() - self._before
         (seats,) = np.nonzero(sums[0])
-        return joined([self._seen, Cells(self._newest << SEAT_BITS | seats, sums[:, seats])])
+        return Cells(self._newest << SEAT_BITS | seats, sums[:, seats])
 
 
-def _cells_one_by_one(sales: Sequence[Sold], seats: Callable[[str], int]) -> Cells:
-    """Return the cells of sales in whatever order."""
-    rows = [
-        (minute_of(sale), seats(sale.product_id), sale.quantity, round(sale.total_purchase * 100)) for sale in sales
-    ]
-    return cells(*np.array(rows, np.int64).T).added_up()
+def _row(sale: Sold, seats: Callable[[str], int]) -> Row:
+    return minute_of(sale) << SEAT_BITS | seats(sale.product_id), 1, sale.quantity, round(sale.total_purchase * 100)
 
 
 def _cells_by_product(sales: Sequence[Sold], grouped: Grouped, seats: Callable[[str], int]) -> Cells:
@@ -288,7 +305,7 @@ def _cells_by_product(sales: Sequence[Sold], grouped: Grouped, seats: Callable[[
     minutes, lengths, begin = list[int](), list[int](), 0
     while begin < len(sales):
         minute = minute_of(sales[begin])
-        end = bisect_left(sales, EPOCH + timedelta(minutes=minute + 1), begin + 1, key=_time_of)
+        end = bisect_left(sales, EPOCH + (minute + 1) * ONE_MINUTE, begin + 1, key=_time_of)
         minutes.append(minute)
         lengths.append(end - begin)
         begin = end
@@ -298,8 +315,7 @@ def _cells_by_product(sales: Sequence[Sold], grouped: Grouped, seats: Callable[[
     return cells(by_place[grouped.order], np.repeat(of_product, counts), grouped.quantity, grouped.cents).runs()
 
 
-def _time_of(sale: Sold) -> datetime:
-    return sale.transaction_time
+_time_of = attrgetter("transaction_time")
 
 
 def not_counted(left: Ints, seats: Ints, numbers: Ints) -> Ints:

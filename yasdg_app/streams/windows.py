@@ -53,6 +53,7 @@ GIVE_WAY = 3.0  # times what a step took is what the others have then
 RETRY = 0.5  # seconds before the cluster is asked again
 
 NO_COLUMNS = np.zeros((5, 0), np.int64)
+Choice = Callable[[int, Ints, Ints], Ints]
 Sums = tuple[int, int, int]
 """Sales, units, revenue in cents."""
 
@@ -143,7 +144,7 @@ class Windows:
 
     # --- What is asked ----------------------------------------------------------------------------------------------
 
-    def sums(self, window: str, through: int) -> dict[str, Sums]:
+    def sums(self, window: str, through: int, choose: Choice | None = None) -> dict[str, Sums]:
         """Return sales, units and revenue in cents of each product that had any, in our partitions.
 
         Parameters
@@ -152,16 +153,29 @@ class Windows:
             `minute`, `hour` or `day`: so many whole minutes.
         through
             The event time at which they end, that excluded: a whole minute, in microseconds since 1970.
+        choose
+            Whose sums are wanted, where a million products have some: of a partition's seats in ascending order, and
+            the sums of these, three lines, it returns some places in them.
         """
         end = through // MINUTE
         found = {}
         for partition, share in self._ours().items():
             sums = share.window.by_product(end - WINDOWS[window], end)
             (seats,) = np.nonzero(sums[0])
+            if choose is not None:
+                seats = seats[choose(partition, seats, sums[:, seats])]
             here = self._assortment.here(partition)
             for seat, own in zip(seats.tolist(), sums[:, seats].T.tolist(), strict=True):
                 found[here[seat].product_id] = _sums(own)
         return found
+
+    def by_category(self, window: str, through: int) -> dict[str, Sums]:
+        """Return sales, units and revenue in cents of each category that had any; see `sums`."""
+        end, count = through // MINUTE, len(self._names)
+        sums = np.zeros((3, count), np.int64)
+        for share in self._ours().values():
+            sums += share.window.by_category(end - WINDOWS[window], end, count).sum(axis=1)
+        return {name: _sums(own) for name, own in zip(self._names, sums.T.tolist(), strict=True) if own[0]}
 
     def series(self, first: int, through: int) -> dict[str, list[Sums]]:
         """Return sales, units and revenue in cents in our partitions by category, for each minute between two times."""
@@ -209,9 +223,7 @@ class Windows:
         share = self._shares.get(partition)
         if share is None:
             return None
-        counted = share.window.count(folded, self._horizon, self._seat)
-        folded.sales, folded.grouped = [], None  # a chunk may wait long for the cluster
-        return counted
+        return share.window.count(folded, self._horizon, self._seat)
 
     def add(self, partition: int, folded: Folded, counted: Counted | None) -> None:
         """Add a chunk of purchases that was written to the table."""

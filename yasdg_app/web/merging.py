@@ -10,6 +10,9 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
+
+from yasdg_app.shop.demand import Ints
 
 MOST_LATEST = 50  # restocks, and lost sales, that are told of
 MOST_PRODUCTS = 200  # on the page
@@ -273,3 +276,12 @@ def latest(shares: Iterable[Sequence[dict[str, Any]]], key: str) -> list[dict[st
     """Return the latest messages of all, newest first; `key` names the field that tells those of one moment apart."""
     every = (message for share in shares for message in share)
     return sorted(every, key=lambda message: (message["event_time"], message[key]), reverse=True)[:MOST_LATEST]
+
+
+def largest(values: Ints, most: int) -> Ints:
+    """Return where the largest values are, the first ones among equals."""
+    if len(values) <= most:
+        return np.arange(len(values))
+    least = np.partition(values, len(values) - most)[len(values) - most]
+    above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
+    return np.concatenate([above, equal[: most - len(above)]])

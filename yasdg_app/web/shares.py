@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,14 +18,15 @@ import numpy as np
 
 from yasdg_app.application import app
 from yasdg_app.messages import InventoryLevel, amount
-from yasdg_app.shop.demand import MINUTE
+from yasdg_app.shop.demand import MINUTE, Ints
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.streams.inventory import assortment, inventory, level_of, products_of, windows
 from yasdg_app.streams.watch import watch
-from yasdg_app.streams.windows import WINDOWS
+from yasdg_app.streams.windows import WINDOWS, Sums
 from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, owned, reasons
 from yasdg_app.web.merging import (
+    MOST_BEST,
     MOST_LATEST,
     MOST_PRODUCTS,
     Counted,
@@ -38,6 +40,7 @@ from yasdg_app.web.merging import (
     Totals,
     Window,
     best_sellers,
+    largest,
     latest,
 )
 from yasdg_app.web.server import answer
@@ -137,11 +140,9 @@ async def levels_share(limit: int, after: str) -> LevelsShare:
 
 def _rows(partition: int, after: int, most: int) -> Iterable[tuple[int, dict[str, Any]]]:
     rows, here = inventory.rows_of(partition), products_of[partition]
-    places = assortment.places
-    first = bisect_right(here, after, key=lambda product: places[product.product_id])
     seats = rows.seats()
-    for seat in seats[np.searchsorted(seats, first) :][:most].tolist():
-        yield places[here[seat].product_id], rows.get(seat).asdict()
+    for seat in seats[np.searchsorted(seats, _seat_behind(partition, after)) :][:most].tolist():
+        yield assortment.places[here[seat].product_id], rows.get(seat).asdict()
 
 
 async def level_share(product_id: str) -> LevelsShare:
@@ -165,14 +166,18 @@ async def sales_share(window: str, by: str, through: int | None, limit: int, aft
     claim = _claim() | {"partitions": mine.partitions}
     if through is None:
         return SalesShare(**claim, complete_from=mine.since, complete_through=mine.until, rows=[])
-    rows = by_product(window, through)
-    if mine.partitions != _mine():
-        rows = [row for row in rows if assortment.homes[row.place] in mine.partitions]
-    if by == "category":
-        rows = by_category(rows)
-    first = (assortment.places if by == "product" else categories)[after] if after else -1
-    behind = sorted((row for row in rows if row.place > first), key=lambda row: row.place)
-    return SalesShare(**claim, complete_from=mine.since, complete_through=mine.until, rows=behind[: limit + 1])
+    if by == "product":
+        rows = [row for row in by_product(window, through, limit + 1, after) if _home(row) in mine.partitions]
+    else:
+        sums = windows.by_category(window, through).items()
+        rows = [Counted(categories[key], key, *count) for key, count in sums]
+        rows = [row for row in rows if not after or row.place > categories[after]]
+    rows = sorted(rows, key=attrgetter("place"))[: limit + 1]
+    return SalesShare(**claim, complete_from=mine.since, complete_through=mine.until, rows=rows)
+
+
+def _home(row: Counted) -> int:
+    return assortment.homes[row.place]
 
 
 class Known(NamedTuple):
@@ -194,22 +199,30 @@ def _known(since: Mapping[int, int]) -> Known:
     )
 
 
-def by_product(window: str, through: int) -> list[Counted]:
-    """Return what was sold of each product in a window."""
+def by_product(window: str, through: int, most: int, after: str) -> list[Counted]:
+    """Return what was sold in a window of the first products behind one, so many of each partition at most."""
+    place = assortment.places[after] if after else -1
+
+    def first(partition: int, seats: Ints, sums: Ints) -> Ints:
+        begin = int(np.searchsorted(seats, _seat_behind(partition, place)))
+        return np.arange(begin, min(begin + most, len(seats)))
+
+    return _counted(windows.sums(window, through, first))
+
+
+def best_products(window: str, through: int) -> list[Counted]:
+    """Return what was sold in a window of the best sellers."""
+    return best_sellers(_counted(windows.sums(window, through, lambda _, seats, sums: largest(sums[0], MOST_BEST))))
+
+
+def _counted(sums: Mapping[str, Sums]) -> list[Counted]:
+    return [Counted(assortment.places[key], key, *count) for key, count in sums.items()]
+
+
+def _seat_behind(partition: int, place: int) -> int:
+    """Return the seat of the first product of a partition that stands behind a place in the catalog."""
     places = assortment.places
-    return [Counted(places[key], key, *count) for key, count in windows.sums(window, through).items()]
-
-
-def by_category(rows: Iterable[Counted]) -> list[Counted]:
-    """Return what was sold of each category, from what was sold of products."""
-    sums: dict[str, Counted] = {}
-    for row in rows:
-        category = assortment[row.key].category
-        so_far = sums.setdefault(category, Counted(categories[category], category, 0, 0, 0))
-        so_far.sales += row.sales
-        so_far.units += row.units
-        so_far.cents += row.cents
-    return list(sums.values())
+    return bisect_right(products_of[partition], place, key=lambda product: places[product.product_id])
 
 
 # --- What the page shows ---
@@ -226,7 +239,7 @@ async def live_share(through: int | None) -> LiveShare:
         complete_through=known.until,
         state=state(logs),
         totals=_totals(),
-        products=[line for partition in _mine() for line in _lines(partition)],
+        products=_lines(),
         past=past(through, claim["generation"], known.since) if through is not None and is_past else None,
         restocks=latest([windows.latest_restocks], "stocking_id")[:MOST_LATEST],
         lost_sales=latest([windows.latest_lost_sales], "lost_sale_id")[:MOST_LATEST],
@@ -239,9 +252,8 @@ def past(through: int, generation: int, since: int | None) -> Past:
     first = through - SHOWN_MINUTES * MINUTE
     found = {}
     for window in WINDOWS:
-        rows = by_product(window, through)
-        in_all = {each.key: (each.sales, each.units, each.cents) for each in by_category(rows) if each.key in CHARTED}
-        found[window] = Window(in_all, best_sellers(rows))
+        in_all = {key: count for key, count in windows.by_category(window, through).items() if key in CHARTED}
+        found[window] = Window(in_all, best_products(window, through))
     series = {
         category: [(sales, cents) for sales, _, cents in minutes]
         for category, minutes in windows.series(first, through).items()
@@ -256,22 +268,21 @@ def _totals() -> Totals:
     return Totals(*(sum(int(rows.column(name).sum()) for rows in tables) for name in names))
 
 
-def _lines(partition: int) -> Iterable[Line]:
-    """Yield the products of a partition with the highest sales; where there are few, those without a sale as well."""
-    here, rows = products_of[partition], inventory.rows_of(partition)
-    seats = range(len(here)) if len(here) <= MOST_PRODUCTS else _best(rows, len(here))
+def _lines() -> list[Line]:
+    """Return the products with the highest sales; where there are few, those without a sale as well."""
+    mine = _mine()
+    here = {partition: products_of[partition] for partition in mine}
+    if sum(map(len, here.values())) <= MOST_PRODUCTS:
+        shown = [product for products in here.values() for product in products]
+    else:
+        tables = [inventory.rows_of(partition) for partition in mine]
+        sales = np.concatenate([rows.column("sales") for rows in tables])
+        seats = np.concatenate([rows.seats() for rows in tables])
+        homes = np.repeat(mine, list(map(len, tables)))
+        best = largest(sales, MOST_PRODUCTS)
+        shown = [here[home][seat] for home, seat in zip(homes[best].tolist(), seats[best].tolist(), strict=True)]
     per_second = mean_rates(watch.plan, app.opening.clock.at(time.time_ns() // 1000) // MINUTE)
-    for seat in seats:
-        product = here[seat]
-        yield _line(_row(product.product_id), product.product_id, per_second)
-
-
-def _best(rows: Any, count: int) -> list[int]:
-    seats, sales = rows.seats(), rows.column("sales")
-    order = count - seats + sales * count  # no two are alike
-    best = np.argpartition(-order, MOST_PRODUCTS)[:MOST_PRODUCTS] if len(seats) > MOST_PRODUCTS else slice(None)
-    chosen: list[int] = seats[best].tolist()
-    return chosen
+    return [_line(_row(product.product_id), product.product_id, per_second) for product in shown]
 
 
 def _line(row: InventoryLevel, product_id: str, rates: "Rates") -> Line:

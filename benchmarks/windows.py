@@ -1,0 +1,118 @@
+"""What it costs to keep the sales of the last day by minute, beside what it costs to apply them, without a cluster.
+
+    PYTHONPATH=tests .venv/bin/python benchmarks/windows.py
+
+Chunks of one partition of the default shop are applied: folded, encoded for the changelog, put into the table. What the
+windows do before and after is timed in the same run, so the load of the machine is in both.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from faust.types import TP
+from machine import machine
+
+from yasdg_app import catalog
+from yasdg_app.application import YOUNG
+from yasdg_app.messages import PurchaseEncoder, encode_level
+from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import Till
+from yasdg_app.streams.assortment import Assortment
+from yasdg_app.streams.books import Books
+from yasdg_app.streams.table import Rows, numbers_of
+from yasdg_app.streams.windows import Windows
+
+PRODUCTS = Path(__file__).parents[1] / "products.csv"
+OPENED = 1_709_285_025_123_456
+PARTITIONS = 8
+PARTITION = 0
+TOPICS = "purchases", "lost_sales"
+# Messages in a chunk, mean seconds between two sales of the shop, and what that is.
+CHUNKS = (
+    (10_000, 0.00002, "a chunk lies in a minute"),
+    (20, 0.005, "a chunk lies in a minute"),
+    (10_000, 0.01, "made up for: 13 minutes a chunk"),
+    (10_000, 0.1, "made up for: two hours a chunk"),
+    (20, 10.0, "made up for: 27 minutes a chunk"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=int, default=300_000, help="that are applied of each kind")
+    arguments = parser.parse_args()
+    print(machine(), flush=True)
+    gc.set_threshold(YOUNG)
+    for size, mean, what in CHUNKS:
+        applying, counting = measured(
+            size, mean, max(arguments.messages if size > 20 else arguments.messages // 10, size)
+        )
+        print(
+            f"{size:>6,} messages, {what}: {applying * 1e6:.2f} µs a message to apply, "
+            f"{counting * 1e6:.3f} to count: {counting / applying:.2%}",
+            flush=True,
+        )
+
+
+def measured(size: int, mean: float, most: int) -> tuple[float, float]:
+    """Return the seconds that a message takes to be applied, and to be counted."""
+    products = catalog.load(PRODUCTS)
+    assortment = Assortment.of(products, PARTITIONS)
+    plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=2 * mean)), products, OPENED)
+    rows, books, tp = Rows(assortment.here(PARTITION)), Books(assortment), TP(TOPICS[0], PARTITION)
+    app: Any = SimpleNamespace(
+        shop=SimpleNamespace(kafka=SimpleNamespace(partitions=PARTITIONS)),
+        ownership=SimpleNamespace(topics=TOPICS),
+        opening=SimpleNamespace(opened_at=OPENED, clock=SimpleNamespace(at=lambda _: OPENED)),
+        add_future=lambda again: again.close(),
+    )
+    windows = Windows(app, assortment, lambda _: rows)
+    windows.settle(1, {tp: 0, TP(TOPICS[1], PARTITION): 0})
+    applying, counting, count = 0.0, 0.0, 0
+
+    def level_of(product_id: str) -> Any:
+        return rows.get(assortment.seats[assortment.places[product_id]])
+
+    for chunk in chunks(plan, assortment, size, most):
+        began = time.perf_counter()
+        folded = books.fold(tp, chunk, level_of, plan.supply)
+        at_count = time.perf_counter()
+        counted = windows.count(PARTITION, folded)
+        at_write = time.perf_counter()
+        folded.sales, folded.grouped = [], None  # a fold that does not tell of them lets them go as well
+        numbers = numbers_of(folded.levels)
+        for level in folded.levels:
+            encode_level(level)
+        rows.put([assortment.seats[assortment.places[level.product_id]] for level in folded.levels], numbers)
+        at_add = time.perf_counter()
+        windows.add(PARTITION, folded, counted)
+        ended = time.perf_counter()
+        applying += at_count - began + at_add - at_write
+        counting += at_write - at_count + ended - at_add
+        count += len(chunk)
+    return applying / count, counting / count
+
+
+def chunks(plan: Plan, assortment: Assortment, size: int, most: int) -> Iterator[list[Any]]:
+    """Yield the log of a partition in chunks."""
+    till = Till(plan, assortment.here(PARTITION))
+    encoder, chunk, until, offset = PurchaseEncoder(till.products, plan.sales), list[Any](), OPENED, 0
+    while offset < most:
+        until += 60_000_000
+        while till.through < until:
+            for _, value, _ in encoder.encode(till.ring_up(until).sales):
+                chunk.append(SimpleNamespace(offset=offset, value=value))
+                offset += 1
+                if len(chunk) == size:
+                    yield chunk
+                    chunk = []
+
+
+if __name__ == "__main__":
+    main()

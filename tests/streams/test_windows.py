@@ -1,0 +1,482 @@
+"""Sums and series are those of the sales, however the log is read, by whom, and whatever stands between them."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from faust.types import TP
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
+
+from yasdg_app.messages import event_time, time_text
+from yasdg_app.settings import Settings
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.shelf import Stocking
+from yasdg_app.streams import windows
+from yasdg_app.streams.assortment import Assortment
+from yasdg_app.streams.books import Books, Folded, Restock
+from yasdg_app.streams.minutes import KEPT
+from yasdg_app.streams.table import Rows, numbers_of
+from yasdg_app.streams.windows import LATEST, WINDOWS, Windows
+
+HOMES = [0, 1, 0, 1, 0, 0]
+ASSORTMENT = Assortment(PRODUCTS, HOMES)
+BOOKS = Books(ASSORTMENT)
+SUPPLY = Plan.of(Settings(), PRODUCTS, OPENED).supply
+TOPICS = "purchases", "lost_sales"
+CATEGORIES = {product.category for product in PRODUCTS}
+NOTHING = (0, 0, 0)
+KAFKA = SimpleNamespace(topic_stockings="stockings", topic_lost_sales=TOPICS[1], partitions=2)
+
+
+@dataclass(frozen=True)
+class Sale:
+    at: int
+    product_id: str
+    number: int
+    quantity: int
+    cents: int
+
+    @property
+    def value(self) -> bytes:
+        told = {
+            "transaction_time": time_text(self.at),
+            "product_id": self.product_id,
+            "quantity": self.quantity,
+            "total_purchase": self.cents / 100,
+            "transaction_id": f"{self.product_id}-{self.number:06d}",
+        }
+        return json.dumps(told).encode()
+
+
+def lost_sale(number: int, product_id: str = "SF02") -> bytes:
+    told = {
+        "event_time": time_text(OPENED + number * SECOND),
+        "product_id": product_id,
+        "quantity": 1,
+        "value": 4.99,
+        "substitute": None,
+        "lost_sale_id": f"{product_id}-L{number:06d}",
+    }
+    return json.dumps(told).encode()
+
+
+def restock(number: int, product_id: str = "SF02") -> dict[str, Any]:
+    return {
+        "event_time": time_text(OPENED + number * SECOND),
+        "product_id": product_id,
+        "existing_level": 3,
+        "stock_quantity": 15,
+        "new_level": 18,
+        "stocking_id": f"{product_id}-R{number:06d}",
+    }
+
+
+class Logs:
+    """The logs of all partitions, and a reader of them, from which `lacking` messages are deleted."""
+
+    def __init__(self) -> None:
+        self.values: dict[TP, list[bytes]] = defaultdict(list)
+        self.lacking: dict[TP, int] = {}
+        self.failures = 0
+
+    def messages(self, tp: TP, start: int, end: int) -> list[Any]:
+        return [
+            SimpleNamespace(offset=offset, value=self.values[tp][offset])
+            for offset in range(max(start, self.lacking.get(tp, 0)), min(end, len(self.values[tp])))
+        ]
+
+    async def firsts(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return {tp: self.lacking.get(tp, 0) for tp in tps}
+
+    async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return {tp: len(self.values[tp]) for tp in tps}
+
+    async def chunks(self, tp: TP, start: int, end: int) -> AsyncIterator[list[Any]]:
+        for begin in range(start, end, 20):
+            await asyncio.sleep(0)
+            if self.failures:
+                self.failures -= 1
+                raise KafkaConnectionError
+            yield self.messages(tp, begin, min(begin + 20, end))
+
+
+@dataclass
+class Worker:
+    """What a worker has: a table, and windows that are fed with what is applied to it."""
+
+    logs: Logs
+    now: int = OPENED  # by the shop's clock
+    rows: dict[int, Rows] = field(default_factory=dict)
+    generation: int = 0
+
+    def __post_init__(self) -> None:
+        self.app = SimpleNamespace(
+            shop=SimpleNamespace(kafka=KAFKA),
+            ownership=SimpleNamespace(topics=TOPICS),
+            opening=SimpleNamespace(opened_at=OPENED, clock=SimpleNamespace(at=lambda _: self.now)),
+            reader=self.logs, rebalancing=False, should_stop=False, consumer_generation_id=0,
+            add_future=self.reading,
+        )  # fmt: skip
+        self.task: asyncio.Task[None] | None = None
+        self.windows = Windows(self.app, ASSORTMENT, lambda partition: self.rows.get(partition, Rows(())))
+
+    def reading(self, again: Any) -> None:
+        try:
+            self.task = asyncio.get_running_loop().create_task(again)
+        except RuntimeError:  # where there is no past there is no loop
+            again.close()
+
+    async def done(self) -> None:
+        if self.task:
+            await self.task
+
+    def take_over(self, rows: dict[int, Rows], lost: int = 0) -> None:
+        """Begin a generation with what the changelogs hold."""
+        self.generation += 1
+        self.app.consumer_generation_id = self.generation
+        self.rows = rows
+        applied = {TP(TOPICS[0], p): int(own.column("offset").max(initial=-1)) + 1 for p, own in rows.items()}
+        self.windows.settle(self.generation, applied | {TP(TOPICS[1], p): lost for p in rows})
+
+    def fold(self, partition: int, chunk: Sequence[Any]) -> Folded:
+        def level_of(product_id: str) -> Any:
+            return self.rows[partition].get(ASSORTMENT.seats[ASSORTMENT.places[product_id]])
+
+        return BOOKS.fold(TP(TOPICS[0], partition), chunk, level_of, SUPPLY)
+
+    def apply(self, partition: int, chunk: Sequence[Any], is_written: bool = True) -> None:
+        folded = self.fold(partition, chunk)
+        counted = self.windows.count(partition, folded)
+        if is_written:
+            self.write(partition, folded)
+            self.windows.add(partition, folded, counted)
+
+    def write(self, partition: int, folded: Folded) -> None:
+        seats = [ASSORTMENT.seats[ASSORTMENT.places[level.product_id]] for level in folded.levels]
+        self.rows[partition].put(seats, numbers_of(folded.levels))
+
+
+def copied(rows: Rows) -> Rows:
+    copy = Rows(rows._products)
+    copy._numbers, copy._held = rows._numbers.copy(), rows._held.copy()
+    return copy
+
+
+def empty() -> dict[int, Rows]:
+    return {partition: Rows(ASSORTMENT.here(partition)) for partition in range(2)}
+
+
+def between(sales: Iterable[Sale], first: int, end: int) -> list[Sale]:
+    return [sale for sale in sales if first <= sale.at < end]
+
+
+def added(sales: Sequence[Sale]) -> tuple[int, int, int]:
+    return len(sales), sum(sale.quantity for sale in sales), sum(sale.cents for sale in sales)
+
+
+def check(asked: Windows, sales: Sequence[Sale], through: int) -> None:
+    """What windows say is what the sales add up to, as far as it is whole."""
+    whole, by_product = max(asked.complete_from().values()), max(asked.products_from().values())
+    for window, minutes in WINDOWS.items():
+        if (first := through - minutes * MINUTE) >= by_product:
+            own = between(sales, first, through)
+            ids = {sale.product_id for sale in own}
+            assert asked.sums(window, through) == {
+                product_id: added([sale for sale in own if sale.product_id == product_id]) for product_id in ids
+            }
+    first = max(whole, through - 200 * MINUTE)
+    series = asked.series(first, through)
+    assert set(series) == CATEGORIES
+    for category, found in series.items():
+        own = [sale for sale in sales if BY_ID[sale.product_id].category == category]
+        begins = range(first, through, MINUTE)
+        assert found == [added(between(own, begin, begin + MINUTE)) for begin in begins]
+
+
+GAPS = [0, 0, SECOND, SECOND, 10 * SECOND, 30 * SECOND, 2 * MINUTE, 17 * MINUTE, 3 * HOUR, 20 * HOUR]
+
+
+@st.composite
+def shops(draw: st.DrawFn, odd: bool = True) -> tuple[list[Sale], dict[int, list[tuple[bytes, int]]]]:
+    """Sales, and the log of each partition: values, and how many sales of all there were when each was written."""
+    random, most = draw(st.randoms(use_true_random=False)), draw(st.integers(1, len(GAPS)))
+    at, sales = OPENED, list[Sale]()
+    numbers, logs = defaultdict[str, int](int), defaultdict[int, list[tuple[bytes, int]]](list)
+    for _ in range(draw(st.integers(0, 250))):
+        at += random.choice(GAPS[:most]) + random.randint(0, SECOND)
+        place = random.randrange(len(PRODUCTS))
+        product_id = PRODUCTS[place].product_id
+        numbers[product_id] += 1
+        sales.append(Sale(at, product_id, numbers[product_id], random.randint(1, 3), random.randint(1, 2000)))
+        log = logs[HOMES[place]]
+        log.append((sales[-1].value, len(sales)))
+        if odd and random.random() < 0.05:
+            what = random.choice([b"junk", b"", log[random.randrange(len(log))][0], lost_sale(1)])
+            log.append((what, len(sales)))
+    return sales, logs
+
+
+@settings(max_examples=120, deadline=None)
+@given(shops(), st.data(), st.sampled_from([7, 40]))
+def test_sums_and_series_are_those_of_the_sales(shop: Any, data: st.DataObject, longest: int) -> None:
+    """In any chunks, some of which come again or are not written; with junk, and sales that stand in the log twice."""
+    sales, logs = shop
+    worker = Worker(Logs())
+    worker.take_over(empty())
+    random = data.draw(st.randoms(use_true_random=False))
+    for partition, log in logs.items():
+        messages = [SimpleNamespace(offset=offset, value=value) for offset, (value, _) in enumerate(log)]
+        position = 0
+        while position < len(messages):
+            end = position + random.randint(1, longest)
+            begin = max(0, position - random.choice([0, 0, 0, 5]))
+            is_written = random.random() < 0.9
+            worker.apply(partition, messages[begin:end], is_written)
+            position = end if is_written else position
+            if random.random() < 0.1:
+                worker.windows.sums("hour", OPENED)  # to ask changes nothing
+    newest = sales[-1].at // MINUTE if sales else OPENED // MINUTE
+    for ago in {-1, 0, 1, 2, random.randint(3, 150)}:
+        check(worker.windows, sales, (newest - ago) * MINUTE)
+
+
+@settings(max_examples=120, deadline=None)
+@given(shops(), st.data())
+def test_a_worker_that_takes_over_knows_what_was_sold_before(shop: Any, data: st.DataObject) -> None:
+    """At any place of the logs, while new chunks come, with another rebalance meanwhile, and a cluster that fails."""
+    sales, logs = shop
+    random = data.draw(st.randoms(use_true_random=False))
+    first, second = Worker(Logs()), Worker(Logs())
+    messages: dict[int, list[Any]] = {0: [], 1: []}
+    for partition, log in logs.items():
+        messages[partition] = [SimpleNamespace(offset=offset, value=value) for offset, (value, _) in enumerate(log)]
+        second.logs.values[TP(TOPICS[0], partition)] = [value for value, _ in log]
+    first.take_over(empty())
+    at = {partition: random.randint(0, len(own)) for partition, own in messages.items()}
+    for partition, own in messages.items():
+        if at[partition]:
+            first.apply(partition, own[: at[partition]])
+    second.logs.failures = random.choice([0, 0, 2])
+    second.now = sales[-1].at if sales else OPENED
+    again = random.randint(0, 30)
+
+    async def go_on() -> None:
+        second.take_over({partition: copied(rows) for partition, rows in first.rows.items()})
+        step = 0
+        while any(at[partition] < len(own) for partition, own in messages.items()):
+            partition = random.randrange(2)
+            end = at[partition] + random.choice([1, 5, 40])
+            if own := messages[partition][max(at[partition] - 3, 0) : end]:
+                second.apply(partition, own)
+                at[partition] = end
+            if step == again:
+                second.take_over(second.rows)
+            step += 1
+            await asyncio.sleep(0)
+        await second.done()
+
+    with mock.patch.multiple(windows, PIECE=random.choice([3, 10, 200]), STEP=4, RETRY=0, GIVE_WAY=0):
+        asyncio.run(go_on())
+    newest = sales[-1].at // MINUTE if sales else OPENED // MINUTE
+    for share in second.windows.complete_from().values():
+        assert share <= max((newest - KEPT + 1) * MINUTE, OPENED)  # all that there is, or a day and more
+    for ago in {-1, 0, 1, random.randint(2, 150)}:
+        check(second.windows, sales, (newest - ago) * MINUTE)
+
+
+def sold(count: int, every: int, product_id: str = "SF02", start: int = OPENED) -> list[Sale]:
+    return [Sale(start + place * every, product_id, place + 1, 1, 499) for place in range(count)]
+
+
+def numbered(sales: Sequence[Sale]) -> list[Any]:
+    return [SimpleNamespace(offset=offset, value=sale.value) for offset, sale in enumerate(sales)]
+
+
+def test_a_chunk_in_the_newest_minute_is_not_looked_at() -> None:
+    worker, chunk = Worker(Logs()), numbered(sold(300, SECOND // 10, start=OPENED // MINUTE * MINUTE))
+    worker.take_over(empty())
+    worker.apply(0, chunk[:100])
+    for start in (100, 200):
+        folded = worker.fold(0, chunk[start : start + 100])
+        assert worker.windows.count(0, folded) is None
+        worker.write(0, folded)
+        worker.windows.add(0, folded, None)
+    assert worker.windows.sums("minute", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": (300, 300, 300 * 499)}
+
+
+def test_what_is_older_than_a_day_by_the_shops_clock_is_left_out() -> None:
+    sales = sold(40, 2 * HOUR)  # more than three days
+    worker = Worker(Logs(), now=sales[-1].at)
+    worker.take_over(empty())
+    for message in numbered(sales):
+        worker.apply(0, [message])
+    begins = worker.windows.complete_from()[0]
+    assert sales[-1].at - (KEPT + 121) * MINUTE < begins <= sales[-1].at - (KEPT - 121) * MINUTE
+    assert worker.windows.sums("day", (sales[-1].at // MINUTE + 1) * MINUTE) == {"SF02": added(sales[-12:])}
+    assert worker.windows.series(begins, begins + HOUR)["Classics"] == [NOTHING] * 60
+    check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
+
+
+def test_a_past_that_is_older_than_a_day_is_not_read_again() -> None:
+    sales = sold(40, MINUTE)
+    logs = Logs()
+    logs.failures = 10**9  # whatever is read fails
+    first, second = Worker(logs), Worker(logs, now=sales[-1].at + 2 * DAY)
+    first.take_over(empty())
+    first.apply(0, numbered(sales))
+
+    async def take_over() -> None:
+        second.take_over(first.rows)
+        await second.done()
+
+    asyncio.run(take_over())
+    assert second.windows.complete_from()[0] == (sales[-1].at // MINUTE + 1) * MINUTE
+
+
+def taken_over(worker: Worker, sales: Sequence[Sale], lost: int = 0) -> None:
+    """Have a worker take over a partition whose log holds these sales, all of them applied by another one."""
+    before = Worker(Logs())
+    before.take_over(empty())
+    before.apply(0, numbered(sales))
+    worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales]
+    worker.now = sales[-1].at
+
+    async def take_over() -> None:
+        worker.take_over(before.rows, lost)
+        await worker.done()
+
+    asyncio.run(take_over())
+
+
+def test_where_the_log_is_too_long_the_sums_say_from_when_they_are_whole() -> None:
+    sales, worker = sold(200, 20 * SECOND), Worker(Logs())
+    with mock.patch.multiple(windows, MOST_READ=100, PIECE=30):
+        taken_over(worker, sales)
+    assert worker.windows.complete_from()[0] == (sales[100].at // MINUTE + 1) * MINUTE
+    check(worker.windows, sales, sales[-1].at // MINUTE * MINUTE)
+
+
+def test_where_the_log_was_cut_the_sums_say_from_when_they_are_whole() -> None:
+    sales, worker = sold(200, 20 * SECOND), Worker(Logs())
+    worker.logs.lacking = {TP(TOPICS[0], 0): 50}
+    taken_over(worker, sales)
+    assert worker.windows.complete_from()[0] == (sales[50].at // MINUTE + 1) * MINUTE
+    check(worker.windows, sales, sales[-1].at // MINUTE * MINUTE)
+
+
+def test_what_is_too_much_goes_on_by_category() -> None:
+    sales = [each for start in range(300) for each in [Sale(OPENED + start * MINUTE, "SF02", start + 1, 2, 700)]]
+    worker = Worker(Logs())
+    with mock.patch.object(windows, "MOST_CELLS", 2 * 100):  # of each of two partitions a hundred
+        worker.take_over(empty())
+    for message in numbered(sales):
+        worker.apply(0, [message])
+    through = (sales[-1].at // MINUTE + 1) * MINUTE
+    worker.windows.series(OPENED, OPENED)
+    series = worker.windows.series(OPENED // MINUTE * MINUTE, through)["Superfoods"]
+    assert series == [(1, 2, 700)] * 300
+    begins = worker.windows.products_from()[0]
+    assert through - 102 * MINUTE <= begins <= through - 70 * MINUTE
+    assert worker.windows.complete_from()[0] < OPENED
+    check(worker.windows, sales, through)
+
+
+def test_a_table_that_was_changed_behind_our_back_is_read_again() -> None:
+    sales, worker = sold(30, 20 * SECOND), Worker(Logs())
+    worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales]
+    worker.now = sales[-1].at
+
+    async def go_on() -> None:
+        worker.take_over(empty())
+        worker.apply(0, numbered(sales)[:10])
+        folded = worker.fold(0, numbered(sales)[10:20])
+        worker.windows.count(0, folded)
+        worker.write(0, folded)  # it is in the changelog, but nobody answered
+        worker.take_over(worker.rows)
+        worker.apply(0, numbered(sales)[20:])
+        await worker.done()
+
+    asyncio.run(go_on())
+    check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
+    assert worker.windows.sums("day", (sales[-1].at // MINUTE + 1) * MINUTE) == {"SF02": added(sales)}
+
+
+def test_only_partitions_that_are_ours_now_are_told_of() -> None:
+    sales, worker = sold(30, SECOND), Worker(Logs())
+    taken_over(worker, sales)
+    asked, through = worker.windows, (OPENED // MINUTE + 2) * MINUTE
+    assert asked.sums("day", through) == {"SF02": added(sales)}
+    worker.app.rebalancing = True
+    assert (asked.sums("day", through), asked.complete_from(), asked.complete_through()) == ({}, {}, {})
+    worker.app.rebalancing = False
+    worker.take_over({1: worker.rows[1]})
+    assert asked.sums("day", through) == {}
+    assert set(asked.complete_from()) == {1}
+
+
+def test_sales_are_complete_up_to_the_last_one_or_to_what_the_till_says() -> None:
+    sales, worker = sold(10, SECOND), Worker(Logs())
+    worker.take_over(empty())
+    asked = worker.windows
+    assert asked.complete_through() == {0: OPENED, 1: OPENED}
+    worker.apply(0, numbered(sales)[:9])
+    assert asked.complete_through()[0] == sales[8].at
+    asked.all_told(0, sales[9].at + HOUR, 10)  # one of them is not applied yet
+    assert asked.complete_through()[0] == sales[8].at
+    worker.apply(0, numbered(sales)[9:])
+    assert asked.complete_through() == {0: sales[9].at + HOUR + 1, 1: OPENED}
+
+
+# --- Restocks and lost sales ----------------------------------------------------------------------------------------
+
+
+def test_the_latest_restocks_are_those_told_before_and_those_applied() -> None:
+    worker = Worker(Logs())
+    told = [restock(number) for number in range(1, 81)]
+    # A worker before us told of the last two, whose sales were not in its table.
+    worker.logs.values[TP("stockings", 0)] = [json.dumps(each).encode() for each in told[:72]] + [b"junk"]
+    taken_over(worker, sold(3, SECOND))
+    assert worker.windows.latest_restocks == told[71:22:-1]  # junk takes a place
+    folded = worker.fold(0, numbered(sold(4, SECOND))[3:])
+    folded.restocks = [Restock("SF02", Stocking(number, OPENED + number * SECOND, 3, 15)) for number in range(71, 81)]
+    worker.windows.add(0, folded, worker.windows.count(0, folded))
+    assert worker.windows.latest_restocks == told[79:29:-1]
+    assert len(worker.windows.latest_restocks) == LATEST
+
+
+@pytest.mark.parametrize("position", [0, 20, 60])
+def test_the_latest_lost_sales_are_those_told_before_and_those_applied(position: int) -> None:
+    worker = Worker(Logs())
+    values = [lost_sale(number) for number in range(1, 71)]
+    values[65] = b"junk"
+    worker.logs.values[TP(TOPICS[1], 0)] = values
+    taken_over(worker, sold(3, SECOND), lost=position)
+    before = [json.loads(value) for value in values[:position]]
+    assert worker.windows.latest_lost_sales == before[:-51:-1]
+    messages = [SimpleNamespace(offset=offset, value=value) for offset, value in enumerate(values)]
+    for end in range(position + 5, 75, 5):
+        worker.windows.add_lost(0, messages[max(0, end - 8) : end])  # some of them come again
+    found = worker.windows.latest_lost_sales
+    wanted = [json.loads(value) for value in values if value != b"junk"][::-1]
+    assert found == wanted[: len(found)]
+    assert len(found) >= LATEST - 1
+    assert [event_time(each["event_time"]) for each in found] == sorted(
+        (event_time(each["event_time"]) for each in found), reverse=True
+    )
+
+
+def test_big_numbers_stay_exact() -> None:
+    sale = Sale(OPENED, "SF02", 1, 2**52 - 1, 2**45 - 1)
+    worker = Worker(Logs())
+    worker.take_over(empty())
+    worker.apply(0, numbered([sale]))
+    assert worker.windows.sums("minute", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": (1, 2**52 - 1, 2**45 - 1)}
