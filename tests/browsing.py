@@ -19,7 +19,7 @@ const texts = (cells) => [...cells].map((cell) => cell.textContent);
 const rows = (id) => [...document.querySelectorAll(`#${id} > tr`)];
 const table = (id, key) => Object.fromEntries(rows(id).map((row) => [row.dataset[key], texts(row.cells)]));
 return {
-  through: document.body.dataset.through,
+  through: document.body.dataset.through ?? "",
   state: document.body.dataset.state,
   notices: texts(document.querySelectorAll("#notices p")),
   opened: document.getElementById("opened").textContent,

@@ -390,7 +390,7 @@ return [...document.querySelectorAll("[aria-describedby], [aria-labelledby]")]
 
 BEYOND = """
 return [...document.querySelectorAll("main *")].filter((each) => each.checkVisibility()
-  && !each.closest(".scroll, #chart, .hidden, .switch") && each.getBoundingClientRect().right > innerWidth + 1
+  && !each.closest("#minutes, #chart, .hidden, .switch") && each.getBoundingClientRect().right > innerWidth + 1
 ).map((each) => each.outerHTML.slice(0, 100));
 """
 """What reaches beyond the right edge of the screen."""
