@@ -172,19 +172,23 @@ async def in_a_new_topic(producer: ShopProducer, topic: Topic, partition: int) -
 
 
 class Counting(ShopProducer):
-    """A producer that notes how many batches each of its requests held."""
+    """A producer that notes how many batches each of its requests held, and may be held up with one."""
 
-    requests: list[int]
+    def __init__(self, servers: str, producer_id: int) -> None:
+        super().__init__(servers, producer_id)
+        self.requests: list[int] = []
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
 
     async def _produce(self, leader: int, batches: Any) -> Any:
         self.requests.append(len(batches))
+        await self.goes_on.wait()
         return await super()._produce(leader, batches)
 
 
 async def test_small_batches_that_come_while_the_broker_answers_go_together(kafka: Kafka) -> None:
     topic = await make_topic(kafka.bootstrap_servers, "small_batches_together", partitions=5)
     producer = Counting(topic.servers, topic.producer_id)
-    producer.requests = []
     last_call = [True]
 
     async def append(partition: int, allowed: Callable[[], bool] = lambda: True) -> bool:
@@ -195,13 +199,11 @@ async def test_small_batches_that_come_while_the_broker_answers_go_together(kafk
     producer.requests.clear()
     first = asyncio.create_task(append(0))
     await until(lambda: bool(producer.requests))
-    later = []
-    for partition in (1, 2, 3):
-        later.append(asyncio.create_task(append(partition)))
-        await asyncio.sleep(0)
+    later = [asyncio.create_task(append(partition)) for partition in (1, 2, 3)]
     too_late = asyncio.create_task(append(4, lambda: bool(last_call)))
-    await asyncio.sleep(0)
+    await until(lambda: [len(each.batches) for each in producer._together.values()] == [4])
     last_call.clear()
+    producer.goes_on.set()
     assert await first
     assert await asyncio.gather(*later) == [True, True, True]
     assert not await too_late  # what is not allowed any more when its turn comes is not sent
