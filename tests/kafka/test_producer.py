@@ -197,6 +197,7 @@ async def test_small_batches_that_come_while_the_broker_answers_go_together(kafk
     for partition in range(5):
         await in_a_new_topic(producer, topic, partition)
     producer.requests.clear()
+    producer.goes_on.clear()
     first = asyncio.create_task(append(0))
     await until(lambda: bool(producer.requests))
     later = [asyncio.create_task(append(partition)) for partition in (1, 2, 3)]
