@@ -141,6 +141,13 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     assert set(kinds) == set(SHARES)
 
 
+def test_a_run_is_over_when_all_has_arrived(kafka: Kafka, shop: Shop) -> None:
+    flaw(shop, kafka, "40m", "30m", "max", 1).configure(KAFKA_PARTITIONS="2")
+    ended([shop.worker("slow_appends.py", shop.topic("dirty"), "4")])
+    _, count = as_the_clean_log_says(shop)
+    assert count > 1000
+
+
 async def scribble(shop: Shop, *topics: str) -> None:
     """Write what is nobody's to the ends of all partitions, and copies of what is there."""
     async with AIOKafkaProducer(bootstrap_servers=shop.servers) as producer:
