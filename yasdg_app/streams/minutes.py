@@ -153,8 +153,8 @@ class Minutes:
 
     @staticmethod
     def _between(of: Cells, first: int, end: int) -> Cells:
-        minutes = of.minutes
-        return of.where((minutes >= first) & (minutes < end))
+        begins, ends = np.searchsorted(of.keys, [first << SEAT_BITS, end << SEAT_BITS]).tolist()
+        return Cells(of.keys[begins:ends], of.sums[:, begins:ends])
 
     def _all(self) -> Cells:
         if self._blocks or self._rows:
