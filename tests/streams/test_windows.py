@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -20,11 +21,11 @@ from yasdg_app.messages import event_time, time_text
 from yasdg_app.settings import Settings
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Stocking
-from yasdg_app.streams import windows
+from yasdg_app.streams import books, windows
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, Restock
 from yasdg_app.streams.minutes import KEPT
-from yasdg_app.streams.table import Rows, numbers_of
+from yasdg_app.streams.table import COLUMNS, Rows, numbers_of
 from yasdg_app.streams.windows import LATEST, WINDOWS, Windows
 
 HOMES = [0, 1, 0, 1, 0, 0]
@@ -206,10 +207,10 @@ GAPS = [0, 0, SECOND, SECOND, 10 * SECOND, 30 * SECOND, 2 * MINUTE, 17 * MINUTE,
 
 
 @st.composite
-def shops(draw: st.DrawFn, odd: bool = True) -> tuple[list[Sale], dict[int, list[tuple[bytes, int]]]]:
+def shops(draw: st.DrawFn) -> tuple[list[Sale], dict[int, list[tuple[bytes, int]]]]:
     """Sales, and the log of each partition: values, and how many sales of all there were when each was written."""
     random, most = draw(st.randoms(use_true_random=False)), draw(st.integers(1, len(GAPS)))
-    at, sales = OPENED, list[Sale]()
+    at, sales, odd = OPENED, list[Sale](), draw(st.booleans())
     numbers, logs = defaultdict[str, int](int), defaultdict[int, list[tuple[bytes, int]]](list)
     for _ in range(draw(st.integers(0, 250))):
         at += random.choice(GAPS[:most]) + random.randint(0, SECOND)
@@ -233,6 +234,14 @@ def test_sums_and_series_are_those_of_the_sales(shop: Any, data: st.DataObject, 
     worker = Worker(Logs())
     worker.take_over(empty())
     random = data.draw(st.randoms(use_true_random=False))
+    with mock.patch.object(books, "MANY", data.draw(st.sampled_from([2, 32]))):
+        apply_all(worker, logs, random, longest)
+    newest = sales[-1].at // MINUTE if sales else OPENED // MINUTE
+    for ago in {-1, 0, 1, 2, random.randint(3, 150)}:
+        check(worker.windows, sales, (newest - ago) * MINUTE)
+
+
+def apply_all(worker: Worker, logs: dict[int, list[tuple[bytes, int]]], random: Random, longest: int) -> None:
     for partition, log in logs.items():
         messages = [SimpleNamespace(offset=offset, value=value) for offset, (value, _) in enumerate(log)]
         position = 0
@@ -244,9 +253,6 @@ def test_sums_and_series_are_those_of_the_sales(shop: Any, data: st.DataObject, 
             position = end if is_written else position
             if random.random() < 0.1:
                 worker.windows.sums("hour", OPENED)  # to ask changes nothing
-    newest = sales[-1].at // MINUTE if sales else OPENED // MINUTE
-    for ago in {-1, 0, 1, 2, random.randint(3, 150)}:
-        check(worker.windows, sales, (newest - ago) * MINUTE)
 
 
 @settings(max_examples=120, deadline=None)
@@ -324,6 +330,41 @@ def test_what_is_older_than_a_day_by_the_shops_clock_is_left_out() -> None:
     assert worker.windows.sums("day", (sales[-1].at // MINUTE + 1) * MINUTE) == {"SF02": added(sales[-12:])}
     assert worker.windows.series(begins, begins + HOUR)["Classics"] == [NOTHING] * 60
     check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
+
+
+def test_a_minute_of_which_some_sales_were_left_out_is_not_whole() -> None:
+    begins = OPENED // MINUTE * MINUTE
+    sales = sold(4, 20 * SECOND, start=begins)  # three in a minute, and one in the next
+    worker = Worker(Logs(), now=begins + (KEPT + 1) * MINUTE)
+    worker.take_over(empty())
+    worker.apply(0, numbered(sales)[:2])
+    worker.now -= MINUTE
+    worker.apply(0, numbered(sales)[2:])
+    assert worker.windows.complete_from()[0] == begins + MINUTE
+    check(worker.windows, sales, begins + 2 * MINUTE)
+
+
+def test_what_was_before_sales_that_were_left_out_is_of_no_use() -> None:
+    sales = sold(100, 2 * MINUTE)
+    first, second = Worker(Logs()), Worker(Logs())
+    first.take_over(empty())
+    first.apply(0, numbered(sales)[:50])
+    second.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales]
+
+    async def go_on() -> None:
+        second.now = sales[49].at
+        second.take_over(first.rows)
+        while second.windows.complete_from()[0] > sales[49].at:  # until something is read again
+            await asyncio.sleep(0)
+        second.now = sales[80].at + KEPT * MINUTE
+        second.apply(0, numbered(sales)[50:80])
+        second.apply(0, numbered(sales)[80:])
+        await second.done()
+
+    with mock.patch.multiple(windows, PIECE=10, GIVE_WAY=0):
+        asyncio.run(go_on())
+    assert second.windows.complete_from()[0] == (sales[79].at // MINUTE + 1) * MINUTE
+    check(second.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
 
 
 def test_a_past_that_is_older_than_a_day_is_not_read_again() -> None:
@@ -408,6 +449,29 @@ def test_a_table_that_was_changed_behind_our_back_is_read_again() -> None:
     asyncio.run(go_on())
     check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
     assert worker.windows.sums("day", (sales[-1].at // MINUTE + 1) * MINUTE) == {"SF02": added(sales)}
+
+
+def test_junk_of_any_size_is_read_over() -> None:
+    sales, worker = sold(3, SECOND), Worker(Logs())
+    junk = [
+        sales[0].value.replace(b'"quantity": 1', b'"quantity": %d' % 2**70),
+        sales[0].value.replace(b"4.99", b"1e308"),
+        b"[" * 10_000,
+    ]
+    before = Worker(Logs())
+    before.take_over(empty())
+    before.apply(0, numbered(sales))
+    worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales] + junk
+    worker.now = sales[-1].at
+    for rows in before.rows.values():
+        rows._numbers[rows._held, COLUMNS["offset"]] += len(junk)  # as if they stood before the last sale
+
+    async def take_over() -> None:
+        worker.take_over(before.rows)
+        await worker.done()
+
+    asyncio.run(take_over())
+    assert worker.windows.sums("day", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": added(sales)}
 
 
 def test_only_partitions_that_are_ours_now_are_told_of() -> None:

@@ -153,8 +153,8 @@ class Minutes:
 
     @staticmethod
     def _between(of: Cells, first: int, end: int) -> Cells:
-        minutes = of.minutes
-        return of.where((minutes >= first) & (minutes < end))
+        begins, ends = np.searchsorted(of.keys, [first << SEAT_BITS, end << SEAT_BITS]).tolist()
+        return Cells(of.keys[begins:ends], of.sums[:, begins:ends])
 
     def _all(self) -> Cells:
         if self._blocks or self._rows:
@@ -216,7 +216,7 @@ class Window:
         self._minutes = minutes
         self._totals = totals
         self._newest = NO_MINUTE
-        self._begins = self._ends = EPOCH  # of the newest minute
+        self._ends = EPOCH  # the newest minute
         self._before: Ints | None = None  # what the table counted before the first chunk that was not looked at, if any
 
     @property
@@ -237,7 +237,7 @@ class Window:
         sales = folded.sales
         if not sales:
             return None
-        if self._begins <= sales[0].transaction_time and sales[-1].transaction_time < self._ends:
+        if sales[-1].transaction_time < self._ends:  # the log is in order of event time
             if self._before is None:
                 self._before = self._totals()
             return None
@@ -262,8 +262,7 @@ class Window:
         else:
             self._minutes.add(counted.came)
         self._newest = counted.last
-        self._begins = EPOCH + counted.last * ONE_MINUTE
-        self._ends = self._begins + ONE_MINUTE
+        self._ends = EPOCH + (counted.last + 1) * ONE_MINUTE
 
     def add_earlier(self, came: Cells, whole_from: int) -> None:
         """Add sales from before all others."""

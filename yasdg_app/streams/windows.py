@@ -12,7 +12,6 @@ more goes on by category alone, the oldest first; `products_from` tells from whe
 import asyncio
 import logging
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -52,6 +51,7 @@ STEP = 500  # that are looked at before others have their turn
 GIVE_WAY = 3.0  # times what a step took is what the others have then
 RETRY = 0.5  # seconds before the cluster is asked again
 
+TOO_MUCH = 2**62  # units, or cents: no such sale is in the table
 NO_COLUMNS = np.zeros((5, 0), np.int64)
 Choice = Callable[[int, Ints, Ints], Ints]
 Sums = tuple[int, int, int]
@@ -137,9 +137,11 @@ class Windows:
         self._told: dict[int, tuple[int, int]] = {}
         self._is_reading = False
         numbers: dict[str, int] = {}
-        self._categories = array("i")  # of the products, by their places in the catalog
-        for product in assortment.values():
-            self._categories.append(numbers.setdefault(product.category, len(numbers)))
+        self._of_seats: dict[int, Ints] = {}  # by partition: the number of each product's category, by its seat
+        for partition in range(self._kafka.partitions):
+            here = assortment.here(partition)
+            own = (numbers.setdefault(product.category, len(numbers)) for product in here)
+            self._of_seats[partition] = np.fromiter(own, np.int32, len(here))
         self._names = list(numbers)
 
     # --- What is asked ----------------------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ class Windows:
     def _opened(self, partition: int, position: int, lost_position: int) -> Share:
         rows = self._rows_of(partition)
         last = rows.last("last_sale")
-        minutes = Minutes(self._of_seats(partition), MOST_CELLS // self._kafka.partitions)
+        minutes = Minutes(self._of_seats[partition], MOST_CELLS // self._kafka.partitions)
         minute = NO_MINUTE if last is None else last[0] // MINUTE
         window = Window(minutes, lambda: self._rows_of(partition).totals(), minute if last is None else minute + 1)
         past = Past(position, lost_position, minute - KEPT, rows.totals()[0].copy())
@@ -340,12 +342,6 @@ class Windows:
 
     def _seat(self, product_id: str) -> int:
         return self._assortment.seats[self._assortment.places[product_id]]
-
-    def _of_seats(self, partition: int) -> Ints:
-        """Return the number of the category of each product of a partition, by its seat."""
-        places = self._assortment.places
-        here = self._assortment.here(partition)
-        return np.array([self._categories[places[product.product_id]] for product in here], np.int64)
 
     def _horizon(self) -> int:
         """Return the minute before which nothing is of use: a day before now, by the shop's clock."""
@@ -398,6 +394,7 @@ def _columns(messages: Sequence[Message], partition: int, assortment: Assortment
     rows = [
         (seats[places[s.product_id]], number, minute_of(s), s.quantity, round(s.total_purchase * 100))
         for s, number in sales
+        if s.quantity < TOO_MUCH and abs(s.total_purchase) < TOO_MUCH / 100
     ]
     return np.array(rows, np.int64).reshape(-1, 5).T
 
