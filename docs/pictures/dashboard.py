@@ -24,8 +24,8 @@ start = 8h
 max_sale_freq = 3
 substitution_freq = 4
 [INVENTORY]
-min_inventory = 15
-restock_amount = 80
+min_inventory = 30
+restock_amount = 150
 [VOLUME]
 every_day = {volume}
 [SUPPLY]
@@ -90,7 +90,7 @@ def main() -> None:
                 200,
             )
             draw(page, "dashboard.png", 1280, 1000, 1, "light")
-            draw(page, "dashboard-dark.png", 1280, 2100, 1, "dark")
+            draw(page, "dashboard-dark.png", 1280, 2240, 1, "dark")
             draw(page, "dashboard-phone.png", 360, 780, 2, "light")
             for worker in reversed(workers):
                 worker.stop()
