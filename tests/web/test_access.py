@@ -75,6 +75,13 @@ def test_a_page_of_somebody_else_changes_nothing(method: str) -> None:
     assert status(JSON, method=method) == 200  # no browser
 
 
+def test_a_page_of_somebody_else_asks_nothing_but_may_lead_here() -> None:
+    image, link = {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert status(image, path="/share/") == status(image, path="/events/") == 403
+    assert status(link, path="/") == 200
+    assert status({"Sec-Fetch-Site": "same-origin"}, path="/events/") == 200
+
+
 def test_a_form_changes_nothing() -> None:
     for content_type in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", ""):
         assert status({"Content-Type": content_type}, method="POST") == 415

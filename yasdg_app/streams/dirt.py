@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
+from yasdg_app.cluster import passes
 from yasdg_app.producer import OutOfDateError, OvertakenError, Row
 from yasdg_app.shop.faults import Faults
 from yasdg_app.streams.inventory import products_of
@@ -103,6 +104,8 @@ class Dirt:
             app.counts["overtaken"] += isinstance(error, OvertakenError)
             await asyncio.sleep(RETRY)
         except KafkaError as error:
+            if not passes(error):
+                raise  # waiting does not help, and a network that stands still for ever should not go unnoticed
             complete = False
             logger.debug("What has arrived is delivered later: %r", error)
         if generation == self._generation:

@@ -32,6 +32,8 @@ def refusal(
         return Refusal(403, "Ask localhost or 127.0.0.1, or set [WEB] token: without one, other names are refused.")
     if token and path not in OPEN and not knows(token, headers, cookies):
         return Refusal(401, "Send the token as `Authorization: Bearer …`; a browser gets it at /?token=…")
+    if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
+        return Refusal(403, "Pages of others may not ask here.")
     if method in SAFE:
         return None
     origin = headers.get("Origin")

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from yasdg_app.application import app
+from yasdg_app.generating import FOREVER
 from yasdg_app.messages import InventoryLevel, amount
 from yasdg_app.shop.demand import MINUTE, Ints
 from yasdg_app.shop.incidents import Incident
@@ -43,6 +44,7 @@ from yasdg_app.web.merging import (
     largest,
     latest,
 )
+from yasdg_app.web.questions import MOST
 from yasdg_app.web.server import answer
 
 SHOWN_MINUTES = 180  # of the chart
@@ -231,7 +233,8 @@ def _seat_behind(partition: int, place: int) -> int:
 async def live_share(through: int | None) -> LiveShare:
     """Tell what the page shows of our part; of the past, what ends at an event time."""
     logs = await ends.known()
-    claim, known = _claim(), _known(windows.complete_from())
+    known_from = windows.complete_from()
+    claim, known = _claim(), _known(known_from)
     is_past = through is not None and known.partitions == _mine() and (known.until is None or through <= known.until)
     return LiveShare(
         **claim,
@@ -240,15 +243,15 @@ async def live_share(through: int | None) -> LiveShare:
         state=state(logs),
         totals=_totals(),
         products=_lines(),
-        past=past(through, claim["generation"], known.since) if through is not None and is_past else None,
+        past=past(through, claim["generation"], tuple(known_from.items())) if through is not None and is_past else None,
         restocks=latest([windows.latest_restocks], "stocking_id")[:MOST_LATEST],
         lost_sales=latest([windows.latest_lost_sales], "lost_sale_id")[:MOST_LATEST],
     )
 
 
 @lru_cache(maxsize=2)
-def past(through: int, generation: int, since: int | None) -> Past:
-    """Return what was sold before an event time: the same while the partitions are, and what is known of them."""
+def past(through: int, generation: int, known_from: tuple[tuple[int, int], ...]) -> Past:
+    """Return what was sold before an event time: the same while the partitions are, and what is known of each."""
     first = through - SHOWN_MINUTES * MINUTE
     found = {}
     for window in WINDOWS:
@@ -341,6 +344,8 @@ def mean_rates(plan: Plan, minute: int) -> Rates:
 async def share_of(query: Mapping[str, str]) -> Any:
     """Return what another worker asks for; it has looked at what it asks."""
     number = {name: int(query[name]) for name in ("through", "limit") if name in query}
+    if not (0 <= number.get("through", 0) <= FOREVER and 0 <= number.get("limit", 0) <= MOST):
+        raise ValueError
     match query.get("what"):
         case "state":
             return await state_share()

@@ -10,6 +10,7 @@ from yasdg_app.messages import amount, time_text
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.streams.inventory import PARTITIONS, assortment
 from yasdg_app.streams.watch import watch
+from yasdg_app.streams.windows import WINDOWS
 from yasdg_app.web import merging
 from yasdg_app.web.gathering import asker, here, workers
 from yasdg_app.web.merging import Counted, Gathered, LiveShare, Missing, Past, StateShare
@@ -52,14 +53,14 @@ class Looker:
             "pace": pace,
             "time_zone": app.shop.clock.time_zone,
             "opened_at": time_text(app.opening.opened_at),
-            "behind": max((each["behind"] for each in states if each["behind"] is not None), default=None),
+            "behind": None if gathered.missing else max(each["behind"] or 0.0 for each in states),
             "through": None if self._past is None else time_text(self._past.through),
             "partitions": PARTITIONS,
             "missing": missing_of(gathered.missing),
             "workers": states,
             "products": [msgspec.structs.asdict(line) for line in merging.lines(shares, assortment.places)],
             "products_in_all": len(assortment),
-            "windows": {} if self._past is None else _windows(self._past),
+            "windows": {} if self._past is None else _windows(self._past, self._since),
             "series": None if self._past is None else _series(self._past, self._since),
             "totals": {
                 "sales": totals.sales,
@@ -113,9 +114,10 @@ def named(row: Counted) -> dict[str, Any]:
     }
 
 
-def _windows(past: Past) -> dict[str, Any]:
+def _windows(past: Past, since: int | None) -> dict[str, Any]:
     return {
         name: {
+            "complete": since is None or since <= past.through - WINDOWS[name] * MINUTE,
             "categories": [{"category": key, **count_of(count)} for key, count in sorted(window.categories.items())],
             "products": [named(row) for row in window.products],
         }

@@ -29,7 +29,8 @@ export function sellers({ windows, through }, name, time) {
   const end = parsed(through);
   const start = time.near(end - minutes * 60_000, end);
   const best = windows[name].products.slice(0, BEST);
-  setText($("sellers-note"), best.length ? `${start} to ${time.minute(end)}` : `Nothing was sold from ${start} to ${time.minute(end)}.`);
+  const partly = windows[name].complete ? "" : ", not all of it known yet";
+  setText($("sellers-note"), `${best.length ? "" : "Nothing was sold from "}${start} to ${time.minute(end)}${partly}`);
   const most = Math.max(1, ...best.map((each) => each.sales));
   arrange($("sellers"), best.map((each, rank) => ({ ...each, rank })), (each) => each.rank, createSeller, (node, each) => {
     node.dataset.product = each.product_id;
