@@ -22,6 +22,10 @@ from yasdg_app.reading import Message, Reader
 FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  # 200 sales a second
 
 
+KEPT = {"retention.ms": "-1"}
+"""Of topics whose messages are of the past: the cluster would delete them at its next look, every five minutes."""
+
+
 class Worker:
     """A worker process, and all that it printed."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from support import Shop, yasdg
+from support import KEPT, Shop, yasdg
 
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.producer import Row, ShopProducer, UnansweredError, new_producer_id
@@ -80,7 +80,7 @@ async def copy(shop: Shop, topics: dict[str, dict[int, list[Any]]]) -> None:
     """Make topics with these messages."""
     admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
     await admin.start()
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
+    await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=KEPT) for topic in topics])
     await admin.close()
     producer = ShopProducer(shop.servers, await new_producer_id(shop.servers))
     for topic, logs in topics.items():

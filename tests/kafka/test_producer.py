@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from support import KEPT
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
@@ -62,7 +63,7 @@ async def topic(kafka: Kafka, request: pytest.FixtureRequest) -> Any:
 async def make_topic(servers: str, name: str, partitions: int = 1) -> Topic:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
-    await admin.create_topics([NewTopic(name, partitions, 1)])
+    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=KEPT)])
     await admin.close()
     return Topic(servers, name, await new_producer_id(servers))
 
