@@ -296,6 +296,19 @@ def test_the_same_purchases_are_right_in_any_form(tmp_path: Path) -> None:
             assert report.findings == [], name
 
 
+def test_discounts_and_quantities_are_compared_to_four_decimals(tmp_path: Path) -> None:
+    plan = plan_of("week", "2026-06-05", SALES_CLUB_MEMBER_DISCOUNT=".121")
+    until = plan.opened_at + DAY
+    rows = [json.loads(line) for line in sold(plan, until)]
+    path = tmp_path / "purchases.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert any(row["member_discount"] == 0.121 for row in rows)
+    assert compared(path, plan, until).findings == []
+    rows[0]["quantity"] += 0.0009
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert found(compared(path, plan, until)) == [("wrong", rows[0]["transaction_id"])]
+
+
 # --- Sums ---
 
 

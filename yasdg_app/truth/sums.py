@@ -91,7 +91,7 @@ class Sums:
         first, end = self._span.edges(number)
         inside = (end > self._span.begin) & (first < self._span.end) & readable & aligned & (key >= 0)
         self._report.outside += int(np.count_nonzero(readable & aligned & (key >= 0) & ~inside))
-        columns = [numbers(batch.columns[name])[inside] for name in self.columns]
+        columns = [numbers(batch.columns[name], name in MONEY)[inside] for name in self.columns]
         columns = [np.where(column == NULL, 0, column) for column in columns]
         self._parts.append([self._keys.groups(number[inside], key[inside]), *columns])
 
