@@ -1,7 +1,7 @@
 """What is named as the reason of a difference is certain."""
 
 from yasdg_app.shop.faults import DROPPED, DUPLICATE, LATE, NONE
-from yasdg_app.truth.sums import MOST_FAULTS, Happened, _by_faults, _by_one
+from yasdg_app.truth.sums import MOST_FAULTS, Happened, _reasons
 
 
 def sale(its: str, revenue: int, fault: int = NONE, counted: int = 1) -> Happened:
@@ -12,41 +12,56 @@ def off(sales: int, revenue: int) -> dict[str, int]:
     return {"sales": sales, "revenue": revenue}
 
 
+WRONG = [("wrong", [], "")]
+
+
 def test_one_sale_is_named_if_no_other_of_its_window_is_like_it() -> None:
     here = [sale("A", 5), sale("B", 7), sale("C", 7)]
-    assert _by_one(off(-1, -5), here) == [("missing", ["A"], "")]
-    assert _by_one(off(1, 5), here) == [("double", ["A"], "")]
-    assert _by_one(off(-1, -7), here) == [("missing", [], "one of B, C")]
-    assert _by_one(off(-1, -6), here) == []
-    assert _by_one(off(-2, -12), here) == []
+    assert _reasons(off(-1, -5), here) == [("missing", ["A"], "")]
+    assert _reasons(off(1, 5), here) == [("double", ["A"], "")]
+    assert _reasons(off(-1, -7), here) == [("missing", [], "one of B, C")]
+    assert _reasons(off(-1, -6), here) == WRONG
+    assert _reasons(off(-2, -12), here) == WRONG
 
 
 def test_faults_are_named_if_they_bring_the_difference_in_one_way_only() -> None:
     here = [sale("A", 5, LATE), sale("B", 7, LATE), sale("C", 7, LATE), sale("D", 20, DUPLICATE), sale("E", 4)]
-    assert _by_faults(off(-1, -5), here) == [("late", ["A"], "late")]
-    assert _by_faults(off(-1, -7), here) == [("late", [], "some of B, C")]
-    assert _by_faults(off(-2, -14), here) == [("late", ["B", "C"], "late")]
-    assert _by_faults(off(0, 15), here) == [("late", ["A"], "late"), ("double", ["D"], "duplicate")]
-    assert _by_faults(off(-1, -4), here) == []  # that is no fault of the network
+    assert _reasons(off(-1, -5), here) == [("late", ["A"], "late")]
+    assert _reasons(off(-1, -7), here) == [("late", [], "one of B (late), C (late)")]
+    assert _reasons(off(-2, -14), here) == [("late", ["B", "C"], "late")]
+    assert _reasons(off(0, 15), here) == [("late", ["A"], "late"), ("double", ["D"], "duplicate")]
+    assert _reasons(off(-1, -4), here) == [("missing", ["E"], "")]  # that is no fault of the network
 
 
-def test_reasons_of_two_kinds_that_bring_the_same_are_none() -> None:
+def test_no_fault_is_named_if_a_plain_sale_may_be_what_is_missing() -> None:
+    late, plain = sale("A", 5, LATE), [sale(its, 5) for its in "BCDE"]
+    assert _reasons(off(-1, -5), [late, *plain]) == [("missing", [], "one of A (late), B, C, D, E")]
+    twice = sale("T", 9, DUPLICATE)
+    assert _reasons(off(1, 9), [twice, sale("U", 9)]) == [("double", [], "one of T (duplicate), U")]
+    # Nor where it takes several of them.
+    other = sale("L", 7, LATE)
+    assert _reasons(off(-2, -12), [late, other]) == [("late", ["A", "L"], "late")]
+    assert _reasons(off(-2, -12), [late, other, plain[0]]) == [("wrong", [], "some of A (late), L (late), B")]
+
+
+def test_late_and_dropped_ones_that_bring_the_same_are_missing_both() -> None:
     here = [sale("A", 5, LATE), sale("B", 5, DROPPED)]
-    assert _by_faults(off(-1, -5), here) == [("wrong", [], "some of A, B")]
+    assert _reasons(off(-1, -5), here) == [("missing", [], "one of A (late), B (dropped)")]
 
 
-def test_of_many_faults_it_is_all_of_a_kind_or_none() -> None:
+def test_of_many_faults_it_is_one_or_all_of_a_kind() -> None:
     late = [sale(f"L{n:02d}", n, LATE) for n in range(MOST_FAULTS + 1)]
     twice = [sale("D", 100, DUPLICATE)]
     total = sum(range(MOST_FAULTS + 1))
-    assert _by_faults(off(-len(late), -total), late + twice) == [("late", [each.its for each in late], "late")]
-    assert _by_faults(off(1, 100), late + twice) == [("double", ["D"], "duplicate")]
-    assert _by_faults(off(-1, -1), late + twice) == []
+    assert _reasons(off(-len(late), -total), late + twice) == [("late", [each.its for each in late], "late")]
+    assert _reasons(off(1, 100), late + twice) == [("double", ["D"], "duplicate")]
+    assert _reasons(off(-1, -1), late + twice) == [("late", ["L01"], "late")]
+    assert _reasons(off(-2, -3), late + twice) == WRONG
 
 
 def test_of_what_an_engine_need_not_see_only_what_it_saw_is_named() -> None:
     """With an allowed lateness, what came too late is not counted, and what was dropped cannot be."""
     here = [sale("A", 5, LATE, counted=0), sale("B", 5, DROPPED, counted=0), sale("C", 8, DUPLICATE, counted=2)]
-    assert _by_faults(off(1, 5), here) == [("late", ["A"], "counted, although it came too late")]
-    assert _by_faults(off(-1, -8), here) == [("missing", ["C"], "counted once, and it came twice")]
-    assert _by_one(off(1, 5), here) == []
+    assert _reasons(off(1, 5), here) == [("late", ["A"], "counted, although it came too late")]
+    assert _reasons(off(-1, -8), here) == [("missing", ["C"], "counted once, and it came twice")]
+    assert _reasons(off(-1, -5), here) == WRONG

@@ -296,6 +296,19 @@ def test_the_same_purchases_are_right_in_any_form(tmp_path: Path) -> None:
             assert report.findings == [], name
 
 
+def test_discounts_and_quantities_are_compared_to_four_decimals(tmp_path: Path) -> None:
+    plan = plan_of("week", "2026-06-05", SALES_CLUB_MEMBER_DISCOUNT=".121")
+    until = plan.opened_at + DAY
+    rows = [json.loads(line) for line in sold(plan, until)]
+    path = tmp_path / "purchases.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert any(row["member_discount"] == 0.121 for row in rows)
+    assert compared(path, plan, until).findings == []
+    rows[0]["quantity"] += 0.0009
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert found(compared(path, plan, until)) == [("wrong", rows[0]["transaction_id"])]
+
+
 # --- Sums ---
 
 
@@ -379,7 +392,8 @@ def test_planted_sums_are_told_apart(tmp_path: Path) -> None:
     assert values["sales"][0] == values["sales"][1] - 1
 
 
-def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: Path) -> None:
+@pytest.mark.parametrize("window", [MINUTE, HOUR])
+def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: Path, window: int) -> None:
     """The engine waits for nothing, drops what is late, and counts duplicates twice: each difference has its reason."""
     share = Decimal("0.0005")
     faults = FaultSettings(
@@ -389,13 +403,16 @@ def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: P
     until = plan.opened_at + 2 * DAY
     lines = sold(plan, until)
     its = drawn(plan, faults, lines)
-    keys, span = Keys(sorted_products(plan), "product"), Span(plan.opened_at, until + 1, HOUR)
+    keys, span = Keys(sorted_products(plan), "product"), Span(plan.opened_at, until + 1, window)
     table = FORMATS["parquet"](keys, span)
     network = Network(Faults.of(faults, plan.sales.seed), sorted_products(plan), span, 0, False)
     parts = [table.rows(rows) for rows, _ in aggregates(plan, keys, span, until, network)]
     (tmp_path / "engine.parquet").write_bytes(b"".join([*parts, table.end()]))
-    assert sums_compared(tmp_path / "engine.parquet", plan, until, faults=faults, lateness=0, window=HOUR).equal
-    report = sums_compared(tmp_path / "engine.parquet", plan, until, faults=faults, window=HOUR)
+    assert sums_compared(tmp_path / "engine.parquet", plan, until, faults=faults, lateness=0, window=window).equal
+    if window == MINUTE:  # more rows than are looked at closer have a wrong closing stock
+        stockless = parquet.read_table(tmp_path / "engine.parquet").drop_columns(["closing_stock"])
+        parquet.write_table(stockless, tmp_path / "engine.parquet")
+    report = sums_compared(tmp_path / "engine.parquet", plan, until, faults=faults, window=window)
     named = {(each.kind, its) for each in report.findings for its in each.ids}
     too_late = {
         name
@@ -412,10 +429,13 @@ def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: P
     wanted |= {("missing", name) for name, (kind, _) in its.items() if kind in (DROPPED, CORRUPT)}
     assert {kind for kind, _ in wanted} == {"late", "double", "missing"}
     assert named <= wanted  # nothing is claimed that is not so
-    assert len(named) > 0.9 * len(wanted)  # and of windows with more than one fault some cannot be told apart
+    maybe = " ".join(each.why for each in report.findings)
+    assert all(f"{name} (" in maybe for _, name in wanted - named)  # what cannot be told from others is among them
+    if window == MINUTE:  # in an hour many sales are alike
+        assert len(named) > 0.5 * len(wanted)
     # Closing stocks are wrong from the first difference on; of all else each has its reason.
     unexplained = [each for each in report.findings if not each.ids and "closing_stock" not in each.values]
-    assert all("some of" in each.why for each in unexplained)
+    assert all("some of" in each.why or "one of" in each.why for each in unexplained)
 
 
 def test_a_row_of_nothing_is_right_and_one_of_something_is_not(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MILLIS = AT // 1000 * 1000
     [
         ([1, None, -3], [10_000, NULL, -30_000]),
         ([5.99, float("nan"), None], [59_900, NULL, NULL]),
-        ([5.9904, 5.9896, 5.992], [59_900, 59_900, 59_920]),  # sums of floats are off by a little
+        ([2.0009, 0.121, 0.0999], [20_009, 1_210, 999]),
         ([Decimal("5.99"), None, Decimal("0.10")], [59_900, NULL, 1_000]),
         (["5.99", None, "2"], [59_900, NULL, 20_000]),
         (["5.99", "many", "  3 "], [59_900, UNREADABLE, 30_000]),
@@ -32,6 +32,16 @@ MILLIS = AT // 1000 * 1000
 )
 def test_numbers(values: list[Any], wanted: list[int]) -> None:
     assert numbers(pa.array(values)).tolist() == wanted
+
+
+def test_amounts_are_cents_if_they_almost_are() -> None:
+    """Sums of floats are off by a little."""
+    for values in (
+        [5.9904, 5.9896, 5.992, None],
+        ["5.9904", "5.9896", "5.992", ""],
+        ["5.9904", " 5.9896", "5.992", "null"],
+    ):
+        assert numbers(pa.array(values), amounts=True).tolist() == [59_900, 59_900, 59_920, NULL]
 
 
 @pytest.mark.parametrize(

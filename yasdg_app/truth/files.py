@@ -26,7 +26,7 @@ class FileError(YasdgError):
 
 
 class Batch(NamedTuple):
-    """Some rows: Arrow arrays by the names of the columns, as far as these were asked for and are there."""
+    """Some rows: Arrow arrays by the names of the columns that were asked for."""
 
     columns: dict[str, Any]
     rows: int
@@ -88,7 +88,8 @@ class Source:
             where = str(part) if len(self._parts) > 1 else ""
             try:
                 for batch in read(part, wanted):
-                    yield batch._replace(unreadable=[f"{where} {each}".strip() for each in batch.unreadable])
+                    unreadable = [f"{where} {each}".strip() for each in batch.unreadable]
+                    yield Batch(_all_of(wanted, batch), batch.rows, unreadable)
             except (OSError, ValueError) as error:
                 raise FileError(f"{part}: {_why(error)}") from None
 
@@ -99,13 +100,20 @@ class Source:
             return list(parquet.read_schema(part).names)
         lines = (line for piece in _pieces(part) for line in piece)
         if self._kind == "csv":
-            return _head(next(lines, b""))
+            return _head(next(filter(bytes.strip, lines), b""))
         # Some engines leave out what is null, so the first line alone does not tell.
         return list(dict.fromkeys(name for line in islice(lines, HEAD) for name in _object(line) or ()))
 
 
 def _why(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def _all_of(wanted: Sequence[str], batch: Batch) -> dict[str, Any]:
+    """Return all columns that were asked for: nulls where a part does not have one that others have."""
+    import pyarrow as pa
+
+    return {name: batch.columns[name] if name in batch.columns else pa.nulls(batch.rows) for name in wanted}
 
 
 def _pieces(part: Path) -> Iterator[list[bytes]]:
@@ -148,7 +156,7 @@ def _json(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
                 values = [each.get(name) for each in objects]
                 try:
                     columns[name] = pa.array(values)
-                except (pa.ArrowInvalid, pa.ArrowTypeError):  # a number here, a text there
+                except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a number here, a text there, or too large
                     columns[name] = pa.array([None if value is None else str(value) for value in values])
             yield Batch(columns, len(objects), unreadable)
 
@@ -167,10 +175,13 @@ def _csv(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
         unreadable.append(f"line {row.number or '?'}: {row.text[:80]!r}")
         return "skip"
 
-    names = _head(next((line for piece in _pieces(part) for line in piece), b""))
+    first = next((line for piece in _pieces(part) for line in piece if line.strip()), None)
+    if first is None:
+        return
+    names = _head(first)
     here = [name for name in wanted if name in names]
     if not here:
-        return
+        raise FileError(f"{part}: its first line has none of the columns {', '.join(wanted)}")
     # As text: what it means is told by the column, not by the look of its first values.
     options = arrow.ConvertOptions(
         column_types=dict.fromkeys(here, pa.string()), include_columns=here, strings_can_be_null=True,

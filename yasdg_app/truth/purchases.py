@@ -36,6 +36,7 @@ class Field(NamedTuple):
 
     wanted: Callable[[Sales, Lines], Ints]
     shown: Callable[[int], Any]
+    is_money: bool = False  # else its four digits count
 
 
 def _amount(value: int) -> float:
@@ -55,14 +56,14 @@ def _cost(_: Sales, lines: Lines) -> Ints:
 
 
 NUMBERS: dict[str, Field] = {
-    "price": Field(lambda _, lines: lines.price * CENT, _amount),
+    "price": Field(lambda _, lines: lines.price * CENT, _amount, True),
     "quantity": Field(lambda _, lines: lines.quantity * SCALE, _whole),
     "is_member": Field(lambda _, lines: lines.is_member * SCALE, _flag),
     "member_discount": Field(lambda _, lines: lines.member_discount, _amount),
     "add_supplements": Field(lambda _, lines: lines.add_supplements * SCALE, _flag),
-    "supplement_price": Field(lambda _, lines: lines.supplement_price * CENT, _amount),
-    "total_purchase": Field(lambda _, lines: lines.total * CENT, _amount),
-    "total_cost": Field(_cost, _amount),
+    "supplement_price": Field(lambda _, lines: lines.supplement_price * CENT, _amount, True),
+    "total_purchase": Field(lambda _, lines: lines.total * CENT, _amount, True),
+    "total_cost": Field(_cost, _amount, True),
     "promotion_discount": Field(lambda sales, _: sales.promotion, _amount),
 }
 TIMES: dict[str, Field] = {"transaction_time": Field(lambda sales, _: sales.at, time_text)}
@@ -144,7 +145,7 @@ class Kept:
     def _read(self, name: str, column: Any) -> Ints:
         if name in TIMES:
             return times(column)
-        return names(column, self._place) if name in NAMES else numbers(column)
+        return names(column, self._place) if name in NAMES else numbers(column, NUMBERS[name].is_money)
 
     def _place(self, text: str) -> int:
         place = self._places.get(text)

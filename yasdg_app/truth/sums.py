@@ -91,7 +91,7 @@ class Sums:
         first, end = self._span.edges(number)
         inside = (end > self._span.begin) & (first < self._span.end) & readable & aligned & (key >= 0)
         self._report.outside += int(np.count_nonzero(readable & aligned & (key >= 0) & ~inside))
-        columns = [numbers(batch.columns[name])[inside] for name in self.columns]
+        columns = [numbers(batch.columns[name], name in MONEY)[inside] for name in self.columns]
         columns = [np.where(column == NULL, 0, column) for column in columns]
         self._parts.append([self._keys.groups(number[inside], key[inside]), *columns])
 
@@ -240,7 +240,7 @@ class Comparison:
         off = {name: difference.got[name] - difference.wanted[name] for name in columns}
         values = self._values(difference, columns)
         its = [each for each in happened if any(each.adds.get(name) for name in columns)]
-        for kind, ids, why in _by_faults(off, its) or _by_one(off, its) or [("wrong", [], "")]:
+        for kind, ids, why in _reasons(off, its):
             yield Finding(kind, place, values, ids, why)
 
     def _values(self, difference: Difference, columns: Sequence[str]) -> dict[str, tuple[Any, Any]]:
@@ -261,26 +261,70 @@ def _shown(name: str, value: int) -> Any:
 Told = tuple[str, Sequence[str], str]  # kind, ids, why
 
 
-def _by_faults(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
-    """Return which faults of the network make a difference, as far as it is certain that it is these."""
+def _reasons(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
+    """Return what makes a difference: named if nothing else does, else with all that may have its part in it."""
+    by_faults = _by_faults(off, happened)
+    ways = {frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)}
+    ways |= {frozenset(each.its for each in faulty): _told(faulty) for faulty in by_faults}
+    others = _others(off, happened, by_faults)
+    if not ways:
+        return [("wrong", [], "")]
+    if len(ways) == 1 and not others:
+        return next(iter(ways.values()))
+    single = all(len(way) == 1 for way in ways)
+    kinds = {kind for told in ways.values() for kind, *_ in told} | set(others.values())
+    if single and kinds == {"late", "missing"}:
+        kinds = {"missing"}  # for whatever reason
+    whys = dict.fromkeys(others, "") | {its: why for told in ways.values() for _, ids, why in told for its in ids}
+    ids = [f"{its} ({whys[its]})" if whys[its] else its for its in sorted(whys, key=lambda its: (not whys[its], its))]
+    return [(kinds.pop() if len(kinds) == 1 else "wrong", [], f"{'one' if single else 'some'} of {_few(ids)}")]
+
+
+def _alone(off: Mapping[str, int], happened: Sequence[Happened]) -> Iterator[tuple[str, str, str]]:
+    """Yield what makes a difference all alone, by not being counted, or by being counted once more: id, kind, why."""
+    for sign in (-1, 1):
+        if any(off.values()):
+            for each in happened:
+                if each.counted and all(sign * each.adds[name] == off[name] for name in off):
+                    yield each.its, *_as(each, sign)
+
+
+def _by_faults(off: Mapping[str, int], happened: Sequence[Happened]) -> list[list[Happened]]:
+    """Return which faults of the network make a difference together; each list is one way."""
     faulty = [each for each in happened if each.fault != NONE and _could_be(each)[0]]
     parts = [[each] for each in faulty]
     if len(faulty) > MOST_FAULTS:  # of each kind all or none
         parts = [[each for each in faulty if each.fault == kind] for kind in sorted({each.fault for each in faulty})]
     changes = [_change(part, list(off)) for part in parts]
     wanted = [off[name] for name in off]
-    found = [
+    return [
         [each for part, is_ in zip(parts, taken, strict=True) if is_ for each in part]
         for taken in combinations((False, True), repeat=len(parts))
         if any(taken) and _total(changes, taken, len(wanted)) == wanted
     ]
-    if len(found) == 1:
-        return _told(found[0])
-    if not found:
-        return []
-    kinds = {kind for some in found for kind, *_ in _told(some)}
-    ids = sorted({each.its for some in found for each in some})
-    return [(kinds.pop() if len(kinds) == 1 else "wrong", [], f"some of {_few(ids)}")]
+
+
+def _others(off: Mapping[str, int], happened: Sequence[Happened], ways: Sequence[Sequence[Happened]]) -> dict[str, str]:
+    """Return the kinds, by their ids, of what is like a fault, and may have been miscounted in its place."""
+    if not ways:
+        return {}
+    alike: dict[tuple[int, ...], list[Happened]] = defaultdict(list)
+    for each in happened:
+        if each.counted:
+            alike[tuple(each.adds[name] for name in off)].append(each)
+    others: dict[str, str] = {}
+    for way in ways:
+        its = {each.its for each in way}
+        places = {(tuple(each.adds[name] for name in off), _could_be(each)[0]) for each in way}
+        for adds, sign in places:
+            others |= {each.its: _as(each, sign)[0] for each in alike[adds] if each.its not in its}
+    return others
+
+
+def _as(each: Happened, sign: int) -> tuple[str, str]:
+    """Return what kind of difference it is if something is counted once more (1) or less (-1), and why."""
+    change, kind, why = _could_be(each)
+    return (kind, why) if change == sign else ("missing" if sign < 0 else "double", "")
 
 
 def _change(part: Sequence[Happened], columns: Sequence[str]) -> list[int]:
@@ -312,14 +356,3 @@ def _told(faulty: Sequence[Happened]) -> list[Told]:
 
 def _few(ids: Sequence[str]) -> str:
     return ", ".join(ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"])
-
-
-def _by_one(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
-    """Return what one happening makes a difference, by not being counted, or by being counted once more."""
-    for sign, kind in ((-1, "missing"), (1, "double")):
-        alike = [each.its for each in happened if each.counted and all(sign * each.adds[n] == off[n] for n in off)]
-        if len(alike) == 1:
-            return [(kind, alike, "")]
-        if alike:
-            return [(kind, [], f"one of {_few(alike)}")]
-    return []

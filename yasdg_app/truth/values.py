@@ -1,7 +1,7 @@
 """An engine's columns as whole numbers that can be compared: times in microseconds, all others in ten-thousandths.
 
 Engines write one and the same value in many ways: a time as text, timestamp, or milliseconds, an amount as decimal,
-text or float. Floats are off by a little, so what is within a tenth of a cent of a cent is that cent.
+text or float. Sums of floats are off by a little, so an amount within a tenth of a cent of a cent is that cent.
 """
 
 from collections.abc import Callable
@@ -24,23 +24,23 @@ UNITS = ((1e11, SECOND), (1e14, 1_000), (1e17, 1))
 """A time as a number below the first is of the unit of so many microseconds; above all of them it is of nanoseconds."""
 
 
-def numbers(column: Any) -> Ints:
-    """Return numbers, amounts or booleans of an Arrow array."""
+def numbers(column: Any, amounts: bool = False) -> Ints:
+    """Return numbers or booleans of an Arrow array; `amounts`: they are of money."""
     import pyarrow as pa
 
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), NULL, dtype=np.int64)
     if pa.types.is_boolean(kind):
-        return _scaled(_filled(column.cast(pa.int8()).cast(pa.float64())))
+        return _scaled(_filled(column.cast(pa.int8()).cast(pa.float64())), amounts)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _scaled(_filled(column.cast(pa.float64(), safe=False)))
+        return _scaled(_filled(column.cast(pa.float64(), safe=False)), amounts)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
-            return _scaled(_filled(column.cast(pa.float64())))
+            return _scaled(_filled(column.cast(pa.float64())), amounts)
         except pa.ArrowInvalid:
             pass
-    return np.array([_number(value) for value in column.to_pylist()], dtype=np.int64)
+    return np.array([_number(value, amounts) for value in column.to_pylist()], dtype=np.int64)
 
 
 def times(column: Any) -> Ints:
@@ -79,21 +79,23 @@ def _filled(column: Any) -> Any:
     return column.fill_null(float("nan")).to_numpy(zero_copy_only=False)
 
 
-def _scaled(values: Any) -> Ints:
+def _scaled(values: Any, amounts: bool) -> Ints:
     there, fits = ~np.isnan(values), np.abs(values) < MOST
     whole = np.rint(np.where(fits, values, 0.0) * SCALE).astype(np.int64)
-    cents = np.rint(whole / CENT).astype(np.int64) * CENT
-    whole = np.where(np.abs(whole - cents) <= NEAR, cents, whole)
+    if amounts:
+        cents = np.rint(whole / CENT).astype(np.int64) * CENT
+        whole = np.where(np.abs(whole - cents) <= NEAR, cents, whole)
     result: Ints = np.where(there, np.where(fits, whole, UNREADABLE), NULL)
     return result
 
 
-def _number(value: Any) -> int:
+def _number(value: Any, amounts: bool) -> int:
     text = "" if value is None else str(value).strip().lower()
     if not text or text in ("null", "nan"):
         return NULL
     try:
-        return int(_scaled(np.array([text in TRUE if text in (*TRUE, *FALSE) else float(text)], dtype=np.float64))[0])
+        number = float(text in TRUE) if text in (*TRUE, *FALSE) else float(text)
+        return int(_scaled(np.array([number]), amounts)[0])
     except ValueError:
         return UNREADABLE
 
