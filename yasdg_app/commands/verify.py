@@ -219,6 +219,8 @@ def _show(report: Report) -> None:
     if report.equal:
         print("All is as it should be.")
         return
+    if report.remark:
+        print(f"{report.remark}.")
     print("It differs: " + ", ".join(f"{count:,} × {kind}" for kind, count in report.kinds.items()))
     for finding in report.findings[:MOST_SHOWN]:
         print(f"    {shown(str(finding), 500)}")

@@ -69,6 +69,7 @@ class Report:
     columns: Sequence[str] = ()  # that were compared
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)  # the first of them
+    remark: str = ""  # on what is not told, in words
 
     @property
     def equal(self) -> bool:
@@ -103,5 +104,6 @@ class Report:
             "outside": self.outside,
             "columns": list(self.columns),
             "kinds": dict(self.kinds),
+            "remark": self.remark or None,
             "findings": [finding.as_json() for finding in self.findings],
         }

@@ -27,7 +27,7 @@ START = "window_start"
 CLOSING = "closing_stock"
 TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same happenings add
 MOST_CLOSER = 10_000  # rows that are looked at closer
-MOST_HAPPENINGS = 1_000_000  # that are remembered for it
+MOST_HAPPENINGS = 100_000  # that are remembered for it, some 900 bytes each
 MOST_FAULTS = 8  # of a row, of which every combination is looked at
 MOST_NAMED = 10  # ids of a finding
 
@@ -177,15 +177,20 @@ class Comparison:
         happened: dict[int, list[Happened]] = defaultdict(list)
         remembered = 0
         for block in happenings:
-            if remembered <= MOST_HAPPENINGS:
-                remembered += self._remember(block, groups, happened, products)
+            remembered += self._remember(block, groups, happened, products)
             yield block.through
+            if remembered > MOST_HAPPENINGS:
+                self._report.remark = (
+                    f"More than {MOST_HAPPENINGS:,} sales, restocks and lost sales lie in the windows that differ, so "
+                    "what makes the differences was not looked for. A shorter span does (--from, --to)"
+                )
+                happened.clear()
+                break
             if block.settled >= self._span.end:
                 break
         for group, differences in sorted(self._different.items()):
-            known = happened[group] if remembered <= MOST_HAPPENINGS else []
             for difference in differences:
-                for finding in self._findings(self._sums.place(group), difference, known):
+                for finding in self._findings(self._sums.place(group), difference, happened.get(group, ())):
                     self._report.add(finding)
 
     def _remember(
