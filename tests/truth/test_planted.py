@@ -183,6 +183,8 @@ def test_so_are_those_that_a_flawed_network_has_made(tmp_path: Path) -> None:
     assert report.kinds["unreadable"] == sum(kind == CORRUPT for kind, _ in its.values())
     why = {each.ids[0]: each.why for each in report.findings if each.ids}
     for name, (kind, _) in its.items():
+        if kind in (LATE, OUT_OF_ORDER):
+            assert "on the dirty topic, by " in why[name]
         if kind in (DUPLICATE, DROPPED, CORRUPT):
             assert why[name] == {DUPLICATE: "duplicate", DROPPED: "dropped", CORRUPT: "corrupt"}[kind]
 

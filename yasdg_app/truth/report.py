@@ -10,7 +10,7 @@ MOST_FINDINGS = 10_000  # told one by one; of more, only the number of each kind
 KINDS = {
     "missing": "the engine does not have it",
     "double": "it has it twice",
-    "late": "it came too late to be counted",
+    "late": "it came late on the dirty topic",
     "wrong": "it has another value",
     "unknown": "it was never sold",
     "unreadable": "it cannot be read",

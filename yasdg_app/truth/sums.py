@@ -234,7 +234,7 @@ class Comparison:
         ids = [each.its for each in counted]
         late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
         named = ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"]
-        why = "all that happened in it came late" if late else "the row is not there"
+        why = "all that happened in it came late on the dirty topic" if late else "the row is not there"
         return Finding("late" if late else "missing", place, ids=named, why=why)
 
     def _explained(
@@ -345,7 +345,11 @@ def _could_be(each: Happened) -> tuple[int, str, str]:
     """Return how often more an engine may have counted what has a fault, and what kind of difference that is."""
     named = KINDS[each.fault].replace("_", " ")
     if each.fault in (LATE, OUT_OF_ORDER):
-        return (-1, "late", named) if each.counted else (1, "late", "counted, although it came too late")
+        return (
+            (-1, "late", f"{named} on the dirty topic")
+            if each.counted
+            else (1, "late", "counted, although it came too late")
+        )
     if each.fault == DUPLICATE:
         return (1, "double", named) if each.counted == 1 else (-1, "missing", "counted once, and it came twice")
     return (-1 if each.counted and each.fault in (DROPPED, CORRUPT) else 0), "missing", named
