@@ -269,7 +269,9 @@ Told = tuple[str, Sequence[str], str]  # kind, ids, why
 def _reasons(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
     """Return what makes a difference: named if nothing else does, else with all that may have its part in it."""
     by_faults = _by_faults(off, happened)
-    ways = {frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)}
+    ways: dict[frozenset[str], list[Told]] = {
+        frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)
+    }
     ways |= {frozenset(each.its for each in faulty): _told(faulty) for faulty in by_faults}
     others = _others(off, happened, by_faults)
     if not ways:
