@@ -148,6 +148,20 @@ def test_a_shop_without_end_has_to_be_told_up_to_when(tmp_path: Path) -> None:
     assert (done.returncode, "--to '" in done.stderr) == (2, True), done.stderr
 
 
+def test_a_shop_that_begins_now_is_none_to_verify_by(tmp_path: Path) -> None:
+    (tmp_path / "sales.jsonl").write_text('{"transaction_id": "CS01-000001"}\n')
+    now = {"YASDG_CLOCK_START": "2h", "YASDG_SALES_MAX_SALE_FREQ": "2"}
+    done = run(tmp_path, "verify", "sales.jsonl", "--to", "2030-01-01", **now)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "Say it: --opened-at" in done.stderr
+    assert "nowhere.invalid:1 does not answer" in done.stderr
+    assert "a shop on paper" in run(tmp_path, "truth", "--window", "1h", **now).stderr
+    given = run(
+        tmp_path, "verify", "sales.jsonl", "--opened-at", "2026-06-01 08:00:00", "--to", "2026-06-01 09:00", **now
+    )
+    assert (given.returncode, "unknown" in given.stdout or "missing" in given.stdout) == (1, True), given.stderr
+
+
 # --- verify ---
 
 
@@ -170,6 +184,22 @@ def test_what_is_as_it_should_be_is_said_to_be(week: Path, name: str) -> None:
     report = json.loads(run(week, "verify", name, "--json", **WEEK).stdout)
     assert (report["equal"], report["findings"]) == (True, [])
     assert report["rows"] == report["wanted"] > 50
+
+
+@pytest.mark.parametrize("span", [(), ("--from", "2026-06-03 11:30", "--to", "2026-06-04 17:00")])
+def test_one_window_for_all_is_known_by_where_it_begins(tmp_path: Path, span: Sequence[str]) -> None:
+    assert run(tmp_path, "truth", "--window", "all", *span, "-o", "all.csv", **WEEK).returncode == 0
+    done = run(tmp_path, "verify", "all.csv", **WEEK)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "All is as it should be."), done.stdout + done.stderr
+
+
+def test_windows_that_begin_anywhere_are_refused(week: Path, tmp_path: Path) -> None:
+    head, *lines = (week / "minutes.csv").read_text().splitlines()
+    moved = [f"{line[:17]}30{line[19:44]}30{line[46:]}" for line in lines]
+    (tmp_path / "moved.csv").write_text("\n".join([head, *moved]))
+    done = run(tmp_path, "verify", "moved.csv", **WEEK)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "do not begin at 2026-0" in done.stderr
 
 
 def test_what_differs_is_told_to_people_and_programs(week: Path, tmp_path: Path) -> None:

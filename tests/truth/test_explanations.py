@@ -12,6 +12,7 @@ def off(sales: int, revenue: int) -> dict[str, int]:
     return {"sales": sales, "revenue": revenue}
 
 
+CAME_LATE = "late on the dirty topic"
 WRONG = [("wrong", [], "")]
 
 
@@ -26,36 +27,38 @@ def test_one_sale_is_named_if_no_other_of_its_window_is_like_it() -> None:
 
 def test_faults_are_named_if_they_bring_the_difference_in_one_way_only() -> None:
     here = [sale("A", 5, LATE), sale("B", 7, LATE), sale("C", 7, LATE), sale("D", 20, DUPLICATE), sale("E", 4)]
-    assert _reasons(off(-1, -5), here) == [("late", ["A"], "late")]
-    assert _reasons(off(-1, -7), here) == [("late", [], "one of B (late), C (late)")]
-    assert _reasons(off(-2, -14), here) == [("late", ["B", "C"], "late")]
-    assert _reasons(off(0, 15), here) == [("late", ["A"], "late"), ("double", ["D"], "duplicate")]
+    assert _reasons(off(-1, -5), here) == [("late", ["A"], CAME_LATE)]
+    assert _reasons(off(-1, -7), here) == [("late", [], f"one of B ({CAME_LATE}), C ({CAME_LATE})")]
+    assert _reasons(off(-2, -14), here) == [("late", ["B", "C"], CAME_LATE)]
+    assert _reasons(off(0, 15), here) == [("late", ["A"], CAME_LATE), ("double", ["D"], "duplicate")]
     assert _reasons(off(-1, -4), here) == [("missing", ["E"], "")]  # that is no fault of the network
 
 
 def test_no_fault_is_named_if_a_plain_sale_may_be_what_is_missing() -> None:
     late, plain = sale("A", 5, LATE), [sale(its, 5) for its in "BCDE"]
-    assert _reasons(off(-1, -5), [late, *plain]) == [("missing", [], "one of A (late), B, C, D, E")]
+    assert _reasons(off(-1, -5), [late, *plain]) == [("missing", [], f"one of A ({CAME_LATE}), B, C, D, E")]
     twice = sale("T", 9, DUPLICATE)
     assert _reasons(off(1, 9), [twice, sale("U", 9)]) == [("double", [], "one of T (duplicate), U")]
     # Nor where it takes several of them.
     other = sale("L", 7, LATE)
-    assert _reasons(off(-2, -12), [late, other]) == [("late", ["A", "L"], "late")]
-    assert _reasons(off(-2, -12), [late, other, plain[0]]) == [("wrong", [], "some of A (late), L (late), B")]
+    assert _reasons(off(-2, -12), [late, other]) == [("late", ["A", "L"], CAME_LATE)]
+    assert _reasons(off(-2, -12), [late, other, plain[0]]) == [
+        ("wrong", [], f"some of A ({CAME_LATE}), L ({CAME_LATE}), B")
+    ]
 
 
 def test_late_and_dropped_ones_that_bring_the_same_are_missing_both() -> None:
     here = [sale("A", 5, LATE), sale("B", 5, DROPPED)]
-    assert _reasons(off(-1, -5), here) == [("missing", [], "one of A (late), B (dropped)")]
+    assert _reasons(off(-1, -5), here) == [("missing", [], f"one of A ({CAME_LATE}), B (dropped)")]
 
 
 def test_of_many_faults_it_is_one_or_all_of_a_kind() -> None:
     late = [sale(f"L{n:02d}", n, LATE) for n in range(MOST_FAULTS + 1)]
     twice = [sale("D", 100, DUPLICATE)]
     total = sum(range(MOST_FAULTS + 1))
-    assert _reasons(off(-len(late), -total), late + twice) == [("late", [each.its for each in late], "late")]
+    assert _reasons(off(-len(late), -total), late + twice) == [("late", [each.its for each in late], CAME_LATE)]
     assert _reasons(off(1, 100), late + twice) == [("double", ["D"], "duplicate")]
-    assert _reasons(off(-1, -1), late + twice) == [("late", ["L01"], "late")]
+    assert _reasons(off(-1, -1), late + twice) == [("late", ["L01"], CAME_LATE)]
     assert _reasons(off(-2, -3), late + twice) == WRONG
 
 

@@ -40,5 +40,14 @@ def test_a_part_without_names_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "part-2.csv").write_text("")  # as engines leave them
     assert sum(batch.rows for batch in Source(tmp_path, None).batches(["id", "n"])) == 1
     (tmp_path / "part-3.csv").write_text("B,1\n")
-    with pytest.raises(FileError, match="part-3.csv: its first line has none of the columns id, n"):
+    with pytest.raises(FileError, match=r"part-3\.csv: its first line has none of the columns id, n"):
         [*Source(tmp_path, None).batches(["id", "n"])]
+
+
+def test_a_byte_that_is_no_text_spoils_its_value_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,n,note\nA\xff,1,\nB,\xfe,\nC,3,\xfd\n,4,\nD,5\nE,null,\n")
+    read = [*Source(tmp_path / "a.csv", None).batches(["id", "n"])]
+    assert [text for batch in read for text in texts(batch.columns["id"])] == ["A\ufffd", "B", "C", "", "E"]
+    values = [value for batch in read for value in numbers(batch.columns["n"]).tolist()]
+    assert values == [10_000, UNREADABLE, 30_000, 40_000, NULL]
+    assert [where for batch in read for where in batch.unreadable] == ["line 6: 'D,5'"]

@@ -183,6 +183,8 @@ def test_so_are_those_that_a_flawed_network_has_made(tmp_path: Path) -> None:
     assert report.kinds["unreadable"] == sum(kind == CORRUPT for kind, _ in its.values())
     why = {each.ids[0]: each.why for each in report.findings if each.ids}
     for name, (kind, _) in its.items():
+        if kind in (LATE, OUT_OF_ORDER):
+            assert "on the dirty topic, by " in why[name]
         if kind in (DUPLICATE, DROPPED, CORRUPT):
             assert why[name] == {DUPLICATE: "duplicate", DROPPED: "dropped", CORRUPT: "corrupt"}[kind]
 
@@ -436,6 +438,22 @@ def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: P
     # Closing stocks are wrong from the first difference on; of all else each has its reason.
     unexplained = [each for each in report.findings if not each.ids and "closing_stock" not in each.values]
     assert all("some of" in each.why or "one of" in each.why for each in unexplained)
+
+
+def test_it_is_said_if_too_much_differs_to_look_closer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("week", "2026-06-05")
+    until = plan.opened_at + DAY
+    table = truth_of(plan, until, "product", HOUR)
+    rows = [row | {"sales": row["sales"] + 1} for row in table.to_pylist()]
+    path = written(rows, table.schema, tmp_path / "sums.parquet")
+    closer = sums_compared(path, plan, until, window=HOUR)
+    assert closer.remark == ""
+    monkeypatch.setattr(sums, "MOST_HAPPENINGS", 100)
+    report = sums_compared(path, plan, until, window=HOUR)
+    assert "100 sales" in report.remark
+    assert report.as_json()["remark"] == report.remark
+    assert len(report.findings) == len(rows)
+    assert not any(each.ids or "of " in each.why for each in report.findings)
 
 
 def test_a_row_of_nothing_is_right_and_one_of_something_is_not(tmp_path: Path) -> None:

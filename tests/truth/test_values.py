@@ -63,10 +63,17 @@ def test_amounts_are_cents_if_they_almost_are() -> None:
         ([datetime(2026, 6, 3, 12, 34, 56, 789012, tzinfo=UTC)], [AT]),
         ([date(2026, 6, 3)], [event_time("2026-06-03 00:00:00.000000")]),
         ([None], [NULL]),
+        ([float("inf"), -float("inf"), 1e300, -9e10, AT / 1e6, None], [*[UNREADABLE] * 4, AT, NULL]),
+        ([-(2**63), -9 * 10**10, 2], [UNREADABLE, UNREADABLE, 2_000_000]),
+        (["9" * 40, "-90000000000", str(AT)], [UNREADABLE, UNREADABLE, AT]),
     ],
 )
 def test_times(values: list[Any], wanted: list[int]) -> None:
     assert times(pa.array(values)).tolist() == wanted
+
+
+def test_a_time_in_64_bits_without_sign_may_be_too_large() -> None:
+    assert times(pa.array([2**64 - 1, AT], pa.uint64())).tolist() == [UNREADABLE, AT]
 
 
 def test_a_timestamp_of_any_zone_is_the_moment_that_it_is() -> None:

@@ -128,10 +128,15 @@ class Grounds:
         return Network(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
 
-async def grounds(opened_at: int | None) -> Grounds:
+async def grounds(opened_at: int | None, of_a_stream: bool = False) -> Grounds:
     """Return what the truth goes by, and say it on the standard error.
 
-    `opened_at`: the shop's first moment, of which no cluster is asked then.
+    Parameters
+    ----------
+    opened_at
+        The shop's first moment, of which no cluster is asked then.
+    of_a_stream
+        There is a stream of the shop, so its first moment has been: if nobody knows it, this raises TruthError.
     """
     found, why = None, "the first moment is given"
     if opened_at is None:
@@ -143,11 +148,17 @@ async def grounds(opened_at: int | None) -> Grounds:
             await app.leave_broker()
     if found is None:
         now = time.time_ns() // 1000
+        by_now = opened_at is None and not isinstance(app.shop.clock.start, datetime)
+        if by_now and of_a_stream:
+            raise TruthError(
+                "The first moment of this shop depends on when it was opened ([CLOCK] start). Say it: --opened-at, or "
+                f"the cluster that knows it ([KAFKA] bootstrap_servers): {why}"
+            )
         begin = first_moment(app.shop, now) if opened_at is None else opened_at
         found = Grounds(
             Plan.of(app.shop, app.products, begin), now,
             f"the configuration alone, without what was set while the shop ran: {why}"
-            + ("" if opened_at is not None or isinstance(app.shop.clock.start, datetime) else again_by(begin)),
+            + (f". It is a shop on paper, opened just now{again_by(begin)}" if by_now else ""),
         )  # fmt: skip
     print(f"yasdg: Truth by {found.source}", file=sys.stderr, flush=True)
     return found

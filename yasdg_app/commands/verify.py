@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import orjson
 from faust.cli import argument, option
 
@@ -23,6 +24,7 @@ from yasdg_app.commands.grounds import (
 from yasdg_app.commands.progress import Progress
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import time_text
+from yasdg_app.outlook.words import length
 from yasdg_app.settings import shown
 from yasdg_app.truth import purchases, sums
 from yasdg_app.truth.files import KINDS, FileError, Source
@@ -95,7 +97,7 @@ async def verify(
     try:
         source = Source(path, kind)
         columns = source.columns()
-        known = await grounds(opened_at)
+        known = await grounds(opened_at, of_a_stream=True)
         if end is None and not known.closes:
             raise TruthError(
                 f"The shop has no end, so say up to which event time the file goes: --to '{time_text(known.now)[:16]}'"
@@ -108,10 +110,13 @@ async def verify(
         else:
             by = by or _by(columns, path)
             if window is None:
-                window = _window(source, columns)
-            _verify_sums(
-                source, columns, known, known.span(_length(window), begin, end), by, lateness, deduplicated, report
-            )
+                window, *edges = _window(source, columns)
+                if window == ALL:
+                    begin, end = (
+                        its if asked is None else asked for asked, its in zip((begin, end), edges, strict=True)
+                    )
+            span = known.span(_length(window), begin, end)
+            _verify_sums(source, columns, known, span, by, lateness, deduplicated, report)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (YasdgError, OSError) as error:
@@ -139,15 +144,25 @@ def _by(columns: list[str], path: Path) -> str:
     )
 
 
-def _window(source: Source, columns: list[str]) -> int:
-    """Return the length of the windows of a file that tells where they end; a minute if it does not."""
-    if END in columns:
-        for batch in source.batches([sums.START, END]):
-            if batch.rows:
-                start, end = (times(batch.columns[name].slice(0, 1))[0] for name in (sums.START, END))
-                if start < end and not {int(start), int(end)} & {NULL, UNREADABLE}:
-                    return int(end - start)
-    return MINUTE
+def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
+    """Return the length of the windows of a file that tells where they end, and the edges of the first of them.
+
+    A minute if it does not; ALL if there is but one, and it begins at no multiple of its length. Raises FileError.
+    """
+    found: tuple[int, int] | None = None
+    for batch in source.batches([sums.START, END]) if END in columns else ():
+        starts, ends = (times(batch.columns[name]) for name in (sums.START, END))
+        there = (starts < ends) & ~np.isin(starts, (NULL, UNREADABLE)) & ~np.isin(ends, (NULL, UNREADABLE))
+        for start, end in np.unique(np.stack([starts[there], ends[there]], axis=1), axis=0).tolist():
+            found = found or (start, end)
+            if found[0] % (found[1] - found[0]) == 0:
+                return found[1] - found[0], *found
+            if (start, end) != found:
+                raise FileError(
+                    f"windows of {length((found[1] - found[0]) / 1e6)} do not begin at {time_text(found[0])}, but at "
+                    "whole multiples of their length since 1970 (UTC). Say --window, if they are of another length"
+                )
+    return (MINUTE, 0, MINUTE) if found is None else (ALL, *found)
 
 
 def _compared(columns: list[str], of: tuple[str, ...]) -> list[str]:
@@ -219,6 +234,8 @@ def _show(report: Report) -> None:
     if report.equal:
         print("All is as it should be.")
         return
+    if report.remark:
+        print(f"{report.remark}.")
     print("It differs: " + ", ".join(f"{count:,} × {kind}" for kind, count in report.kinds.items()))
     for finding in report.findings[:MOST_SHOWN]:
         print(f"    {shown(str(finding), 500)}")

@@ -184,7 +184,7 @@ def _csv(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
         raise FileError(f"{part}: its first line has none of the columns {', '.join(wanted)}")
     # As text: what it means is told by the column, not by the look of its first values.
     options = arrow.ConvertOptions(
-        column_types=dict.fromkeys(here, pa.string()), include_columns=here, strings_can_be_null=True,
+        column_types=dict.fromkeys(here, pa.binary()), include_columns=here, strings_can_be_null=True,
         quoted_strings_can_be_null=False, null_values=list(NOTHING),
     )  # fmt: skip
     with arrow.open_csv(
@@ -194,10 +194,22 @@ def _csv(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
         convert_options=options,
     ) as reader:
         for batch in reader:
-            yield Batch(dict(zip(here, batch.columns, strict=True)), batch.num_rows, tuple(unreadable))
+            columns = dict(zip(here, map(_decoded, batch.columns), strict=True))
+            yield Batch(columns, batch.num_rows, tuple(unreadable))
             unreadable.clear()
     if unreadable:
         yield Batch({}, 0, tuple(unreadable))
+
+
+def _decoded(column: Any) -> Any:
+    """Return bytes as texts; what is no UTF-8 is marked as such, so that only its row differs."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = [None if value is None else value.decode(errors="replace") for value in column.to_pylist()]
+        return pa.array(texts, pa.string())
 
 
 def _parquet(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:

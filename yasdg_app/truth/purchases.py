@@ -233,7 +233,7 @@ def _miscounted(kept: Kept, arrived: Arrived, place: int, count: int, report: Re
         if count:
             why = "once, and it came twice"
         elif kind in (LATE, OUT_OF_ORDER):
-            what, why = "late", f"by {length(int(arrived.delays[place]) / 1e6)}"
+            what, why = "late", f"{named} on the dirty topic, by {length(int(arrived.delays[place]) / 1e6)}"
         elif kind in (DROPPED, CORRUPT):
             why = named
     elif arrived.too_late[place]:

@@ -10,7 +10,7 @@ MOST_FINDINGS = 10_000  # told one by one; of more, only the number of each kind
 KINDS = {
     "missing": "the engine does not have it",
     "double": "it has it twice",
-    "late": "it came too late to be counted",
+    "late": "it came late on the dirty topic",
     "wrong": "it has another value",
     "unknown": "it was never sold",
     "unreadable": "it cannot be read",
@@ -69,6 +69,7 @@ class Report:
     columns: Sequence[str] = ()  # that were compared
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)  # the first of them
+    remark: str = ""  # on what is not told, in words
 
     @property
     def equal(self) -> bool:
@@ -103,5 +104,6 @@ class Report:
             "outside": self.outside,
             "columns": list(self.columns),
             "kinds": dict(self.kinds),
+            "remark": self.remark or None,
             "findings": [finding.as_json() for finding in self.findings],
         }

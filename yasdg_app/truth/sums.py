@@ -27,7 +27,7 @@ START = "window_start"
 CLOSING = "closing_stock"
 TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same happenings add
 MOST_CLOSER = 10_000  # rows that are looked at closer
-MOST_HAPPENINGS = 1_000_000  # that are remembered for it
+MOST_HAPPENINGS = 100_000  # that are remembered for it, some 900 bytes each
 MOST_FAULTS = 8  # of a row, of which every combination is looked at
 MOST_NAMED = 10  # ids of a finding
 
@@ -177,15 +177,20 @@ class Comparison:
         happened: dict[int, list[Happened]] = defaultdict(list)
         remembered = 0
         for block in happenings:
-            if remembered <= MOST_HAPPENINGS:
-                remembered += self._remember(block, groups, happened, products)
+            remembered += self._remember(block, groups, happened, products)
             yield block.through
+            if remembered > MOST_HAPPENINGS:
+                self._report.remark = (
+                    f"More than {MOST_HAPPENINGS:,} sales, restocks and lost sales lie in the windows that differ, so "
+                    "what makes the differences was not looked for. A shorter span does (--from, --to)"
+                )
+                happened.clear()
+                break
             if block.settled >= self._span.end:
                 break
         for group, differences in sorted(self._different.items()):
-            known = happened[group] if remembered <= MOST_HAPPENINGS else []
             for difference in differences:
-                for finding in self._findings(self._sums.place(group), difference, known):
+                for finding in self._findings(self._sums.place(group), difference, happened.get(group, ())):
                     self._report.add(finding)
 
     def _remember(
@@ -229,7 +234,7 @@ class Comparison:
         ids = [each.its for each in counted]
         late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
         named = ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"]
-        why = "all that happened in it came late" if late else "the row is not there"
+        why = "all that happened in it came late on the dirty topic" if late else "the row is not there"
         return Finding("late" if late else "missing", place, ids=named, why=why)
 
     def _explained(
@@ -264,7 +269,9 @@ Told = tuple[str, Sequence[str], str]  # kind, ids, why
 def _reasons(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
     """Return what makes a difference: named if nothing else does, else with all that may have its part in it."""
     by_faults = _by_faults(off, happened)
-    ways = {frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)}
+    ways: dict[frozenset[str], list[Told]] = {
+        frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)
+    }
     ways |= {frozenset(each.its for each in faulty): _told(faulty) for faulty in by_faults}
     others = _others(off, happened, by_faults)
     if not ways:
@@ -340,7 +347,11 @@ def _could_be(each: Happened) -> tuple[int, str, str]:
     """Return how often more an engine may have counted what has a fault, and what kind of difference that is."""
     named = KINDS[each.fault].replace("_", " ")
     if each.fault in (LATE, OUT_OF_ORDER):
-        return (-1, "late", named) if each.counted else (1, "late", "counted, although it came too late")
+        return (
+            (-1, "late", f"{named} on the dirty topic")
+            if each.counted
+            else (1, "late", "counted, although it came too late")
+        )
     if each.fault == DUPLICATE:
         return (1, "double", named) if each.counted == 1 else (-1, "missing", "counted once, and it came twice")
     return (-1 if each.counted and each.fault in (DROPPED, CORRUPT) else 0), "missing", named

@@ -20,6 +20,8 @@ NEAR = CENT // 10
 MOST = 9e14  # of a number, in whole units
 TRUE, FALSE = ("true", "t", "yes"), ("false", "f", "no")
 SECOND = 1_000_000
+FIRST, LAST = microseconds(datetime.min), microseconds(datetime.max)
+MOST_SINCE_1970 = 9e18  # of any unit, in 64 bits
 UNITS = ((1e11, SECOND), (1e14, 1_000), (1e17, 1))
 """A time as a number below the first is of the unit of so many microseconds; above all of them it is of nanoseconds."""
 
@@ -111,14 +113,16 @@ def _moments(column: Any) -> Ints:
 def _of_epoch(values: Any, column: Any) -> Ints:
     import pyarrow as pa
 
-    there = ~np.isnan(values)
+    there, fits = ~np.isnan(values), np.abs(values) < MOST_SINCE_1970
     whole = pa.types.is_integer(column.type)
     # A float has too few digits for nanoseconds, but for those it is not used.
-    exact = column.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False) if whole else np.nan_to_num(values)
+    numbers = column.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False) if whole else values
+    exact = np.where(fits, numbers, 0)
     large, result = np.abs(exact), exact // 1_000
     for below, unit in reversed(UNITS):
         result = np.where(large < below, exact * unit if whole else np.rint(exact * unit), result)
-    return np.where(there, result, NULL).astype(np.int64)
+    fits &= (result >= FIRST) & (result <= LAST)
+    return np.where(there, np.where(fits, result, UNREADABLE), NULL).astype(np.int64)
 
 
 def _time(value: Any) -> int:
@@ -130,7 +134,8 @@ def _time(value: Any) -> int:
             moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         elif text.lstrip("-").isdigit():
             unit = next((unit for below, unit in UNITS if abs(int(text)) < below), 0)
-            return int(text) * unit if unit else int(text) // 1_000
+            at = int(text) * unit if unit else int(text) // 1_000
+            return at if FIRST <= at <= LAST else UNREADABLE
         else:
             moment = datetime.fromisoformat(text.removesuffix(" UTC"))
         return microseconds(moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None))
