@@ -1,6 +1,6 @@
 """What it costs to keep the sales of the last day by minute, beside what it costs to apply them, without a cluster.
 
-    PYTHONPATH=tests .venv/bin/python benchmarks/windows.py
+    make bench-windows
 
 Chunks of one partition of the default shop are applied: folded, encoded for the changelog, put into the table. What the
 windows do before and after is timed in the same run, so the load of the machine is in both.
