@@ -467,14 +467,15 @@ def test_junk_of_any_size_is_read_over() -> None:
         sales[0].value.replace(b'"quantity": 1', b'"quantity": %d' % 2**70),
         sales[0].value.replace(b"4.99", b"1e308"),
         b"[" * 10_000,
+        Sale(OPENED, "CS02", 2, 5, 99).value,  # of another partition
     ]
     before = Worker(Logs())
     before.take_over(empty())
     before.apply(0, numbered(sales))
-    worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales] + junk
+    worker.logs.values[TP(TOPICS[0], 0)] = junk + [sale.value for sale in sales]
     worker.now = sales[-1].at
     for rows in before.rows.values():
-        rows._numbers[rows._held, COLUMNS["offset"]] += len(junk)  # as if they stood before the last sale
+        rows._numbers[rows._held, COLUMNS["offset"]] += len(junk)  # which stands before all sales
 
     async def take_over() -> None:
         worker.take_over(before.rows)
