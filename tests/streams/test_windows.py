@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
@@ -24,7 +25,7 @@ from yasdg_app.shop.shelf import Stocking
 from yasdg_app.streams import books, windows
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, Restock
-from yasdg_app.streams.minutes import KEPT
+from yasdg_app.streams.minutes import KEPT, not_counted
 from yasdg_app.streams.table import COLUMNS, Rows, numbers_of
 from yasdg_app.streams.windows import LATEST, WINDOWS, Windows
 
@@ -459,6 +460,23 @@ def test_a_partition_that_stays_ours_is_not_read_again() -> None:
     worker.take_over(worker.rows)
     check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
     assert worker.windows.complete_from()[0] < OPENED
+
+
+@pytest.mark.parametrize(
+    ("left", "piece", "counts", "left_then"),
+    [
+        ([5, 2], [(0, 4), (0, 5), (0, 6), (1, 1), (1, 2), (0, 4)], [0, 1, 3, 4], [3, 0]),  # 6 is counted, 4 is twice
+        ([10], [(0, 3), (0, 9), (0, 10)], [1, 2], [8]),  # 3 stands here again: it belongs before 4
+        ([10], [(0, 9), (0, 8)], [], [10]),
+        ([0, 1], [], [], [0, 1]),
+    ],
+)
+def test_of_a_piece_of_the_log_count_the_last_sales_that_nobody_has_counted(
+    left: list[int], piece: list[tuple[int, int]], counts: list[int], left_then: list[int]
+) -> None:
+    columns, still_left = np.array(piece, np.int64).reshape(-1, 2).T, np.array(left)
+    assert sorted(not_counted(still_left, *columns).tolist()) == counts
+    assert still_left.tolist() == left_then
 
 
 def test_junk_of_any_size_is_read_over() -> None:
