@@ -39,7 +39,7 @@ def refusal(
     origin = headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != headers.get("Host"):
         return Refusal(403, "Pages of others may not change anything here.")
-    if method != "DELETE" and headers.get("Content-Type", "").partition(";")[0].strip().lower() != JSON:
+    if method == "POST" and headers.get("Content-Type", "").partition(";")[0].strip().lower() != JSON:
         return Refusal(415, f"Send JSON, with the header Content-Type: {JSON}")
     return None
 
