@@ -432,6 +432,20 @@ def test_what_is_too_much_goes_on_by_category() -> None:
     check(worker.windows, sales, through)
 
 
+@pytest.mark.parametrize("most", [20, 1_000_000])
+def test_what_is_older_than_a_day_is_let_go(most: int) -> None:
+    sales, worker = sold(60, HOUR), Worker(Logs())
+    with mock.patch.object(windows, "MOST_CELLS", most):
+        worker.take_over(empty())
+    for message in numbered(sales):
+        worker.apply(0, [message])
+        worker.windows.series(OPENED, OPENED + HOUR)
+    begins, end = (OPENED // MINUTE) * MINUTE, (sales[-1].at // MINUTE + 1) * MINUTE
+    series = worker.windows.series(begins, end)["Superfoods"]
+    assert [place for place, sums in enumerate(series) if sums != NOTHING] == list(range(32 * 60, 60 * 60, 60))
+    assert worker.windows.complete_from()[0] == sales[32].at // MINUTE * MINUTE
+
+
 def test_a_table_that_was_changed_behind_our_back_is_read_again() -> None:
     sales, worker = sold(30, 20 * SECOND), Worker(Logs())
     worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales]
