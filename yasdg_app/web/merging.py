@@ -225,6 +225,11 @@ def complete_through(shares: Iterable[SalesShare | LiveShare]) -> int | None:
     return min((share.complete_through for share in shares if share.complete_through is not None), default=None)
 
 
+def is_whole(since: int | None, first: int) -> bool:
+    """Tell whether what begins at an event time is known whole. `since`: see `complete_from`."""
+    return since is None or since <= first
+
+
 def complete_from(shares: Iterable[SalesShare | LiveShare]) -> int | None:
     """Return the event time from which on everybody's sales are known; None if nobody knows of any."""
     return max((share.complete_from for share in shares if share.complete_from is not None), default=None)

@@ -117,7 +117,7 @@ def named(row: Counted) -> dict[str, Any]:
 def _windows(past: Past, since: int | None) -> dict[str, Any]:
     return {
         name: {
-            "complete": since is None or since <= past.through - WINDOWS[name] * MINUTE,
+            "complete": merging.is_whole(since, past.through - WINDOWS[name] * MINUTE),
             "categories": [{"category": key, **count_of(count)} for key, count in sorted(window.categories.items())],
             "products": [named(row) for row in window.products],
         }

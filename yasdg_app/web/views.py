@@ -124,7 +124,7 @@ async def sales(web: Any, request: Any) -> Any:
             "by": by,
             "first": None if first is None else time_text(first),
             "through": None if through is None else time_text(through),
-            "complete": first is not None and (since is None or since <= first) and not gathered.missing,
+            "complete": first is not None and merging.is_whole(since, first) and not gathered.missing,
             **_whole(gathered),
             "sales": [_sold(row, by) for row in rows],
             "next": _next("/sales/", asked | {"limit": page.limit}, rows[-1].key) if more else None,
