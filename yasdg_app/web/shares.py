@@ -284,7 +284,7 @@ def _lines() -> list[Line]:
         homes = np.repeat(mine, list(map(len, tables)))
         best = largest(sales, MOST_PRODUCTS)
         shown = [here[home][seat] for home, seat in zip(homes[best].tolist(), seats[best].tolist(), strict=True)]
-    per_second = mean_rates(watch.plan, app.opening.clock.at(time.time_ns() // 1000) // MINUTE)
+    per_second = Rates(watch.plan, app.opening.clock.at(time.time_ns() // 1000) // MINUTE)
     return [_line(_row(product.product_id), product.product_id, per_second) for product in shown]
 
 
@@ -326,16 +326,6 @@ class Rates:
             factor = self._plan.factor(concern, self._cell, 1)
             self._factors[concern] = 1.0 if factor is None else float(factor[0])
         return self._plan.per_second[product_id] * self._activity * self._factors[concern]
-
-
-@lru_cache(maxsize=1)
-def _rates(plan_id: int, minute: int) -> Rates:
-    return Rates(watch.plan, minute)
-
-
-def mean_rates(plan: Plan, minute: int) -> Rates:
-    """Return the rates of a minute by a plan."""
-    return _rates(id(plan), minute)
 
 
 # --- Who asks ---
