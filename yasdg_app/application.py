@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from typing import Any
 import faust
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
+from faust.types.auth import CredentialsT
 from faust.web.drivers import DRIVERS
 
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.connecting.connection import Connection, connection_to
+from yasdg_app.connecting.refusals import RefusedError, check_login
 from yasdg_app.control import ControlTopic
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.opening import Opening, open_shop
@@ -56,6 +60,7 @@ YOUNG = 10_000  # objects before a look for cycles: messages come by the thousan
 SWITCH = 0.001  # seconds that one thread makes another wait; with the usual 0.005 fetching is in the way of selling
 RESTARTS = 3  # of the embedded broker in a row that may fail
 WATCH = 1.0  # seconds between two looks at the embedded broker
+UNHEARD = 5.0  # seconds without an answer after which we ask whether the cluster still lets us in
 CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
 LONGEST_STOP = 20.0  # seconds; an orderly stop takes about two, on a machine that is out of breath more
 AFTER_STOP = 3.0  # seconds in which a process ends that was stopped
@@ -72,6 +77,8 @@ class ShopApp(faust.App):
         The validated settings.
     products
         The catalog.
+    connection
+        How the cluster is reached.
     opening
         What all workers of the shop agree upon; known once the worker has started.
     control
@@ -88,6 +95,7 @@ class ShopApp(faust.App):
 
     shop: Settings
     products: tuple[catalog.Product, ...]
+    connection: Connection
     ownership: Any
     opening: Opening
     control: ControlTopic
@@ -106,7 +114,7 @@ class ShopApp(faust.App):
     @property
     def bootstrap_servers(self) -> str:
         """Where the cluster is: `host:port[,host:port]`."""
-        return bootstrap_servers(self.shop)
+        return self.connection.servers
 
     async def connect_broker(self) -> None:
         """See that the embedded broker runs, if it is the one that is configured."""
@@ -129,10 +137,10 @@ class ShopApp(faust.App):
         try:
             make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()
-            self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
-            self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
-            self.reader = Reader(self.bootstrap_servers)
-            self.own_reader = Reader(self.bootstrap_servers, self.opening.producer_id)
+            self.opening = await open_shop(self.connection, self.shop, self.products)
+            self.shop_producer = ShopProducer(self.connection, self.opening.producer_id)
+            self.reader = Reader(self.connection)
+            self.own_reader = Reader(self.connection, self.opening.producer_id)
             await self._take_control()
         except YasdgError as error:
             await self.leave_broker()
@@ -145,9 +153,7 @@ class ShopApp(faust.App):
         self.control = ControlTopic(topic, self.opening.clock, self.reader, self.shop_producer)
         while self.shop.clock.on_restart == "skip":
             try:
-                await leave_out_absence(
-                    self.bootstrap_servers, self.shop.kafka, self.opening.clock, self.reader, self.control
-                )
+                await leave_out_absence(self.connection, self.shop.kafka, self.opening.clock, self.reader, self.control)
                 return
             except KafkaError as error:
                 logger.debug("Where the logs end cannot be read: %r", error)
@@ -174,6 +180,32 @@ class ShopApp(faust.App):
                         return
                     logger.warning("%s Trying again.", error)
                     await self.sleep(WATCH)
+
+    @faust.Service.task
+    async def _watch_login(self) -> None:
+        """End at once when the cluster does not let us in any more: Faust would try again for ever."""
+        if self.shop.kafka.embedded:
+            return
+        well = time.monotonic()
+        while not self.should_stop:
+            await self.sleep(WATCH)
+            if self._gets_through():
+                well = time.monotonic()
+            elif time.monotonic() - well > UNHEARD:
+                try:
+                    await check_login(self.connection)
+                except RefusedError as error:
+                    give_up(str(error))
+                except KafkaError as error:
+                    logger.warning("No login at present: %s. Trying again.", error)
+                well = time.monotonic()
+
+    def _gets_through(self) -> bool:
+        """Tell whether the cluster hears us: it takes what we append, and the group confirms that we are in it."""
+        since = self.shop_producer.waiting_since
+        waits = since is not None and time.monotonic() - since > UNHEARD
+        idle = self.ownership.settled and not self.ownership.partitions
+        return not waits and (idle or self.ownership.lease_left)
 
     def _on_autodiscovery_error(self, name: str) -> None:
         raise  # Faust would go on without the agent that could not be imported
@@ -251,11 +283,6 @@ def fail(error: YasdgError, status: int) -> None:
     raise SystemExit(status)
 
 
-def bootstrap_servers(shop: Settings) -> str:
-    """Return where the configured cluster is: `host:port[,host:port]`."""
-    return f"127.0.0.1:{shop.kafka.embedded_port}" if shop.kafka.embedded else shop.kafka.bootstrap_servers
-
-
 def advertised_host(host: str) -> str:
     """Return the host by which other workers reach a web server that listens on `host`, as it stands in an address."""
     if host in EVERYWHERE:
@@ -263,12 +290,29 @@ def advertised_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def credentials(connection: Connection) -> CredentialsT | None:
+    """Return the part of a connection that Faust's own clients ask for; None where nobody signs in."""
+    context = connection.ssl_context
+    match connection.security_protocol, connection.sasl_mechanism:
+        case "PLAINTEXT", _:
+            return None
+        case "SSL", _:
+            return faust.SSLCredentials(context)
+        case _, "OAUTHBEARER":
+            return faust.OAuthCredentials(oauth_cb=connection.tokens, ssl_context=context)
+        case _, mechanism:
+            return faust.SASLCredentials(
+                username=connection.username, password=connection.password, ssl_context=context, mechanism=mechanism
+            )
+
+
 def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp:
     """Return the Faust app of a shop. Its figures are explained in docs/decisions/faust-settings.md."""
-    servers = bootstrap_servers(shop)
+    connection = connection_to(shop.kafka)
     app = ShopApp(
         shop.kafka.application_id,
-        broker=[f"yasdg://{server}" for server in servers.split(",")],
+        broker=[f"yasdg://{server}" for server in connection.servers.split(",")],
+        broker_credentials=credentials(connection),
         store="memory://",
         datadir=str(shop.kafka.data_dir / "faust"),
         origin="yasdg_app",
@@ -295,6 +339,7 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
     )
     app.shop = shop
     app.products = products
+    app.connection = connection
     app.counts = Counter()
     return app
 

@@ -1,11 +1,16 @@
-"""A connection to the cluster for requests that go to the leader of a partition. Knows nothing of what is asked."""
+"""Clients of the cluster: for requests that go to the leader of a partition, and for its administration.
+
+Knows nothing of what is asked.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaError,
@@ -16,6 +21,9 @@ from aiokafka.errors import (
     for_code,
 )
 
+from yasdg_app.connecting.connection import Connection
+from yasdg_app.connecting.refusals import check_login
+
 REQUEST_SECONDS = 15.0
 PATIENCE = 30.0  # seconds for which a cluster that does not answer is asked again
 RETRY = 0.1
@@ -23,12 +31,29 @@ RETRY = 0.1
 T = TypeVar("T")
 
 
-class Cluster:
-    """The cluster at `host:port[,host:port]`. Connects when it is first asked, and again when it has to."""
+@asynccontextmanager
+async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Provide a connected client for what concerns the cluster as a whole.
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    Raises KafkaError or OSError if the cluster cannot be reached, and RefusedError if it does not let us in.
+    """
+    admin = AIOKafkaAdminClient(**connection.client)
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, OSError):
+        await check_login(connection)
+        raise
+    finally:
+        await admin.close()
+
+
+class Cluster:
+    """The cluster at the other end of a connection. Connects when it is first asked, and again when it has to."""
+
+    def __init__(self, connection: Connection) -> None:
         self._client = AIOKafkaClient(
-            bootstrap_servers=bootstrap_servers, client_id="yasdg", request_timeout_ms=int(REQUEST_SECONDS * 1000)
+            **connection.client, client_id="yasdg", request_timeout_ms=int(REQUEST_SECONDS * 1000)
         )
         self._connecting = asyncio.Lock()
         self._connected = False

@@ -16,11 +16,12 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
+from yasdg_app.cluster import administration
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
 from yasdg_app.reading import Message, Reader, read_all
@@ -64,30 +65,29 @@ class Opening:
         return self.clock.start
 
 
-async def open_shop(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> Opening:
+async def open_shop(connection: Connection, settings: Settings, products: tuple[Product, ...]) -> Opening:
     """Prepare all that a worker needs. Waits for the cluster as long as it takes.
 
     Raises
     ------
     OpeningError, topics.TopicsError
         If what is in the cluster does not fit the configuration.
+    RefusedError
+        If the cluster does not let us in.
     """
     waiting = False
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
         try:
-            await admin.start()
-            await topics.ensure(admin, settings)
-            opening = await _agree(bootstrap_servers, settings, products)
-            await _publish_products(bootstrap_servers, settings, products, opening.producer_id)
-            return opening
+            async with administration(connection) as admin:
+                await topics.ensure(admin, settings)
+                opening = await _agree(connection, settings, products)
+                await _publish_products(connection, settings, products, opening.producer_id)
+                return opening
         except (KafkaError, OSError) as error:
             if not waiting:
-                logger.warning("Waiting for Apache Kafka at %s (%s). Ctrl-C ends.", bootstrap_servers, error)
+                logger.warning("Waiting for Apache Kafka at %s (%s). Ctrl-C ends.", connection.servers, error)
             waiting = True
             await asyncio.sleep(RETRY)
-        finally:
-            await admin.close()
 
 
 def read_opening(records: Iterable[Message]) -> Opening | None:
@@ -109,21 +109,21 @@ def read_opening(records: Iterable[Message]) -> Opening | None:
     return None
 
 
-async def _agree(bootstrap_servers: str, settings: Settings, products: tuple[Product, ...]) -> Opening:
+async def _agree(connection: Connection, settings: Settings, products: tuple[Product, ...]) -> Opening:
     topic = topics.opening_topic(settings.kafka)
     made_from = what_it_is_made_from(settings, products)
-    opening = read_opening(await read_all(bootstrap_servers, topic))
+    opening = read_opening(await read_all(connection, topic))
     if opening is None:
         now = time.time_ns() // 1000
         content: dict[str, Any] = {
             "opened_at": messages.time_text(first_moment(settings, now)),
             "started": messages.time_text(now),
             "speed": settings.clock.speed,
-            "producer_id": await new_producer_id(bootstrap_servers),
+            "producer_id": await new_producer_id(connection),
             "made_from": made_from,
         }
-        await _write(bootstrap_servers, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
-        opening = read_opening(await read_all(bootstrap_servers, topic))
+        await _write(connection, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
+        opening = read_opening(await read_all(connection, topic))
         assert opening is not None  # it was written just now
     changed = differences(opening, made_from)
     if changed:
@@ -180,12 +180,12 @@ def differences(opening: Opening, made_from: Mapping[str, Any]) -> list[str]:
 
 
 async def _publish_products(
-    bootstrap_servers: str, settings: Settings, products: tuple[Product, ...], producer_id: int
+    connection: Connection, settings: Settings, products: tuple[Product, ...], producer_id: int
 ) -> None:
     """Write the products that the topic does not hold yet, or holds otherwise."""
     tp = TopicPartition(settings.kafka.topic_products, 0)
-    producer = ShopProducer(bootstrap_servers, producer_id)
-    async with Reader(bootstrap_servers) as reader:
+    producer = ShopProducer(connection, producer_id)
+    async with Reader(connection) as reader:
         try:
             for _ in range(ATTEMPTS):
                 number, told = await _told(reader, tp, products)
@@ -232,6 +232,6 @@ def what_it_is_made_from(settings: Settings, products: tuple[Product, ...]) -> d
     return texts(settings) | {"products": digest.hexdigest()[:16]}
 
 
-async def _write(bootstrap_servers: str, topic: str, key: bytes, value: bytes) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, enable_idempotence=True) as producer:
+async def _write(connection: Connection, topic: str, key: bytes, value: bytes) -> None:
+    async with AIOKafkaProducer(**connection.client, enable_idempotence=True) as producer:
         await producer.send_and_wait(topic, value, key, partition=0)

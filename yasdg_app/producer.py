@@ -22,6 +22,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from yasdg_app.cluster import REQUEST_SECONDS, RETRY, Cluster, check, patiently
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
 from yasdg_app.record_batches import NO_COMPRESSION, ZSTD, Records, batch
 
@@ -84,8 +85,8 @@ class ShopProducer:
 
     Parameters
     ----------
-    bootstrap_servers
-        The cluster: `host:port[,host:port]`.
+    connection
+        To the cluster.
     producer_id
         The shop's; see `new_producer_id`.
 
@@ -95,8 +96,8 @@ class ShopProducer:
         Time spent waiting for the cluster to take batches, and their number.
     """
 
-    def __init__(self, bootstrap_servers: str, producer_id: int) -> None:
-        self._cluster = Cluster(bootstrap_servers)
+    def __init__(self, connection: Connection, producer_id: int) -> None:
+        self._cluster = Cluster(connection)
         self._producer_id = producer_id
         self._waiting: dict[object, float] = {}
         self._together: dict[int, _Together] = {}  # by broker: what is about to be sent
@@ -291,9 +292,9 @@ class _Together:
     answers: "asyncio.Future[Answers]" = field(init=False)
 
 
-async def new_producer_id(bootstrap_servers: str) -> int:
+async def new_producer_id(connection: Connection) -> int:
     """Return an id that the cluster gives to no other producer. Raises KafkaError if it cannot be had now."""
-    cluster = Cluster(bootstrap_servers)
+    cluster = Cluster(connection)
 
     async def ask() -> int:
         answer = await cluster.ask_any(InitProducerIdRequest(None, 0))

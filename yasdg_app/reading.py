@@ -15,6 +15,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from yasdg_app.cluster import Cluster, check, patiently
+from yasdg_app.connecting.connection import Connection
 
 FETCH_BYTES = 2 * 2**20
 FETCH_WAIT = 500  # milliseconds that the cluster may wait where nothing is new
@@ -43,8 +44,8 @@ class Reader:
     `producer_id`: whose messages alone are read; None: everybody's.
     """
 
-    def __init__(self, bootstrap_servers: str, producer_id: int | None = None) -> None:
-        self._cluster = Cluster(bootstrap_servers)
+    def __init__(self, connection: Connection, producer_id: int | None = None) -> None:
+        self._cluster = Cluster(connection)
         self._producer_id = producer_id
 
     async def __aenter__(self) -> "Reader":
@@ -147,8 +148,8 @@ class Reader:
         return not batch.is_control_batch and self._producer_id in (None, batch.producer_id)
 
 
-async def read_all(bootstrap_servers: str, topic: str) -> list[Message]:
+async def read_all(connection: Connection, topic: str) -> list[Message]:
     """Return all messages of a topic of one partition."""
     tp = TopicPartition(topic, 0)
-    async with Reader(bootstrap_servers) as reader:
+    async with Reader(connection) as reader:
         return (await reader.read({tp: 0}))[tp]

@@ -10,7 +10,8 @@ import time
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from yasdg_app.cluster import check
+from yasdg_app.cluster import administration, check
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.control import ControlTopic
 from yasdg_app.messages import time_text
 from yasdg_app.reading import Reader
@@ -26,7 +27,7 @@ ATTEMPTS = 10
 
 
 async def leave_out_absence(
-    bootstrap_servers: str, kafka: KafkaSettings, clock: Clock, reader: Reader, control: ControlTopic
+    connection: Connection, kafka: KafkaSettings, clock: Clock, reader: Reader, control: ControlTopic
 ) -> None:
     """Leave out the time between the last message of the shop and now, unless a worker runs or it was not long.
 
@@ -41,7 +42,7 @@ async def leave_out_absence(
         if last is None:
             return  # nobody has sold anything yet: the shop begins where it was opened
         last = max([last, *(gap.until for gap in said.gaps)])
-        if now - last < SHORTEST or await _somebody_works(bootstrap_servers, kafka.application_id):
+        if now - last < SHORTEST or await _somebody_works(connection, kafka.application_id):
             return
         if await control.leave_out(Gap(last, now), said):
             logger.info("Nobody came from %s to %s (UTC): [CLOCK] on_restart = skip.", time_text(last), time_text(now))
@@ -49,17 +50,13 @@ async def leave_out_absence(
     logger.warning("Time without a worker is made up for, not left out: others write on the control topic.")
 
 
-async def _somebody_works(bootstrap_servers: str, group: str) -> bool:
+async def _somebody_works(connection: Connection, group: str) -> bool:
     """Tell whether the group has members who are still there after the time in which it notices that they are not."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    try:
-        await admin.start()
+    async with administration(connection) as admin:
         if not await _members(admin, group):
             return False
         await asyncio.sleep(GHOST)
         return await _members(admin, group)
-    finally:
-        await admin.close()
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str) -> bool:

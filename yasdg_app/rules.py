@@ -69,6 +69,8 @@ _KAFKA_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _HOST = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_])?\.?")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 _TOKEN = re.compile(r"[a-zA-Z0-9._~-]{16,256}")
+_PAIR = re.compile(r"([A-Za-z]+) *= *([!-+\--~]+)")
+_WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
 _COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
 
 
@@ -241,6 +243,43 @@ def path() -> Rule[Path]:
         return Path(os.path.expanduser(text))
 
     return Rule(parse, "a path")
+
+
+def path_if_any() -> Rule[Path | None]:
+    """A path of this machine, or none."""
+    some = path()
+    return Rule(lambda text: some.parse(text) if text else None, "a path, or nothing")
+
+
+def line() -> Rule[str]:
+    """A text as it is, on one line; or none."""
+
+    def parse(text: str) -> str:
+        _require(text.isprintable())
+        return text
+
+    return Rule(parse, "a text on one line, or nothing")
+
+
+def pairs() -> Rule[tuple[tuple[str, str], ...]]:
+    """Names and their values; or none."""
+
+    def parse(text: str) -> tuple[tuple[str, str], ...]:
+        found = [_PAIR.fullmatch(part.strip()) for part in text.split(",")] if text else []
+        _require(all(found))
+        return tuple((pair[1], pair[2]) for pair in found if pair)
+
+    return Rule(parse, "nothing, or name=value[, name=value]")
+
+
+def web_address() -> Rule[str]:
+    """Where something is on the web; or nothing."""
+
+    def parse(text: str) -> str:
+        _require(not text or _WEB_ADDRESS.fullmatch(text))
+        return text
+
+    return Rule(parse, "nothing, or an address such as https://login.example.com/oauth2/token")
 
 
 def _server(text: str) -> str:

@@ -51,9 +51,13 @@ def _key(default: T, rule: Rule[T], *, secret: bool = False) -> T:
     return field(default=default, repr=not secret, metadata={"rule": rule, "secret": secret})
 
 
+AUTH_METHODS = ("plaintext", "ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer", "aws_msk_iam")
+"""How a client tells a cluster who it is. All but the first go through TLS, unless `sasl_protocol` says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """[KAFKA]: which broker, and the names on it."""
+    """[KAFKA]: which broker, the names on it, and who we are to it."""
 
     bootstrap_servers: str = _key("embedded", rules.servers())
     """`embedded`: Apache Kafka started here; otherwise `host:port[,host:port]`, every one with its port."""
@@ -76,6 +80,34 @@ class KafkaSettings:
     """Of every topic: at most so many workers share the work."""
     replication_factor: int = _key(1, rules.whole(1, 9))
     """Copies of a topic on an existing cluster; the embedded broker, being one, keeps one whatever stands here."""
+    auth_method: str = _key("plaintext", rules.choice(*AUTH_METHODS))
+    """How we tell the cluster who we are; one of AUTH_METHODS."""
+    ssl_ca_file: Path | None = _key(None, rules.path_if_any())
+    """Who may have signed the brokers' certificates, PEM; None: whom this machine trusts. Absolute after `load`."""
+    ssl_cert_file: Path | None = _key(None, rules.path_if_any())
+    """Our own certificate, PEM; None: we show none."""
+    ssl_key_file: Path | None = _key(None, rules.path_if_any())
+    """Its private key, PEM; None: it stands in `ssl_cert_file`."""
+    ssl_key_password: str = _key("", rules.line(), secret=True)
+    ssl_key_password_file: Path | None = _key(None, rules.path_if_any())
+    sasl_protocol: str = _key("sasl_ssl", rules.choice("sasl_ssl", "sasl_plaintext"))
+    """Whether what follows is said through TLS (`sasl_ssl`), or for anybody on the way to read (`sasl_plaintext`)."""
+    sasl_username: str = _key("", rules.line())
+    sasl_password: str = _key("", rules.line(), secret=True)
+    sasl_password_file: Path | None = _key(None, rules.path_if_any())
+    sasl_scram_mechanism: str = _key("scram-sha-512", rules.choice("scram-sha-512", "scram-sha-256"))
+    sasl_oauthbearer_token_endpoint_url: str = _key("", rules.web_address())
+    sasl_oauthbearer_client_id: str = _key("", rules.line())
+    sasl_oauthbearer_client_secret: str = _key("", rules.line(), secret=True)
+    sasl_oauthbearer_client_secret_file: Path | None = _key(None, rules.path_if_any())
+    sasl_oauthbearer_scope: str = _key("", rules.line())
+    sasl_oauthbearer_extensions: tuple[tuple[str, str], ...] = _key((), rules.pairs())
+    """What a cluster wants to hear beside the token, by name."""
+    aws_region: str = _key("", rules.line())
+    aws_profile: str = _key("", rules.line())
+    """Of the credentials on this machine; empty: whatever AWS's default chain finds."""
+    aws_role_arn: str = _key("", rules.line())
+    """The role to take on with those credentials; empty: none."""
 
     @property
     def embedded(self) -> bool:
@@ -314,7 +346,13 @@ _RULES: dict[str, dict[str, Rule[Any]]] = {
     "FAULTS": _rules(FaultSettings),
     "WEB": _rules(WebSettings),
 }
-_SECRETS = {("WEB", key.name) for key in fields(WebSettings) if key.metadata["secret"]}
+_SECRETS = {
+    (section, key.name)
+    for section, kind in {"KAFKA": KafkaSettings, "WEB": WebSettings}.items()
+    for key in fields(kind)
+    if key.metadata["secret"]
+}
+"""Section and key of what is repeated nowhere."""
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
 """Of sections that may stand there any number of times, as [KIND name]."""
 _VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in _RULES.items() for key in keys}
@@ -408,7 +446,8 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
     _check_together(settings, values)
     if values.problems:
         raise SettingsError(values.problems)
-    kafka = replace(settings.kafka, data_dir=cwd / settings.kafka.data_dir)
+    paths: dict[str, Any] = {k: cwd / path for k, path in _fields(settings.kafka).items() if isinstance(path, Path)}
+    kafka = replace(settings.kafka, **paths)
     sales = replace(settings.sales, products=_find_products(settings.sales.products, source, cwd))
     return replace(settings, kafka=kafka, sales=sales)
 
@@ -605,15 +644,22 @@ def _parse(text: str, name: str, problems: list[str]) -> list[tuple[str, dict[st
             problems.append(f"{name}:{at}: [{_original(error.section)}] {error.option} stands here a second time")
             lines[at - 1] = ""
         except configparser.MissingSectionHeaderError as error:
-            problems.append(f"{name}:{error.lineno}: {shown(lines[error.lineno - 1])}: expected a [SECTION] first")
+            problems.append(
+                f"{name}:{error.lineno}: {_shown_line(lines[error.lineno - 1])}: expected a [SECTION] first"
+            )
             lines[error.lineno - 1] = ""
         except configparser.ParsingError as error:
             for at in [at for at, _ in error.errors] or [getattr(error, "lineno", 1)]:
-                problems.append(f"{name}:{at}: {shown(lines[at - 1])}: expected key = value")
+                problems.append(f"{name}:{at}: {_shown_line(lines[at - 1])}: expected key = value")
                 lines[at - 1] = ""
         else:
             return [(_original(section), dict(parser.items(section))) for section in parser.sections()]
     return []
+
+
+def _shown_line(line: str) -> str:
+    """Return a line that cannot be read, fit for a terminal; nothing of one that may hold a secret."""
+    return "…" if any(key in line.lower() for _, key in _SECRETS) else shown(line)
 
 
 def _original(section: str) -> str:
@@ -639,6 +685,9 @@ def _check_together(settings: Settings, values: _Values) -> None:
             if other != key:
                 why = f"expected {key} and {other} to differ in more than dots and underscores"
                 values.refuse("KAFKA", (key, other), why)
+
+    if values.all_read("KAFKA", "bootstrap_servers", "auth_method"):
+        _check_login(settings.kafka, values)
 
     clock = settings.clock
     if values.all_read("CLOCK", "start", "speed") and clock.start is None and clock.speed and clock.speed > 1:
@@ -666,6 +715,37 @@ def _check_together(settings: Settings, values: _Values) -> None:
     if values.all_read("FAULTS", *FAULTS) and together > 1:
         why = f"expected {', '.join(FAULTS)} to be at most 1 together, since a message has one fault"
         values.refuse("FAULTS", FAULTS, f"{why}; they are {together}")
+
+
+_NEEDED = {
+    "sasl_plain": ("sasl_username", "sasl_password"),
+    "sasl_scram": ("sasl_username", "sasl_password"),
+    "sasl_oauthbearer": (
+        "sasl_oauthbearer_token_endpoint_url", "sasl_oauthbearer_client_id", "sasl_oauthbearer_client_secret",
+    ),
+    "aws_msk_iam": ("aws_region",),
+}  # fmt: skip
+"""Keys without which there is no login, by auth_method."""
+
+
+def _check_login(kafka: KafkaSettings, values: _Values) -> None:
+    method = kafka.auth_method
+    if kafka.embedded and method != "plaintext":
+        why = "the embedded broker asks nobody who they are. Name your cluster in [KAFKA] bootstrap_servers"
+        values.refuse("KAFKA", ("auth_method",), f"expected plaintext: {why}")
+    for key in _NEEDED.get(method, ()):
+        by_file = f"{key}_file" if ("KAFKA", key) in _SECRETS else key
+        if not getattr(kafka, key) and not getattr(kafka, by_file) and values.all_read("KAFKA", key, by_file):
+            elsewhere = f", better in YASDG_KAFKA_{key.upper()} or in the file that {by_file} names"
+            expected = key + (elsewhere if by_file != key else "")
+            values.refuse("KAFKA", ("auth_method",), f"expected {expected} as well")
+    for section, key in sorted(_SECRETS):
+        if section == "KAFKA" and getattr(kafka, key) and getattr(kafka, f"{key}_file"):
+            values.refuse("KAFKA", (key,), f"expected either {key} or {key}_file, not both")
+    if kafka.ssl_key_file and not kafka.ssl_cert_file and values.all_read("KAFKA", "ssl_cert_file"):
+        values.refuse("KAFKA", ("ssl_key_file",), "expected ssl_cert_file as well, the certificate that it belongs to")
+    if method == "aws_msk_iam" and kafka.sasl_protocol == "sasl_plaintext":
+        values.refuse("KAFKA", ("sasl_protocol",), "expected sasl_ssl: Amazon MSK takes IAM through TLS alone")
 
 
 def _check_hours(settings: Settings, values: _Values) -> None:

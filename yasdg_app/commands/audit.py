@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 import orjson
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import option
 
@@ -22,6 +21,7 @@ from yasdg_app.auditing.lost import last_lost_sale
 from yasdg_app.auditing.partition import PartitionAudit, last_sale
 from yasdg_app.auditing.report import Report
 from yasdg_app.auditing.substitutions import Substitutions
+from yasdg_app.cluster import administration
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.commands.progress import Progress
 from yasdg_app.control import read_control
@@ -88,11 +88,11 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
     """Audit the configured topics as they are now."""
     report = Report()
     opening, partitions = await _look()
-    read_products(await read_all(app.bootstrap_servers, TOPICS.products), TOPICS.products, report, app.products)
+    read_products(await read_all(app.connection, TOPICS.products), TOPICS.products, report, app.products)
     table = await read_table(urls)
-    async with Reader(app.bootstrap_servers) as reader:
+    async with Reader(app.connection) as reader:
         topics = await DividedTopics.now(reader, partitions)
-        announced = await read_all(app.bootstrap_servers, TOPICS.incidents)
+        announced = await read_all(app.connection, TOPICS.incidents)
         plan = await _plan(opening)  # read last: what is set later concerns only what comes later
         check_incidents(announced, plan, TOPICS.incidents, report)
         substitutions = await topics.substitutions(plan, report)
@@ -106,21 +106,17 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
 
 async def _look() -> tuple[Opening, int]:
     """Return the opening of the shop, and into how many partitions it is divided."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=app.bootstrap_servers)
-    try:
-        await admin.start()
+    async with administration(app.connection) as admin:
         there = set(await admin.list_topics())
         own = (*TOPICS, shop_topics.opening_topic(kafka), shop_topics.control_topic(kafka))
         missing = [name for name in own if name not in there]
         if missing:
             raise AuditError(f"there is no topic {', '.join(missing)}. Has a worker opened the shop?")
         described = await admin.describe_topics([*DIVIDED])
-    finally:
-        await admin.close()
     partitions = {len(description["partitions"]) for description in described}
     if len(partitions) != 1:
         raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
-    opening = read_opening(await read_all(app.bootstrap_servers, shop_topics.opening_topic(kafka)))
+    opening = read_opening(await read_all(app.connection, shop_topics.opening_topic(kafka)))
     if opening is None:
         raise AuditError("the shop was never opened.")
     changed = differences(opening, what_it_is_made_from(app.shop, app.products))
@@ -131,7 +127,7 @@ async def _look() -> tuple[Opening, int]:
 
 async def _plan(opening: Opening) -> Plan:
     """Return the plan of the shop, with all that was said on its control topic."""
-    records = await read_all(app.bootstrap_servers, shop_topics.control_topic(kafka))
+    records = await read_all(app.connection, shop_topics.control_topic(kafka))
     said = read_control(records, opening.clock)
     return Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
 from yasdg_app.application import app
+from yasdg_app.cluster import administration
 from yasdg_app.commands.base import ShopCommand
+from yasdg_app.connecting.connection import Connection
+from yasdg_app.connecting.tokens import TokenError
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import FAULT, receipt
 from yasdg_app.settings import shown
@@ -126,7 +128,7 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
     if what in FAULTY and not app.shop.faults.any:
         raise NoFaultsError(f"There is no {TOPICS[what]}: every share in [FAULTS] is 0.")
     items = {product.product_id: product.item for product in app.products}
-    consumer = await _connected(app.bootstrap_servers, TOPICS[what], from_beginning)
+    consumer = await _connected(app.connection, TOPICS[what], from_beginning)
     try:
         while True:
             for records in (await consumer.getmany(timeout_ms=500)).values():
@@ -140,30 +142,29 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
         await consumer.stop()
 
 
-async def _connected(servers: str, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
+async def _connected(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
     """Return a consumer of all partitions of a topic, once there is a cluster and the topic on it."""
     said = ""
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers)
         try:
-            await admin.start()
-            if topic in await admin.list_topics():
-                return await _consumer(servers, topic, from_beginning)
+            async with administration(connection) as admin:
+                if topic in await admin.list_topics():
+                    return await _consumer(connection, topic, from_beginning)
             waits = f"Waiting for the topic {topic}: no worker has opened the shop yet. Ctrl-C ends."
+        except TokenError as error:
+            waits = f"Waiting for a login: {error}. Ctrl-C ends."
         except (KafkaError, OSError):
-            waits = f"Waiting for Apache Kafka at {servers}. Ctrl-C ends."
-        finally:
-            await admin.close()
+            waits = f"Waiting for Apache Kafka at {connection.servers}. Ctrl-C ends."
         if waits != said:
             print(waits, file=sys.stderr, flush=True)
             said = waits
         await asyncio.sleep(RETRY)
 
 
-async def _consumer(servers: str, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
+async def _consumer(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
     # No group: whoever looks on changes nothing.
     offset_reset = "earliest" if from_beginning else "latest"
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset=offset_reset)
+    consumer = AIOKafkaConsumer(topic, **connection.client, auto_offset_reset=offset_reset)
     try:
         await consumer.start()
     except BaseException:

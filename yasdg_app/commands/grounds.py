@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import click
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from yasdg_app import rules
@@ -15,6 +14,7 @@ from yasdg_app import topics as shop_topics
 from yasdg_app.application import app
 from yasdg_app.brokers.errors import BrokerError
 from yasdg_app.brokers.folder import BrokerFolder
+from yasdg_app.cluster import administration
 from yasdg_app.commands.generate import again_by
 from yasdg_app.control import read_control
 from yasdg_app.errors import YasdgError
@@ -172,13 +172,9 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
         await app.connect_broker()
     servers, topic = app.bootstrap_servers, shop_topics.opening_topic(kafka)
     control = shop_topics.control_topic(kafka)
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    try:
-        await asyncio.wait_for(admin.start(), PATIENCE)
-        missing = {topic, control} - set(await asyncio.wait_for(admin.list_topics(), PATIENCE))
-    finally:
-        await admin.close()
-    opening = None if missing else read_opening(await read_all(servers, topic))
+    async with asyncio.timeout(PATIENCE), administration(app.connection) as admin:
+        missing = {topic, control} - set(await admin.list_topics())
+    opening = None if missing else read_opening(await read_all(app.connection, topic))
     if opening is None:
         return None, f"the shop {kafka.application_id} was never opened on {servers}"
     if changed := differences(opening, what_it_is_made_from(app.shop, app.products)):
@@ -186,7 +182,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
             f"The shop on {servers} was opened {time_text(opening.opened_at)} with another configuration: "
             f"{'; '.join(changed)}. Put the values back, or say --opened-at for a shop that is not there"
         )
-    said = read_control(await read_all(servers, control), opening.clock)
+    said = read_control(await read_all(app.connection, control), opening.clock)
     plan = Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
     live = ", ".join(incident.name for incident in said.live) or "none"
     return Grounds(

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import click
 import orjson
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
 from yasdg_app import topics as shop_topics
 from yasdg_app.application import app, fail
+from yasdg_app.cluster import administration
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.control import Control, ControlTopic
 from yasdg_app.errors import YasdgError
@@ -126,8 +126,8 @@ def _as_option(problem: str) -> str:
 @asynccontextmanager
 async def _open_shop() -> AsyncIterator[OpenShop]:
     opening = await _read_opening()
-    reader = Reader(app.bootstrap_servers)
-    producer = ShopProducer(app.bootstrap_servers, opening.producer_id)
+    reader = Reader(app.connection)
+    producer = ShopProducer(app.connection, opening.producer_id)
     try:
         yield OpenShop(
             opening,
@@ -141,13 +141,9 @@ async def _open_shop() -> AsyncIterator[OpenShop]:
 
 async def _read_opening() -> Opening:
     topic = shop_topics.opening_topic(kafka)
-    admin = AIOKafkaAdminClient(bootstrap_servers=app.bootstrap_servers)
-    try:
-        await admin.start()
+    async with administration(app.connection) as admin:
         missing = {topic, shop_topics.control_topic(kafka)} - set(await admin.list_topics())
-    finally:
-        await admin.close()
-    opening = None if missing else read_opening(await read_all(app.bootstrap_servers, topic))
+    opening = None if missing else read_opening(await read_all(app.connection, topic))
     if opening is None:
         raise IncidentCommandError(
             f"The shop {kafka.application_id} was never opened on {app.bootstrap_servers}. To open it: yasdg worker"

@@ -14,7 +14,7 @@ from faust.cli import argument, option
 
 from yasdg_app import topics as shop_topics
 from yasdg_app.application import app
-from yasdg_app.cluster import patiently
+from yasdg_app.cluster import administration, patiently
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
 from yasdg_app.reading import Reader
@@ -38,21 +38,18 @@ async def topics(self: ShopCommand, action: str, yes: bool) -> None:
 
     Examples: yasdg topics; yasdg topics describe; yasdg topics delete
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=app.bootstrap_servers)
     try:
-        await admin.start()
-        if action == "list":
-            await _list(admin)
-        elif action == "create":
-            await _create(admin)
-        elif action == "describe":
-            await _describe(admin)
-        else:
-            await _delete(admin, yes)
+        async with administration(app.connection) as admin:
+            if action == "list":
+                await _list(admin)
+            elif action == "create":
+                await _create(admin)
+            elif action == "describe":
+                await _describe(admin)
+            else:
+                await _delete(admin, yes)
     except KafkaError as error:
         raise TopicsCommandError(f"Apache Kafka at {app.bootstrap_servers}: {error}") from error
-    finally:
-        await admin.close()
 
 
 def _names() -> list[str]:
@@ -73,7 +70,7 @@ async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str
         for description in (await admin.describe_topics(list(names)) if names else ())
         for partition in description["partitions"]
     ]
-    async with Reader(app.bootstrap_servers) as reader:
+    async with Reader(app.connection) as reader:
         firsts, ends = await reader.firsts(tps), await reader.ends(tps)
     offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
     for tp in sorted(tps):

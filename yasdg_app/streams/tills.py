@@ -18,11 +18,12 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
+from yasdg_app.cluster import administration
+from yasdg_app.connecting.refusals import RefusedError
 from yasdg_app.encoding import BulkEncoder
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
@@ -379,14 +380,11 @@ class Tills:
         return not behind and self._still_ours()
 
     async def _noted_by_all(self, note: str) -> bool:
-        admin = AIOKafkaAdminClient(bootstrap_servers=app.bootstrap_servers)
         try:
-            await admin.start()
-            committed = await admin.list_consumer_group_offsets(kafka.application_id)
-        except (KafkaError, OSError):
+            async with administration(app.connection) as admin:
+                committed = await admin.list_consumer_group_offsets(kafka.application_id)
+        except (KafkaError, OSError, RefusedError):
             return False
-        finally:
-            await admin.close()
         noted = {
             tp.partition for tp, (_, told) in committed.items() if tp.topic == kafka.topic_purchases and told == note
         }
