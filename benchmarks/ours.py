@@ -7,6 +7,7 @@ from pathlib import Path
 
 from yasdg_app import catalog, settings
 from yasdg_app.catalog import Product
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.encoding import BulkEncoder
 from yasdg_app.messages import PurchaseEncoder, home
 from yasdg_app.producer import Row, ShopProducer
@@ -30,7 +31,7 @@ def encoded(products: Sequence[Product], settings: SalesSettings, sales: Sales) 
 
 async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: int) -> int:
     """Ring up all sales up to an event time and append them, all partitions at once; their number."""
-    producer = ShopProducer(servers, producer_id)
+    producer = ShopProducer(Connection(servers), producer_id)
 
     async def serve(partition: int) -> int:
         own = [product for product in plan.products if home(product.product_id, PARTITIONS) == partition]

@@ -30,6 +30,7 @@ from table import compared, limit, ratio
 
 from yasdg_app.brokers.jars import JarCache
 from yasdg_app.brokers.java import find_java
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.producer import new_producer_id
 from yasdg_app.shop.plan import Plan
 
@@ -100,7 +101,7 @@ def by_us(servers: str, topic: str, count: int) -> tuple[int, float]:
     due = plan()
 
     async def sell() -> tuple[int, float]:
-        producer_id = await new_producer_id(servers)
+        producer_id = await new_producer_id(Connection(servers))
         began = time.monotonic()
         sent = await ours(servers, producer_id, topic, due, due.opened_at + count * 1_000_000 // FASTEST)
         return sent, time.monotonic() - began

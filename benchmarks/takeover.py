@@ -20,6 +20,7 @@ from support import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.reading import Reader
 
 PARTITIONS = 8
@@ -63,7 +64,7 @@ def takeover(shop: Shop, stays: Worker, number: signal.Signals) -> float:
 async def all_grow(shop: Shop, partitions: list[int], goes: Worker) -> None:
     """Wait until the other worker has appended to all of these partitions."""
     tps = [TopicPartition(shop.topic("purchases"), partition) for partition in partitions]
-    async with Reader(shop.servers) as reader:
+    async with Reader(Connection(shop.servers)) as reader:
         ends = await reader.ends(tps)
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 0.35:  # while the worker that was told to stop still sells

@@ -10,6 +10,7 @@ from support import Shop, partitions
 
 from yasdg_app import catalog, messages, settings
 from yasdg_app.catalog import Product
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.control import read_control
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, announcement, encode, event_time
 from yasdg_app.opening import Opening, last_moment, read_opening
@@ -36,7 +37,7 @@ class Stream:
 
 
 def opening_of(shop: Shop) -> Opening:
-    opening = read_opening(asyncio.run(read_all(shop.servers, f"{shop.name}-opening")))
+    opening = read_opening(asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-opening")))
     assert opening is not None
     return opening
 
@@ -45,7 +46,7 @@ def plan_of(shop: Shop) -> Plan:
     """The plan by the shop's configuration and what its control topic says by now."""
     opening = opening_of(shop)
     configured = settings.load(shop.environment, shop.folder)
-    said = read_control(asyncio.run(read_all(shop.servers, f"{shop.name}-control")), opening.clock)
+    said = read_control(asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-control")), opening.clock)
     products = catalog.load(configured.sales.products)
     return Plan.of(configured, products, opening.opened_at).with_control(said.live, said.gaps)
 
@@ -98,7 +99,7 @@ def differences(shop: Shop, foreign: bool = False) -> list[str]:
 
 async def _differences(shop: Shop, plan: Plan, foreign: bool) -> list[str]:
     different, count = [], await partitions(shop.servers, shop.topic("purchases"))
-    async with Reader(shop.servers) as reader:
+    async with Reader(Connection(shop.servers)) as reader:
         for partition in range(count):
             own = [product for product in plan.products if messages.home(product.product_id, count) == partition]
             # Lost sales are appended ahead of sales, so either log may be the one that goes further.

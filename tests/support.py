@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from yasdg_app.brokers.node import free_port
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.reading import Message, Reader
 
 FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  # 200 sales a second
@@ -174,7 +175,7 @@ def yasdg(shop: Shop, *arguments: str, seconds: float = 120) -> "subprocess.Comp
 
 async def read(servers: str, topic: str) -> dict[int, list[Message]]:
     tps = [TopicPartition(topic, partition) for partition in range(await partitions(servers, topic))]
-    async with Reader(servers) as reader:
+    async with Reader(Connection(servers)) as reader:
         return {tp.partition: messages for tp, messages in (await reader.read(dict.fromkeys(tps, 0))).items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from support import KEPT, Shop, yasdg
 
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.producer import Row, ShopProducer, UnansweredError, new_producer_id
 from yasdg_app.reading import Message
@@ -82,7 +83,7 @@ async def copy(shop: Shop, topics: dict[str, dict[int, list[Any]]]) -> None:
     await admin.start()
     await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=KEPT) for topic in topics])
     await admin.close()
-    producer = ShopProducer(shop.servers, await new_producer_id(shop.servers))
+    producer = ShopProducer(Connection(shop.servers), await new_producer_id(Connection(shop.servers)))
     for topic, logs in topics.items():
         for partition, log in logs.items():
             rows = [Row(message.key or b"", message.value, message.timestamp) for message in log]

@@ -10,6 +10,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from support import Shop, yasdg
 
 from yasdg_app.cluster import Cluster
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.record_batches import ZSTD
 
 SALES = 60_000
@@ -41,7 +42,7 @@ def digest(shop: Shop, what: str) -> str:
 
 async def batches(servers: str, topic: str) -> list[tuple[int, int]]:
     """The compression of each batch of a topic, and how many messages it holds."""
-    found, cluster = [], Cluster(servers)
+    found, cluster = [], Cluster(Connection(servers))
     for partition in range(8):
         position = 0
         while True:

@@ -16,6 +16,7 @@ from simulation import as_simulated, opening_of, plan_of
 from support import Shop, Worker, yasdg
 
 from yasdg_app import settings
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.opening import last_moment
 from yasdg_app.reading import Message, Reader
 from yasdg_app.shop.faults import Faults
@@ -40,7 +41,7 @@ def flaw(shop: Shop, kafka: Kafka, start: str, end: str, speed: str, mean: float
 async def own(shop: Shop, producer_id: int, *topics: str) -> list[dict[int, list[Message]]]:
     """What the shop itself has written to some topics, by partition."""
     count = settings.load(shop.environment, shop.folder).kafka.partitions
-    async with Reader(shop.servers, producer_id) as reader:
+    async with Reader(Connection(shop.servers), producer_id) as reader:
         tps = {TopicPartition(shop.topic(topic), partition): 0 for topic in topics for partition in range(count)}
         read = await reader.read(tps)
     return [
@@ -159,7 +160,7 @@ async def scribble(shop: Shop, *topics: str) -> None:
 
 
 async def log(shop: Shop, topic: str, partition: int) -> list[Any]:
-    async with Reader(shop.servers) as reader:
+    async with Reader(Connection(shop.servers)) as reader:
         (read,) = (await reader.read({TopicPartition(shop.topic(topic), partition): 0})).values()
     return read
 

@@ -12,6 +12,7 @@ from support import KEPT
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.producer import (
     OvertakenError,
     RefusedError,
@@ -37,12 +38,12 @@ class Topic:
         self._producers: list[ShopProducer] = []
 
     def producer(self) -> ShopProducer:
-        self._producers.append(ShopProducer(self.servers, self.producer_id))
+        self._producers.append(ShopProducer(Connection(self.servers), self.producer_id))
         return self._producers[-1]
 
     async def read(self) -> list[Message]:
         tp = TopicPartition(self.name, 0)
-        async with Reader(self.servers) as reader:
+        async with Reader(Connection(self.servers)) as reader:
             return (await reader.read({tp: 0}))[tp]
 
     async def values(self) -> list[bytes | None]:
@@ -65,7 +66,7 @@ async def make_topic(servers: str, name: str, partitions: int = 1) -> Topic:
     await admin.start()
     await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=KEPT)])
     await admin.close()
-    return Topic(servers, name, await new_producer_id(servers))
+    return Topic(servers, name, await new_producer_id(Connection(servers)))
 
 
 def rows(*numbers: int) -> list[Row]:
@@ -253,4 +254,5 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_ids_of_shops_differ(kafka: Kafka) -> None:
-    assert await new_producer_id(kafka.bootstrap_servers) != await new_producer_id(kafka.bootstrap_servers)
+    connection = Connection(kafka.bootstrap_servers)
+    assert await new_producer_id(connection) != await new_producer_id(connection)

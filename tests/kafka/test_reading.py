@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.reading import Message, Reader, read_all
 
 
@@ -33,7 +34,7 @@ async def send(kafka: Kafka, tp: TopicPartition, *values: bytes) -> None:
 
 
 async def chunks(kafka: Kafka, tp: TopicPartition, start: int, end: int) -> list[Message]:
-    async with Reader(kafka.bootstrap_servers) as reader:
+    async with Reader(Connection(kafka.bootstrap_servers)) as reader:
         return [message async for chunk in reader.chunks(tp, start, end) for message in chunk]
 
 
@@ -42,7 +43,7 @@ async def test_messages_are_read_from_an_offset_up_to_another(kafka: Kafka, tp: 
     assert [message.value for message in await chunks(kafka, tp, 3, 6)] == [b"3", b"4", b"5"]
     assert [message.offset for message in await chunks(kafka, tp, 8, 10)] == [8, 9]
     assert await chunks(kafka, tp, 4, 4) == []
-    first = (await read_all(kafka.bootstrap_servers, tp.topic))[0]
+    first = (await read_all(Connection(kafka.bootstrap_servers), tp.topic))[0]
     assert (first.offset, first.timestamp, first.key, first.value) == (0, 7, b"key", b"0")
     assert list(first.headers) == [("a", b"b")]
 
@@ -63,12 +64,12 @@ async def test_marks_of_transactions_are_passed_over_and_their_messages_are_not(
         await producer.begin_transaction()
         await producer.send_and_wait(tp.topic, b"taken back", partition=0)
         await producer.abort_transaction()
-    read = await read_all(kafka.bootstrap_servers, tp.topic)
+    read = await read_all(Connection(kafka.bootstrap_servers), tp.topic)
     assert [(message.offset, message.value) for message in read] == [(0, b"kept"), (2, b"taken back")]
 
 
 async def test_where_a_partition_begins_and_ends(kafka: Kafka, tp: TopicPartition) -> None:
-    async with Reader(kafka.bootstrap_servers) as reader:
+    async with Reader(Connection(kafka.bootstrap_servers)) as reader:
         assert (await reader.firsts([tp]), await reader.ends([tp])) == ({tp: 0}, {tp: 0})
         await send(kafka, tp, b"0", b"1")
         assert (await reader.firsts([tp]), await reader.ends([tp])) == ({tp: 0}, {tp: 2})
@@ -76,6 +77,6 @@ async def test_where_a_partition_begins_and_ends(kafka: Kafka, tp: TopicPartitio
 
 
 async def test_an_offset_that_is_not_there_is_an_error(kafka: Kafka, tp: TopicPartition) -> None:
-    async with Reader(kafka.bootstrap_servers) as reader:
+    async with Reader(Connection(kafka.bootstrap_servers)) as reader:
         with pytest.raises(KafkaError):
             await reader.fetch(tp, 5)

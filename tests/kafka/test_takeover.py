@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from simulation import differences
 from support import Shop, Worker, yasdg
 
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.producer import new_producer_id
 
 
@@ -125,7 +126,7 @@ def test_workers_that_come_and_go_make_the_stream_of_one_worker_alone(kafka: Kaf
     try:
         assert yasdg(alone, "topics", "create").returncode == 0
         opening = json.loads(shop.read(f"{shop.name}-opening")[0].value)
-        opening["producer_id"] = asyncio.run(new_producer_id(kafka.bootstrap_servers))
+        opening["producer_id"] = asyncio.run(new_producer_id(Connection(kafka.bootstrap_servers)))
         send(alone, f"{alone.name}-opening", 0, json.dumps(opening).encode())
         worker = alone.worker()
         assert worker.ends(120) == 0, worker.said

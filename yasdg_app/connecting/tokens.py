@@ -9,6 +9,7 @@ import asyncio
 import re
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,13 @@ class ClientCredentials(Tokens):
 
     async def _fetch(self) -> tuple[str, float]:
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
-        sender = aiohttp.BasicAuth(quote_plus(self._id), quote_plus(self._secret))  # RFC 6749, 2.3.1
+        sender = b64encode(f"{quote_plus(self._id)}:{quote_plus(self._secret)}".encode()).decode()  # RFC 6749, 2.3.1
         try:
             async with (
                 aiohttp.ClientSession(timeout=PATIENCE, trust_env=True) as session,
                 session.post(
-                    self._url, data=form, auth=sender, ssl=self._context, allow_redirects=False,
-                    headers={"Accept": "application/json"},
+                    self._url, data=form, ssl=self._context, allow_redirects=False,
+                    headers={"Accept": "application/json", "Authorization": f"Basic {sender}"},
                 ) as response,
             ):  # fmt: skip
                 status, body = response.status, await _json(response)
@@ -173,7 +174,6 @@ class MskTokens(Tokens):
         from botocore import exceptions as aws
         from botocore.credentials import CredentialProvider
 
-        away = (aws.HTTPClientError, aws.MetadataRetrievalError)  # a network that does not answer, and their kin
         try:
             found = self._credentials()
 
@@ -182,10 +182,10 @@ class MskTokens(Tokens):
                     return found
 
             token, expires = self._signer.generate_auth_token_from_credentials_provider(self._region, Found())
+        except (aws.ConnectionError, aws.HTTPClientError, aws.MetadataRetrievalError) as error:
+            raise TokenError(f"AWS does not answer {self.said_of}: {error}", refused=False) from error
         except (aws.BotoCoreError, aws.ClientError) as error:
-            raise TokenError(
-                f"AWS gives {self.said_of} no login: {error}", refused=not isinstance(error, away)
-            ) from error
+            raise TokenError(f"AWS gives {self.said_of} no login: {error}", refused=True) from error
         return str(token), expires / 1000 - time.time()
 
     def _credentials(self) -> Any:

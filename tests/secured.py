@@ -1,0 +1,269 @@
+"""A real Apache Kafka that asks who is there, in each way that clients are asked; and an endpoint that gives tokens."""
+
+import base64
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote_plus
+
+import trustme
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from yasdg_app.brokers.folder import answers
+from yasdg_app.brokers.jars import JarCache
+from yasdg_app.brokers.java import java_command, logging_option
+from yasdg_app.brokers.node import _die_with_parent, cluster_id, free_port
+
+HOST = "localhost"  # what the certificates are for; not 127.0.0.1
+PLAIN, SCRAM, CHANGING = "till", "till, =1", "changing"
+"""Users: of PLAIN, of SCRAM, and one whose password a test changes."""
+PASSWORD = "pass; word %s =,'#ß"
+"""Of all of them, with all that is special somewhere."""
+CLIENT, SECRET = "shop:client", "se/cret+%"
+AUDIENCE, SCOPE = "kafka", "sell"
+SESSION = 4000  # milliseconds after which whoever has signed in by SCRAM-SHA-256 or a token has to do it again
+LISTENERS = {
+    "plaintext": "PLAINTEXT",
+    "ssl": "SSL",
+    "sasl_ssl": "SASL_SSL",
+    "sasl_plaintext": "SASL_PLAINTEXT",
+    "scram_only": "SASL_SSL",
+    "expired": "SSL",
+    "misnamed": "SSL",
+}
+"""The ports by name, and what is spoken there."""
+
+CONFIGURATION = """\
+process.roles=broker,controller
+node.id=1
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs=kafka
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=1
+num.io.threads=4
+ssl.keystore.type=PEM
+ssl.keystore.location=server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=ca.pem
+listener.name.ssl.ssl.client.auth=required
+listener.name.expired.ssl.keystore.location=expired.pem
+listener.name.misnamed.ssl.keystore.location=misnamed.pem
+connections.max.reauth.ms=0
+"""
+
+
+class Secured:
+    """The broker, on a folder that also holds the certificates: `ca.pem`, `client.pem` and others by their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {name: free_port() for name in LISTENERS}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._make_certificates()
+
+    def at(self, listener: str, host: str = HOST) -> str:
+        return f"{host}:{self.ports[listener]}"
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def start(self) -> None:
+        JarCache().fetch()
+        jwks = self.folder / "jwks.json"
+        jwks.write_text(json.dumps({"keys": [self._public_key()]}))
+        properties = self.folder / "server.properties"
+        listeners = "".join(f"{key}={value}\n" for key, value in self._listeners(jwks))
+        properties.write_text(CONFIGURATION + listeners, "latin-1")  # as Java reads it
+        tool = ("kafka.tools.StorageTool", "format", "--config", str(properties), "--cluster-id", cluster_id())
+        self._run(*tool).wait()
+        allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks.as_uri()}"
+        self._process = self._run(
+            "kafka.Kafka",
+            str(properties),
+            options=(allowed, f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={jwks}"),
+        )
+        deadline = time.monotonic() + 60
+        while not all(map(answers, self.ports.values())):
+            assert self._process.poll() is None, f"The broker ended. It said:\n{self.said}"
+            assert time.monotonic() < deadline, f"The broker does not answer. It said:\n{self.said}"
+            time.sleep(0.1)
+        self.let_in(SCRAM, PASSWORD)
+        self.let_in(CHANGING, PASSWORD)
+
+    def let_in(self, user: str, password: str) -> None:
+        """Have the user of SCRAM have this password."""
+        admin = AdminClient({"bootstrap.servers": self.at("plaintext")})
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            told = UserScramCredentialUpsertion(user, ScramCredentialInfo(mechanism, 4096), password.encode())
+            for answer in admin.alter_user_scram_credentials([told]).values():
+                answer.result(30)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "broker.out").read_text(errors="replace")[-20_000:]
+
+    def token(self, **claims: Any) -> str:
+        """A token that the broker takes, unless `claims` say otherwise."""
+        now = int(time.time())
+        own = {"sub": "shop", "aud": AUDIENCE, "scope": SCOPE, "iat": now, "exp": now + 300}
+        head, body = (_b64(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "1"}, own | claims))
+        signature = self._key.sign(f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{head}.{body}.{_b64(signature)}"
+
+    def _run(self, main_class: str, *arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
+        options = ("-Xmx256m", logging_option("log4j2-tools.properties"), *options)
+        with (self.folder / "broker.out").open("ab") as output:
+            return subprocess.Popen(
+                java_command(main_class, *arguments, options=options),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(),
+            )
+
+    def _listeners(self, jwks: Path) -> Iterator[tuple[str, str]]:
+        controller = free_port()
+        addresses = [f"{name.upper()}://{HOST}:{port}" for name, port in self.ports.items()]
+        yield "listeners", ",".join([*addresses, f"CONTROLLER://{HOST}:{controller}"])
+        yield "advertised.listeners", ",".join(addresses)
+        protocols = [f"{name.upper()}:{protocol}" for name, protocol in LISTENERS.items()]
+        yield "listener.security.protocol.map", ",".join([*protocols, "CONTROLLER:PLAINTEXT"])
+        yield "controller.quorum.voters", f"1@{HOST}:{controller}"
+        plain = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+        oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
+        validator = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
+        user = f'user_{PLAIN}="{PASSWORD}"'
+        for listener in ("sasl_ssl", "sasl_plaintext", "scram_only"):
+            own = f"listener.name.{listener}"
+            mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+            yield (
+                f"{own}.sasl.enabled.mechanisms",
+                "SCRAM-SHA-512" if listener == "scram_only" else ",".join(mechanisms),
+            )
+            yield f"{own}.plain.sasl.jaas.config", f"{plain} {user};"
+            for bits in (256, 512):
+                yield f"{own}.scram-sha-{bits}.sasl.jaas.config", f"{scram};"
+            yield f"{own}.oauthbearer.sasl.jaas.config", f"{oauth};"
+            yield f"{own}.oauthbearer.sasl.server.callback.handler.class", validator
+            for mechanism in ("scram-sha-256", "oauthbearer"):
+                yield f"{own}.{mechanism}.connections.max.reauth.ms", str(SESSION)
+        yield "sasl.oauthbearer.jwks.endpoint.url", jwks.as_uri()
+        yield "sasl.oauthbearer.expected.audience", AUDIENCE
+
+    def _public_key(self) -> Mapping[str, str]:
+        numbers = self._key.public_key().public_numbers()
+        n, e = (_b64(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
+        return {"kty": "RSA", "kid": "1", "use": "sig", "alg": "RS256", "n": n, "e": e}
+
+    def _make_certificates(self) -> None:
+        ours, foreign = trustme.CA(), trustme.CA()
+        ours.cert_pem.write_to_path(self.folder / "ca.pem")
+        foreign.cert_pem.write_to_path(self.folder / "foreign-ca.pem")
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        made = {
+            "server": ours.issue_cert(HOST),
+            "expired": ours.issue_cert(HOST, not_after=yesterday),
+            "misnamed": ours.issue_cert("kafka.example"),
+            "client": ours.issue_cert("shop@example.com"),
+            "client-expired": ours.issue_cert("shop@example.com", not_after=yesterday),
+            "client-foreign": foreign.issue_cert("shop@example.com"),
+        }
+        for name, certificate in made.items():
+            chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+            key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+            # Java reads no other format.
+            form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+            (self.folder / f"{name}.pem").write_bytes(key.private_bytes(*form, serialization.NoEncryption()) + chain)
+            if name == "client":
+                (self.folder / "client-certificate.pem").write_bytes(chain)
+                locked = serialization.BestAvailableEncryption(PASSWORD.encode())
+                (self.folder / "client-key.pem").write_bytes(key.private_bytes(*form, locked))
+
+
+class TokenEndpoint:
+    """Gives tokens by client credentials over TLS at `url`; at `url` + /down and the like it does what they say."""
+
+    def __init__(self, broker: Secured) -> None:
+        self._broker, self._port = broker, free_port()
+        self.url = f"https://{HOST}:{self._port}"
+        self.asked: list[dict[str, list[str]]] = []
+        """The forms that it was sent."""
+
+    @contextmanager
+    def serving(self) -> Iterator["TokenEndpoint"]:
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                endpoint.asked.append(form)
+                status, body = endpoint.answer(self.path, self.headers["Authorization"] or "", form)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._broker.path("server.pem"))
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    def answer(self, path: str, authorization: str, form: Mapping[str, list[str]]) -> tuple[int, str]:
+        given = base64.b64decode(authorization.removeprefix("Basic ")).decode()
+        if tuple(unquote_plus(part) for part in given.split(":")) != (CLIENT, SECRET):
+            return 401, json.dumps({"error": "invalid_client", "error_description": f"It is not {unquote_plus(given)}"})
+        if form["grant_type"] != ["client_credentials"]:
+            return 400, json.dumps({"error": "unsupported_grant_type"})
+        match path:
+            case "/down":
+                return 503, "down"
+            case "/page":
+                return 200, "<html>Sign in</html>"
+            case "/list":
+                return 200, "[]"
+            case "/elsewhere":
+                return 302, ""
+        token = self._broker.token() if form.get("scope") == [SCOPE] else self._broker.token(aud="another")
+        return 200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300})
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
