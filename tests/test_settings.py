@@ -789,3 +789,115 @@ def test_a_token_is_shown_nowhere(folder: Path) -> None:
 def test_a_web_server_that_cannot_be_is_refused(folder: Path, text: str) -> None:
     (problem,) = problems(folder, f"[WEB]\n{text}\n")
     assert ": expected " in problem
+
+
+# --- Who we are to the cluster
+
+CLUSTER = "[KAFKA]\nbootstrap_servers = kafka.example\n"
+SECRETS = ("ssl_key_password", "sasl_password", "sasl_oauthbearer_client_secret")
+
+
+def test_the_names_that_the_original_came_to_have_work(folder: Path) -> None:
+    text = f"{CLUSTER}auth_method = sasl_scram\nsasl_username = till\nsasl_password = hunter2\n"
+    kafka = load(folder, text).kafka
+    assert (kafka.auth_method, kafka.sasl_username, kafka.sasl_password) == ("sasl_scram", "till", "hunter2")
+    assert (kafka.sasl_protocol, kafka.sasl_scram_mechanism) == ("sasl_ssl", "scram-sha-512")
+
+
+@pytest.mark.parametrize(
+    ("method", "missing"),
+    [
+        ("sasl_plain", ["sasl_username", "sasl_password"]),
+        ("sasl_scram", ["sasl_username", "sasl_password"]),
+        (
+            "sasl_oauthbearer",
+            [
+                "sasl_oauthbearer_token_endpoint_url",
+                "sasl_oauthbearer_client_id",
+                "sasl_oauthbearer_client_secret",
+            ],
+        ),
+        ("aws_msk_iam", ["aws_region"]),
+        ("ssl", []),
+    ],
+)
+def test_what_a_login_needs_has_to_be_there(folder: Path, method: str, missing: list[str]) -> None:
+    if not missing:
+        assert load(folder, f"{CLUSTER}auth_method = {method}\n").kafka.auth_method == method
+        return
+    found = problems(folder, f"{CLUSTER}auth_method = {method}\n")
+    assert [problem.split()[6].rstrip(",") for problem in found] == missing
+    for key, problem in zip(missing, found, strict=True):
+        elsewhere = f", better in YASDG_KAFKA_{key.upper()} or in the file that {key}_file names"
+        expected = f"expected {key}{elsewhere if key in SECRETS else ''} as well"
+        assert problem == f"config/configuration.ini: [KAFKA] auth_method = {method}: {expected}"
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_a_secret_stands_in_one_place(folder: Path, key: str) -> None:
+    given = {f"YASDG_KAFKA_{key.upper()}": "hunter2", f"YASDG_KAFKA_{key.upper()}_FILE": "secret"}
+    (problem,) = problems(folder, CLUSTER, **given)
+    assert problem == f"YASDG_KAFKA_{key.upper()}=…: expected either {key} or {key}_file, not both"
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_a_secret_is_shown_nowhere(folder: Path, key: str) -> None:
+    (problem,) = problems(folder, f"{CLUSTER}{key} = hunter2\x07\n")
+    assert problem == f"config/configuration.ini: [KAFKA] {key} = …: expected a text on one line, or nothing"
+    (problem,) = problems(folder, CLUSTER, **{f"YASDG_KAFKA_{key.upper()}": "hunter2\x07"})
+    assert problem.startswith(f"YASDG_KAFKA_{key.upper()}=…: expected")
+    for line in (f"{key} hunter2", f"{key.upper()}: hunter2\n{key} hunter2"):
+        assert not any("hunter2" in problem for problem in problems(folder, f"{CLUSTER}{line}\n"))
+    assert "hunter2" not in problems(folder, f"{key}hunter2 = x\n{CLUSTER}")[0]
+    loaded = load(folder, f"{CLUSTER}{key} = hunter2\n")
+    assert getattr(loaded.kafka, key) == "hunter2"
+    assert "hunter2" not in repr(loaded)
+    assert "hunter2" not in str(settings.texts(loaded))
+
+
+@pytest.mark.parametrize("method", ["ssl", "sasl_plain", "aws_msk_iam"])
+def test_the_embedded_broker_takes_no_login(folder: Path, method: str) -> None:
+    given = "sasl_username = till\nsasl_password = hunter2\naws_region = eu-central-1\n"
+    assert problems(folder, f"[KAFKA]\n{given}auth_method = {method}\n") == [
+        f"config/configuration.ini: [KAFKA] auth_method = {method}: expected plaintext: the embedded broker asks "
+        "nobody who they are. Name your cluster in [KAFKA] bootstrap_servers"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "auth_method = scram",
+            "expected plaintext, ssl, sasl_plain, sasl_scram, sasl_oauthbearer or aws_msk_iam; did you",
+        ),
+        ("sasl_protocol = ssl", "expected sasl_ssl or sasl_plaintext"),
+        ("sasl_scram_mechanism = sha-512", "expected scram-sha-512 or scram-sha-256"),
+        ("ssl_key_file = key.pem", "expected ssl_cert_file as well"),
+        ("sasl_oauthbearer_token_endpoint_url = login.example.com", "expected nothing, or an address such as https://"),
+        ("sasl_oauthbearer_token_endpoint_url = https://a:b@login.example.com/", "expected nothing, or an address"),
+        ("sasl_oauthbearer_extensions = lkc-1", "expected nothing, or name=value[, name=value]"),
+    ],
+)
+def test_a_login_that_cannot_be_is_refused(folder: Path, text: str, why: str) -> None:
+    (problem,) = problems(folder, f"{CLUSTER}{text}\n")
+    assert why in problem
+
+
+def test_msk_takes_iam_through_tls_alone(folder: Path) -> None:
+    text = f"{CLUSTER}auth_method = aws_msk_iam\naws_region = eu-central-1\nsasl_protocol = sasl_plaintext\n"
+    (problem,) = problems(folder, text)
+    assert problem.endswith("sasl_protocol = sasl_plaintext: expected sasl_ssl: Amazon MSK takes IAM through TLS alone")
+
+
+def test_files_of_a_login_are_looked_for_where_yasdg_is_started(folder: Path) -> None:
+    kafka = load(folder, f"{CLUSTER}ssl_ca_file = certs/ca.pem\nsasl_password_file = /run/secrets/kafka\n").kafka
+    assert kafka.ssl_ca_file == folder / "certs" / "ca.pem"
+    assert kafka.sasl_password_file == Path("/run/secrets/kafka")
+    assert kafka.ssl_cert_file is None
+
+
+def test_extensions_of_a_token_are_read(folder: Path) -> None:
+    text = f"{CLUSTER}sasl_oauthbearer_extensions = logicalCluster = lkc-1, identityPoolId=pool-1\n"
+    pairs = load(folder, text).kafka.sasl_oauthbearer_extensions
+    assert pairs == (("logicalCluster", "lkc-1"), ("identityPoolId", "pool-1"))

@@ -25,7 +25,6 @@ from yasdg_app.settings import shown
 PATIENCE = aiohttp.ClientTimeout(total=8)  # seconds in which a token endpoint answers
 MARGIN = 60.0  # seconds before its end at which a token is replaced; of a short-lived one, a fifth of its life
 UNTOLD = 60.0  # seconds for which a token will do whose endpoint does not say
-MOST = 2**16  # bytes of an answer
 TOO_BUSY = (408, 425, 429)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -115,7 +114,8 @@ class ClientCredentials(Tokens):
                 f"is not trusted ({reason}). Check the address, or name the CA in ssl_ca_file", refused=True
             ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._error(f"does not answer ({shown(str(error)) or 'in time'})", refused=False) from error
+            why = str(getattr(error, "os_error", error)) or "in time"
+            raise self._error(f"does not answer ({shown(why)})", refused=False) from error
         if status >= 500 or status in TOO_BUSY:
             raise self._error(f"cannot give one now (status {status})", refused=False)
         token, seconds = body.get("access_token"), body.get("expires_in", UNTOLD)
@@ -142,7 +142,7 @@ CHECK = "Check sasl_oauthbearer_client_id, its secret and sasl_oauthbearer_scope
 async def _json(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
     """Return the object in an answer; an empty one if there is none."""
     try:
-        body = await response.json(content_type=None) if (response.content_length or 0) <= MOST else None
+        body = await response.json(content_type=None)
     except ValueError:
         body = None
     return body if isinstance(body, dict) else {}
