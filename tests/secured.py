@@ -15,7 +15,17 @@ from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
 import trustme
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -25,8 +35,8 @@ from yasdg_app.brokers.java import java_command, logging_option
 from yasdg_app.brokers.node import _die_with_parent, cluster_id, free_port
 
 HOST = "localhost"  # what the certificates are for; not 127.0.0.1
-PLAIN, SCRAM, CHANGING = "till", "till, =1", "changing"
-"""Users: of PLAIN, of SCRAM, and one whose password a test changes."""
+PLAIN, SCRAM, CHANGING, GUEST = "till", "till, =1", "changing", "guest"
+"""Users: of PLAIN; and of SCRAM, one whose password a test changes, and one who may not do all."""
 PASSWORD = "pass; word %s =,'#ß"
 """Of all of them, with all that is special somewhere."""
 CLIENT, SECRET = "shop:client", "se/cret+%"
@@ -67,7 +77,9 @@ ssl.truststore.location=ca.pem
 listener.name.ssl.ssl.client.auth=required
 listener.name.expired.ssl.keystore.location=expired.pem
 listener.name.misnamed.ssl.keystore.location=misnamed.pem
-connections.max.reauth.ms=0
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS
 """
 
 
@@ -107,8 +119,8 @@ class Secured:
             assert self._process.poll() is None, f"The broker ended. It said:\n{self.said}"
             assert time.monotonic() < deadline, f"The broker does not answer. It said:\n{self.said}"
             time.sleep(0.1)
-        self.let_in(SCRAM, PASSWORD)
-        self.let_in(CHANGING, PASSWORD)
+        for user in (SCRAM, CHANGING, GUEST):
+            self.let_in(user, PASSWORD)
 
     def let_in(self, user: str, password: str) -> None:
         """Have the user of SCRAM have this password."""
@@ -117,6 +129,13 @@ class Secured:
             told = UserScramCredentialUpsertion(user, ScramCredentialInfo(mechanism, 4096), password.encode())
             for answer in admin.alter_user_scram_credentials([told]).values():
                 answer.result(30)
+
+    def forbid(self, user: str, operation: AclOperation, topics: str) -> None:
+        """Have the user not do something to the topics that begin so."""
+        admin = AdminClient({"bootstrap.servers": self.at("plaintext")})
+        of = (ResourceType.TOPIC, topics, ResourcePatternType.PREFIXED, f"User:{user}", "*", operation)
+        for answer in admin.create_acls([AclBinding(*of, AclPermissionType.DENY)]).values():
+            answer.result(30)
 
     def stop(self) -> None:
         if self._process is not None:

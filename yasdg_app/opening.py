@@ -16,7 +16,12 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from yasdg_app import messages, topics
 from yasdg_app.catalog import Product
@@ -35,6 +40,7 @@ logger = logging.getLogger(__name__)
 RETRY = 2.0  # seconds between two looks for a broker that is not there
 ATTEMPTS = 10  # to tell of the products
 PIECE = 10_000  # products
+FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 
 
 class OpeningError(YasdgError):
@@ -71,7 +77,7 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
     Raises
     ------
     OpeningError, topics.TopicsError
-        If what is in the cluster does not fit the configuration.
+        If what is in the cluster does not fit the configuration, or we may not do what a shop needs.
     RefusedError
         If the cluster does not let us in.
     """
@@ -83,6 +89,11 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
                 opening = await _agree(connection, settings, products)
                 await _publish_products(connection, settings, products, opening.producer_id)
                 return opening
+        except FORBIDDEN as error:
+            raise OpeningError(
+                f"Apache Kafka at {connection.servers} lets us in, but does not let us do what a shop needs ({error}). "
+                "Have the user allowed to create topics, to read and write them, and to use the group."
+            ) from error
         except (KafkaError, OSError) as error:
             if not waiting:
                 logger.warning("Waiting for Apache Kafka at %s (%s). Ctrl-C ends.", connection.servers, error)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from secured import CHANGING, CLIENT, HOST, PASSWORD, PLAIN, SCOPE, SCRAM, SECRET, Secured, TokenEndpoint
+from confluent_kafka.admin import AclOperation
+from secured import CHANGING, CLIENT, GUEST, HOST, PASSWORD, PLAIN, SCOPE, SCRAM, SECRET, Secured, TokenEndpoint
 from support import Shop, Worker, yasdg
 
 from yasdg_app import settings
@@ -345,6 +346,17 @@ def test_no_command_waits_for_a_cluster_that_does_not_let_it_in(
     assert ended.returncode == status, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert said in line
+
+
+def test_a_worker_that_may_not_do_what_a_shop_needs_says_so_and_ends(
+    secured: Secured, logins: dict[str, Login], shop: Shop
+) -> None:
+    secured.forbid(GUEST, AclOperation.READ, shop.name)
+    login = {**logins["scram-512"], "sasl_username": GUEST}
+    worker = shop.on(secured.at("sasl_ssl")).configure(**variables(login)).worker()
+    assert worker.ends() == 1
+    (line,) = worker.said.splitlines()
+    assert "lets us in, but does not let us do what a shop needs ([Error 29] TopicAuthorizationFailedError" in line
 
 
 def test_a_file_that_cannot_be_used_is_a_wrong_configuration(
