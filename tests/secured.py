@@ -50,8 +50,9 @@ LISTENERS = {
     "scram_only": "SASL_SSL",
     "expired": "SSL",
     "misnamed": "SSL",
+    "misdirecting": "SSL",
 }
-"""The ports by name, and what is spoken there."""
+"""The ports by name, and what is spoken there. The last one sends whoever comes to an address without a certificate."""
 
 CONFIGURATION = """\
 process.roles=broker,controller
@@ -171,7 +172,7 @@ class Secured:
         controller = free_port()
         addresses = [f"{name.upper()}://{HOST}:{port}" for name, port in self.ports.items()]
         yield "listeners", ",".join([*addresses, f"CONTROLLER://{HOST}:{controller}"])
-        yield "advertised.listeners", ",".join(addresses)
+        yield "advertised.listeners", ",".join(addresses).replace(f"MISDIRECTING://{HOST}", "MISDIRECTING://127.0.0.1")
         protocols = [f"{name.upper()}:{protocol}" for name, protocol in LISTENERS.items()]
         yield "listener.security.protocol.map", ",".join([*protocols, "CONTROLLER:PLAINTEXT"])
         yield "controller.quorum.voters", f"1@{HOST}:{controller}"

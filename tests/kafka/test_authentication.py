@@ -142,7 +142,10 @@ def test_a_worker_outlives_its_sessions(
 ) -> None:
     """The cluster breaks off a connection whose login is too old: after an hour or so, here after four seconds."""
     shop.on(secured.at("plaintext")).configure(**variables(logins["oauthbearer"]), SALES_NUMBER_OF_SALES="3000")
-    assert shop.worker().ends() == 0
+    worker = shop.worker()
+    for path in ("/workers/", "/health/", "/openapi.json", "/incidents/"):
+        assert SECRET not in str(worker.get(path))
+    assert worker.ends() == 0
     assert len(shop.purchases()) == 3000
     assert yasdg(shop, "audit").returncode == 0
 
@@ -222,6 +225,9 @@ CASES = {
     ),
     "an expired certificate": Case("ssl", "expired", {}, "is out of date (certificate has expired)"),
     "a certificate for another name": Case("ssl", "misnamed", {}, "is for another name"),
+    "a certificate for another name than the cluster's own": Case(
+        "ssl", "misdirecting", {}, "The certificate of Apache Kafka at 127.0.0.1:"
+    ),
     "no client certificate": Case("ssl", "ssl", ALONE, "does not take our certificate, or wants one"),
     "an expired client certificate": Case(
         "ssl", "ssl", ALONE | {"ssl_cert_file": "client-expired.pem"}, "does not take our certificate, or wants one"
@@ -307,6 +313,7 @@ AT_THE_TERMINAL = [
     "a token for somebody else",
     "an unknown CA",
     "an expired certificate",
+    "a certificate for another name than the cluster's own",
     "an expired client certificate",
     "plaintext where TLS is spoken",
 ]
