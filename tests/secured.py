@@ -178,8 +178,7 @@ class Secured:
         yield "controller.quorum.voters", f"1@{HOST}:{controller}"
         plain = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required"
-        oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
-        validator = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
+        oauthbearer = "org.apache.kafka.common.security.oauthbearer"
         user = f'user_{PLAIN}="{PASSWORD}"'
         for listener in ("sasl_ssl", "sasl_plaintext", "scram_only"):
             own = f"listener.name.{listener}"
@@ -191,10 +190,14 @@ class Secured:
             yield f"{own}.plain.sasl.jaas.config", f"{plain} {user};"
             for bits in (256, 512):
                 yield f"{own}.scram-sha-{bits}.sasl.jaas.config", f"{scram};"
-            yield f"{own}.oauthbearer.sasl.jaas.config", f"{oauth};"
-            yield f"{own}.oauthbearer.sasl.server.callback.handler.class", validator
+            yield f"{own}.oauthbearer.sasl.jaas.config", f"{oauthbearer}.OAuthBearerLoginModule required;"
+            handler = f"{oauthbearer}.OAuthBearerValidatorCallbackHandler"
+            yield f"{own}.oauthbearer.sasl.server.callback.handler.class", handler
             for mechanism in ("scram-sha-256", "oauthbearer"):
                 yield f"{own}.{mechanism}.connections.max.reauth.ms", str(SESSION)
+            yield f"{own}.oauthbearer.sasl.oauthbearer.expected.audience", AUDIENCE
+        # Without a word about it, the default of Kafka 4.1.0 checks neither signature nor audience.
+        yield "sasl.oauthbearer.jwt.validator.class", f"{oauthbearer}.BrokerJwtValidator"
         yield "sasl.oauthbearer.jwks.endpoint.url", jwks.as_uri()
         yield "sasl.oauthbearer.expected.audience", AUDIENCE
 

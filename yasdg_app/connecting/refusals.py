@@ -6,10 +6,11 @@ whoever cannot get through asks here: we sign in once by hand, step by step, and
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from contextlib import suppress
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
-from aiokafka.errors import IllegalSaslStateError, KafkaError, UnsupportedSaslMechanismError
+from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, KafkaError, UnsupportedSaslMechanismError
 from aiokafka.protocol.admin import SaslAuthenticateRequest, SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -162,11 +163,16 @@ class _Login:
 
     async def _told(self, connection: AIOKafkaConnection, payload: bytes, mechanism: str) -> bytes:
         """Say a step of a login; return the answer."""
-        response = await connection.send(SaslAuthenticateRequest(payload))
+        try:
+            response = await connection.send(SaslAuthenticateRequest(payload))
+        except KafkaConnectionError as error:  # which a broker also does whose check of a login fails
+            raise self._refuses(mechanism, "it hung up") from error
         if response.error_code:
-            said = shown(response.error_message or "no reason given", LONGEST)
-            raise RefusedError(f"{self._who} refuses {self._login(mechanism)} ({said}).")
+            raise self._refuses(mechanism, shown(response.error_message or "it does not say why", LONGEST))
         return bytes(response.sasl_auth_bytes or b"")
+
+    def _refuses(self, mechanism: str, said: str) -> RefusedError:
+        return RefusedError(f"{self._who} refuses {self._login(mechanism)} ({said}).")
 
     def _login(self, mechanism: str) -> str:
         tokens = self._with.tokens
@@ -235,11 +241,12 @@ class _Login:
         )
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> RefusedError:
-        said = shown(error.verify_message, LONGEST)
+        said = shown(error.verify_message, LONGEST).rstrip(".")
         if error.verify_code in UNSIGNED:
             what = "is signed by nobody whom we trust", "name the certificate of its CA in [KAFKA] ssl_ca_file"
         elif error.verify_code in (OTHER_NAME, OTHER_ADDRESS):
-            what = "is for another name", "write a name that is in it into [KAFKA] bootstrap_servers"
+            how = "in [KAFKA] bootstrap_servers, and where it tells clients of its brokers (advertised.listeners)"
+            what = "is for another name", f"call it by a name that is in there, {how}"
         elif error.verify_code in (EXPIRED, NOT_YET_VALID):
             what = "is out of date", "whoever runs the cluster has to renew it, or this machine's clock is wrong"
         else:
@@ -263,12 +270,12 @@ class _Login:
         ) from error
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(shown(name) for name in names) or "nothing"
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(shown(name) for name in sorted(names)) or "nothing"
 
 
 def _settings(offered: list[str]) -> str:
     """Return the settings for mechanisms that a broker offers."""
     methods = dict.fromkeys(MECHANISMS[each] for each in offered if each in MECHANISMS)
     scram = " and sasl_scram_mechanism" if "sasl_scram" in methods else ""
-    return f"auth_method{scram} to what it offers ({_listed([*methods])})"
+    return f"auth_method{scram} to what it offers ({_listed(methods)})"
