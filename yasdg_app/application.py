@@ -25,6 +25,7 @@ from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.control import ControlTopic
 from yasdg_app.errors import ConfigurationError, YasdgError
+from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
@@ -72,6 +73,8 @@ class ShopApp(faust.App):
         The validated settings.
     products
         The catalog.
+    format
+        How messages stand on the topics.
     opening
         What all workers of the shop agree upon; known once the worker has started.
     control
@@ -88,6 +91,7 @@ class ShopApp(faust.App):
 
     shop: Settings
     products: tuple[catalog.Product, ...]
+    format: Format
     ownership: Any
     opening: Opening
     control: ControlTopic
@@ -129,7 +133,7 @@ class ShopApp(faust.App):
         try:
             make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()
-            self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products)
+            self.opening = await open_shop(self.bootstrap_servers, self.shop, self.products, self.format)
             self.shop_producer = ShopProducer(self.bootstrap_servers, self.opening.producer_id)
             self.reader = Reader(self.bootstrap_servers)
             self.own_reader = Reader(self.bootstrap_servers, self.opening.producer_id)
@@ -295,6 +299,7 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
     )
     app.shop = shop
     app.products = products
+    app.format = format_of(shop.format, shop.kafka)
     app.counts = Counter()
     return app
 

@@ -1,0 +1,165 @@
+"""How times stand in messages: the texts and numbers of JSON, and where in a purchase its time is written.
+
+Inside, a time is a text as `messages.time_text` makes it, or microseconds since 1970.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from yasdg_app.messages import SECOND, event_time, time_text
+from yasdg_app.record_batches import Bytes, Ints
+
+LONGEST = 16  # digits of a time in microseconds, up to the year 2286
+_TIME = len(time_text(0))
+_PARTS = np.dtype([("day", "S10"), ("minute", "S7"), ("second", "S3"), ("milli", "S3"), ("micro", "S3")])
+_MINUTES = 1440  # of a day
+_MINUTE = np.array([f" {minute // 60:02d}:{minute % 60:02d}:".encode() for minute in range(_MINUTES)])
+_SECOND = np.array([f"{second:02d}.".encode() for second in range(60)])
+_THREE = np.array([f"{three:03d}".encode() for three in range(1000)])  # digits
+_ISO_Z = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_BEFORE = len('{"transaction_time":')
+
+
+# --- One by one -----------------------------------------------------------------------------------------------------
+
+
+class JsonTime(Protocol):
+    """A way to write times in JSON."""
+
+    exact: bool
+    """Whether it is so to the microsecond; else a field more tells."""
+
+    def told(self, at: int) -> str | int:
+        """Return how an event time is written."""
+
+    def at(self, told: Any) -> int:
+        """Return what was written. Raises ValueError if it is no such time."""
+
+
+class IsoZ:
+    """`2022-08-30T12:57:07.942191Z`, always with six digits."""
+
+    exact = True
+
+    def told(self, at: int) -> str:
+        """Return how an event time is written."""
+        return f"{time_text(at).replace(' ', 'T')}Z"
+
+    def at(self, told: Any) -> int:
+        """Return what was written."""
+        if not isinstance(told, str) or not _ISO_Z.fullmatch(told):
+            raise ValueError(f"{told!r} is no time such as 2022-08-30T12:57:07.942191Z")
+        return event_time(told[:-1])
+
+
+class Epoch:
+    """A whole number of so many microseconds since 1970."""
+
+    def __init__(self, unit: int) -> None:
+        self.exact = unit == 1
+        self._unit = unit
+
+    def told(self, at: int) -> int:
+        """Return how an event time is written."""
+        return at // self._unit
+
+    def at(self, told: Any) -> int:
+        """Return what was written, as far as that is exact."""
+        if type(told) is not int or not 0 <= told * self._unit < 10**LONGEST:
+            raise ValueError(f"{told!r} is no time since 1970")
+        return told * self._unit
+
+
+JSON_TIMES: dict[str, JsonTime] = {"iso-z": IsoZ(), "epoch_ms": Epoch(1000), "epoch_us": Epoch(1)}
+"""What [FORMAT] time may be, beside the default."""
+
+
+# --- Many at once ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and how the times of many purchases are written into their messages, which are prepared up to them.
+
+    Attributes
+    ----------
+    before
+        How many bytes of the message stand before its time.
+    size
+        Returns how many bytes an event time takes; a later one never takes less.
+    texts
+        Returns event times that take so many bytes each.
+    exact
+        False: the message ends with its time in microseconds, before the last brace.
+    """
+
+    before: int
+    size: Callable[[int], int]
+    texts: Callable[[Ints, int], Bytes]
+    exact: bool = True
+
+
+def digits(numbers: Ints, width: int) -> Bytes:
+    """Return each number as `width` digits."""
+    groups = -(-width // 3)
+    texts = np.empty((len(numbers), groups), dtype="S3")
+    rest = numbers
+    for place in range(groups - 1, -1, -1):
+        rest, three = np.divmod(rest, 1000)
+        texts[:, place] = _THREE[three]
+    return texts.view(np.uint8)[:, 3 * groups - width :]
+
+
+def _sql(at: Ints, size: int = _TIME) -> Bytes:
+    """Return event times as texts; see `time_text`."""
+    seconds = at // SECOND
+    minutes = seconds // 60
+    micro = at - seconds * SECOND
+    milli = micro // 1000
+    days = minutes // _MINUTES
+    texts = np.empty(len(at), dtype=_PARTS)
+    texts["minute"] = _MINUTE[minutes - days * _MINUTES]
+    texts["second"] = _SECOND[seconds - minutes * 60]
+    texts["milli"] = _THREE[milli]
+    texts["micro"] = _THREE[micro - milli * 1000]
+    for day in np.unique(days).tolist():
+        texts["day"][days == day] = time_text(day * _MINUTES * 60 * SECOND)[:10].encode()
+    return texts.view(np.uint8).reshape(-1, _TIME)
+
+
+def _iso_z(at: Ints, size: int) -> Bytes:
+    texts = np.empty((len(at), size), dtype=np.uint8)
+    texts[:, :_TIME] = _sql(at)
+    texts[:, 10], texts[:, _TIME] = ord("T"), ord("Z")
+    return texts
+
+
+def _varints(values: Ints, size: int) -> Bytes:
+    """Return numbers from 0 on as variable-length integers that take so many bytes each."""
+    texts = np.empty((len(values), size), dtype=np.uint8)
+    rest = values
+    for place in range(size):
+        texts[:, place] = (rest & 0x7F) | (0x80 if place < size - 1 else 0)
+        rest = rest >> 7
+    return texts
+
+
+def _varint_size(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))
+
+
+SQL = Place(_BEFORE + 1, lambda at: _TIME, _sql)
+JSON_PLACES = {
+    "sql": SQL,
+    "iso-z": Place(_BEFORE + 1, lambda at: _TIME + 1, _iso_z),
+    "epoch_ms": Place(_BEFORE, lambda at: len(str(at // 1000)), lambda at, size: digits(at // 1000, size), exact=False),
+    "epoch_us": Place(_BEFORE, lambda at: len(str(at)), digits),
+}
+"""By [FORMAT] time."""
+ID = 5  # bytes of the magic byte and the schema's id
+AVRO = Place(ID, lambda at: _varint_size(at << 1), lambda at, size: _varints(at << 1, size))  # zigzag
+PROTOBUF = Place(ID + 2, _varint_size, _varints)  # the message's index, and the field's tag
