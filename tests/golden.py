@@ -31,4 +31,8 @@ def purchases(time: str = "sql") -> list[bytes]:
     """The values of the 10,000 purchases as JSON, with their times as [FORMAT] time has them."""
     lines = gzip.decompress((DATA / "golden_purchases.jsonl.gz").read_bytes()).splitlines()
     begin, end = len(_BEFORE), len(_BEFORE) + _WIDTH
-    return [_BEFORE[:-1] + TIMES[time](line[begin:end]) + line[end + 1 :] for line in lines]
+    told = [_BEFORE[:-1] + TIMES[time](line[begin:end]) + line[end + 1 :] for line in lines]
+    if time != "epoch_ms":
+        return told
+    exact = (TIMES["epoch_us"](line[begin:end]) for line in lines)
+    return [b'%s,"transaction_time_us":%s}' % (line[:-1], at) for line, at in zip(told, exact, strict=True)]

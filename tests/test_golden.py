@@ -5,21 +5,25 @@ from decimal import Decimal
 from pathlib import Path
 
 import golden
+import pytest
 
 from yasdg_app import catalog, settings
+from yasdg_app.formats import json_format
 from yasdg_app.generating import FOREVER, stream
 from yasdg_app.opening import first_moment
+from yasdg_app.settings import FormatSettings
 from yasdg_app.shop.plan import Plan
 
 PROJECT = Path(__file__).parents[1]
 
 
-def test_it_is_what_yasdg_generate_makes() -> None:
+@pytest.mark.parametrize("time", golden.TIMES)
+def test_it_is_what_yasdg_generate_makes(time: str) -> None:
     """If this is meant to change: YASDG_CONFIG=tests/data/golden.ini yasdg generate -n 10000 | gzip -9n > FILE."""
     shop = settings.load({"YASDG_CONFIG": str(golden.SHOP)}, PROJECT)
     plan = Plan.of(shop, catalog.load(shop.sales.products), first_moment(shop, FOREVER))
-    parts = stream("purchases", plan, FOREVER, rows=golden.COUNT)
-    assert b"".join(part.text for part in parts).splitlines() == golden.purchases()
+    parts = stream("purchases", plan, FOREVER, rows=golden.COUNT, form=json_format(FormatSettings(time=time)))
+    assert b"".join(part.text for part in parts).splitlines() == golden.purchases(time)
 
 
 def test_every_field_says_something() -> None:
