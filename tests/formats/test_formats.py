@@ -5,8 +5,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ import golden
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from said import meaning
 
 from yasdg_app import catalog, messages
 from yasdg_app.errors import ConfigurationError
-from yasdg_app.formats import MOMENTS, NOTHING, Format, as_it_came, format_of, schemas
+from yasdg_app.formats import NOTHING, Format, as_it_came, format_of, schemas
 from yasdg_app.messages import encode, event_time
 from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings
 from yasdg_app.shop.customer import line_of
@@ -192,20 +191,6 @@ def test_a_message_that_is_none_in_the_default_format_stays_as_it_is() -> None:
 
 
 # --- Confluent's own deserialisers ---
-
-
-def meaning(what: str, message: bytes, name: str) -> dict[str, Any]:
-    """What a message says, as the deserialisers of a format have it."""
-    fields: dict[str, Any] = json.loads(message)
-    for field in MOMENTS[what]:
-        if fields[field] is not None:
-            at = event_time(fields[field])
-            fields[field] = at if name == "protobuf" else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
-    for field, scale in schemas.fields(what).scales.items():
-        if fields[field] is not None:
-            exact = Decimal(repr(fields[field])).quantize(Decimal(10) ** -scale)
-            fields[field] = str(exact) if name == "protobuf" else exact
-    return fields
 
 
 @lru_cache

@@ -14,7 +14,7 @@ import orjson
 
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.formats import schemas, times
-from yasdg_app.messages import Write, event_time, time_text
+from yasdg_app.messages import Write, time_text
 from yasdg_app.reading import Message
 from yasdg_app.settings import FormatSettings, KafkaSettings
 
@@ -115,11 +115,11 @@ class JsonFormat(OtherFormat):
         if not moments:
             return message
         fields = orjson.loads(message)
-        there = [(name, event_time(fields[name])) for name in moments if fields[name] is not None]
-        for name, at in there:
-            fields[name] = self._time.told(at)
+        there = [(name, fields[name]) for name in moments if fields[name] is not None]
+        for name, text in there:
+            fields[name] = self._time.told(text)
         if not self._time.exact:
-            fields |= {f"{name}{EXACT}": at for name, at in there}
+            fields |= {f"{name}{EXACT}": times.EPOCH_US.told(text) for name, text in there}
         return orjson.dumps(fields)
 
     def read(self, what: str, value: bytes) -> bytes:
@@ -130,16 +130,17 @@ class JsonFormat(OtherFormat):
         for name in MOMENTS[what]:
             told = fields.get(name)
             if told is not None:
-                at = self._time.at(told)
-                if not self._time.exact:
-                    at = self._exactly(at, told, fields.pop(f"{name}{EXACT}", None))
-                fields[name] = time_text(at)
+                exact = told if self._time.exact else fields.pop(f"{name}{EXACT}", None)
+                fields[name] = self._text(told, exact)
         return orjson.dumps(fields)
 
-    def _exactly(self, at: int, told: Any, exact: Any) -> int:
-        if type(exact) is not int or self._time.told(exact) != told:
-            raise ValueError(f"{exact!r} is not {told} to the microsecond")
-        return exact
+    def _text(self, told: Any, exact: Any) -> str:
+        if self._time.exact:
+            return self._time.text(told)
+        text = times.EPOCH_US.text(exact)
+        if self._time.told(text) != told:
+            raise ValueError(f"{told!r} is not {exact} microseconds")
+        return text
 
 
 class Codec(Protocol):

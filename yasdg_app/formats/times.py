@@ -33,11 +33,11 @@ class JsonTime(Protocol):
     exact: bool
     """Whether it is so to the microsecond; else a field more tells."""
 
-    def told(self, at: int) -> str | int:
-        """Return how an event time is written."""
+    def told(self, text: str) -> str | int:
+        """Return how a time is written; `text`: as `messages.time_text` has it."""
 
-    def at(self, told: Any) -> int:
-        """Return what was written. Raises ValueError if it is no such time."""
+    def text(self, told: Any) -> str:
+        """Return a time that was written, as far as it is exact. Raises ValueError if it is none."""
 
 
 class IsoZ:
@@ -45,15 +45,15 @@ class IsoZ:
 
     exact = True
 
-    def told(self, at: int) -> str:
-        """Return how an event time is written."""
-        return f"{time_text(at).replace(' ', 'T')}Z"
+    def told(self, text: str) -> str:
+        """Return how a time is written."""
+        return f"{text[:10]}T{text[11:]}Z"
 
-    def at(self, told: Any) -> int:
-        """Return what was written."""
+    def text(self, told: Any) -> str:
+        """Return a time that was written."""
         if not isinstance(told, str) or not _ISO_Z.fullmatch(told):
             raise ValueError(f"{told!r} is no time such as 2022-08-30T12:57:07.942191Z")
-        return event_time(told[:-1])
+        return f"{told[:10]} {told[11:-1]}"
 
 
 class Epoch:
@@ -63,18 +63,19 @@ class Epoch:
         self.exact = unit == 1
         self._unit = unit
 
-    def told(self, at: int) -> int:
-        """Return how an event time is written."""
-        return at // self._unit
+    def told(self, text: str) -> int:
+        """Return how a time is written."""
+        return event_time(text) // self._unit
 
-    def at(self, told: Any) -> int:
-        """Return what was written, as far as that is exact."""
+    def text(self, told: Any) -> str:
+        """Return a time that was written, as far as it is exact."""
         if type(told) is not int or not 0 <= told * self._unit < 10**LONGEST:
             raise ValueError(f"{told!r} is no time since 1970")
-        return told * self._unit
+        return time_text(told * self._unit)
 
 
-JSON_TIMES: dict[str, JsonTime] = {"iso-z": IsoZ(), "epoch_ms": Epoch(1000), "epoch_us": Epoch(1)}
+EPOCH_US = Epoch(1)
+JSON_TIMES: dict[str, JsonTime] = {"iso-z": IsoZ(), "epoch_ms": Epoch(1000), "epoch_us": EPOCH_US}
 """What [FORMAT] time may be, beside the default."""
 
 

@@ -1,0 +1,172 @@
+"""In every format the shop is the same, whoever dies, and whoever reads its topics gets all of it."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import forms
+import golden
+import pytest
+from aiokafka import AIOKafkaProducer
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from flaws import flawed, rows
+from said import meaning
+from simulation import opening_of
+from support import Shop, yasdg
+
+from yasdg_app.formats import schemas
+
+SALES = 6_000
+OTHERS = [name for name in forms.NAMES if name != "sql"]
+NO_PURCHASE, NO_LOST_SALE = b"\0\0\0\0\1 no purchase", golden.purchases()[0]
+
+
+class Kafka(Protocol):
+    """See conftest.py."""
+
+    bootstrap_servers: str
+
+
+def in_format(shop: Shop, name: str, registry: str) -> Shop:
+    if name in forms.TIMES:
+        return shop.configure(FORMAT_TIME=name)
+    return shop.configure(FORMAT_VALUE=name, FORMAT_REGISTRY=registry)
+
+
+def send(shop: Shop, topic: str, partition: int, value: bytes) -> None:
+    async def send_it() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=shop.servers) as producer:
+            await producer.send_and_wait(shop.topic(topic), value, b"anything", partition=partition)
+
+    asyncio.run(send_it())
+
+
+def own(shop: Shop, what: str) -> list[bytes]:
+    """The values on a topic, without those that somebody else wrote."""
+    return [m.value or b"" for m in shop.read(shop.topic(what)) if m.value not in (NO_PURCHASE, NO_LOST_SALE)]
+
+
+def order(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, sort_keys=True, default=str)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_whoever_dies_the_topics_hold_what_yasdg_generate_writes(
+    kafka: Kafka, shop: Shop, registry: str, name: str
+) -> None:
+    shop.on(kafka.bootstrap_servers).configured_by(golden.SHOP).configure(
+        KAFKA_PARTITIONS="2", SALES_NUMBER_OF_SALES=str(SALES)
+    )
+    in_format(shop, name, registry)
+    assert yasdg(shop, "topics", "create").returncode == 0
+    send(shop, "purchases", 1, NO_PURCHASE)
+    send(shop, "lost_sales", 1, NO_LOST_SALE)
+    topic, moment = ("stockings", "after") if name in ("epoch_ms", "avro") else ("lost_sales", "before")
+    dying = shop.worker("death.py", shop.topic(topic), moment, "5")
+    assert dying.ends() == -signal.SIGKILL, dying.said
+    workers = [shop.worker(), shop.worker()]
+    for worker in workers:
+        assert worker.ends(120) == 0, worker.said
+
+    audited = yasdg(shop, "audit", "--json")
+    report = json.loads(audited.stdout or "null")
+    assert report, audited.stderr
+    assert report["findings"] == []
+    assert (report["purchases"], report["dead_letters"]) == (SALES, 2)
+    letters = {message.value: dict(message.headers) for message in shop.read(shop.topic("dead_letters"))}
+    assert letters.keys() == {NO_PURCHASE, NO_LOST_SALE}  # as they came
+    assert all(b"malformed" not in letter["reason"] for letter in letters.values()) or name in forms.TIMES
+
+    shop.on("nowhere.invalid:1")
+    lines = {what: yasdg(shop, "generate", "--what", what).stdout.encode().splitlines() for what in schemas.KINDS}
+    shop.on(kafka.bootstrap_servers)
+    for what, generated in lines.items():
+        assert generated, what
+        if name in forms.TIMES:
+            assert sorted(own(shop, what)) == sorted(generated), what
+            continue
+        read = forms.deserialiser(name, what, shop.topic(what), SchemaRegistryClient({"url": registry}))
+        told = sorted((read(value) for value in own(shop, what)), key=order)
+        assert told == sorted((meaning(what, line, name) for line in generated), key=order), what
+
+
+def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers).configure(
+        CLOCK_START="2026-06-01", CLOCK_END="10m", SALES_MAX_SALE_FREQ="0.2", KAFKA_PARTITIONS="2", FORMAT_TIME="iso-z",
+        **{f"FAULTS_{kind.upper()}": ".05" for kind in ("late", "duplicate", "dropped", "out_of_order", "corrupt")},
+    )  # fmt: skip
+    for topic, moment in (("dirty", "after"), ("faults", "before")):
+        dying = shop.worker("death.py", shop.topic(topic), moment, "2")
+        assert dying.ends() == -signal.SIGKILL, dying.said
+    assert (worker := shop.worker()).ends(120) == 0, worker.said
+
+    form, of = json_format(FormatSettings(time="iso-z")), settings.load(shop.environment, shop.folder)
+    faults = Faults.of(of.faults, of.sales.seed)
+    count = 0
+    for partition, sales in shop.partitions(shop.topic("purchases")).items():
+        closes_at = last_moment(of, opening_of(shop).opened_at)
+        dirty, told = flawed(faults, asyncio.run(form.plain("purchases", sales)), (closes_at or 0) - 1)
+        wanted = [row if is_corrupt(row) else row._replace(value=form.write("purchases", row.value)) for row in dirty]
+        found = rows(shop.partitions(shop.topic("dirty"))[partition])
+        # What is damaged are the bytes of the format.
+        assert [without_damage(row) for row in found] == [without_damage(row) for row in wanted]
+        assert all(row.value != damaged.value for row, damaged in zip(found, wanted, strict=True) if is_corrupt(row))
+        wanted = [row._replace(value=form.write("faults", row.value)) for row in told]
+        assert rows(shop.partitions(shop.topic("faults"))[partition]) == wanted
+        count += len(sales)
+    assert count > 4_000
+
+
+def is_corrupt(row: Row) -> bool:
+    return dict(row.headers).get("yasdg-fault") == b"corrupt"
+
+
+def without_damage(row: Row) -> Row:
+    return row._replace(value=b"") if is_corrupt(row) else row
+
+
+# --- What goes wrong ---
+
+
+def test_a_shop_keeps_the_format_that_it_was_opened_with(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="20")
+    assert shop.worker().ends() == 0
+    other = shop.configure(FORMAT_TIME="epoch_us").worker()
+    assert other.ends() == 1
+    assert "with another configuration: FORMAT.time was sql, is epoch_us. " in other.said
+    for command in ("audit", "truth"):
+        refused = yasdg(shop, command)
+        assert refused.returncode > 0
+        assert "FORMAT.time was sql, is epoch_us" in refused.stderr
+
+
+def test_a_registry_that_is_away_ends_the_worker_with_a_line(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers).configure(
+        FORMAT_VALUE="avro", FORMAT_REGISTRY=f"http://user:secret@127.0.0.1:{free_port()}"
+    )
+    worker = shop.worker()
+    assert worker.ends() == 1
+    assert "yasdg: The schema registry http://127.0.0.1:" in worker.said
+    assert " does not answer: " in worker.said
+    assert "secret" not in worker.said
+    assert "Traceback" not in worker.said
+
+
+def test_a_schema_that_the_registry_does_not_take_ends_the_worker_with_a_line(
+    kafka: Kafka, shop: Shop, registry: str
+) -> None:
+    shop.on(kafka.bootstrap_servers).configure(FORMAT_VALUE="avro", FORMAT_REGISTRY=registry)
+    subject, client = f"{shop.topic('purchases')}-value", SchemaRegistryClient({"url": registry})
+    other = {
+        "type": "record",
+        "name": "Purchase",
+        "namespace": "yasdg",
+        "fields": [{"name": "price", "type": "double"}],
+    }
+    client.register_schema(subject, Schema(json.dumps(other), "AVRO"))
+    worker = shop.worker()
+    assert worker.ends() == 1
+    assert f" refuses the schema of {subject}, which is not compatible with the one that it has: " in worker.said
+    assert "Traceback" not in worker.said
