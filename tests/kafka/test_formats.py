@@ -10,13 +10,19 @@ import forms
 import golden
 import pytest
 from aiokafka import AIOKafkaProducer
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from flaws import flawed, rows
 from said import meaning
 from simulation import opening_of
 from support import Shop, yasdg
 
-from yasdg_app.formats import schemas
+from yasdg_app import settings
+from yasdg_app.brokers.node import free_port
+from yasdg_app.formats import json_format, schemas
+from yasdg_app.opening import last_moment
+from yasdg_app.producer import Row
+from yasdg_app.settings import FormatSettings
+from yasdg_app.shop.faults import Faults
 
 SALES = 6_000
 OTHERS = [name for name in forms.NAMES if name != "sql"]
