@@ -11,6 +11,7 @@ from support import Shop
 
 from yasdg_app import catalog, settings
 from yasdg_app.catalog import Product
+from yasdg_app.formats import Format
 from yasdg_app.messages import home, time_text
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import Row, ShopProducer
@@ -37,7 +38,7 @@ async def fill(shop: Shop) -> None:
     """Open the shop, and put one sale of each product into the log and the changelog."""
     configured = settings.load(shop.environment, shop.folder)
     products = catalog.load(configured.sales.products)
-    opening = await open_shop(shop.servers, configured, products)
+    opening = await open_shop(shop.servers, configured, products, Format())
     producer = ShopProducer(shop.servers, opening.producer_id)
     for partition in range(PARTITIONS):
         own = [product for product in products if home(product.product_id, PARTITIONS) == partition]

@@ -18,7 +18,8 @@ from said import meaning
 
 from yasdg_app import catalog, messages
 from yasdg_app.errors import ConfigurationError
-from yasdg_app.formats import NOTHING, Format, as_it_came, format_of, schemas
+from yasdg_app.formats import NOTHING, Format, OtherFormat, as_it_came, format_of, schemas
+from yasdg_app.formats.many import PurchaseReader
 from yasdg_app.messages import encode, event_time
 from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings
 from yasdg_app.shop.customer import line_of
@@ -143,6 +144,54 @@ def test_every_time_of_a_message_is_turned() -> None:
     assert list(told["epoch_ms"])[-2:] == ["event_time_us", "promised_us"]
     assert (told["epoch_ms"]["event_time_us"], told["epoch_ms"]["promised_us"]) == (60_000_000, 120_000_007)
     assert told["epoch_us"].keys() == told["sql"].keys()
+
+
+# --- Many at once ---
+
+
+@st.composite
+def flawed(draw: st.DrawFn, written: bytes) -> bytes:
+    """A message, or one in which some bytes are others, or missing."""
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(written)))
+        written = written[:at] + draw(st.binary(max_size=2)) + written[at + draw(st.integers(0, 2)) :]
+    return written
+
+
+@pytest.mark.parametrize("name", [name for name in forms.NAMES if name != "sql"])
+@given(data=st.data())
+def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data: st.DataObject) -> None:
+    one = form(name)
+    assert isinstance(one, OtherFormat)
+    few = data.draw(st.lists(purchases(), min_size=1, max_size=3))
+    told = data.draw(st.lists(st.sampled_from(few), min_size=1, max_size=12))
+    values = [data.draw(flawed(one.write("purchases", each))) for each in told]
+    read = forms.messages(values)
+    for message, each in zip(read, told, strict=True):
+        its = json.loads(each)["product_id"].encode()
+        message.key = data.draw(st.just(its) | st.sampled_from([None, b"", its[:-1], b"2", its + b"-000001"]))
+    wanted = []
+    asyncio.run(one.learn(read))
+    for value in values:
+        try:
+            wanted.append(one.read("purchases", value))
+        except ValueError:
+            wanted.append(NOTHING)
+    found = asyncio.run(one.plain("purchases", read))
+    assert [message.value for message in found] == wanted
+    assert [(message.key, message.offset) for message in found] == [(message.key, message.offset) for message in read]
+
+
+@pytest.mark.parametrize("name", ["iso-z", "epoch_us", *forms.REGISTERED])
+def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
+    one = form(name)
+    read = forms.messages([one.write("purchases", line) for line in golden.purchases()])
+    for message, line in zip(read, golden.purchases(), strict=True):
+        message.key = json.loads(line)["product_id"].encode()
+    plainly: list[bytes] = []
+    reader = PurchaseReader(lambda value: plainly.append(value) or one.read("purchases", value), one.place)  # type: ignore[attr-defined, func-returns-value]
+    assert reader.values(read) == golden.purchases()
+    assert len(plainly) < golden.COUNT / 5
 
 
 # --- What cannot be read ---

@@ -14,11 +14,12 @@ import orjson
 
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.formats import schemas, times
+from yasdg_app.formats.many import PurchaseReader
 from yasdg_app.messages import Write, time_text
 from yasdg_app.reading import Message
 from yasdg_app.settings import FormatSettings, KafkaSettings
 
-STEP = 500  # messages between which others have their turn
+STEP, MANY = 500, 5_000  # messages between which others have their turn; purchases are read many at once
 MAGIC = b"\0"
 NOTHING = b""  # no message: in place of one that cannot be read
 
@@ -78,12 +79,22 @@ class OtherFormat(Format):
 
     is_default = False
 
+    def __init__(self, place: times.Place) -> None:
+        self.place = place
+        self._many = PurchaseReader(partial(self.read, "purchases"), place) if place.sql else None
+
     async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
         """Return messages as the default format has them."""
         await self.learn(messages)
         plain: list[Message] = []
-        for start in range(0, len(messages), STEP):
-            plain += [self._plain(what, message) for message in messages[start : start + STEP]]
+        step = MANY if what == "purchases" else STEP
+        for start in range(0, len(messages), step):
+            some = messages[start : start + step]
+            values = self._many.values(some) if what == "purchases" and self._many else [None] * len(some)
+            plain += [
+                self._plain(what, message) if value is None else _read(message, value)
+                for message, value in zip(some, values, strict=True)
+            ]
             await asyncio.sleep(0)
         return plain
 
@@ -96,18 +107,21 @@ class OtherFormat(Format):
 
     def _plain(self, what: str, message: Message) -> Plain:
         try:
-            value, why = self.read(what, message.value or NOTHING), ""
+            return _read(message, self.read(what, message.value or NOTHING))
         except ValueError as error:
-            value, why = NOTHING, str(error)
-        return Plain(message.offset, message.timestamp, message.key, value, message.headers, message, why)
+            return _read(message, NOTHING, str(error))
+
+
+def _read(message: Message, value: bytes, why: str = "") -> Plain:
+    return Plain(message.offset, message.timestamp, message.key, value, message.headers, message, why)
 
 
 class JsonFormat(OtherFormat):
     """JSON with other times. `time`: one of `times.JSON_TIMES`."""
 
     def __init__(self, time: str) -> None:
+        super().__init__(times.JSON_PLACES[time])
         self._time = times.JSON_TIMES[time]
-        self.place = times.JSON_PLACES[time]
 
     def write(self, what: str, message: bytes) -> bytes:
         """Return a message as it is appended."""
@@ -159,7 +173,7 @@ class RegisteredFormat(OtherFormat):
     """Avro or Protobuf, with schemas in a registry: Confluent's wire format, subjects by topic (`<topic>-value`)."""
 
     def __init__(self, codec: Codec, registry: Any, kafka: KafkaSettings) -> None:
-        self.place = codec.place
+        super().__init__(codec.place)
         self._codec = codec
         self._registry = registry
         self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}

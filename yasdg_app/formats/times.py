@@ -6,12 +6,16 @@ Inside, a time is a text as `messages.time_text` makes it, or microseconds since
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yasdg_app.messages import SECOND, event_time, time_text
 from yasdg_app.record_batches import Bytes, Ints
+
+Booleans = NDArray[np.bool_]
 
 LONGEST = 16  # digits of a time in microseconds, up to the year 2286
 _TIME = len(time_text(0))
@@ -21,6 +25,9 @@ _MINUTE = np.array([f" {minute // 60:02d}:{minute % 60:02d}:".encode() for minut
 _SECOND = np.array([f"{second:02d}.".encode() for second in range(60)])
 _THREE = np.array([f"{three:03d}".encode() for three in range(1000)])  # digits
 _ISO_Z = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_ISO = np.frombuffer(b"0000-00-00T00:00:00.000000Z", np.uint8)
+_ISO_DIGITS = ord("0") == _ISO
+_TENS = 10 ** np.arange(LONGEST - 1, -1, -1, dtype=np.int64)
 _BEFORE = len('{"transaction_time":')
 
 
@@ -96,12 +103,18 @@ class Place:
         Returns event times that take so many bytes each.
     exact
         False: the message ends with its time in microseconds, before the last brace.
+    read_size
+        How many bytes the times take in all years that matter; 0: they are not read at once.
+    sql
+        Returns such bytes, row by row, as the texts of `messages.time_text`, and which of them are times at all.
     """
 
     before: int
     size: Callable[[int], int]
     texts: Callable[[Ints, int], Bytes]
     exact: bool = True
+    read_size: int = 0
+    sql: Callable[[Bytes], tuple[Bytes, Booleans]] | None = None
 
 
 def digits(numbers: Ints, width: int) -> Bytes:
@@ -139,6 +152,31 @@ def _iso_z(at: Ints, size: int) -> Bytes:
     return texts
 
 
+def _of_iso_z(texts: Bytes) -> tuple[Bytes, Booleans]:
+    are_digits = (texts >= ord("0")) & (texts <= ord("9"))
+    are_times: Booleans = np.all(np.where(_ISO_DIGITS, are_digits, texts == _ISO), axis=1)
+    sql = texts[:, :_TIME].copy()
+    sql[:, 10] = ord(" ")
+    return sql, are_times
+
+
+def _of_epoch_us(texts: Bytes) -> tuple[Bytes, Booleans]:
+    figures = texts.astype(np.int64) - ord("0")
+    are_times = ((figures >= 0) & (figures <= 9)).all(axis=1) & (figures[:, 0] > 0)
+    return _sql(np.where(are_times, figures @ _TENS, 0)), are_times
+
+
+def _of_varints(texts: Bytes, zigzag: bool) -> tuple[Bytes, Booleans]:
+    """Return those that take no byte less, and are not below 0."""
+    more = texts >= 0x80
+    values = (texts.astype(np.int64) & 0x7F) @ (1 << 7 * np.arange(texts.shape[1], dtype=np.int64))
+    are_times = more[:, :-1].all(axis=1) & ~more[:, -1] & (texts[:, -1] > 0)
+    if zigzag:
+        are_times &= values & 1 == 0
+        values >>= 1
+    return _sql(np.where(are_times, values, 0)), are_times
+
+
 def _varints(values: Ints, size: int) -> Bytes:
     """Return numbers from 0 on as variable-length integers that take so many bytes each."""
     texts = np.empty((len(values), size), dtype=np.uint8)
@@ -156,11 +194,16 @@ def _varint_size(value: int) -> int:
 SQL = Place(_BEFORE + 1, lambda at: _TIME, _sql)
 JSON_PLACES = {
     "sql": SQL,
-    "iso-z": Place(_BEFORE + 1, lambda at: _TIME + 1, _iso_z),
+    "iso-z": Place(_BEFORE + 1, lambda at: _TIME + 1, _iso_z, read_size=_TIME + 1, sql=_of_iso_z),
     "epoch_ms": Place(_BEFORE, lambda at: len(str(at // 1000)), lambda at, size: digits(at // 1000, size), exact=False),
-    "epoch_us": Place(_BEFORE, lambda at: len(str(at)), digits),
+    "epoch_us": Place(_BEFORE, lambda at: len(str(at)), digits, read_size=LONGEST, sql=_of_epoch_us),
 }
 """By [FORMAT] time."""
 ID = 5  # bytes of the magic byte and the schema's id
-AVRO = Place(ID, lambda at: _varint_size(at << 1), lambda at, size: _varints(at << 1, size))  # zigzag
-PROTOBUF = Place(ID + 2, _varint_size, _varints)  # the message's index, and the field's tag
+EIGHT = 8  # bytes of a varint, from 1978 in zigzag and from 1987 without, up to the year 3111
+AVRO = Place(
+    ID, lambda at: _varint_size(at << 1), lambda at, size: _varints(at << 1, size), read_size=EIGHT,
+    sql=partial(_of_varints, zigzag=True),
+)  # fmt: skip
+# Before it stand the message's index and the field's tag.
+PROTOBUF = Place(ID + 2, _varint_size, _varints, read_size=EIGHT, sql=partial(_of_varints, zigzag=False))
