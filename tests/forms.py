@@ -1,6 +1,7 @@
 """Every format, and how whoever reads the topics gets its messages back: with Confluent's own deserialisers."""
 
 import asyncio
+import base64
 import importlib.util
 import json
 import subprocess
@@ -12,11 +13,11 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry._sync.mock_schema_registry_client import MockSchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from yasdg_app.formats import Format, RegisteredFormat, format_of, schemas
 from yasdg_app.settings import FormatSettings, KafkaSettings
@@ -65,9 +66,9 @@ def deserialiser(name: str, what: str, topic: str, client: SchemaRegistryClient)
     if name == "avro":
         avro: Any = AvroDeserializer(client)
         return lambda value: avro(value, context)
-    # It asks a registry for the schema in another form than that in which it was registered; the stand-in has no other.
-    real = None if isinstance(client, MockSchemaRegistryClient) else client
-    protobuf: Any = ProtobufDeserializer(message_class(what), {"use.deprecated.format": False}, real)
+    protobuf: Any = ProtobufDeserializer(
+        message_class(what), {"use.deprecated.format": False}, with_descriptors(client)
+    )
 
     def read(value: bytes) -> dict[str, Any]:
         message = protobuf(value, context)
@@ -79,6 +80,29 @@ def deserialiser(name: str, what: str, topic: str, client: SchemaRegistryClient)
         }
 
     return read
+
+
+def with_descriptors(client: Any) -> SchemaRegistryClient:
+    """A registry that also has schemas as descriptors, as the deserialiser asks for them.
+
+    Confluent's has; its stand-in has only what was registered, and what Apicurio answers to `format=serialized` is not
+    the base64 that Confluent's client expects.
+    """
+    as_text = client.get_schema
+
+    def get_schema(number: int, subject: str | None = None, fmt: str | None = None, *rest: Any) -> Schema:
+        schema: Schema = as_text(number, subject)
+        if fmt != "serialized":
+            return schema
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "any.proto").write_text(schema.schema_str or "")
+            protoc("--descriptor_set_out", f"{folder}/set", "any", Path(folder))
+            (file,) = FileDescriptorSet.FromString((Path(folder) / "set").read_bytes()).file
+        return Schema(base64.b64encode(file.SerializeToString()).decode(), "PROTOBUF")
+
+    client.get_schema = lru_cache(get_schema)
+    registry: SchemaRegistryClient = client
+    return registry
 
 
 @lru_cache
@@ -95,7 +119,6 @@ def message_class(what: str) -> Any:
     return getattr(module, name)
 
 
-def protoc(option: str, to: str, what: str) -> None:
-    folder = PROJECT / "schemas"
+def protoc(option: str, to: str, what: str, folder: Path = PROJECT / "schemas") -> None:
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"{option}={to}", f"{what}.proto"]
     subprocess.run(command, check=True, capture_output=True)

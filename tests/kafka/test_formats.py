@@ -58,10 +58,17 @@ def order(message: Mapping[str, Any]) -> str:
     return json.dumps(message, sort_keys=True, default=str)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+# One process of the tests has the registry.
+on_registry = pytest.mark.xdist_group("registry")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=on_registry if name in forms.REGISTERED else ()) for name in OTHERS]
+)
 def test_whoever_dies_the_topics_hold_what_yasdg_generate_writes(
-    kafka: Kafka, shop: Shop, registry: str, name: str
+    kafka: Kafka, shop: Shop, request: pytest.FixtureRequest, name: str
 ) -> None:
+    registry = request.getfixturevalue("registry") if name in forms.REGISTERED else ""
     shop.on(kafka.bootstrap_servers).configured_by(golden.SHOP).configure(
         KAFKA_PARTITIONS="2", SALES_NUMBER_OF_SALES=str(SALES)
     )
@@ -160,6 +167,7 @@ def test_a_registry_that_is_away_ends_the_worker_with_a_line(kafka: Kafka, shop:
     assert "Traceback" not in worker.said
 
 
+@on_registry
 def test_a_schema_that_the_registry_does_not_take_ends_the_worker_with_a_line(
     kafka: Kafka, shop: Shop, registry: str
 ) -> None:
@@ -172,6 +180,7 @@ def test_a_schema_that_the_registry_does_not_take_ends_the_worker_with_a_line(
         "fields": [{"name": "price", "type": "double"}],
     }
     client.register_schema(subject, Schema(json.dumps(other), "AVRO"))
+    client.set_compatibility(subject, "BACKWARD")  # which is Confluent's default, and not Apicurio's
     worker = shop.worker()
     assert worker.ends() == 1
     assert f" refuses the schema of {subject}, which is not compatible with the one that it has: " in worker.said
