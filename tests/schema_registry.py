@@ -65,12 +65,7 @@ def fetched(cache: Path) -> Path:
 def running(folder: Path) -> Iterator[str]:
     """A registry of one's own, and the address of its API; it keeps nothing."""
     port, log = free_port(), folder / "registry.log"
-    options = {
-        "http.host": "127.0.0.1",
-        "http.port": port,
-        "management.host": "127.0.0.1",
-        "management.port": free_port(),
-    }
+    options = {"http.host": "127.0.0.1", "http.port": port, "management.enabled": "false"}
     command = [
         str(find_java()), *QUICK, "-Xmx400m", *(f"-Dquarkus.{name}={value}" for name, value in options.items()),
         "-jar", str(program() / "quarkus-run.jar"),

@@ -71,8 +71,8 @@ def test_a_schema_that_is_not_compatible_is_told_of() -> None:
     with answering(409, json.dumps({"error_code": 409, "message": "It is incompatible\nwith more lines"})) as address:
         assert said(address) == (
             f"The schema registry http://{address}/ refuses the schema of demo.purchases-value, which is not "
-            "compatible with the one that it has: It is incompatible. Give the topic another name, or let its owner remove the "
-            "subject"
+            "compatible with the one that it has: It is incompatible. Give the topic another name, or let its "
+            "owner remove the subject"
         )
 
 

@@ -13,19 +13,19 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from flaws import flawed, rows
 from said import meaning
-from simulation import opening_of
+from simulation import opening_of, plan_of
 from support import Shop, yasdg
 
 from yasdg_app import settings
 from yasdg_app.brokers.node import free_port
 from yasdg_app.formats import json_format, schemas
+from yasdg_app.generating import FOREVER, stream
 from yasdg_app.opening import last_moment
 from yasdg_app.producer import Row
 from yasdg_app.settings import FormatSettings
 from yasdg_app.shop.faults import Faults
 
 SALES = 6_000
-OTHERS = [name for name in forms.NAMES if name != "sql"]
 NO_PURCHASE, NO_LOST_SALE = b"\0\0\0\0\1 no purchase", golden.purchases()[0]
 
 
@@ -35,23 +35,12 @@ class Kafka(Protocol):
     bootstrap_servers: str
 
 
-def in_format(shop: Shop, name: str, registry: str) -> Shop:
-    if name in forms.TIMES:
-        return shop.configure(FORMAT_TIME=name)
-    return shop.configure(FORMAT_VALUE=name, FORMAT_REGISTRY=registry)
-
-
 def send(shop: Shop, topic: str, partition: int, value: bytes) -> None:
     async def send_it() -> None:
         async with AIOKafkaProducer(bootstrap_servers=shop.servers) as producer:
             await producer.send_and_wait(shop.topic(topic), value, b"anything", partition=partition)
 
     asyncio.run(send_it())
-
-
-def own(shop: Shop, what: str) -> list[bytes]:
-    """The values on a topic, without those that somebody else wrote."""
-    return [m.value or b"" for m in shop.read(shop.topic(what)) if m.value not in (NO_PURCHASE, NO_LOST_SALE)]
 
 
 def order(message: Mapping[str, Any]) -> str:
@@ -63,46 +52,57 @@ on_registry = pytest.mark.xdist_group("registry")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=on_registry if name in forms.REGISTERED else ()) for name in OTHERS]
+    "name", ["epoch_ms", "epoch_us", *(pytest.param(name, marks=on_registry) for name in forms.REGISTERED)]
 )
 def test_whoever_dies_the_topics_hold_what_yasdg_generate_writes(
     kafka: Kafka, shop: Shop, request: pytest.FixtureRequest, name: str
 ) -> None:
-    registry = request.getfixturevalue("registry") if name in forms.REGISTERED else ""
-    shop.on(kafka.bootstrap_servers).configured_by(golden.SHOP).configure(
-        KAFKA_PARTITIONS="2", SALES_NUMBER_OF_SALES=str(SALES)
-    )
-    in_format(shop, name, registry)
-    assert yasdg(shop, "topics", "create").returncode == 0
-    send(shop, "purchases", 1, NO_PURCHASE)
-    send(shop, "lost_sales", 1, NO_LOST_SALE)
+    shop.on(kafka.bootstrap_servers).configured_by(golden.SHOP)
+    shop.configure(KAFKA_PARTITIONS="2", SALES_NUMBER_OF_SALES=str(SALES))
+    if name in forms.TIMES:
+        shop.configure(FORMAT_TIME=name)
+    else:
+        shop.configure(FORMAT_VALUE=name, FORMAT_REGISTRY=request.getfixturevalue("registry"))
     topic, moment = ("stockings", "after") if name in ("epoch_ms", "avro") else ("lost_sales", "before")
     dying = shop.worker("death.py", shop.topic(topic), moment, "5")
     assert dying.ends() == -signal.SIGKILL, dying.said
+    send(shop, "purchases", 1, NO_PURCHASE)
+    send(shop, "lost_sales", 1, NO_LOST_SALE)
     workers = [shop.worker(), shop.worker()]
     for worker in workers:
         assert worker.ends(120) == 0, worker.said
 
+    balances(shop, SALES, letters=2)
+    letters = {message.value: dict(message.headers) for message in shop.read(shop.topic("dead_letters"))}
+    assert letters.keys() == {NO_PURCHASE, NO_LOST_SALE}  # as they came
+    assert f" {name.upper()} message " in str(letters[NO_LOST_SALE]["reason"]) or name in forms.TIMES
+
+    for what, generated in whole_stream(shop).items():
+        assert generated, what
+        values = [value for m in shop.read(shop.topic(what)) if (value := m.value or b"") not in letters]
+        if name in forms.TIMES:
+            form = json_format(FormatSettings(time=name))
+            assert sorted(values) == sorted(form.write(what, line) for line in generated), what
+            continue
+        client = SchemaRegistryClient({"url": shop.environment["YASDG_FORMAT_REGISTRY"]})
+        read = forms.deserialiser(name, what, shop.topic(what), client)
+        wanted = [meaning(what, line, name) for line in generated]
+        assert sorted(map(read, values), key=order) == sorted(wanted, key=order), what
+
+
+def balances(shop: Shop, sales: int, letters: int = 0) -> None:
     audited = yasdg(shop, "audit", "--json")
     report = json.loads(audited.stdout or "null")
     assert report, audited.stderr
     assert report["findings"] == []
-    assert (report["purchases"], report["dead_letters"]) == (SALES, 2)
-    letters = {message.value: dict(message.headers) for message in shop.read(shop.topic("dead_letters"))}
-    assert letters.keys() == {NO_PURCHASE, NO_LOST_SALE}  # as they came
-    assert all(b"malformed" not in letter["reason"] for letter in letters.values()) or name in forms.TIMES
+    assert (report["purchases"], report["dead_letters"]) == (sales, letters)
 
-    shop.on("nowhere.invalid:1")
-    lines = {what: yasdg(shop, "generate", "--what", what).stdout.encode().splitlines() for what in schemas.KINDS}
-    shop.on(kafka.bootstrap_servers)
-    for what, generated in lines.items():
-        assert generated, what
-        if name in forms.TIMES:
-            assert sorted(own(shop, what)) == sorted(generated), what
-            continue
-        read = forms.deserialiser(name, what, shop.topic(what), SchemaRegistryClient({"url": registry}))
-        told = sorted((read(value) for value in own(shop, what)), key=order)
-        assert told == sorted((meaning(what, line, name) for line in generated), key=order), what
+
+def whole_stream(shop: Shop) -> dict[str, list[bytes]]:
+    """What `yasdg generate` writes of a shop, in the default format."""
+    of, plan = settings.load(shop.environment, shop.folder), plan_of(shop)
+    parts = {what: stream(what, plan, FOREVER, number_of_sales=of.sales.number_of_sales) for what in schemas.KINDS}
+    return {what: b"".join(part.text for part in some).splitlines() for what, some in parts.items()}
 
 
 def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Shop) -> None:
@@ -130,6 +130,7 @@ def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Sh
         assert rows(shop.partitions(shop.topic("faults"))[partition]) == wanted
         count += len(sales)
     assert count > 4_000
+    balances(shop, count)
 
 
 def is_corrupt(row: Row) -> bool:

@@ -6,7 +6,7 @@ address.
 
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
@@ -26,9 +26,12 @@ class Registry:
     """The registry at an address, `http(s)://[user:password@]host[:port]`."""
 
     def __init__(self, url: str) -> None:
-        self._client = SchemaRegistryClient.new_client({"url": url, "timeout": TIMEOUT, "max.retries": RETRIES})
         parts = urlsplit(url)
         self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        conf: dict[str, Any] = {"url": self._shown, "timeout": TIMEOUT, "max.retries": RETRIES}
+        if parts.username is not None:  # not in the address, which libraries may show
+            conf["basic.auth.user.info"] = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        self._client = SchemaRegistryClient.new_client(conf)
 
     def register(self, subject: str, schema: str, kind: str) -> int:
         """Return the id of a schema, registered under a subject if it was not yet. Raises RegistryError."""
