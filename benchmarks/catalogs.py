@@ -12,6 +12,7 @@ from support import Shop
 from yasdg_app import catalog, settings
 from yasdg_app.catalog import Product
 from yasdg_app.connecting.connection import Connection
+from yasdg_app.formats import Format
 from yasdg_app.messages import home, time_text
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import Row, ShopProducer
@@ -38,7 +39,7 @@ async def fill(shop: Shop) -> None:
     """Open the shop, and put one sale of each product into the log and the changelog."""
     configured = settings.load(shop.environment, shop.folder)
     products = catalog.load(configured.sales.products)
-    opening = await open_shop(Connection(shop.servers), configured, products)
+    opening = await open_shop(Connection(shop.servers), configured, products, Format())
     producer = ShopProducer(Connection(shop.servers), opening.producer_id)
     for partition in range(PARTITIONS):
         own = [product for product in products if home(product.product_id, PARTITIONS) == partition]

@@ -26,6 +26,7 @@ from support import Shop
 from table import compared, limit, ratio
 
 from yasdg_app.connecting.connection import Connection
+from yasdg_app.formats import Format
 from yasdg_app.opening import last_moment, open_shop
 from yasdg_app.shop.plan import Plan
 
@@ -90,7 +91,7 @@ def yesterday(count: int) -> dict[str, str]:
 async def write(shop: Shop) -> int:
     """Write all sales of a shop whose end has come; their number."""
     settings, products = configured(shop.environment)
-    opening = await open_shop(Connection(shop.servers), settings, products)
+    opening = await open_shop(Connection(shop.servers), settings, products, Format())
     closes_at = last_moment(settings, opening.opened_at)
     assert closes_at is not None
     plan = Plan.of(settings, products, opening.opened_at)

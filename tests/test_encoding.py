@@ -1,8 +1,11 @@
 """Many purchases in one go: the bytes of the plain way, one purchase after the other, whatever they are."""
 
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import forms
 import numpy as np
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from yasdg_app import catalog, encoding
 from yasdg_app.encoding import BulkEncoder
+from yasdg_app.formats import Format
 from yasdg_app.messages import PurchaseEncoder
 from yasdg_app.record_batches import batch
 from yasdg_app.settings import SalesSettings
@@ -19,6 +23,7 @@ from yasdg_app.shop.till import NOBODY, Sales
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
 SETTINGS = SalesSettings(substitution_freq=5)
 PLACES = st.integers(0, len(PRODUCTS) - 1)
+YEAR_1971 = 31_536_000_000_000  # from which on a shop can be
 YEAR_9999 = 253_402_300_799_999_999
 STEPS = st.integers(0, 3) | st.integers(0, 10**6) | st.integers(0, 10**11) | st.integers(0, 10**15)
 PROMOTIONS = st.just(0) | st.integers(0, 10_000)  # several incidents together may leave nothing to pay
@@ -35,12 +40,18 @@ def many_sales(draw: st.DrawFn) -> Sales:
         )
     )  # fmt: skip
     columns = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
-    columns[2] = np.minimum(np.cumsum(columns[2]), YEAR_9999)  # in order
+    columns[2] = np.minimum(np.cumsum(columns[2]), YEAR_9999 - YEAR_1971)  # in order
     return Sales(*columns)
 
 
-def plain(sales: Sales, encoder: PurchaseEncoder | None = None) -> list[tuple[bytes, bytes, int]]:
-    return list((encoder or PurchaseEncoder(PRODUCTS, SETTINGS)).encode(sales))
+def plain(sales: Sales, form: Format | None = None) -> list[tuple[bytes, bytes, int]]:
+    write = None if form is None else form.writer("purchases")
+    return list(PurchaseEncoder(PRODUCTS, SETTINGS, write).encode(sales))
+
+
+@lru_cache
+def form(name: str) -> Format:
+    return forms.form_named(name)
 
 
 def read(batches: list[bytes]) -> list[Any]:
@@ -69,6 +80,19 @@ def test_batches_hold_the_plain_messages(sales: Sales) -> None:
     assert (producer, epoch, number) == (7, 0, 41)
     assert [(one.key, one.value, one.timestamp) for one in records] == plain(sales)
     assert [(one.offset, list(one.headers)) for one in records] == [(place, []) for place in range(len(records))]
+
+
+@pytest.mark.parametrize("name", forms.NAMES)
+@given(blocks=st.lists(many_sales(), min_size=1, max_size=3))
+def test_in_every_format_many_at_once_are_the_plain_messages(name: str, blocks: list[Sales]) -> None:
+    encoder = BulkEncoder(PRODUCTS, SETTINGS, form(name))
+    for block in blocks:
+        sales = replace(block, at=block.at + YEAR_1971)
+        wanted = plain(sales, form(name))
+        if name in forms.TIMES:
+            assert bytes(encoder.lines(sales)).splitlines() == [value for _, value, _ in wanted]
+        found = [one for *_, some in read([batch(some, 0, 7, 0) for some in encoder.records(sales)]) for one in some]
+        assert [(one.key, one.value, one.timestamp) for one in found] == wanted
 
 
 def test_batches_are_as_large_as_a_topic_takes_and_no_larger() -> None:

@@ -17,6 +17,7 @@ from yasdg_app.settings import (
     FLAT,
     ClockSettings,
     FaultSettings,
+    FormatSettings,
     IncidentSettings,
     InventorySettings,
     KafkaSettings,
@@ -79,6 +80,7 @@ def test_the_projects_own_file_has_every_key_with_its_default(tmp_path: Path) ->
     kinds = {"KAFKA": KafkaSettings, "SALES": SalesSettings, "INVENTORY": InventorySettings, "CLOCK": ClockSettings}
     kinds["FAULTS"] = FaultSettings
     kinds["WEB"] = WebSettings
+    kinds["FORMAT"] = FormatSettings
     of_weekdays = {"HOURS": ["every_day", "holidays", "on_holidays"], "VOLUME": ["every_day", "months", "growth"]}
     assert keys == {
         **{section: [key.name for key in dataclasses.fields(kind)] for section, kind in kinds.items()},
@@ -901,3 +903,60 @@ def test_extensions_of_a_token_are_read(folder: Path) -> None:
     text = f"{CLUSTER}sasl_oauthbearer_extensions = logicalCluster = lkc-1, identityPoolId=pool-1\n"
     pairs = load(folder, text).kafka.sasl_oauthbearer_extensions
     assert pairs == (("logicalCluster", "lkc-1"), ("identityPoolId", "pool-1"))
+
+
+# --- How messages stand on the topics
+
+
+def test_a_format_is_read(folder: Path) -> None:
+    assert load(folder).format == FormatSettings("json", "", "sql")
+    registry = "https://user:pass%20word@registry.example:8081/path/"
+    loaded = load(folder, f"[FORMAT]\nvalue = avro\nregistry = {registry}\n")
+    assert loaded.format == FormatSettings("avro", registry[:-1])
+    assert load(folder, "", YASDG_FORMAT_TIME="epoch_ms").format.time == "epoch_ms"
+    # A registry that nobody needs may stay.
+    assert load(folder, f"[FORMAT]\nregistry = {registry}\n").format.value == "json"
+
+
+ADDRESS = "expected nothing, or an address such as http://localhost:8081 or https://user:password@registry"
+
+
+@pytest.mark.parametrize("secret", ["localhost:8081", "ftp://user:secret@host", "http://", "http://user:secret@host:x"])
+def test_the_address_of_a_registry_is_shown_nowhere(folder: Path, secret: str) -> None:
+    assert problems(folder, f"[FORMAT]\nregistry = {secret}\n") == [f"{FILE}: [FORMAT] registry = …: {ADDRESS}"]
+    assert problems(folder, "", YASDG_FORMAT_REGISTRY=secret) == [f"YASDG_FORMAT_REGISTRY=…: {ADDRESS}"]
+    loaded = load(folder, "[FORMAT]\nvalue = avro\nregistry = http://user:secret@host\n")
+    assert "secret" not in repr(loaded)
+    assert not any("secret" in text for text in settings.texts(loaded).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[FORMAT]\nvalue = xml", "[FORMAT] value = xml: expected json, avro or protobuf"),
+        ("[FORMAT]\ntime = utc", "[FORMAT] time = utc: expected sql, iso-z, epoch_ms or epoch_us"),
+        (
+            "[FORMAT]\nvalue = avro",
+            "[FORMAT] value = avro: expected a registry as well, such as registry = http://localhost:8081",
+        ),
+        (
+            "[FORMAT]\nvalue = protobuf\nregistry = http://a\ntime = iso-z",
+            "[FORMAT] time = iso-z: expected no time beside protobuf, which has a type for times",
+        ),
+        (
+            "[FORMAT]\nvalue = avro\nregistry = http://a\n[FAULTS]\nlate = .1",
+            "[FORMAT] value = avro: expected json beside [FAULTS], which damage text",
+        ),
+    ],
+)
+def test_formats_that_cannot_be_are_refused(folder: Path, text: str, problem: str) -> None:
+    assert problems(folder, text) == [f"{FILE}: {problem}"]
+
+
+def test_a_stream_is_in_one_format(folder: Path) -> None:
+    assert not any(key.startswith("FORMAT") for key in settings.texts(Settings()))
+    texts = settings.texts(load(folder, "[FORMAT]\nvalue = avro\nregistry = http://a\n"))
+    assert {key: value for key, value in texts.items() if key.startswith("FORMAT")} == {
+        "FORMAT.value": "avro",
+        "FORMAT.time": "sql",
+    }

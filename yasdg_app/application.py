@@ -29,6 +29,7 @@ from yasdg_app.connecting.connection import Connection, connection_to
 from yasdg_app.connecting.refusals import RefusedError, check_login
 from yasdg_app.control import ControlTopic
 from yasdg_app.errors import ConfigurationError, YasdgError
+from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
@@ -49,6 +50,7 @@ CHATTY = {
     "mode.timers": logging.ERROR,
     # It tells of each request that is no HTTP, with a traceback. What goes wrong in an answer we tell ourselves.
     "aiohttp.server": logging.CRITICAL,
+    **dict.fromkeys(("httpx", "httpx2"), logging.WARNING),  # they tell of each question to a schema registry
     # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
     "aiokafka": logging.CRITICAL,
 }
@@ -79,6 +81,8 @@ class ShopApp(faust.App):
         The catalog.
     connection
         How the cluster is reached.
+    format
+        How messages stand on the topics.
     opening
         What all workers of the shop agree upon; known once the worker has started.
     control
@@ -96,6 +100,7 @@ class ShopApp(faust.App):
     shop: Settings
     products: tuple[catalog.Product, ...]
     connection: Connection
+    format: Format
     ownership: Any
     opening: Opening
     control: ControlTopic
@@ -137,7 +142,7 @@ class ShopApp(faust.App):
         try:
             make_folder(self.shop.kafka.data_dir)
             await self.connect_broker()
-            self.opening = await open_shop(self.connection, self.shop, self.products)
+            self.opening = await open_shop(self.connection, self.shop, self.products, self.format)
             self.shop_producer = ShopProducer(self.connection, self.opening.producer_id)
             self.reader = Reader(self.connection)
             self.own_reader = Reader(self.connection, self.opening.producer_id)
@@ -340,6 +345,7 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
     app.shop = shop
     app.products = products
     app.connection = connection
+    app.format = format_of(shop.format, shop.kafka)
     app.counts = Counter()
     return app
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from yasdg_app.catalog import Product
 from yasdg_app.encoding import BulkEncoder
-from yasdg_app.messages import LostSaleEncoder, announcement, encode, product, stocking
+from yasdg_app.formats import Format
+from yasdg_app.messages import LostSaleEncoder, Write, announcement, encode, product, stocking
 from yasdg_app.shop.customer import quantity_of
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.incidents import DAY
@@ -40,7 +41,9 @@ class Told(NamedTuple):
     through: int
 
 
-def stream(what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows: int | None = None) -> Iterator[Lines]:
+def stream(
+    what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows: int | None = None, form: Format | None = None
+) -> Iterator[Lines]:
     """Yield the rows of a shop's stream, part by part; a part may be empty.
 
     Parameters
@@ -53,9 +56,11 @@ def stream(what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows:
         The shop closes with so many sales in all; 0: it does not.
     rows
         No more of them; None: all.
+    form
+        Of the lines, which are JSON; None: the default.
     """
     left = rows
-    for text, through in KINDS[what](plan, until, number_of_sales):
+    for text, through in KINDS[what](plan, until, number_of_sales, form or Format()):
         count = text.count(b"\n")  # JSON has none inside
         if left is not None and count >= left:
             yield Lines(_head(text, left), left, through)
@@ -64,9 +69,9 @@ def stream(what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows:
         yield Lines(text, count, through)
 
 
-def joined(values: Iterable[bytes]) -> bytes:
+def joined(values: Iterable[bytes], write: Write | None = None) -> bytes:
     """Return messages as lines, each ended by a newline."""
-    return b"\n".join([*values, b""])
+    return b"\n".join([*(values if write is None else map(write, values)), b""])
 
 
 def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
@@ -77,38 +82,39 @@ def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
 # --- What there is --------------------------------------------------------------------------------------------------
 
 
-def _purchases(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
+def _purchases(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     till = Till(plan, plan.products)
-    encoder = BulkEncoder(till.products, plan.sales)
+    encoder = BulkEncoder(till.products, plan.sales, form)
     for served, through in served_until(till, until, number_of_sales):
         yield Told(encoder.lines(served.sales), through)
 
 
-def _lost_sales(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
+def _lost_sales(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     till = Till(plan, plan.products)
-    encoder = LostSaleEncoder(till.products, plan.sales)
+    encoder = LostSaleEncoder(till.products, plan.sales, form.writer("lost_sales"))
     for served, through in served_until(till, until, number_of_sales):
         yield Told(joined(value for _, value, _ in encoder.encode(served.lost)), through)
 
 
-def _stockings(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
+def _stockings(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     till = Till(plan, plan.products)
-    restocks = Restocks(plan, till.products)
+    restocks, write = Restocks(plan, till.products), form.writer("stockings")
     for served, through in served_until(till, until, number_of_sales):
         restocks.sell(served.sales)
-        yield Told(_restocked(restocks.known(through)), through)
-    yield Told(_restocked(restocks.known(NEVER)), until)
+        yield Told(_restocked(restocks.known(through), write), through)
+    yield Told(_restocked(restocks.known(NEVER), write), until)
 
 
-def _restocked(told: Iterable[tuple[Product, Stocking]]) -> bytes:
-    return joined(encode(stocking(product.product_id, each)) for product, each in told)
+def _restocked(told: Iterable[tuple[Product, Stocking]], write: Write | None) -> bytes:
+    return joined((encode(stocking(product.product_id, each)) for product, each in told), write)
 
 
-def _incidents(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
+def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     begin = plan.opened_at
     for through in _stretches(plan, until, number_of_sales):
         told = plan.incidents.announcements(begin, through + 1)
-        yield Told(joined(encode(announcement(at, phase, incident)) for at, phase, incident in told), through)
+        values = (encode(announcement(at, phase, incident)) for at, phase, incident in told)
+        yield Told(joined(values, form.writer("incidents")), through)
         begin = through + 1
 
 
@@ -121,11 +127,11 @@ def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
         yield until
 
 
-def _products(plan: Plan, until: int, number_of_sales: int) -> Iterator[Told]:
+def _products(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     yield Told(joined(encode(product(each)) for each in plan.products), until)
 
 
-KINDS: Mapping[str, Callable[[Plan, int, int], Iterator[Told]]] = {
+KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[Told]]] = {
     "purchases": _purchases,
     "stockings": _stockings,
     "lost_sales": _lost_sales,

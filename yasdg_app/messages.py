@@ -199,6 +199,9 @@ class Turned(msgspec.Struct, frozen=True):
     lost_sale_id: str
 
 
+Write = Callable[[bytes], bytes]
+"""Turns a message as it is made here into the format of the topics."""
+
 HomeOf = Callable[[str], int | None]
 """Returns the partition of a product, by its id; None if there is no such product."""
 
@@ -532,9 +535,13 @@ def encode(record: faust.Record) -> bytes:
 
 
 class PurchaseEncoder:
-    """Encodes the sales of a till: beside time and number, a purchase says one of a few things, prepared once."""
+    """Encodes the sales of a till: beside time and number, a purchase says one of a few things, prepared once.
 
-    def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
+    `write`: into which format; None: as they are.
+    """
+
+    def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings, write: Write | None = None) -> None:
+        self._write = write
         self._products = products
         self._sales = sales
         self._keys = [product.product_id.encode() for product in products]
@@ -547,8 +554,14 @@ class PurchaseEncoder:
         kinds = zip(*(column.tolist() for column in columns), strict=True)
         for kind, number, at in zip(kinds, sales.number.tolist(), sales.at.tolist(), strict=True):
             middle, end = self._prepared.get(kind) or self._keep(kind)
-            value = f'{{"transaction_time":"{time_text(at)}{middle}{number:06d}{end}'
-            yield self._keys[kind[0]], value.encode(), at // 1000
+            value = f'{{"transaction_time":"{time_text(at)}{middle}{number:06d}{end}'.encode()
+            yield self._keys[kind[0]], value if self._write is None else self._write(value), at // 1000
+
+    def one(self, kind: tuple[int, int, int, int], number: int, at: int) -> bytes:
+        """Return the value of one sale; `kind`: see `prepare`."""
+        middle, end = self.prepare(kind)
+        value = f'{{"transaction_time":"{time_text(at)}{middle}{number:06d}{end}'.encode()
+        return value if self._write is None else self._write(value)
 
     def _keep(self, kind: tuple[int, int, int, int]) -> tuple[str, str]:
         if len(self._prepared) >= MOST_PREPARED:
@@ -587,9 +600,13 @@ def _way_text(terms: Terms) -> str:
 
 
 class LostSaleEncoder:
-    """Encodes the lost sales of a till, as fast as its sales: in a crisis there are more of them."""
+    """Encodes the lost sales of a till, as fast as its sales: in a crisis there are more of them.
 
-    def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings) -> None:
+    `write`: into which format; None: as they are.
+    """
+
+    def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings, write: Write | None = None) -> None:
+        self._write = write
         self._products = products
         self._sales = sales
         self._ids = [product.product_id for product in products]
@@ -604,11 +621,12 @@ class LostSaleEncoder:
             promised = "null" if one.promised == shelf.NEVER else f'"{time_text(one.promised)}"'
             incident = "null" if one.held_up_by is None else f'"{one.held_up_by}"'
             substitute = "null" if one.substitute == till.NOBODY else f'"{self._ids[one.substitute]}"'
-            value = (
+            text = (
                 f'{{"event_time":"{time_text(one.at)}",{middle}"reason":"{reason(one)}","level":{one.level},"promised":{promised},'
                 f'"incident":{incident},"substitute":{substitute},"lost_sale_id":"{product_id}-L{one.number:06d}"}}'
             )
-            yield product_id.encode(), value.encode(), one.at // 1000
+            value = text.encode()
+            yield product_id.encode(), value if self._write is None else self._write(value), one.at // 1000
 
     def _prepare(self, kind: tuple[int, int, int]) -> str:
         if len(self._prepared) >= MOST_PREPARED:

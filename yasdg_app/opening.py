@@ -28,6 +28,7 @@ from yasdg_app.catalog import Product
 from yasdg_app.cluster import administration
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
+from yasdg_app.formats import Format
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
 from yasdg_app.reading import Message, Reader, read_all
 from yasdg_app.settings import Settings, texts
@@ -41,6 +42,8 @@ RETRY = 2.0  # seconds between two looks for a broker that is not there
 ATTEMPTS = 10  # to tell of the products
 PIECE = 10_000  # products
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+UNSAID = {"FORMAT.value": "json", "FORMAT.time": "sql"}
+"""What an opening means that does not say so: there was nothing else when it was written, or it is the default."""
 
 
 class OpeningError(YasdgError):
@@ -71,7 +74,7 @@ class Opening:
         return self.clock.start
 
 
-async def open_shop(connection: Connection, settings: Settings, products: tuple[Product, ...]) -> Opening:
+async def open_shop(connection: Connection, settings: Settings, products: tuple[Product, ...], form: Format) -> Opening:
     """Prepare all that a worker needs. Waits for the cluster as long as it takes.
 
     Raises
@@ -80,6 +83,8 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
         If what is in the cluster does not fit the configuration, or we may not do what a shop needs.
     RefusedError
         If the cluster does not let us in.
+    RegistryError
+        If the schemas cannot be registered.
     """
     waiting = False
     while True:
@@ -87,7 +92,8 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
             async with administration(connection) as admin:
                 await topics.ensure(admin, settings)
                 opening = await _agree(connection, settings, products)
-                await _publish_products(connection, settings, products, opening.producer_id)
+                await form.open()
+                await _publish_products(connection, settings, products, opening.producer_id, form)
                 return opening
         except FORBIDDEN as error:
             raise OpeningError(
@@ -182,7 +188,7 @@ def _utc(settings: Settings, local: datetime) -> int:
 
 def differences(opening: Opening, made_from: Mapping[str, Any]) -> list[str]:
     """Return in which values a configuration differs from that of the shop in the log, each in words."""
-    theirs = opening.made_from
+    theirs, made_from = UNSAID | opening.made_from, UNSAID | {**made_from}
     return [
         f"{name} was {theirs.get(name, 'not there')}, is {made_from.get(name, 'not there')}"
         for name in sorted(theirs.keys() | made_from.keys())
@@ -191,7 +197,7 @@ def differences(opening: Opening, made_from: Mapping[str, Any]) -> list[str]:
 
 
 async def _publish_products(
-    connection: Connection, settings: Settings, products: tuple[Product, ...], producer_id: int
+    connection: Connection, settings: Settings, products: tuple[Product, ...], producer_id: int, form: Format
 ) -> None:
     """Write the products that the topic does not hold yet, or holds otherwise."""
     tp = TopicPartition(settings.kafka.topic_products, 0)
@@ -199,10 +205,10 @@ async def _publish_products(
     async with Reader(connection) as reader:
         try:
             for _ in range(ATTEMPTS):
-                number, told = await _told(reader, tp, products)
+                number, told = await _told(reader, tp, products, form)
                 now = time.time_ns() // 1_000_000
                 missing = (
-                    Row(product.product_id.encode(), messages.product_json(product), now)
+                    Row(product.product_id.encode(), form.write("products", messages.product_json(product)), now)
                     for product, known in zip(products, told, strict=True)
                     if not known
                 )
@@ -217,7 +223,9 @@ async def _publish_products(
             await producer.stop()
 
 
-async def _told(reader: Reader, tp: TopicPartition, products: tuple[Product, ...]) -> tuple[int, bytearray]:
+async def _told(
+    reader: Reader, tp: TopicPartition, products: tuple[Product, ...], form: Format
+) -> tuple[int, bytearray]:
     """Return how many messages the topic has seen, and whether the last one of each product says what it is now."""
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     places = {product.product_id.encode(): place for place, product in enumerate(products)}
@@ -227,7 +235,7 @@ async def _told(reader: Reader, tp: TopicPartition, products: tuple[Product, ...
         for record in chunk:
             place = places.get(record.key or b"")
             if place is not None:
-                told[place] = record.value == messages.product_json(products[place])
+                told[place] = record.value == form.write("products", messages.product_json(products[place]))
     return end, told
 
 

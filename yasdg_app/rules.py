@@ -16,6 +16,7 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 DEFAULT_PORT = 9092
 MOST = 1_000_000
@@ -333,6 +334,19 @@ def token() -> Rule[str]:
         return text
 
     return Rule(parse, "nothing, or 16 to 256 letters, digits, dots, underscores, tildes or hyphens")
+
+
+def address() -> Rule[str]:
+    """The address of a server that speaks HTTP, with a user and a password or without; or none."""
+
+    def parse(text: str) -> str:
+        if text:
+            parts = urlsplit(text)
+            _require(parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment))
+            _require(parts.port != 0 and text.isprintable() and " " not in text)
+        return text.rstrip("/")
+
+    return Rule(parse, "nothing, or an address such as http://localhost:8081 or https://user:password@registry")
 
 
 def time_zone() -> Rule[str]:

@@ -293,6 +293,18 @@ class FaultSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FormatSettings:
+    """[FORMAT]: how the messages stand on the topics that others read."""
+
+    value: str = _key("json", rules.choice("json", "avro", "protobuf"))
+    """Of products, purchases, stockings, lost sales and incidents."""
+    registry: str = _key("", rules.address(), secret=True)
+    """Where the schemas of Avro and Protobuf are registered: http(s)://[user:password@]host[:port]; empty: nowhere."""
+    time: str = _key("sql", rules.choice("sql", "iso-z", "epoch_ms", "epoch_us"))
+    """How JSON has times."""
+
+
+@dataclass(frozen=True, slots=True)
 class WebSettings:
     """[WEB]: where the worker's web server listens, and who may ask it."""
 
@@ -318,6 +330,7 @@ class Settings:
     incidents: tuple[IncidentSettings, ...] = ()
     faults: FaultSettings = FaultSettings()
     web: WebSettings = WebSettings()
+    format: FormatSettings = FormatSettings()
     source: Path | None = None
 
 
@@ -345,10 +358,11 @@ _RULES: dict[str, dict[str, Rule[Any]]] = {
     "SUPPLY": {key: rule for key, rule in _SUPPLIER_RULES.items() if key != "categories"},
     "FAULTS": _rules(FaultSettings),
     "WEB": _rules(WebSettings),
+    "FORMAT": _rules(FormatSettings),
 }
 _SECRETS = {
     (section, key.name)
-    for section, kind in {"KAFKA": KafkaSettings, "WEB": WebSettings}.items()
+    for section, kind in (("KAFKA", KafkaSettings), ("WEB", WebSettings), ("FORMAT", FormatSettings))
     for key in fields(kind)
     if key.metadata["secret"]
 }
@@ -441,6 +455,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
         tuple(_incident(section, values) for section in named if section.startswith("INCIDENT ")),
         FaultSettings(**read["FAULTS"]),
         WebSettings(**read["WEB"]),
+        FormatSettings(**read["FORMAT"]),
         source,
     )
     _check_together(settings, values)
@@ -716,6 +731,15 @@ def _check_together(settings: Settings, values: _Values) -> None:
         why = f"expected {', '.join(FAULTS)} to be at most 1 together, since a message has one fault"
         values.refuse("FAULTS", FAULTS, f"{why}; they are {together}")
 
+    form = settings.format
+    if form.value != "json" and values.all_read("FORMAT", "value", "registry", "time"):
+        if not form.registry:
+            values.refuse("FORMAT", ("value",), "expected a registry as well, such as registry = http://localhost:8081")
+        if form.time != "sql":
+            values.refuse("FORMAT", ("time",), f"expected no time beside {form.value}, which has a type for times")
+        if settings.faults.any:
+            values.refuse("FORMAT", ("value",), "expected json beside [FAULTS], which damage text")
+
 
 _NEEDED = {
     "sasl_plain": ("sasl_username", "sasl_password"),
@@ -845,6 +869,8 @@ def texts(settings: Settings) -> dict[str, str]:
         sections[f"INCIDENT {each.name}"] = _fields(each, without=("name",)) | scope
     if settings.faults.any:  # a shop without is the one it was before there were any
         sections["FAULTS"] = _fields(settings.faults)
+    if (form := settings.format).value != "json" or form.time != "sql":  # likewise
+        sections["FORMAT"] = _fields(form, without=("registry",))
     return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
 
 

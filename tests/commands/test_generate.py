@@ -21,10 +21,11 @@ from simulation import Stream, simulate
 
 from yasdg_app import catalog, messages, settings
 from yasdg_app.commands.generate import GenerateError, last_row
+from yasdg_app.formats import json_format
 from yasdg_app.generating import FOREVER, KINDS, STRETCH, stream
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time
 from yasdg_app.opening import last_moment
-from yasdg_app.settings import Settings
+from yasdg_app.settings import FormatSettings, Settings
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import NOBODY, LastSale, Till
 
@@ -508,3 +509,23 @@ def test_a_few_rows_for_a_pipe_show_no_bar(tmp_path: Path) -> None:
     shown = at_a_terminal(tmp_path, "-n", "1", stdout=subprocess.DEVNULL)
     assert shown.startswith("Standard output: 1 purchases up to 2026-06-01 06:00:03.689204 (UTC)")
     assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", KINDS)
+@pytest.mark.parametrize("name", ["iso-z", "epoch_ms", "epoch_us"])
+def test_times_are_as_they_are_configured(name: str, what: str) -> None:
+    plan, form = plan_of(shop("supply-crisis", STARTS["supply-crisis"])), json_format(FormatSettings(time=name))
+    until = plan.opened_at + 7 * DAY
+    told = b"".join(part.text for part in stream(what, plan, until, form=form)).splitlines()
+    assert told == [form.write(what, line) for line in generated(what, plan, until)]
+
+
+def test_what_was_written_ends_with_its_last_time_whatever_its_format(tmp_path: Path) -> None:
+    said = {}
+    for name in ("sql", "iso-z", "epoch_ms", "epoch_us"):
+        environment = {"YASDG_CONFIG": str(PROJECT / "config/scenarios/week.ini"), "YASDG_FORMAT_TIME": name}
+        done = run(tmp_path, "--to", name, "-n", "3", "--opened-at", "2026-06-01 00:00", **environment)
+        assert done.returncode == 0, done.stderr
+        said[name] = done.stderr.decode().partition(": ")[2].partition(",")[0]
+    assert len(set(said.values())) == 1
+    assert said["sql"].startswith("3 purchases up to 2026-06-01")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import schema_registry
 from support import Shop
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
@@ -28,6 +29,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     broker = EmbeddedBroker(data_dir, port)
     yield Kafka(broker.start(), data_dir, port)
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a schema registry that keeps what other tests registered: use topics of your own."""
+    with schema_registry.running(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 @pytest.fixture

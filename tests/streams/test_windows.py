@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
+from yasdg_app.formats import Format
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.settings import Settings
 from yasdg_app.shop.plan import Plan
@@ -123,6 +124,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.app = SimpleNamespace(
             shop=SimpleNamespace(kafka=KAFKA),
+            format=Format(),
             ownership=SimpleNamespace(topics=TOPICS),
             opening=SimpleNamespace(opened_at=OPENED, clock=SimpleNamespace(at=lambda _: self.now)),
             reader=self.logs, rebalancing=False, should_stop=False, consumer_generation_id=0,

@@ -88,11 +88,11 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
     """Audit the configured topics as they are now."""
     report = Report()
     opening, partitions = await _look()
-    read_products(await read_all(app.connection, TOPICS.products), TOPICS.products, report, app.products)
+    read_products(await _all("products"), TOPICS.products, report, app.products)
     table = await read_table(urls)
     async with Reader(app.connection) as reader:
         topics = await DividedTopics.now(reader, partitions)
-        announced = await read_all(app.connection, TOPICS.incidents)
+        announced = await _all("incidents")
         plan = await _plan(opening)  # read last: what is set later concerns only what comes later
         check_incidents(announced, plan, TOPICS.incidents, report)
         substitutions = await topics.substitutions(plan, report)
@@ -123,6 +123,18 @@ async def _look() -> tuple[Opening, int]:
     if changed:
         raise AuditError(f"the shop in the log was opened with another configuration: {'; '.join(changed)}.")
     return opening, partitions.pop()
+
+
+async def _all(what: str) -> Sequence[Message]:
+    """Return all messages of a topic of one partition, as the default format has them."""
+    topic: str = getattr(TOPICS, what)
+    return await app.format.plain(what, await read_all(app.connection, topic))
+
+
+async def _plain(topic: str, messages: Sequence[Message]) -> Sequence[Message]:
+    """Return messages as the default format has them; dead letters as they are."""
+    what = next(name for name in TOPICS._fields if getattr(TOPICS, name) == topic)
+    return messages if what == "dead_letters" else await app.format.plain(what, messages)
 
 
 async def _plan(opening: Opening) -> Plan:
@@ -161,10 +173,11 @@ class DividedTopics:
         tp = TopicPartition(topic, partition)
         return tp, self.ends[tp]
 
-    def chunks(self, topic: str, partition: int) -> AsyncIterator[list[Message]]:
-        """Yield the messages of a partition."""
+    async def chunks(self, topic: str, partition: int) -> AsyncIterator[Sequence[Message]]:
+        """Yield the messages of a partition, as the default format has them."""
         tp, end = self.end(topic, partition)
-        return self.reader.chunks(tp, self.firsts[tp], end)
+        async for chunk in self.reader.chunks(tp, self.firsts[tp], end):
+            yield await _plain(topic, chunk)
 
     async def substitutions(self, plan: Plan, report: Report) -> Substitutions:
         """Return what compares the substitutions of all partitions, as far as these are known."""
@@ -177,14 +190,15 @@ class DividedTopics:
             lost_until=await self._latest(TOPICS.lost_sales, last_lost_sale),
         )
 
-    async def _latest(self, topic: str, time_of: Callable[[list[Message]], datetime]) -> dict[int, datetime]:
+    async def _latest(self, topic: str, time_of: Callable[[Sequence[Message]], datetime]) -> dict[int, datetime]:
         """Return the latest event time in each partition of a topic."""
         latest = {}
         for partition in range(self.partitions):
             tp, end = self.end(topic, partition)
             start = max(self.firsts[tp], end - LAST)
             latest[partition] = max(
-                [time_of(chunk) async for chunk in self.reader.chunks(tp, start, end)], default=NEVER
+                [time_of(await _plain(topic, chunk)) async for chunk in self.reader.chunks(tp, start, end)],
+                default=NEVER,
             )
         return latest
 
@@ -221,7 +235,7 @@ async def _wait_for_late(topics: DividedTopics, partition: int, fold: PartitionA
     letters, letter_position = topics.end(TOPICS.dead_letters, partition)
     while fold.owes and time.monotonic() < deadline:
         late, stocking_position = await topics.reader.fetch(stockings, stocking_position)
-        fold.late_stockings(late)
+        fold.late_stockings(await _plain(TOPICS.stockings, late))
         late, letter_position = await topics.reader.fetch(letters, letter_position)
         fold.late_letters(late)
 

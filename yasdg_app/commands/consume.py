@@ -18,6 +18,7 @@ from yasdg_app.connecting.connection import Connection
 from yasdg_app.connecting.tokens import TokenError
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import FAULT, receipt
+from yasdg_app.reading import Message
 from yasdg_app.settings import shown
 
 TOPICS = {
@@ -29,6 +30,7 @@ TOPICS = {
     "dirty": app.shop.kafka.topic_dirty,
     "faults": app.shop.kafka.topic_faults,
 }
+KINDS = {"dirty": "purchases"}  # of topics that are not named after what stands on them
 FAULTY = ("dirty", "faults")  # of a flawed network
 RETRY = 1.0  # seconds
 LONGEST = 1000  # characters of a line
@@ -112,9 +114,15 @@ LINES = {
 }
 
 
+def json_of(record: Message, plain: Message) -> str:
+    """Return a message as it is; one that is no text, as the JSON that says the same."""
+    value = record.value if app.shop.format.value == "json" else plain.value or record.value
+    return (value or b"null").decode("utf-8", "replace")
+
+
 @app.command(
     argument("what", type=click.Choice(list(TOPICS)), default="purchases"),
-    option("--json", "as_json", is_flag=True, help="Print each message as it is, one a line."),
+    option("--json", "as_json", is_flag=True, help="Print each message as JSON, one a line."),
     option("--from-beginning", is_flag=True, help="Begin with the oldest message; without it, with the next one."),
     base=ShopCommand,
 )
@@ -132,11 +140,12 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
     try:
         while True:
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
+                plain = await app.format.plain(KINDS.get(what, what), records)
+                for record, told in zip(records, plain, strict=True):
                     if as_json:
-                        print((record.value or b"null").decode("utf-8", "replace"))
+                        print(json_of(record, told))
                     else:
-                        print(line(what, record.value, items) + label(record.headers))
+                        print(line(what, told.value or record.value, items) + label(record.headers))
             sys.stdout.flush()
     finally:
         await consumer.stop()

@@ -20,6 +20,7 @@ from yasdg_app.application import app
 from yasdg_app.commands.base import PaperCommand, ShopCommand
 from yasdg_app.commands.progress import Progress
 from yasdg_app.errors import YasdgError
+from yasdg_app.formats import MOMENTS, json_format, time_of
 from yasdg_app.generating import FOREVER, KINDS, Lines, stream
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.opening import first_moment, last_moment
@@ -84,7 +85,8 @@ async def generate(
 ) -> int:
     """Write the messages that workers would append, one a line, without Kafka: a year in a minute.
 
-    They are the same, byte by byte, in order of event time. As configured: without incidents that are set while a shop
+    They are the same, byte by byte, in order of event time; where [FORMAT] value is not json, they are what the default
+    would have on the topics. As configured: without incidents that are set while a shop
     runs. If [CLOCK] start is now or a time back from now, each run is of another shop; its first moment is told at the
     end, and --opened-at takes it, or the opened_at of a running shop's topic of openings.
 
@@ -105,7 +107,8 @@ async def generate(
     target = Target(to, force)
     signal.signal(signal.SIGINT, run.interrupt)
     try:
-        parts = stream(what, plan, last, number_of_sales=app.shop.sales.number_of_sales, rows=rows)
+        form = json_format(app.shop.format)
+        parts = stream(what, plan, last, number_of_sales=app.shop.sales.number_of_sales, rows=rows, form=form)
         run.write(parts, target)
         if run.interrupted:
             target.leave()
@@ -206,9 +209,9 @@ class Run:
     @property
     def made(self) -> str:
         """What was written, in words."""
-        last = self._latest.rstrip(b"\n").rpartition(b"\n")[2].split(b'"')
-        timed = self._what != "products" and len(last) > 3
-        return f"{self._rows:,} {self._what}{f' up to {last[3].decode()} (UTC)' if timed else ''}"
+        last = self._latest.rstrip(b"\n").rpartition(b"\n")[2]
+        timed = MOMENTS[self._what] and last
+        return f"{self._rows:,} {self._what}{f' up to {time_of(self._what, last)} (UTC)' if timed else ''}"
 
     @property
     def took(self) -> str:

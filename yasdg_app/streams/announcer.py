@@ -44,7 +44,7 @@ class Announcer:
         try:
             if self._told is None:
                 read = (await app.reader.read({self._tp: 0}))[self._tp]
-                self._told = sum(is_announcement(record.value) for record in read)
+                self._told = sum(is_announcement(m.value) for m in await app.format.plain("incidents", read))
                 self._through, self._told_before = watch.plan.opened_at, 0
             while self._through <= until and allowed():
                 await self._announce_before(min(until + 1, self._through + STRETCH), allowed)
@@ -63,7 +63,11 @@ class Announcer:
         assert self._told is not None
         due = list(watch.plan.incidents.announcements(self._through, last))
         rows = [
-            Row(incident.name.encode(), encode(announcement(at, phase, incident)), at // 1000)
+            Row(
+                incident.name.encode(),
+                app.format.write("incidents", encode(announcement(at, phase, incident))),
+                at // 1000,
+            )
             for at, phase, incident in due[max(0, self._told - self._told_before) :]
         ]
         appended = await app.shop_producer.append(self._tp.topic, 0, self._told, rows, allowed)

@@ -17,6 +17,7 @@ from faust.types import TP
 from yasdg_app.application import app
 from yasdg_app.cluster import passes
 from yasdg_app.producer import OutOfDateError, OvertakenError, Row
+from yasdg_app.reading import Message
 from yasdg_app.shop.faults import Faults
 from yasdg_app.streams.inventory import products_of
 from yasdg_app.streams.network import BEFORE_ALL, Network, place_of_delivered, place_of_told
@@ -119,14 +120,14 @@ class Dirt:
         reader, sales = app.own_reader, TP(kafka.topic_purchases, partition)
         last_told = await reader.last(TP(kafka.topic_faults, partition))
         last = await reader.last(TP(kafka.topic_dirty, partition))
-        told = BEFORE_ALL if last_told is None else place_of_told(last_told[0])
+        told = BEFORE_ALL if last_told is None else place_of_told(await _plain("faults", last_told[0]))
         position, delivered = (await reader.firsts([sales]))[sales], BEFORE_ALL
         if last is not None:
-            delivered = place_of_delivered(last[0], self._faults)
+            delivered = place_of_delivered(await _plain("purchases", last[0]), self._faults)
             since = await reader.since(sales, max(0, delivered.released_at - self._faults.longest) // 1000)
             position = max(position, (await reader.ends([sales]))[sales] if since is None else since)
         return _Line(
-            network=Network(self._faults, delivered, told),
+            network=Network(self._faults, delivered, told, app.format.writer("faults")),
             position=position,
             told=0 if last_told is None else last_told[1],
             delivered=0 if last is None else last[1],
@@ -139,8 +140,9 @@ class Dirt:
         applied = app.ownership.applied.get(sales, 0)
         if line.position < applied:
             async for chunk in app.own_reader.chunks(sales, line.position, applied):
+                plain = await app.format.plain("purchases", chunk)
                 for start in range(0, len(chunk), PIECE):
-                    line.network.take(chunk[start : start + PIECE])
+                    line.network.take(chunk[start : start + PIECE], plain[start : start + PIECE])
                     if not await self._append(partition, line, line.network.seen):
                         return False
                     await asyncio.sleep(0)
@@ -170,6 +172,10 @@ class Dirt:
         if appended.complete and rows:
             self._disputes.settle(tp)
         return appended.complete
+
+
+async def _plain(what: str, message: Message) -> Message:
+    return (await app.format.plain(what, [message]))[0]
 
 
 dirt = Dirt() if shop.faults.any else None

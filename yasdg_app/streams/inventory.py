@@ -17,6 +17,7 @@ from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.cluster import passes
+from yasdg_app.formats import as_it_came
 from yasdg_app.messages import InventoryLevel, encode_stocking
 from yasdg_app.producer import BATCH_BYTES, OutOfDateError, OvertakenError, Row
 from yasdg_app.shop.shelf import Shelf
@@ -128,7 +129,7 @@ async def take_over() -> None:
         while not app.should_stop and generation == app.consumer_generation_id:
             try:
                 await inventory.recover(partitions)
-                told = await read_told(app.reader, kafka, inventory, partitions)
+                told = await read_told(app.reader, kafka, inventory, partitions, app.format)
                 if app.shop.clock.on_restart == "skip":
                     await app.control.be_here()
                 await watch.look()
@@ -218,17 +219,17 @@ async def _apply(message: Any, chunk: list[Any]) -> bool:
     def ours() -> bool:
         return bool(ownership.settled and ownership.generation == generation)
 
-    tp = message.tp
+    tp, sold = message.tp, message.tp.topic == kafka.topic_purchases
     if await _is_ahead(tp, chunk):
         if ours():
             await ownership.go_back_to({tp: ownership.applied[tp]})
         return False
+    plain = await app.format.plain("purchases" if sold else "lost_sales", chunk)
     await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
     if app.should_stop or not ours():
         return False
-    sold = tp.topic == kafka.topic_purchases
     fold = books.fold if sold else books.fold_lost
-    folded = fold(tp, chunk, level_of, watch.plan.supply)
+    folded = fold(tp, plain, level_of, watch.plan.supply)
     counted = windows.count(tp.partition, folded) if sold else None
     folded.sales, folded.grouped = [], None  # what follows may have to wait for the cluster
     told = ownership.told[tp.partition]
@@ -240,7 +241,7 @@ async def _apply(message: Any, chunk: list[Any]) -> bool:
     if sold:
         windows.add(tp.partition, folded, counted)
     else:
-        windows.add_lost(tp.partition, chunk)
+        windows.add_lost(tp.partition, plain)
     return True
 
 
@@ -262,7 +263,11 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
         restock for restock in folded.restocks if restock.stocking.number > told.ahead.get(restock.product_id, 0)
     ]
     rows = (
-        Row(product_id.encode(), encode_stocking(product_id, stocking), stocking.at // 1000)
+        Row(
+            product_id.encode(),
+            app.format.write("stockings", encode_stocking(product_id, stocking)),
+            stocking.at // 1000,
+        )
         for product_id, stocking in restocks
     )
     appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.stockings, rows, ours)
@@ -280,7 +285,7 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
 async def _bury(tp: TP, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
     """Copy messages that are none of the shop's to the dead letters, but for those that a worker before us copied."""
     done = told.buried.get(tp.topic, -1)
-    letters = [(message, reason) for message, reason in folded.dead_letters if message.offset > done]
+    letters = [as_it_came(*letter) for letter in folded.dead_letters if letter[0].offset > done]
     what = "purchase" if tp.topic == kafka.topic_purchases else "lost sale"
     for message, reason in letters:
         logger.warning("No %s: %s, partition %d, offset %d: %s", what, *tp, message.offset, reason)

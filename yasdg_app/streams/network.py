@@ -14,6 +14,7 @@ from yasdg_app.messages import (
     FAULT,
     FAULT_ID,
     FAULT_TIME,
+    Write,
     encode_fault,
     event_time,
     fault_id,
@@ -62,6 +63,8 @@ class Network:
         What the network does.
     delivered, told
         Places of the last message and the last fault that came out of it already.
+    write_fault
+        Turns faults into the format of their topic; None: they stay as they are.
 
     Attributes
     ----------
@@ -69,8 +72,15 @@ class Network:
         Event time of the last sale that went in; -1 before the first.
     """
 
-    def __init__(self, faults: Faults, delivered: Place = BEFORE_ALL, told: Place = BEFORE_ALL) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        delivered: Place = BEFORE_ALL,
+        told: Place = BEFORE_ALL,
+        write_fault: Write | None = None,
+    ) -> None:
         self._faults = faults
+        self._write_fault = write_fault
         self._delivered = delivered
         self._told = told
         self._keys: dict[str, np.uint64] = {}  # by product_id
@@ -78,11 +88,14 @@ class Network:
         self._held_up: list[_Item] = []  # a heap
         self.seen = -1
 
-    def take(self, messages: Sequence[Message]) -> None:
-        """Take the next sales, in the order of their log."""
+    def take(self, messages: Sequence[Message], plain: Sequence[Message] | None = None) -> None:
+        """Take the next sales, in the order of their log.
+
+        `plain`: the same in the default format; None: they are in it.
+        """
         if not messages:
             return
-        sales = [read_sold(message.value or b"") for message in messages]
+        sales = [read_sold(message.value or b"") for message in plain or messages]
         numbers = np.array([_number(sale.product_id, sale.transaction_id) for sale in sales], dtype=np.int64)
         kinds, delays = self._faults.of_rows(self._keys_of([sale.product_id for sale in sales]), numbers)
         rows = zip(messages, sales, numbers.tolist(), kinds.tolist(), delays.tolist(), strict=True)
@@ -113,7 +126,7 @@ class Network:
         delivered: list[Row] = []
         for item in items:
             if item.kind != NONE and (item.released_at, *item[1:3], int(item.kind == DUPLICATE)) > self._told:
-                told.append(_fault_row(item))
+                told.append(self._fault_row(item))
             if item[:3] > self._delivered[:3]:
                 self._deliver(item, delivered)
             elif item.kind == DUPLICATE and item[:3] == self._delivered[:3] and not self._delivered.copy:
@@ -129,6 +142,13 @@ class Network:
             into.append(_labelled(item, value, ((FAULT_TIME, time_text(item.at).encode()),)))
         elif kind not in (NONE, DROPPED):
             into.append(_labelled(item))
+
+    def _fault_row(self, item: _Item) -> Row:
+        released_at = None if item.kind == DROPPED else item.released_at
+        value = encode_fault(item.at, item.product_id, item.number, KINDS[item.kind], released_at)
+        if self._write_fault is not None:
+            value = self._write_fault(value)
+        return Row(item.message.key or b"", value, item.released_at // 1000)
 
     def _keys_of(self, product_ids: Sequence[str]) -> UInts:
         new = [product_id for product_id in dict.fromkeys(product_ids) if product_id not in self._keys]
@@ -171,9 +191,3 @@ def _labelled(item: _Item, value: bytes | None = None, more: tuple[tuple[str, by
     message = item.message
     labels = (FAULT, KINDS[item.kind].encode()), (FAULT_ID, fault_id(item.product_id, item.number).encode())
     return Row(message.key or b"", message.value if value is None else value, message.timestamp, (*labels, *more))
-
-
-def _fault_row(item: _Item) -> Row:
-    released_at = None if item.kind == DROPPED else item.released_at
-    value = encode_fault(item.at, item.product_id, item.number, KINDS[item.kind], released_at)
-    return Row(item.message.key or b"", value, item.released_at // 1000)

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 from faust.types import TP
 
+from yasdg_app.formats import Format
 from yasdg_app.messages import read_stocking, stocking_number
 from yasdg_app.producer import Row
 from yasdg_app.reading import Reader
@@ -24,7 +25,7 @@ LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise tha
 
 
 async def read_told(
-    reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int]
+    reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int], form: Format
 ) -> dict[int, Told]:
     """Return what the logs hold of each partition; `table`: as it was recovered.
 
@@ -50,7 +51,7 @@ async def read_told(
             for record in read:
                 own.buried |= _buried(record.headers)
         else:
-            for record in read:
+            for record in await form.plain("stockings", read):
                 stocking = _heard(record.value)
                 if stocking is not None and table.assortment.home(stocking[0]) == tp.partition:
                     _note(own, table, *stocking)

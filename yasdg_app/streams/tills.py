@@ -252,9 +252,9 @@ class Tills:
             told=after.at - 1,  # at the microsecond of the last sale there may be another one
             sales=sum(start.sold.values()),
             lost=sum(start.lost.values()),
-            encoder=PurchaseEncoder(till.products, shop.sales),
-            bulk_encoder=BulkEncoder(till.products, shop.sales),
-            lost_encoder=LostSaleEncoder(till.products, shop.sales),
+            encoder=PurchaseEncoder(till.products, shop.sales, app.format.writer("purchases")),
+            bulk_encoder=BulkEncoder(till.products, shop.sales, app.format),
+            lost_encoder=LostSaleEncoder(till.products, shop.sales, app.format.writer("lost_sales")),
         )
 
     async def _serve(self, tp: TP, until: int) -> None:

@@ -294,7 +294,8 @@ class Windows:
             start = max(stop, past.read_from - PIECE)
             columns = [NO_COLUMNS]
             async with aclosing(self._app.reader.chunks(tp, start, past.read_from)) as chunks:
-                async for chunk in chunks:
+                async for read in chunks:
+                    chunk = await self._app.format.plain("purchases", read)
                     for begin in range(0, len(chunk), STEP):
                         began = time.monotonic()
                         columns.append(_columns(chunk[begin : begin + STEP], partition, self._assortment))
@@ -318,9 +319,11 @@ class Windows:
         restocks, lost = TP(self._kafka.topic_stockings, partition), TP(self._kafka.topic_lost_sales, partition)
         ends = {**await reader.ends([restocks]), lost: share.past.lost_position}
         firsts, values = await reader.firsts(ends), dict[TP, list[bytes]]()
-        for tp, end in ends.items():
-            start = max(firsts[tp], end - LATEST)
-            values[tp] = [message.value or b"" async for chunk in reader.chunks(tp, start, end) for message in chunk]
+        for (tp, end), what in zip(ends.items(), ("stockings", "lost_sales"), strict=True):
+            read = [
+                message async for chunk in reader.chunks(tp, max(firsts[tp], end - LATEST), end) for message in chunk
+            ]
+            values[tp] = [message.value or b"" for message in await self._app.format.plain(what, read)]
         share.restocks_before = _restocks(values[restocks])
         share.lost_sales_before = self._lost_sales(partition, values[lost])
 

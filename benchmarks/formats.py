@@ -1,0 +1,110 @@
+"""What each [FORMAT] costs: a processor's time and bytes for a purchase, without a cluster.
+
+    make bench-formats
+    make bench-formats ARGS="--sales 50000 --rounds 3"
+
+Written: a block of sales becomes finished record batches, compressed, as tills append them. Read: the messages of such
+batches become purchases in the table's fold. A registry is not asked: schemas are registered once, in Confluent's
+stand-in for one.
+"""
+
+import argparse
+import asyncio
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiokafka.record.memory_records import MemoryRecords
+from faust.types import TP
+from machine import machine
+from stage import interleaved
+from table import compared, table
+
+from yasdg_app import catalog
+from yasdg_app.encoding import BulkEncoder
+from yasdg_app.formats import Format, format_of
+from yasdg_app.record_batches import batch
+from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings, Settings
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import Sales, Till
+from yasdg_app.streams.assortment import Assortment
+from yasdg_app.streams.books import Books
+
+PRODUCTS = Path(__file__).parents[1] / "products.csv"
+OPENED = 1_709_285_025_123_456
+DEFAULT = "json, sql"
+FORMATS = {
+    DEFAULT: FormatSettings(),
+    **{f"json, {time}": FormatSettings(time=time) for time in ("iso-z", "epoch_ms", "epoch_us")},
+    **{value: FormatSettings(value, f"mock://{value}") for value in ("avro", "protobuf")},
+}
+CHUNK = 10_000  # messages, as the agent gets them at most
+EVERYTHING = TP("purchases", 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sales", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    print(machine(), flush=True)
+    products = catalog.load(PRODUCTS)
+    plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=0.0001)), products, OPENED)
+    till, blocks = Till(plan, products), list[Sales]()
+    while sum(map(len, blocks)) < arguments.sales:
+        blocks.append(till.ring_up(till.through + 1_000_000).sales)
+    forms = {name: asyncio.run(opened(settings)) for name, settings in FORMATS.items()}
+    batches: dict[str, list[bytes]] = {}
+    messages: dict[str, list[Any]] = {}
+
+    def written(name: str) -> float:
+        encoder, began = BulkEncoder(till.products, plan.sales, forms[name]), time.process_time()
+        batches[name] = [batch(some, 0, 7, 0) for block in blocks for some in encoder.records(block)]
+        return sum(map(len, blocks)) / (time.process_time() - began)
+
+    def read(name: str) -> float:
+        messages[name] = list(unpacked(batches[name]))
+        began = time.process_time()
+        asyncio.run(fold(forms[name], messages[name], plan, products))
+        return len(messages[name]) / (time.process_time() - began)
+
+    for what, measured in (("written", written), ("read", read)):
+        rates = interleaved({name: partial(measured, name) for name in FORMATS}, arguments.rounds)
+        print(f"\nPurchases {what}\n\n{compared(rates, DEFAULT, 'purchases/s')}", flush=True)
+    rows = []
+    for name, own in messages.items():
+        size, packed = sum(len(message.value) for message in own) / len(own), sum(map(len, batches[name])) / len(own)
+        rows.append((name, f"{size:.0f}", f"{packed:.1f}"))
+    print(f"\n{table(('', 'bytes of a message', 'of a batch for each'), rows)}")
+
+
+async def opened(settings: FormatSettings) -> Format:
+    form = format_of(settings, KafkaSettings())
+    await form.open()
+    return form
+
+
+def unpacked(batches: list[bytes]) -> Any:
+    offset = 0
+    for one in batches:
+        records = MemoryRecords(one)
+        while records.has_next():
+            for message in records.next_batch():
+                yield message
+                offset += 1
+
+
+async def fold(form: Format, messages: list[Any], plan: Plan, products: tuple[catalog.Product, ...]) -> None:
+    """Apply all messages to a table, chunk by chunk."""
+    books, levels = Books(Assortment.of(products, 1)), dict[str, Any]()
+    for start in range(0, len(messages), CHUNK):
+        plain = await form.plain("purchases", messages[start : start + CHUNK])
+        folded = books.fold(EVERYTHING, plain, levels.get, plan.supply)
+        assert not folded.dead_letters
+        levels |= {level.product_id: level for level in folded.levels}
+    assert sum(level.sales for level in levels.values()) == len(messages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""A message is the same in every format: what is written can be read back, by us and by whoever reads the topics."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import forms
+import golden
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from said import meaning
+
+from yasdg_app import catalog, messages
+from yasdg_app.errors import ConfigurationError
+from yasdg_app.formats import NOTHING, Format, OtherFormat, as_it_came, format_of, schemas
+from yasdg_app.formats.many import PurchaseReader
+from yasdg_app.messages import encode, event_time
+from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings
+from yasdg_app.shop.customer import line_of
+from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.shelf import NEVER, Stocking
+from yasdg_app.shop.till import NOBODY, LostSale
+
+PROJECT = Path(__file__).parents[2]
+PRODUCTS = catalog.load(PROJECT / "products.csv")
+SALES = SalesSettings()
+# Of the years that a shop can be of.
+TIMES = st.integers(*(event_time(f"{year}-01-01") for year in (1971, 2199)))
+PLACES, COUNTS = st.integers(0, len(PRODUCTS) - 1), st.integers(1, 10**9)
+NAMES = st.from_regex("[a-zA-Z0-9_-]{1,40}", fullmatch=True)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+SHARES = st.integers(0, 10_000)
+CENTS = st.integers(0, 99_999_999_999)
+
+
+@lru_cache
+def form(name: str) -> Format:
+    return forms.form_named(name)
+
+
+@st.composite
+def products(draw: st.DrawFn) -> bytes:
+    product = replace(
+        PRODUCTS[draw(PLACES)],
+        item=draw(TEXTS),
+        price_cents=draw(CENTS),
+        cost_cents=draw(st.none() | CENTS),
+        inventory=draw(COUNTS),
+        range_weight=draw(st.integers(0, 10**9) | st.floats(0, 1e9)),
+    )
+    return messages.product_json(product)
+
+
+@st.composite
+def purchases(draw: st.DrawFn) -> bytes:
+    line = line_of(PRODUCTS[draw(PLACES)], draw(st.integers(0, 7)), draw(SHARES), SALES)
+    line = line._replace(total_cents=draw(CENTS), cost_cents=draw(st.none() | CENTS), member_discount=draw(SHARES))
+    return encode(messages.purchase(draw(TIMES), draw(COUNTS), line, draw(st.none() | NAMES)))
+
+
+@st.composite
+def lost_sales(draw: st.DrawFn) -> bytes:
+    one = LostSale(
+        draw(PLACES), draw(COUNTS), draw(TIMES), draw(st.integers(0, 7)), draw(SHARES), draw(st.integers(0, 1)),
+        draw(TIMES | st.just(NEVER)), draw(st.none() | NAMES), draw(PLACES | st.just(NOBODY)),
+    )  # fmt: skip
+    return encode(messages.lost_sale(PRODUCTS, one, SALES))
+
+
+@st.composite
+def stockings(draw: st.DrawFn) -> bytes:
+    restock = Stocking(draw(COUNTS), draw(TIMES), draw(st.integers(-10, 10**9)), draw(COUNTS))
+    return encode(messages.stocking(PRODUCTS[draw(PLACES)].product_id, restock))
+
+
+@st.composite
+def incidents(draw: st.DrawFn) -> bytes:
+    start, end, planned = draw(TIMES), draw(TIMES), draw(st.none() | TIMES)
+    ramps, names = st.integers(0, 10**12), st.frozensets(TEXTS, max_size=3)
+    factor = draw(st.floats(0, 100))
+    scope = draw(names), draw(names)
+    one = Incident(draw(NAMES), "custom", start, end, draw(ramps), draw(ramps), *scope, factor, draw(SHARES), planned)
+    return encode(messages.announcement(draw(TIMES), draw(st.sampled_from(["start", "end"])), one))
+
+
+@st.composite
+def faults(draw: st.DrawFn) -> bytes:
+    sold_at = draw(TIMES)
+    return messages.encode_fault(sold_at, "CS01", draw(COUNTS), "late", draw(st.none() | st.just(sold_at + 7)))
+
+
+MESSAGES = {
+    "products": products(), "purchases": purchases(), "lost_sales": lost_sales(), "stockings": stockings(),
+    "incidents": incidents(), "faults": faults(),
+}  # fmt: skip
+ALL = [(name, what) for name in forms.NAMES for what in MESSAGES if name in forms.TIMES or what != "faults"]
+
+
+# --- What is written is read again ---
+
+
+@pytest.mark.parametrize(("name", "what"), ALL)
+@given(data=st.data())
+def test_what_is_written_can_be_read_back(name: str, what: str, data: st.DataObject) -> None:
+    message = data.draw(MESSAGES[what])
+    written = form(name).write(what, message)
+    (read,) = forms.read_back(form(name), what, written)
+    assert json.loads(read or b"") == json.loads(message)
+    if what != "products":  # whose weight is 6 or 6.0
+        assert read == message
+    assert form(name).write(what, message) == written  # and the same bytes each time
+
+
+def test_by_default_nothing_is_done() -> None:
+    message, default = golden.purchases()[0], form("sql")
+    assert default.writer("purchases") is None
+    assert default.write("purchases", message) is message
+    read = forms.messages([message])
+    assert asyncio.run(default.plain("purchases", read)) is read
+
+
+@pytest.mark.parametrize("time", forms.TIMES)
+def test_json_has_times_as_they_are_configured(time: str) -> None:
+    assert [form(time).write("purchases", line) for line in golden.purchases()] == golden.purchases(time)
+
+
+def test_every_time_of_a_message_is_turned() -> None:
+    lost = LostSale(0, 3, 60_000_000, 7, 1_000, 1, 120_000_007, "strike", 1)
+    message = encode(messages.lost_sale(PRODUCTS, lost, SALES))
+    told = {time: json.loads(form(time).write("lost_sales", message)) for time in forms.TIMES}
+    assert {time: (each["event_time"], each["promised"]) for time, each in told.items()} == {
+        "sql": ("1970-01-01 00:01:00.000000", "1970-01-01 00:02:00.000007"),
+        "iso-z": ("1970-01-01T00:01:00.000000Z", "1970-01-01T00:02:00.000007Z"),
+        "epoch_ms": (60_000, 120_000),
+        "epoch_us": (60_000_000, 120_000_007),
+    }
+    # Behind all others, and only where the time itself is not exact.
+    assert list(told["epoch_ms"])[-2:] == ["event_time_us", "promised_us"]
+    assert (told["epoch_ms"]["event_time_us"], told["epoch_ms"]["promised_us"]) == (60_000_000, 120_000_007)
+    assert told["epoch_us"].keys() == told["sql"].keys()
+
+
+# --- Many at once ---
+
+
+@st.composite
+def flawed(draw: st.DrawFn, written: bytes) -> bytes:
+    """A message, or one in which some bytes are others, or missing."""
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(written)))
+        written = written[:at] + draw(st.binary(max_size=2)) + written[at + draw(st.integers(0, 2)) :]
+    return written
+
+
+@pytest.mark.parametrize("name", [name for name in forms.NAMES if name != "sql"])
+@given(data=st.data())
+def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data: st.DataObject) -> None:
+    one = form(name)
+    assert isinstance(one, OtherFormat)
+    few = data.draw(st.lists(purchases(), min_size=1, max_size=3))
+    told = data.draw(st.lists(st.sampled_from(few), min_size=1, max_size=12))
+    values = [data.draw(flawed(one.write("purchases", each))) for each in told]
+    read = forms.messages(values)
+    for message, each in zip(read, told, strict=True):
+        its = json.loads(each)["product_id"].encode()
+        message.key = data.draw(st.just(its) | st.sampled_from([None, b"", its[:-1], b"2", its + b"-000001"]))
+    wanted = []
+    asyncio.run(one.learn(read))
+    for value in values:
+        try:
+            wanted.append(one.read("purchases", value))
+        except ValueError:
+            wanted.append(NOTHING)
+    found = asyncio.run(one.plain("purchases", read))
+    assert [message.value for message in found] == wanted
+    assert [(message.key, message.offset) for message in found] == [(message.key, message.offset) for message in read]
+
+
+@pytest.mark.parametrize("name", ["iso-z", "epoch_us", *forms.REGISTERED])
+def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
+    one = form(name)
+    read = forms.messages([one.write("purchases", line) for line in golden.purchases()])
+    for message, line in zip(read, golden.purchases(), strict=True):
+        message.key = json.loads(line)["product_id"].encode()
+    plainly: list[bytes] = []
+    reader = PurchaseReader(lambda value: plainly.append(value) or one.read("purchases", value), one.place)  # type: ignore[attr-defined, func-returns-value]
+    assert reader.values(read) == golden.purchases()
+    assert len(plainly) < golden.COUNT / 5
+
+
+# --- What cannot be read ---
+
+BAD = {
+    "iso-z": [
+        golden.purchases("sql")[0],
+        golden.purchases("iso-z")[0].replace(b"Z", b"+00:00"),
+        golden.purchases("epoch_us")[0],
+    ],
+    "epoch_ms": [
+        golden.purchases("sql")[0],
+        golden.purchases("epoch_us")[0],
+        golden.purchases("epoch_ms")[0].replace(b"_us", b"_them"),
+        golden.purchases("epoch_ms")[0].replace(b"131419", b"132419"),
+    ],
+    "epoch_us": [golden.purchases("sql")[0], golden.purchases("epoch_us")[0].replace(b"419,", b"419.0,")],
+    "avro": [golden.purchases()[0]],
+    "protobuf": [golden.purchases()[0]],
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@given(garbage=st.binary(max_size=60))
+def test_somebody_elses_bytes_are_no_message(name: str, garbage: bytes) -> None:
+    for value in (*BAD[name], None, b"", b"[]", b"7", b"\0\0\0\0\7", b"\0" + garbage):
+        ((read, *_),) = [asyncio.run(form(name).plain("purchases", forms.messages([value])))]
+        if read.value != NOTHING:  # of garbage some is a message
+            assert value == b"\0" + garbage
+        else:
+            message, why = as_it_came(read, "whatever the reader says")
+            assert (message.value, message.offset) == (value, 0)
+            assert why
+            assert why != "whatever the reader says"
+
+
+@pytest.mark.parametrize("name", forms.REGISTERED)
+def test_a_part_of_a_message_or_more_than_it_is_none(name: str) -> None:
+    whole = form(name).write("purchases", golden.purchases()[0])
+    assert forms.read_back(form(name), "purchases", whole[:-3], whole + b"\0\0") == [NOTHING, NOTHING]
+
+
+def test_a_message_that_is_none_in_the_default_format_stays_as_it_is() -> None:
+    (message,) = forms.messages([b"hello"])
+    assert as_it_came(message, "why") == (message, "why")
+
+
+# --- Confluent's own deserialisers ---
+
+
+@lru_cache
+def deserialiser(name: str, what: str) -> forms.Read:
+    return forms.deserialiser(name, what, f"demo.{what}", forms.client_of(form(name)))
+
+
+@pytest.mark.parametrize("what", schemas.KINDS)
+@pytest.mark.parametrize("name", forms.REGISTERED)
+@given(data=st.data())
+def test_confluents_deserialisers_read_it_to_the_cent_and_the_microsecond(
+    name: str, what: str, data: st.DataObject
+) -> None:
+    message = data.draw(MESSAGES[what])
+    read: Mapping[str, Any] = deserialiser(name, what)(form(name).write(what, message))
+    wanted = meaning(what, message, name)
+    assert read == wanted
+    assert list(read) == list(wanted)  # in the same order
+
+
+# --- Packages that may be missing ---
+
+
+@pytest.mark.parametrize(
+    ("value", "module"),
+    [("avro", "fastavro"), ("protobuf", "google.protobuf"), ("avro", "confluent_kafka.schema_registry")],
+)
+def test_a_package_that_is_missing_is_named_in_one_line(
+    value: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("avro", "protobuf", "registry"):
+        monkeypatch.delitem(sys.modules, f"yasdg_app.formats.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError) as caught:
+        format_of(FormatSettings(value, "http://localhost"), KafkaSettings())
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"[FORMAT] value = {value}: the package {module}")
+    assert problem.endswith('is missing: pip install "yasdg[formats]"')

@@ -1,0 +1,152 @@
+"""What is asked of a registry, and what is said when it does not answer as it should."""
+
+import asyncio
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import fastavro
+import forms
+import golden
+import pytest
+from confluent_kafka.schema_registry import Schema
+
+from yasdg_app.brokers.node import free_port
+from yasdg_app.formats import NOTHING, schemas
+from yasdg_app.formats.registry import Registry, RegistryError
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
+    """A server that says the same to whatever it is asked; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def said(address: str, schema: str = '{"type": "string"}') -> str:
+    with pytest.raises(RegistryError) as caught:
+        Registry(f"http://user:secret@{address}/").register("demo.purchases-value", schema, "AVRO")
+    text = str(caught.value)
+    assert "secret" not in text
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_registry_that_wants_another_password_is_told_of(status: int) -> None:
+    with answering(status, json.dumps({"error_code": status, "message": "Unauthorized"})) as address:
+        assert said(address) == (
+            f"The schema registry http://{address}/ refuses us: Unauthorized. "
+            "Set user and password in [FORMAT] registry"
+        )
+
+
+def test_a_schema_that_is_not_compatible_is_told_of() -> None:
+    with answering(409, json.dumps({"error_code": 409, "message": "It is incompatible\nwith more lines"})) as address:
+        assert said(address) == (
+            f"The schema registry http://{address}/ refuses the schema of demo.purchases-value, which is not "
+            "compatible with the one that it has: It is incompatible. Give the topic another name, or let its "
+            "owner remove the subject"
+        )
+
+
+def test_whatever_else_it_says_is_told() -> None:
+    with answering(422, json.dumps({"error_code": 42201, "message": "Invalid schema"})) as address:
+        assert said(address).endswith("refuses the schema of demo.purchases-value: Invalid schema (422)")
+    with answering(404, "<html>Not here</html>") as address:
+        assert "refuses the schema of demo.purchases-value: Unknown Schema Registry Error" in said(address)
+
+
+def test_a_registry_that_is_not_there_is_told_of() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    text = said(address)
+    assert text.startswith(f"The schema registry http://{address}/ does not answer: ")
+    assert text.endswith(" Is it running, and [FORMAT] registry right?")
+
+
+# --- Ids of schemas ---
+
+
+def test_an_id_is_asked_for_once() -> None:
+    form = forms.form_named("avro")
+    client, asked = forms.client_of(form), list[int]()
+    get_schema = client.get_schema
+    client.get_schema = lambda number, *rest: asked.append(number) or get_schema(number, *rest)  # type: ignore[func-returns-value, method-assign]
+    wire = form.write("purchases", golden.purchases()[0])
+    unknown = b"\0\0\0\0\x63" + wire[5:]
+    for _ in range(2):
+        assert forms.read_back(form, "purchases", wire, unknown, b"hello") == [golden.purchases()[0], NOTHING, NOTHING]
+    assert sorted(asked) == [int.from_bytes(wire[1:5], "big"), 0x63]
+
+
+def test_a_message_of_a_later_version_is_read() -> None:
+    form = forms.form_named("avro")
+    later = json.loads(schemas.text("purchases", "avsc"))
+    later["fields"].append({"name": "coupon", "type": ["null", "string"], "default": None})
+    number = forms.client_of(form).register_schema("demo.purchases-value", Schema(json.dumps(later), "AVRO"))
+    record = forms.deserialiser("avro", "purchases", "demo.purchases", forms.client_of(form))(
+        form.write("purchases", golden.purchases()[0])
+    )
+    into = io.BytesIO()
+    fastavro.schemaless_writer(into, fastavro.parse_schema(later), record | {"coupon": "spring"})
+    value = b"\0" + number.to_bytes(4, "big") + into.getvalue()
+    assert forms.read_back(form, "purchases", value) == [golden.purchases()[0]]
+
+
+def test_a_schema_of_another_kind_is_none_of_ours() -> None:
+    form = forms.form_named("avro")
+    number = forms.client_of(form).register_schema("other", Schema(schemas.text("stockings", "proto"), "PROTOBUF"))
+    assert forms.read_back(form, "purchases", b"\0" + number.to_bytes(4, "big") + b"\0\0") == [NOTHING]
+
+
+@pytest.mark.parametrize("name", forms.REGISTERED)
+def test_schemas_are_registered_by_topic_and_once(name: str) -> None:
+    form = forms.form_named(name)
+    client = forms.client_of(form)
+    asyncio.run(form.open())
+    assert sorted(client.get_subjects()) == sorted(f"demo.{what}-value" for what in schemas.KINDS)
+    for what in schemas.KINDS:
+        assert client.get_versions(f"demo.{what}-value") == [1]
+        registered = client.get_latest_version(f"demo.{what}-value")
+        assert registered.schema.schema_str == schemas.text(what, {"avro": "avsc", "protobuf": "proto"}[name])
+        assert form.write(what, MESSAGES[what])[:5] == b"\0" + registered.schema_id.to_bytes(4, "big")
+
+
+MESSAGES = {
+    "products": b'{"product_id":"A","category":"","item":"","size":"","price":1.0,"inventory":1,"contains_fruit":true,'
+    b'"contains_veggies":true,"contains_nuts":true,"contains_caffeine":true,"range_weight":1,"cost":null}',
+    "purchases": golden.purchases()[0],
+    "stockings": b'{"event_time":"2026-01-01 00:00:00.000000","product_id":"A","existing_level":1,"stock_quantity":1,'
+    b'"new_level":2,"stocking_id":"A-R000001"}',
+    "lost_sales": b'{"event_time":"2026-01-01 00:00:00.000000","product_id":"A","quantity":1,"value":1.0,"reason":"",'
+    b'"level":0,"promised":null,"incident":null,"substitute":null,"lost_sale_id":"A-L000001"}',
+    "incidents": b'{"event_time":"2026-01-01 00:00:00.000000","incident":"a","kind":"storm","phase":"start",'
+    b'"start":"2026-01-01 00:00:00.000000","end":"2026-01-01 00:00:00.000000","ramp_up":0.0,"ramp_down":0.0,'
+    b'"factor":1.0,"discount":0.0,"categories":[],"products":[]}',
+}
