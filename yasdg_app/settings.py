@@ -272,6 +272,14 @@ class WebSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DatastoreSettings:
+    """[DATASTORE]: where else the inventory is kept up to date."""
+
+    url: str = _key("", rules.datastore(), secret=True)
+    """`sqlite:///file`, `postgresql://…` or `dynamodb://table`; a password may be in it. Empty: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be configured. `source` is the file it was read from, None where there was none."""
 
@@ -286,6 +294,7 @@ class Settings:
     incidents: tuple[IncidentSettings, ...] = ()
     faults: FaultSettings = FaultSettings()
     web: WebSettings = WebSettings()
+    datastore: DatastoreSettings = DatastoreSettings()
     source: Path | None = None
 
 
@@ -313,8 +322,14 @@ _RULES: dict[str, dict[str, Rule[Any]]] = {
     "SUPPLY": {key: rule for key, rule in _SUPPLIER_RULES.items() if key != "categories"},
     "FAULTS": _rules(FaultSettings),
     "WEB": _rules(WebSettings),
+    "DATASTORE": _rules(DatastoreSettings),
 }
-_SECRETS = {("WEB", key.name) for key in fields(WebSettings) if key.metadata["secret"]}
+_SECRETS = {
+    (section, key.name)
+    for section, kind in {"WEB": WebSettings, "DATASTORE": DatastoreSettings}.items()
+    for key in fields(kind)
+    if key.metadata["secret"]
+}
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
 """Of sections that may stand there any number of times, as [KIND name]."""
 _VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in _RULES.items() for key in keys}
@@ -403,6 +418,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
         tuple(_incident(section, values) for section in named if section.startswith("INCIDENT ")),
         FaultSettings(**read["FAULTS"]),
         WebSettings(**read["WEB"]),
+        DatastoreSettings(**read["DATASTORE"]),
         source,
     )
     _check_together(settings, values)
