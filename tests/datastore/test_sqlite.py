@@ -1,11 +1,13 @@
 """What is SQLite's own: a file may be taken away, or never have been a database."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from yasdg_app.datastore.base import DatastoreError, Level, RefusedError
+from yasdg_app.datastore.base import DatastoreError, Level, RefusedError, compare
 from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.datastore.sqlite import SQLite
 
@@ -46,3 +48,20 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, runner: asyncio
     (tmp_path / "file").write_text("")
     with pytest.raises(RefusedError, match="its folder cannot be made: "):
         runner.run(SQLite(tmp_path / "file" / "inventory.db").open())
+
+
+def test_what_somebody_put_there_that_cannot_be_is_read_as_something_else(
+    tmp_path: Path, runner: asyncio.Runner
+) -> None:
+    store = SQLite(tmp_path / "inventory.db")
+    runner.run(store.open())
+    runner.run(store.write([LEVEL]))
+    with closing(sqlite3.connect(tmp_path / "inventory.db")) as by_hand:
+        by_hand.execute("UPDATE inventory SET item = x'00', price = 'cheap', level = 1e999, sales = -1")
+        by_hand.commit()
+    there = runner.run(store.read(["CS01"]))
+    assert there == {"CS01": LEVEL._replace(item="", price_cents=-1, level=-1, sales=-1)}
+    assert compare([LEVEL], there).to_write == [LEVEL]
+    runner.run(store.write([LEVEL]))
+    assert runner.run(store.read(["CS01"])) == {"CS01": LEVEL}
+    runner.run(store.close())

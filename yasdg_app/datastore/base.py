@@ -6,7 +6,8 @@ writes, and in whatever order, the row with the later opening and the higher num
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
 
 from yasdg_app.errors import YasdgError
 
@@ -66,7 +67,10 @@ class Datastore(Protocol):
         """Return the rows of these products that are there. Raises DatastoreError."""
 
     async def write(self, levels: Sequence[Level]) -> None:
-        """Write rows, each unless a newer one is there. All that were taken stay. Raises DatastoreError."""
+        """Write rows of different products, each unless a newer one is there. Raises DatastoreError.
+
+        After an error some of them may be there.
+        """
 
     async def close(self) -> None:
         """Let the connection go. Raises nothing, and may be called again."""
@@ -77,6 +81,32 @@ class Compared(NamedTuple):
 
     to_write: list[Level]  # missing there, older there, or of the same sale and different
     others: list[str]  # when the shops were opened, later than ours, whose rows are there instead
+
+
+def read_level(columns: Iterable[object]) -> Level:
+    """Return the row that stands in the columns; what somebody put there that cannot be is -1 or empty."""
+    product_id, item, category, price, level, sales, last_sale, shop_opened = columns
+    return Level(
+        product_id=_text(product_id),
+        item=_text(item),
+        category=_text(category),
+        price_cents=_whole(price, 100),
+        level=_whole(level),
+        sales=_whole(sales),
+        last_sale=_text(last_sale),
+        shop_opened=_text(shop_opened),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: Any, times: int = 1) -> int:
+    try:
+        return round(Decimal(value) * times)
+    except (ArithmeticError, TypeError, ValueError):
+        return -1
 
 
 def compare(levels: Iterable[Level], stored: Mapping[str, Level]) -> Compared:

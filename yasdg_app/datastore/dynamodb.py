@@ -1,7 +1,7 @@
 """Amazon DynamoDB, and what speaks its protocol."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
 from typing import Any
@@ -10,7 +10,7 @@ import aioboto3
 from botocore import exceptions
 from botocore.config import Config
 
-from yasdg_app.datastore.base import COLUMNS, CONNECT, PATIENCE, DatastoreError, Level, RefusedError, reason
+from yasdg_app.datastore.base import COLUMNS, CONNECT, PATIENCE, DatastoreError, Level, RefusedError, read_level, reason
 
 AT_ONCE = 16  # writes; each is a request of its own, since those of many rows have no conditions
 KEY = "product_id"
@@ -58,11 +58,13 @@ class DynamoDB:
         self._table = table
         self._where = {"region_name": region, "endpoint_url": endpoint}
         self._client: Any = None
+        self._is_there = False  # the table, as far as we know
         self._held = AsyncExitStack()
 
     async def open(self) -> bool:
-        if self._client is not None:
+        if self._client is not None and self._is_there:
             return False
+        await self.close()
         limits = Config(
             connect_timeout=CONNECT,
             read_timeout=PATIENCE,
@@ -77,7 +79,7 @@ class DynamoDB:
             except BaseException:
                 await held.aclose()
                 raise
-        self._client, self._held = client, held
+        self._client, self._held, self._is_there = client, held, True
         return made
 
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
@@ -85,7 +87,9 @@ class DynamoDB:
         async with self._at_work() as client:
             answer = await client.batch_get_item(RequestItems=wanted)
         # What it left out, because it had too much to do, is taken for missing: the guard knows better.
-        return {item[KEY]["S"]: _level(item) for item in answer["Responses"].get(self._table, ())}
+        items = answer["Responses"].get(self._table, ())
+        levels = (read_level(next(iter(item.get(name, {}).values()), None) for name in COLUMNS) for item in items)
+        return {level.product_id: level for level in levels}
 
     async def write(self, levels: Sequence[Level]) -> None:
         room = asyncio.Semaphore(AT_ONCE)
@@ -151,7 +155,7 @@ class DynamoDB:
             try:
                 yield self._client
             except self._client.exceptions.ResourceNotFoundException:
-                await self.close()  # so that the next `open` makes the table
+                self._is_there = False
                 raise
 
 
@@ -161,21 +165,6 @@ def _attributes(level: Level) -> dict[str, dict[str, str]]:
     if not level.last_sale:
         del texts["last_sale"]
     return {name: {"N" if name in NUMBERS else "S": text} for name, text in texts.items()}
-
-
-def _level(item: Mapping[str, Mapping[str, str]]) -> Level:
-    """Return the row of an item; what it lacks, since somebody changed it, is empty."""
-    texts = {name: next(iter(item[name].values()), "") if name in item else "" for name in COLUMNS}
-    return Level(
-        product_id=texts["product_id"],
-        item=texts["item"],
-        category=texts["category"],
-        price_cents=int(Decimal(texts["price"] or 0) * 100),
-        level=int(texts["level"] or 0),
-        sales=int(texts["sales"] or 0),
-        last_sale=texts["last_sale"],
-        shop_opened=texts["shop_opened"],
-    )
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from yasdg_app.datastore.base import (
     Level,
     RefusedError,
     another_table,
+    read_level,
     reason,
 )
 
@@ -51,10 +52,6 @@ REFUSED = {
     "42501", "25006",  # no permission, a server that is only read from
     "42704",  # a parameter in the address that it does not know
 }  # fmt: skip
-
-
-class UnansweredError(DatastoreError):
-    """No answer came in time."""
 
 
 class PostgreSQL:
@@ -92,12 +89,8 @@ class PostgreSQL:
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
         async with self._at_work() as connection:
             records = await connection.fetch(READ, product_ids)
-        return {
-            product_id: Level(
-                product_id, item, category, int(price * 100), level, sales, _text(last_sale), _text(opened)
-            )
-            for product_id, item, category, price, level, sales, last_sale, opened in records
-        }
+        levels = (read_level([*columns, _text(last), _text(opened)]) for *columns, last, opened in records)
+        return {level.product_id: level for level in levels}
 
     async def write(self, levels: Sequence[Level]) -> None:
         rows = [
@@ -119,14 +112,14 @@ class PostgreSQL:
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """Yield the connection; one that does not answer is given up."""
+        """Yield the connection; when something goes wrong it is given up, and the next `open` looks anew."""
         connection = self._connection
         if connection is None:
             raise DatastoreError("it is not open")
         try:
             async with _translated():
                 yield connection
-        except UnansweredError:
+        except DatastoreError:
             connection.terminate()
             raise
 
@@ -154,7 +147,7 @@ async def _translated() -> AsyncIterator[None]:
         kind = RefusedError if error.sqlstate in REFUSED else DatastoreError
         raise kind(reason(error)) from error
     except TimeoutError as error:
-        raise UnansweredError("it does not answer") from error
+        raise DatastoreError("it does not answer") from error
     except (ssl.SSLCertVerificationError, asyncpg.ClientConfigurationError) as error:
         raise RefusedError(reason(error)) from error
     except (OSError, asyncpg.InterfaceError) as error:

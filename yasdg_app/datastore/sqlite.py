@@ -15,6 +15,7 @@ from yasdg_app.datastore.base import (
     Level,
     RefusedError,
     another_table,
+    read_level,
     reason,
 )
 
@@ -73,10 +74,7 @@ class SQLite:
 
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
         rows = await self._in_thread(lambda: self._opened().execute(READ, [json.dumps(product_ids)]).fetchall())
-        return {
-            product_id: Level(product_id, item, category, round(price * 100), level, sales, last_sale or "", opened)
-            for product_id, item, category, price, level, sales, last_sale, opened in rows
-        }
+        return {level.product_id: level for level in map(read_level, rows)}
 
     async def write(self, levels: Sequence[Level]) -> None:
         rows = [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from yasdg_app.application import app
-from yasdg_app.datastore.base import Datastore, DatastoreError, Level, compare
+from yasdg_app.datastore.base import Datastore, DatastoreError, Level, compare, reason
 from yasdg_app.messages import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.streams.inventory import inventory
@@ -85,12 +85,13 @@ class Mirror:
         async with self._turn:
             try:
                 await self._write_all()
-            except DatastoreError as error:
+            except Exception as error:  # whatever it is, sales go on
                 self.failures += 1
                 if not self.failing:
                     logger.warning(
                         "%s does not take the inventory: %s. Sales go on, and it is brought up to date when it does.",
-                        *(self.name, error),
+                        *(self.name, reason(error)),
+                        exc_info=not isinstance(error, DatastoreError),
                     )
                 self.failing = True
 
@@ -164,10 +165,6 @@ def _level(opened: str, product: Any, level: int, sales: int, last_sale: int) ->
 @app.task
 async def keep_datastore() -> None:
     """Keep the datastore up to date, if there is one."""
-    if app.datastore is None:
-        return
-    app.mirror = Mirror(app.datastore)
-    try:
+    if app.datastore is not None:
+        app.mirror = Mirror(app.datastore)
         await app.mirror.run()
-    except Exception as error:  # of ours: what a datastore does is a DatastoreError
-        await app.crash(error)
