@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import closing
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,15 +20,15 @@ import asyncpg
 import psutil
 from botocore.session import Session
 
-from yasdg_app.brokers.jars import JarCache
-from yasdg_app.brokers.java import find_java
+from yasdg_app.brokers.jars import default_folder
+from yasdg_app.brokers.locks import FileLock
 from yasdg_app.brokers.node import free_port
 
 Row = dict[str, Any]
 
 PASSWORD = "p@ss/wörd"
 IN_AN_ADDRESS = "p%40ss%2Fw%C3%B6rd"
-DYNAMODB = Path(__file__).parent / "data" / "dynamodb" / "jgo.lock.toml"
+DYNAMODB = Path(__file__).parent / "data" / "dynamodb"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "yasdg", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
@@ -238,22 +239,21 @@ def program(name: str) -> str:
 
 
 class DynamoDBServer:
-    """Amazon's own DynamoDB Local, fetched once like Apache Kafka's jars; see data/dynamodb/jgo.toml."""
+    """dynalite: DynamoDB's API on a LevelDB in a folder. Fetched once, by npm, from a lock with hashes.
+
+    Amazon's own DynamoDB Local is not used: its terms are Amazon's, and no open-source licence.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._port = free_port()
         self._numbers = count()
         self._log = folder / "log"
-        self._jars = DynamoDBJars(lock=DYNAMODB)
-        self._jars.fetch()
-        (folder / "data").mkdir()
+        self._program = dynalite()
         self.start()
 
     def start(self) -> None:
-        command = [str(find_java()), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        command += ["-cp", self._jars.class_path, "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"]
-        command += ["-port", str(self._port), "-dbPath", str(self._folder / "data"), "-sharedDb", "-disableTelemetry"]
+        command = ["node", str(self._program), "--port", str(self._port), "--path", str(self._folder / "data")]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
         until_open(self._port, self._process, self._log)
@@ -315,11 +315,27 @@ def table(url: str) -> str:
     return url.removeprefix("dynamodb://").partition("?")[0]
 
 
-class DynamoDBJars(JarCache):
-    """Its jars, in the same folder as Kafka's."""
-
-    def _title(self) -> str:
-        return "DynamoDB Local"
+def dynalite() -> Path:
+    """The program, in the user's cache folder."""
+    npm = shutil.which("npm")
+    assert npm, "npm is missing, which fetches the DynamoDB of the tests. Debian, Ubuntu: apt install npm"
+    folder = default_folder().with_name(
+        "dynalite-" + sha256((DYNAMODB / "package-lock.json").read_bytes()).hexdigest()[:8]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    program, lock = folder / "node_modules" / "dynalite" / "cli.js", FileLock(folder / ".lock")
+    lock.acquire()
+    try:
+        if not (folder / "complete").exists():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(DYNAMODB / name, folder)
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            made = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+            assert made.returncode == 0, made.stdout + made.stderr
+            (folder / "complete").touch()
+    finally:
+        lock.release()
+    return program
 
 
 def start(kind: str, folder: Path) -> Server:
