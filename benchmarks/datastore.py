@@ -3,8 +3,8 @@
     make bench-datastore
     make bench-datastore ARGS="--seconds 5 --rounds 1 --products 10000"
 
-- the rate is that of bench-end-to-end, one worker with more to make up for than it can. PostgreSQL and DynamoDB Local
-  run on the same machine, so that what they take themselves is in it;
+- the rate is that of bench-end-to-end, one worker with more to make up for than it can. PostgreSQL and dynalite (for
+  DynamoDB) run on the same machine, so that what they take themselves is in it;
 - "first" is how long a worker writes all products into an empty datastore, while the shop is quiet; "again" how long
   the next worker compares them with the table. Both are as the worker's /health/ has it.
 """

@@ -1,6 +1,7 @@
 """Amazon DynamoDB, and what speaks its protocol."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
@@ -13,6 +14,7 @@ from botocore.config import Config
 from yasdg_app.datastore.base import COLUMNS, CONNECT, PATIENCE, DatastoreError, Level, RefusedError, read_level, reason
 
 AT_ONCE = 16  # writes; each is a request of its own, since those of many rows have no conditions
+LOOK = 0.25  # seconds between two looks whether the table is made
 KEY = "product_id"
 # Names of attributes may be words of the language, such as level: #level never is.
 SET = "SET " + ", ".join(f"#{name} = :{name}" for name in COLUMNS if name not in (KEY, "last_sale"))
@@ -59,6 +61,7 @@ class DynamoDB:
         self._where = {"region_name": region, "endpoint_url": endpoint}
         self._client: Any = None
         self._is_there = False  # the table, as far as we know
+        self._made = False  # whether it is one that we have made just now
         self._held = AsyncExitStack()
 
     async def open(self) -> bool:
@@ -75,11 +78,12 @@ class DynamoDB:
             held = AsyncExitStack()
             client = await held.enter_async_context(aioboto3.Session().client("dynamodb", config=limits, **self._where))
             try:
-                made = await self._make(client)
+                await self._make(client)
             except BaseException:
                 await held.aclose()
                 raise
         self._client, self._held, self._is_there = client, held, True
+        made, self._made = self._made, False
         return made
 
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
@@ -107,23 +111,29 @@ class DynamoDB:
         held, self._held, self._client = self._held, AsyncExitStack(), None
         await held.aclose()
 
-    async def _make(self, client: Any) -> bool:
-        """Make the table if there is none; tell whether that was so. Raises DatastoreError while it is being made."""
-        made = False
-        try:
-            table = (await client.describe_table(TableName=self._table))["Table"]
-        except client.exceptions.ResourceNotFoundException:
-            table = await self._create(client)
-            made = True
+    async def _make(self, client: Any) -> None:
+        """Make the table if there is none, which takes seconds. Raises DatastoreError."""
+        deadline = time.monotonic() + PATIENCE
+        while (table := await self._look(client)) is None or table["TableStatus"] not in ("ACTIVE", "UPDATING"):
+            if table is None:
+                await self._create(client)
+                self._made = True
+            elif time.monotonic() > deadline:
+                raise DatastoreError("it is not ready yet")
+            await asyncio.sleep(LOOK)
         if [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] != [(KEY, "HASH")]:
             raise RefusedError(f"it has another key than {KEY} alone. Expected none, or one that YASDG made")
         if {"AttributeName": KEY, "AttributeType": "S"} not in table["AttributeDefinitions"]:
             raise RefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
-        if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
-            raise DatastoreError("the table is not ready yet")
-        return made
 
-    async def _create(self, client: Any) -> Any:
+    async def _look(self, client: Any) -> Any:
+        """Return what the table is; None if there is none."""
+        try:
+            return (await client.describe_table(TableName=self._table))["Table"]
+        except client.exceptions.ResourceNotFoundException:
+            return None
+
+    async def _create(self, client: Any) -> None:
         with suppress(client.exceptions.ResourceInUseException):  # another worker was first
             await client.create_table(
                 TableName=self._table,
@@ -131,7 +141,6 @@ class DynamoDB:
                 AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-        return (await client.describe_table(TableName=self._table))["Table"]
 
     async def _write(self, level: Level) -> None:
         values = _attributes(level)
