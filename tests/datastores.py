@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import closing
+from datetime import datetime
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -178,10 +179,12 @@ class PostgreSQLServer:
     def rows(self, url: str) -> dict[str, Row]:
         found = {}
         for record in self._ask(url, "SELECT * FROM inventory"):
-            row = {
-                name: str(value) if name in ("last_sale", "shop_opened") and value else value
+            times = {
+                name: value.isoformat(" ", "microseconds")
                 for name, value in record.items()
+                if isinstance(value, datetime)
             }
+            row = dict(record) | times
             found[row["product_id"]] = row | {"price": round(row["price"] * 100)}
         return found
 
