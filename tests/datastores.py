@@ -4,13 +4,12 @@ import asyncio
 import os
 import pwd
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from hashlib import sha256
 from itertools import count
@@ -76,10 +75,10 @@ def kill_with_children(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is not None:
         return
     family = [(parent := psutil.Process(process.pid)), *parent.children(recursive=True)]
-    for each in family:
-        each.send_signal(signal.SIGSTOP)  # so that none cleans up after another
-    for each in family:
-        each.kill()
+    for end in (psutil.Process.suspend, psutil.Process.kill):  # first none cleans up after another
+        for each in family:
+            with suppress(psutil.NoSuchProcess):  # it ended by itself
+                end(each)
     process.wait()
     psutil.wait_procs(family[1:], timeout=10)
 
@@ -178,7 +177,8 @@ class PostgreSQLServer:
 
     def rows(self, url: str) -> dict[str, Row]:
         found = {}
-        for record in self._ask(url, "SELECT * FROM inventory"):
+        made = self._ask(url, "SELECT to_regclass('inventory') IS NOT NULL AS made")[0]["made"]
+        for record in self._ask(url, "SELECT * FROM inventory") if made else ():
             times = {
                 name: value.isoformat(" ", "microseconds")
                 for name, value in record.items()
@@ -200,8 +200,8 @@ class PostgreSQLServer:
     def forget(self, url: str, product_id: str) -> None:
         self._ask(url, "DELETE FROM inventory WHERE product_id = $1", product_id)
 
-    def ask(self, url: str, statement: str, *values: Any) -> Any:
-        return self._ask(url, statement, *values)
+    def ask(self, url: str, statement: str) -> None:
+        self._ask(url, statement)
 
     def pause(self) -> None:
         for each in self._all():
