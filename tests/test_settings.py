@@ -16,6 +16,7 @@ from yasdg_app.settings import (
     ALWAYS,
     FLAT,
     ClockSettings,
+    DatastoreSettings,
     FaultSettings,
     FormatSettings,
     IncidentSettings,
@@ -81,6 +82,7 @@ def test_the_projects_own_file_has_every_key_with_its_default(tmp_path: Path) ->
     kinds["FAULTS"] = FaultSettings
     kinds["WEB"] = WebSettings
     kinds["FORMAT"] = FormatSettings
+    kinds["DATASTORE"] = DatastoreSettings
     of_weekdays = {"HOURS": ["every_day", "holidays", "on_holidays"], "VOLUME": ["every_day", "months", "growth"]}
     assert keys == {
         **{section: [key.name for key in dataclasses.fields(kind)] for section, kind in kinds.items()},
@@ -960,3 +962,58 @@ def test_a_stream_is_in_one_format(folder: Path) -> None:
         "FORMAT.value": "avro",
         "FORMAT.time": "sql",
     }
+
+
+# --- The datastore
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "sqlite:///inventory.db",
+        "sqlite:////var/lib/the%20shop/inventory.db",
+        "postgresql://shop:p%40ss@db.example:5433/shop?sslmode=require",
+        "postgresql:///shop",
+        "dynamodb://inventory",
+        "dynamodb://Shop.Inventory_1?region=eu-central-1&endpoint=http://localhost:8000",
+    ],
+)
+def test_a_datastore_has_an_address(folder: Path, url: str) -> None:
+    assert load(folder, f"[DATASTORE]\nurl = {url}\n").datastore == DatastoreSettings(url)
+    assert load(folder, YASDG_DATASTORE_URL=url).datastore.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "inventory.db",
+        "mysql://secret@host/db",
+        "sqlite://inventory.db",
+        "sqlite:///",
+        "sqlite:///folder/",
+        "sqlite:///inventory.db?mode=secret",
+        "postgresql://shop:secret@host",
+        "postgresql://shop:secret@host:99999/db",
+        "postgresql://shop:sec/ret@host/db",
+        "postgresql://shop:sec#ret@host/db",
+        "dynamodb://",
+        "dynamodb://in ventory",
+        "dynamodb://inventory/secret",
+        "dynamodb://inventory?zone=secret",
+        "dynamodb://inventory?endpoint=ftp://secret",
+    ],
+)
+def test_an_address_that_is_no_datastores_is_refused_and_not_shown(folder: Path, url: str) -> None:
+    (problem,) = problems(folder, f"[DATASTORE]\nurl = {url}\n")
+    assert problem.startswith("config/configuration.ini: [DATASTORE] url = …: expected nothing, sqlite:///path")
+    (problem,) = problems(folder, YASDG_DATASTORE_URL=url)
+    assert problem.startswith("YASDG_DATASTORE_URL=…: expected nothing, sqlite:///path")
+    assert "secret" not in problem
+    assert "ret@" not in problem
+
+
+def test_the_password_of_a_datastore_is_shown_nowhere(folder: Path) -> None:
+    loaded = load(folder, "[DATASTORE]\nurl = postgresql://shop:my-password@host/db\n")
+    assert "my-password" not in repr(loaded)
+    assert "my-password" not in str(settings.texts(loaded))

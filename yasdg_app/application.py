@@ -28,6 +28,9 @@ from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.connecting.connection import Connection, connection_to
 from yasdg_app.connecting.refusals import RefusedError, check_login
 from yasdg_app.control import ControlTopic
+from yasdg_app.datastore import base as datastores
+from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError
+from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
@@ -64,6 +67,7 @@ RESTARTS = 3  # of the embedded broker in a row that may fail
 WATCH = 1.0  # seconds between two looks at the embedded broker
 UNHEARD = 5.0  # seconds without an answer after which we ask whether the cluster still lets us in
 CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
+SAVING = 3.0  # seconds in which, at the same, the datastore takes what it lacks
 LONGEST_STOP = 20.0  # seconds; an orderly stop takes about two, on a machine that is out of breath more
 AFTER_STOP = 3.0  # seconds in which a process ends that was stopped
 
@@ -95,6 +99,8 @@ class ShopApp(faust.App):
         Reads of them what the shop itself has written, on a connection of its own.
     counts
         What this worker did since it started, for the metrics.
+    datastore, mirror
+        Where a copy of the inventory is kept, and what keeps it there; None without `[DATASTORE]`.
     """
 
     shop: Settings
@@ -108,6 +114,8 @@ class ShopApp(faust.App):
     reader: Reader
     own_reader: Reader
     counts: Counter[str]
+    datastore: Datastore | None = None
+    mirror: Any = None
     broker_process: EmbeddedBroker | None = None
     _shop_closes: bool = False
 
@@ -140,7 +148,12 @@ class ShopApp(faust.App):
         if not settings.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host
             fail(ConfigurationError([f"--web-bind {settings.shown(self.conf.web_bind)}: {settings.NO_TOKEN}"]), 2)
         try:
+            self.datastore = datastore_of(self.shop.datastore.url)
+        except ConfigurationError as error:
+            fail(error, 2)
+        try:
             make_folder(self.shop.kafka.data_dir)
+            await self._open_datastore()
             await self.connect_broker()
             self.opening = await open_shop(self.connection, self.shop, self.products, self.format)
             self.shop_producer = ShopProducer(self.connection, self.opening.producer_id)
@@ -152,6 +165,17 @@ class ShopApp(faust.App):
             fail(error, 1)
         await super().on_first_start()
         gc.freeze()  # modules and catalog stay: a look through them for garbage takes a tenth of a second
+
+    async def _open_datastore(self) -> None:
+        """Find out whether the datastore will have us. One that is not there is waited for by the mirror alone."""
+        if self.datastore is None:
+            return
+        try:
+            await asyncio.wait_for(self.datastore.open(), CONNECT)
+        except datastores.RefusedError as error:
+            raise YasdgError(f"{self.datastore.name}: {error}.") from error
+        except (DatastoreError, TimeoutError) as error:
+            logger.debug("%s: %r", self.datastore.name, error)
 
     async def _take_control(self) -> None:
         topic = topics.control_topic(self.shop.kafka)
@@ -229,6 +253,20 @@ class ShopApp(faust.App):
             await asyncio.wait_for(self._drained(), CLOSING)
         except Exception as error:  # the end comes anyway, and the next start does what is left
             logger.debug("The books are left open: %r", error)
+        await self._save_the_inventory()
+
+    async def _save_the_inventory(self) -> None:
+        """Have the datastore take what it lacks, if it does."""
+        if self.mirror is None:
+            return
+        try:
+            await asyncio.wait_for(self.mirror.flush(), SAVING)
+        except Exception as error:
+            logger.debug("The datastore is left behind: %r", error)
+        if self.mirror.waiting:
+            logger.warning(
+                "%s lacks the latest of %d products. The next start writes it.", self.mirror.name, self.mirror.waiting
+            )
 
     async def _drained(self) -> None:
         applied = self.ownership.applied
@@ -248,6 +286,8 @@ class ShopApp(faust.App):
             await self.shop_producer.stop()
             await self.reader.stop()
             await self.own_reader.stop()
+        if self.datastore is not None:
+            await self.datastore.close()
         await self.leave_broker()
 
 

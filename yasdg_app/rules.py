@@ -16,7 +16,7 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 DEFAULT_PORT = 9092
 MOST = 1_000_000
@@ -72,6 +72,9 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 _TOKEN = re.compile(r"[a-zA-Z0-9._~-]{16,256}")
 _PAIR = re.compile(r"([A-Za-z]+) *= *([!-+\--~]+)")
 _WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
+_TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")  # of DynamoDB
+_REGION = re.compile(r"[a-z0-9-]+")
+_ENDPOINT = re.compile(r"https?://[^\s/?#@]+/?")
 _COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
 
 
@@ -316,6 +319,37 @@ def host() -> Rule[str]:
         return text
 
     return Rule(parse, "an address such as 127.0.0.1 or 0.0.0.0, or the name of this machine")
+
+
+def datastore() -> Rule[str]:
+    """The address of a datastore, as it was written; or none."""
+    expected = (
+        "nothing, sqlite:///path/of/file.db, postgresql://user:password@host:port/database, or "
+        "dynamodb://table?region=…&endpoint=…; letters that mean something in an address, such as @ : / ? # in a "
+        "password, as %40 and the like"
+    )
+
+    def parse(text: str) -> str:
+        address = urlsplit(text)
+        parts = dict(parse_qsl(address.query, keep_blank_values=True))
+        path = address.path.removeprefix("/")
+        _require(text.isprintable() and not address.fragment)
+        match address.scheme:
+            case "":
+                _require(not text)
+            case "sqlite":
+                _require(path and not path.endswith("/") and not address.netloc and not parts)
+            case "postgresql":
+                _require(address.port != 0 and path and "/" not in path)
+            case "dynamodb":
+                _require(_TABLE.fullmatch(address.netloc) and not path and parts.keys() <= {"region", "endpoint"})
+                _require(_REGION.fullmatch(parts.get("region", "any")))
+                _require(_ENDPOINT.fullmatch(parts.get("endpoint", "http://any")))
+            case _:
+                raise ValueError
+        return text
+
+    return Rule(parse, expected)
 
 
 def is_loopback(host: str) -> bool:

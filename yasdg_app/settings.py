@@ -316,6 +316,14 @@ class WebSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DatastoreSettings:
+    """[DATASTORE]: where else the inventory is kept up to date."""
+
+    url: str = _key("", rules.datastore(), secret=True)
+    """`sqlite:///file`, `postgresql://…` or `dynamodb://table`; a password may be in it. Empty: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be configured. `source` is the file it was read from, None where there was none."""
 
@@ -331,6 +339,7 @@ class Settings:
     faults: FaultSettings = FaultSettings()
     web: WebSettings = WebSettings()
     format: FormatSettings = FormatSettings()
+    datastore: DatastoreSettings = DatastoreSettings()
     source: Path | None = None
 
 
@@ -359,12 +368,13 @@ _RULES: dict[str, dict[str, Rule[Any]]] = {
     "FAULTS": _rules(FaultSettings),
     "WEB": _rules(WebSettings),
     "FORMAT": _rules(FormatSettings),
+    "DATASTORE": _rules(DatastoreSettings),
 }
+_WITH_SECRETS: dict[str, type[Any]] = {
+    "KAFKA": KafkaSettings, "WEB": WebSettings, "FORMAT": FormatSettings, "DATASTORE": DatastoreSettings,
+}  # fmt: skip
 _SECRETS = {
-    (section, key.name)
-    for section, kind in (("KAFKA", KafkaSettings), ("WEB", WebSettings), ("FORMAT", FormatSettings))
-    for key in fields(kind)
-    if key.metadata["secret"]
+    (section, key.name) for section, kind in _WITH_SECRETS.items() for key in fields(kind) if key.metadata["secret"]
 }
 """Section and key of what is repeated nowhere."""
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
@@ -456,6 +466,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
         FaultSettings(**read["FAULTS"]),
         WebSettings(**read["WEB"]),
         FormatSettings(**read["FORMAT"]),
+        DatastoreSettings(**read["DATASTORE"]),
         source,
     )
     _check_together(settings, values)

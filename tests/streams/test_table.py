@@ -1,5 +1,6 @@
 """The table's rows: what is put there comes back, whatever it is."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from shops import IDS, PRODUCTS
@@ -42,3 +43,36 @@ def test_a_row_comes_back_as_it_was_written(written: list[InventoryLevel]) -> No
 
 def test_no_time_is_a_time_that_nothing_happens_at() -> None:
     assert event_time("0001-01-01 00:00:00") > NO_TIME
+
+
+def after(sales: int, product_id: str = IDS[0], lost_sales: int = 0) -> InventoryLevel:
+    """The row of a product after so many sales of one unit."""
+    last = time_text(sales) if sales else ""
+    return InventoryLevel(
+        product_id, 90 - sales, 90, sales, sales, 0, 0, 0, 0, last, sales, lost_sales=lost_sales, last_lost=""
+    )
+
+
+def test_a_datastore_may_have_all_rows_otherwise_at_first_and_then_those_that_a_sale_changed() -> None:
+    rows = Rows(PRODUCTS)
+    assert (rows.unsaved, rows.unsaved_seats().tolist()) == (len(PRODUCTS), list(range(len(PRODUCTS))))
+    rows.mark(rows.unsaved_seats(), unsaved=False)
+    assert rows.unsaved == 0
+    rows.put([3, 1], numbers_of([after(1), after(2)]))
+    assert rows.unsaved_seats().tolist() == [1, 3]
+    rows.mark(rows.unsaved_seats(), unsaved=False)
+    rows.put([3, 1, 2], numbers_of([after(1, lost_sales=1), after(3), after(0, lost_sales=1)]))
+    assert rows.unsaved_seats().tolist() == [1]  # who is turned away takes nothing from the shelf
+    rows.mark_all_unsaved()
+    assert rows.unsaved == len(PRODUCTS)
+
+
+def test_what_a_datastore_gets_of_a_product_is_its_level_or_that_of_the_opening() -> None:
+    rows = Rows(PRODUCTS)
+    rows.put([1, 2], numbers_of([after(5), after(0, lost_sales=1)]))
+    first, second, third = PRODUCTS[:3]
+    assert list(rows.states(np.array([0, 1, 2]))) == [
+        (first, first.inventory, 0, NO_TIME),
+        (second, 85, 5, 5),
+        (third, 90, 0, NO_TIME),
+    ]

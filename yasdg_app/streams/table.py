@@ -28,16 +28,22 @@ NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is
 COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
 TIMES = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # event times, as texts
 TOTALS = [COLUMNS[name] for name in ("sales", "sold", "revenue_cents")]
+STATE = [COLUMNS[name] for name in ("level", "sales", "last_sale")]
+SALES = COLUMNS["sales"]
 NO_TIME = -(2**62)
 
 
 class Rows:
-    """The rows of a partition's products: a line of numbers each, in the order of the products."""
+    """The rows of a partition's products: a line of numbers each, in the order of the products.
+
+    They remember which of them a datastore may not have (see mirror.py): all of them at first.
+    """
 
     def __init__(self, products: Sequence[Product]) -> None:
         self._products = products
         self._numbers = np.zeros((len(products), len(NUMBERS)), np.int64)
         self._held = np.zeros(len(products), bool)
+        self._unsaved = np.ones(len(products), bool)
 
     def __len__(self) -> int:
         return int(self._held.sum())
@@ -80,8 +86,33 @@ class Rows:
 
     def put(self, seats: Sequence[int], numbers: Ints) -> None:
         """Set rows, none of them twice."""
+        self._unsaved[seats] |= self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes with a sale alone
         self._numbers[seats] = numbers
         self._held[seats] = True
+
+    def states(self, seats: Ints) -> Iterator[tuple[Product, int, int, int]]:
+        """Yield of products their level, the number of their last sale, and when it was; NO_TIME before the first."""
+        held = self._held[seats].tolist()
+        for seat, is_held, state in zip(seats.tolist(), held, self._numbers[seats][:, STATE].tolist(), strict=True):
+            product = self._products[seat]
+            yield (product, *state) if is_held else (product, product.inventory, 0, NO_TIME)
+
+    @property
+    def unsaved(self) -> int:
+        """How many products there are that the datastore may have otherwise."""
+        return int(self._unsaved.sum())
+
+    def unsaved_seats(self) -> Ints:
+        """Return their places in the partition."""
+        return np.flatnonzero(self._unsaved)
+
+    def mark(self, seats: Ints, *, unsaved: bool) -> None:
+        """Note whether the datastore may have products otherwise."""
+        self._unsaved[seats] = unsaved
+
+    def mark_all_unsaved(self) -> None:
+        """Note that it may have all of them otherwise."""
+        self._unsaved[:] = True
 
 
 NO_ROWS = Rows(())

@@ -338,8 +338,9 @@ class Tills:
     async def _finished(self) -> bool:
         """Tell whether a run that has an end is over: all is rung up and in the books, here and at the other workers.
 
-        A worker whose part is done notes that beside its positions, and waits until all partitions have such a note:
-        one that died may have left its part to us.
+        A datastore has to have the inventory as well, unless it does not take it. A worker whose part is done notes
+        that beside its positions, and waits until all partitions have such a note: one that died may have left its part
+        to us.
         """
         ends_at = self._last_moment
         if self._last_sale is not None:
@@ -377,6 +378,8 @@ class Tills:
         behind = [tp for tp in ends if ends[tp] > applied.get(tp, 0)]
         for tp in behind:
             await self._hurry(tp)
+        if app.mirror is not None and app.mirror.is_behind:
+            return False
         return not behind and self._still_ours()
 
     async def _noted_by_all(self, note: str) -> bool:

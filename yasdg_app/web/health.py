@@ -113,10 +113,21 @@ def readiness(ends: LogEnds | None) -> dict[str, Any]:
     }
 
 
+def datastore_state() -> dict[str, Any] | None:
+    """Return how the datastore is doing; None if there is none. It delays itself only: a worker is ready without it."""
+    mirror = app.mirror
+    if mirror is None:
+        return None
+    waiting = mirror.waiting
+    state = "failing" if mirror.failing else "behind" if waiting else "up_to_date"
+    return {"state": state, "rows_waiting": waiting, "lag_seconds": round(mirror.lag, 3)}
+
+
 @app.page("/health/")
 async def health(web: Any, request: Any) -> Any:
-    """Say that the event loop answers."""
-    return web.json({"status": "live"})
+    """Say that the event loop answers, and how the datastore is doing if there is one."""
+    datastore = datastore_state()
+    return web.json({"status": "live"} if datastore is None else {"status": "live", "datastore": datastore})
 
 
 @app.page("/ready/")

@@ -63,6 +63,8 @@ class ShopCollector:
         yield from _of_worker()
         if hasattr(app, "shop_producer"):
             yield from _of_producer()
+        if app.mirror is not None:
+            yield from _of_datastore()
 
     def _of_partitions(self) -> Iterator[Metric]:
         tps = settled_last()  # during a rebalance those of before it
@@ -116,6 +118,24 @@ def _of_producer() -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "yasdg_append_batches", "Batches of records that appends sent: taken, refused, or given up.", producer.batches
+    )
+
+
+def _of_datastore() -> Iterator[Metric]:
+    mirror = app.mirror
+    yield GaugeMetricFamily(
+        "yasdg_datastore_rows_waiting", "Rows of the inventory that the datastore may not have as yet.", mirror.waiting
+    )
+    yield GaugeMetricFamily(
+        "yasdg_datastore_lag_seconds",
+        "How old the oldest change may be that the datastore does not have, in seconds; 0 if it has all.",
+        mirror.lag,
+    )
+    yield CounterMetricFamily(
+        "yasdg_datastore_rows_written", "Rows of the inventory that were sent to the datastore.", mirror.written
+    )
+    yield CounterMetricFamily(
+        "yasdg_datastore_failures", "Attempts to write to the datastore that failed.", mirror.failures
     )
 
 

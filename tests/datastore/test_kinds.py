@@ -1,0 +1,46 @@
+"""Which datastore an address means, and what is said if a package for it is missing."""
+
+import sys
+
+import pytest
+
+from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.errors import ConfigurationError
+
+WITH_PASSWORD = "postgresql://shop:my%40password@db.example:5433/shop?sslmode=require"
+
+
+def test_without_an_address_there_is_none() -> None:
+    assert datastore_of("") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("sqlite:///.yasdg/inventory.db", "SQLite in .yasdg/inventory.db"),
+        (WITH_PASSWORD, "PostgreSQL at db.example:5433/shop"),
+        ("dynamodb://Shop.Inventory", "DynamoDB's table Shop.Inventory"),
+        ("dynamodb://Inventory?region=eu-central-1", "DynamoDB's table Inventory at eu-central-1"),
+        ("dynamodb://Inventory?endpoint=http://localhost:8000", "DynamoDB's table Inventory at http://localhost:8000"),
+    ],
+)
+def test_its_name_says_where_it_is_and_no_password(url: str, name: str) -> None:
+    store = datastore_of(url)
+    assert store is not None
+    assert store.name == name
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [(WITH_PASSWORD, "asyncpg", "postgresql"), ("dynamodb://inventory", "aioboto3", "aws")],
+)
+def test_a_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"yasdg_app.datastore.{url.partition(':')[0]}", raising=False)
+    with pytest.raises(ConfigurationError) as missing:
+        datastore_of(url)
+    (problem,) = missing.value.problems
+    assert problem.startswith("[DATASTORE] url: ")
+    assert problem.endswith(f'needs the package {package}; pip install "yasdg[{extra}]" installs it')
