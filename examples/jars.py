@@ -17,6 +17,7 @@ from yasdg_app.errors import YasdgError
 
 NEWEST_JAVA = 21
 """Flink 1.20, Spark 4.0 and Beam 2.63 were made for 17 and 21. The embedded broker's own is newer."""
+INSTALL = "Install one, such as Debian's default-jdk-headless, and set JAVA_HOME if another comes first on PATH."
 
 
 def class_path(folder: Path) -> list[Path]:
@@ -35,19 +36,21 @@ def class_path(folder: Path) -> list[Path]:
 
 def java() -> Path:
     """The Java for the engines: $JAVA_HOME's, or the one on PATH. Raises YasdgError if it is too old or too new."""
-    return installed_java(
-        "This engine",
-        "Install one, such as Debian's openjdk-17-jdk-headless, and set JAVA_HOME if another comes first on PATH.",
-        newest=NEWEST_JAVA,
-    )
+    return installed_java("This engine", INSTALL, newest=NEWEST_JAVA)
 
 
 def command(folder: Path, source: str, *arguments: str) -> list[str]:
-    """The command line that runs a source file of an example. It needs a JDK: Java compiles the file as it starts."""
+    """The command line that runs a source file of an example, which Java compiles as it starts.
+
+    Raises YasdgError if there is no Java for it, or if it cannot compile.
+    """
+    its_java = java()
+    if not its_java.resolve().with_name("javac").exists():
+        raise YasdgError(f"This engine needs a JDK, and {its_java} is that of a JRE. {INSTALL}")
     options = folder / "java.options"
     with_options = [f"@{options}"] if options.exists() else []
     jars = os.pathsep.join(str(jar) for jar in class_path(folder))
-    return [str(java()), *with_options, "-cp", jars, str(folder / source), *arguments]
+    return [str(its_java), *with_options, "-cp", jars, str(folder / source), *arguments]
 
 
 def main() -> None:

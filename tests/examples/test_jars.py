@@ -38,8 +38,8 @@ def test_an_engine_gets_a_java_that_it_was_made_for(
     monkeypatch.setenv("PATH", "")
     if fits:
         assert jars.java() == java
+        with pytest.raises(YasdgError, match=r"^This engine needs a JDK, and .*/bin/java is that of a JRE\. Install "):
+            jars.command(EXAMPLES / "flink", "Sql.java")
     else:
-        with pytest.raises(
-            YasdgError, match=r"needs Java 17 to 21 and found none \(.* is Java \d+\)\. Install .* JAVA_HOME"
-        ):
+        with pytest.raises(YasdgError, match=r"needs Java 17 to 21 and found none \(.* is Java \d+\)\. Install "):
             jars.java()
