@@ -57,16 +57,16 @@ def check_window(shop: Shop, output: Output, job: str) -> None:
     assert len(json.loads(planted.stdout)["findings"]) == 1, planted.stdout
 
 
-def check_running(shop: Shop, output: Output, planted: Planted) -> None:
+def check_totals(shop: Shop, output: Output, planted: Planted) -> None:
     """The last of the running totals are those of the truth; and where one purchase is missing, they are not."""
     told = yasdg(shop, "truth", "--window", "all", "--format", "json")
     assert told.returncode == 0, told.stderr
     truth = {row["product_id"]: totals(row) for row in map(loads, told.stdout.splitlines())}
-    assert last(rows(output.whole / "running")) == truth
+    assert last(rows(output.whole / "totals")) == truth
     product, price = planted.missing["product_id"], planted.missing["total_purchase"]
     sales, units, revenue = truth[product]
     less = (sales - 1, units - planted.missing["quantity"], revenue - price)
-    assert last(rows(output.planted / "running")) == truth | {product: less}
+    assert last(rows(output.planted / "totals")) == truth | {product: less}
 
 
 def last(running: list[dict[str, Any]]) -> dict[str, tuple[int, int, Decimal]]:

@@ -155,7 +155,7 @@ public class Sales {
             .setCoder(KvCoder.of(StringUtf8Coder.of(), purchases.getCoder()))
             .apply("So far", ParDo.of(new Running()))
             .setRowSchema(RUNNING);
-        write("running", running, options);
+        write("totals", running, options);
 
         pipeline.run().waitUntilFinish();
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jars
 import pytest
-from engines import WINDOWS, Output, Planted, check_fields, check_running, check_window, rows
+from engines import WINDOWS, Output, Planted, check_fields, check_totals, check_window, rows
 from support import Shop
 
 BEAM = Path(jars.__file__).with_name("beam")
@@ -26,7 +26,7 @@ def output(golden_shop: Shop, planted: Planted, tmp_path_factory: pytest.TempPat
 
 
 def test_every_field_of_the_golden_file_is_read_without_a_loss(output: Output) -> None:
-    check_fields(rows(output.whole / "running"))
+    check_fields(rows(output.whole / "totals"))
 
 
 @pytest.mark.parametrize("job", WINDOWS)
@@ -35,4 +35,4 @@ def test_a_job_comes_to_the_truth_to_the_cent(golden_shop: Shop, output: Output,
 
 
 def test_running_totals_come_to_the_truth_to_the_cent(golden_shop: Shop, output: Output, planted: Planted) -> None:
-    check_running(golden_shop, output, planted)
+    check_totals(golden_shop, output, planted)
