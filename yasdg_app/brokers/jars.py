@@ -1,7 +1,7 @@
 """The jars of Apache Kafka: fetched once into the user's cache folder, and checked against their hashes at every start.
 
 What they are is written in jgo.lock.toml, beside this file. Knows nothing of Java or of brokers, and no address: where
-jars come from is jgo's business.
+jars come from is jgo's business. (Examples fetch those of other engines in the same way, by locks of their own.)
 """
 
 import hashlib
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 LOCK_FILE = Path(__file__).with_name("jgo.lock.toml")
+ADVICE = (
+    "The embedded broker needs the network and 60 MB of disk once; start again to go on, "
+    "or name an existing Kafka in [KAFKA] bootstrap_servers."
+)
 THREADS = 6
 """Jars fetched or checked at once."""
 TIMEOUT = 30
@@ -58,14 +62,17 @@ class Jar:
 class JarCache:
     """All jars of a lock in a folder, which any number of processes may share.
 
-    `repositories` (name → address of a Maven repository) is jgo's own unless given.
+    `name` is what they are to a person, with the version of the lock's first jar behind it, and `advice` what to do
+    where they cannot be fetched. `repositories` (name → address of a Maven repository) is jgo's own unless given.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, lock: Path = LOCK_FILE, repositories: Mapping[str, str] | None = None
-    ) -> None:
+        self, folder: Path | None = None, *, lock: Path = LOCK_FILE, name: str = "Apache Kafka", advice: str = ADVICE,
+        repositories: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.folder = folder or default_folder()
         self.jars = read_lock(lock)
+        self._name, self._advice = name, advice
         self._repositories = repositories
 
     @property
@@ -90,11 +97,11 @@ class JarCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
             if not lock.try_acquire() and not self._soon(lock):
-                print("Another process fetches Apache Kafka; waiting for it", file=out, flush=True)
+                print(f"Another process fetches {self._name}; waiting for it", file=out, flush=True)
                 lock.acquire()
         except OSError as error:
             raise BrokerError(
-                f"Cannot write to {self.folder}, where Apache Kafka is kept: {reason(error)}. "
+                f"Cannot write to {self.folder}, where {self._name} is kept: {reason(error)}. "
                 "Make room or give access there, or set XDG_CACHE_HOME to another folder."
             ) from error
         try:
@@ -172,14 +179,10 @@ class JarCache:
                 return "the repository of jars does not give it"
 
     def _cannot_fetch(self, jar: Jar, failure: str) -> BrokerError:
-        return BrokerError(
-            f"Cannot fetch {jar.file_name} of {self._title()}: {failure}. The embedded broker needs the network and "
-            "60 MB of disk once; start again to go on, or name an existing Kafka in [KAFKA] bootstrap_servers."
-        )
+        return BrokerError(f"Cannot fetch {jar.file_name} of {self._title()}: {failure}. {self._advice}")
 
     def _title(self) -> str:
-        versions = [jar.version for jar in self.jars if jar.group == "org.apache.kafka"]
-        return " ".join(["Apache Kafka", *versions[:1]])
+        return " ".join([self._name, *(jar.version for jar in self.jars[:1])])
 
 
 class Progress:

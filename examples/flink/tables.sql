@@ -1,0 +1,77 @@
+-- The shop's topics as tables. Flink's SQL client takes this file as it is, and the others.
+
+-- A partition on which nothing is sold holds up all windows, until it has been silent for so long. Longer than the ten
+-- seconds after which the partitions of a killed worker are sold by another: those sales have their own times.
+SET 'table.exec.source.idle-timeout' = '30 s';
+
+CREATE TABLE purchases (
+    transaction_time TIMESTAMP(6),
+    product_id STRING,
+    price DECIMAL(10, 2),
+    quantity INT,
+    is_member BOOLEAN,
+    member_discount DECIMAL(5, 4),
+    add_supplements BOOLEAN,
+    supplement_price DECIMAL(10, 2),
+    total_purchase DECIMAL(10, 2),
+    transaction_id STRING,
+    total_cost DECIMAL(10, 2),
+    promotion_discount DECIMAL(5, 4),
+    substituted_from STRING,
+    -- Flink's event time has milliseconds.
+    rowtime AS CAST(transaction_time AS TIMESTAMP(3)),
+    WATERMARK FOR rowtime AS rowtime - INTERVAL '10' SECOND
+) WITH (
+    'connector' = 'kafka',
+    'topic' = 'demo.purchases',
+    'properties.bootstrap.servers' = 'localhost:9092',
+    'scan.startup.mode' = 'earliest-offset',
+    'format' = 'json'
+);
+
+CREATE TABLE stockings (
+    event_time TIMESTAMP(6),
+    product_id STRING,
+    existing_level INT,
+    stock_quantity INT,
+    new_level INT,
+    stocking_id STRING,
+    rowtime AS CAST(event_time AS TIMESTAMP(3)),
+    -- A delivery is told of with the next sale of its product, with the time at which it came: for a product that is
+    -- seldom sold, that is much later.
+    WATERMARK FOR rowtime AS rowtime - INTERVAL '1' DAY
+) WITH (
+    'connector' = 'kafka',
+    'topic' = 'demo.stockings',
+    'properties.bootstrap.servers' = 'localhost:9092',
+    'scan.startup.mode' = 'earliest-offset',
+    'format' = 'json'
+);
+
+-- The latest message of each product counts.
+CREATE TABLE products (
+    product_id STRING,
+    category STRING,
+    item STRING,
+    `size` STRING,
+    price DECIMAL(10, 2),
+    inventory INT,
+    contains_fruit BOOLEAN,
+    contains_veggies BOOLEAN,
+    contains_nuts BOOLEAN,
+    contains_caffeine BOOLEAN,
+    range_weight INT,
+    cost DECIMAL(10, 2),
+    -- Products have no event time; what a shop sells it has always had.
+    valid_from AS TO_TIMESTAMP('1970-01-01 00:00:00'),
+    WATERMARK FOR valid_from AS valid_from,
+    PRIMARY KEY (product_id) NOT ENFORCED
+) WITH (
+    'connector' = 'upsert-kafka',
+    'topic' = 'demo.products',
+    'properties.bootstrap.servers' = 'localhost:9092',
+    'key.format' = 'raw',
+    'value.format' = 'json',
+    -- Sales wait for their products until no more come.
+    'scan.watermark.idle-timeout' = '5 s'
+);

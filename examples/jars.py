@@ -1,0 +1,74 @@
+"""The jars of an example, and the Java that runs them.
+
+    python examples/jars.py examples/flink                      # prints them as Java's class path
+    python examples/jars.py examples/flink Sql.java job.sql     # runs a source file of that folder with them
+
+They are those of the folder's jgo.lock.toml, with its hashes (`jgo lock` made it from jgo.toml), fetched once, into
+the cache folder that has the embedded broker's. A file java.options beside it has options for Java.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from yasdg_app.brokers.jars import JarCache, default_folder
+from yasdg_app.brokers.java import installed_java
+from yasdg_app.errors import YasdgError
+
+NEWEST_JAVA = 21
+"""Flink 1.20, Spark 4.0 and Beam 2.63 were made for 17 and 21. The embedded broker's own is newer."""
+INSTALL = "Install one, such as Debian's default-jdk-headless, and set JAVA_HOME if another comes first on PATH."
+
+
+def class_path(folder: Path) -> list[Path]:
+    """All jars of an example, fetched if they are not there. Raises YasdgError if they cannot be had."""
+    folder = folder.resolve()
+    # A cache for each, so that nobody waits for the jars of another one.
+    cache = JarCache(
+        default_folder() / folder.name,
+        lock=folder / "jgo.lock.toml",
+        name=f"Apache {folder.name.capitalize()}",
+        advice="That needs the network once; start again to go on.",
+    )
+    cache.fetch()
+    return [cache.folder / jar.path for jar in cache.jars]
+
+
+def java() -> Path:
+    """The Java for the engines: $JAVA_HOME's, or the one on PATH. Raises YasdgError if it is too old or too new."""
+    return installed_java("This engine", INSTALL, newest=NEWEST_JAVA)
+
+
+def command(folder: Path, source: str, *arguments: str) -> list[str]:
+    """The command line that runs a source file of an example, which Java compiles as it starts.
+
+    Raises YasdgError if there is no Java for it, or if it cannot compile.
+    """
+    its_java = java()
+    if not its_java.resolve().with_name("javac").exists():
+        raise YasdgError(f"This engine needs a JDK, and {its_java} is that of a JRE. {INSTALL}")
+    options = folder / "java.options"
+    with_options = [f"@{options}"] if options.exists() else []
+    jars = os.pathsep.join(str(jar) for jar in class_path(folder))
+    return [str(its_java), *with_options, "-cp", jars, str(folder / source), *arguments]
+
+
+def main() -> None:
+    """Do what the command line says."""
+    match sys.argv[1:]:
+        case [folder]:
+            print(os.pathsep.join(str(jar) for jar in class_path(Path(folder))))
+        case [folder, source, *arguments]:
+            line = command(Path(folder), source, *arguments)
+            os.execv(line[0], line)
+        case _:
+            print("Usage: jars.py FOLDER [SOURCE.java [ARGUMENT]...]", file=sys.stderr)
+            sys.exit(2)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except YasdgError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
