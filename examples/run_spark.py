@@ -17,6 +17,7 @@ from pathlib import Path
 import jars
 
 from yasdg_app.brokers.jars import default_folder
+from yasdg_app.brokers.java import QUICK
 from yasdg_app.brokers.locks import FileLock
 from yasdg_app.errors import YasdgError
 
@@ -64,7 +65,8 @@ def environment() -> dict[str, str]:
     """The environment variables with which that Python starts Spark."""
     class_path = os.pathsep.join(str(jar) for jar in jars.class_path(SPARK))
     options = [f"--conf={name}={value}" for name, value in OPTIONS.items()]
-    arguments = ["--master", "local[2]", "--driver-class-path", class_path, *options, "pyspark-shell"]
+    java_options = ["--driver-class-path", class_path, "--driver-java-options", " ".join(QUICK)]
+    arguments = ["--master", "local[2]", *java_options, *options, "pyspark-shell"]
     others = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "PYTHONPATH")}
     java_home = jars.java().resolve().parents[1]
     return others | {"JAVA_HOME": str(java_home), "PYSPARK_SUBMIT_ARGS": shlex.join(arguments)}

@@ -38,6 +38,13 @@ LATE_RESTOCKS = "1 day"
 WINDOWS = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
 
 
+def session() -> SparkSession:
+    spark = SparkSession.builder.appName("yasdg").getOrCreate()
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")  # INT96, its default, has no zone
+    return spark
+
+
 def read(value: Column, schema: str) -> Column:
     """A message as a struct. One that is no such message ends the query; as nulls it would be lost without a word."""
     return f.from_json(value.cast("string"), schema, {"mode": "FAILFAST"})
@@ -198,8 +205,7 @@ def main() -> None:
     }
     trigger = {"availableNow": True} if asked.until_now else {"processingTime": "5 seconds"}
 
-    spark = SparkSession.builder.appName("yasdg").getOrCreate()
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    spark = session()
     try:
         queries = list(start(Shop(spark, asked.prefix, kafka), trigger, asked.to))
         if not asked.until_now:
