@@ -1,0 +1,89 @@
+"""Runs a PySpark program here, on two cores, with a PySpark, a Java and Kafka's jars that are pinned.
+
+    python examples/run_spark.py examples/spark/job.py --until-now
+
+PySpark is not among the project's own packages, since it brings 400 MB. It gets an environment of its own in the cache
+folder, beside the jars; each change of its locks makes a new one.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jars
+
+from yasdg_app.brokers.jars import default_folder
+from yasdg_app.brokers.java import QUICK
+from yasdg_app.brokers.locks import FileLock
+from yasdg_app.errors import YasdgError
+
+SPARK = Path(__file__).with_name("spark")
+LOCKS = (SPARK / "requirements-build.lock", SPARK / "requirements.lock")
+"""In this order: PySpark comes as a source, and what builds it is pinned as well."""
+PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--require-hashes")
+OPTIONS = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.log.level": "ERROR",
+    "spark.sql.shuffle.partitions": "2",  # each keeps a state of its own; 200, the default, is for a cluster
+    "spark.sql.streaming.metricsEnabled": "false",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def python() -> Path:
+    """The Python that has PySpark; made once, which takes a minute or two. Raises YasdgError if it cannot be."""
+    made_from = b"".join(lock.read_bytes() for lock in LOCKS) + sys.version.encode()
+    folder = default_folder().with_name(f"spark-{hashlib.sha256(made_from).hexdigest()[:16]}")
+    finished, found = folder / "finished", folder / "bin" / "python"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
+    lock.acquire()
+    try:
+        if not finished.exists():
+            print(f"Installing PySpark into {folder}, once: 400 MB, a minute or two ...", file=sys.stderr, flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            for packages in LOCKS:
+                subprocess.run([found, *PIP, "--no-build-isolation", "--use-pep517", "-r", packages], check=True)
+            finished.touch()
+    except subprocess.CalledProcessError as error:
+        raise YasdgError(
+            "PySpark cannot be installed; what pip said stands above. It needs the network and 2 GB of disk once."
+        ) from error
+    finally:
+        lock.release()
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The environment variables with which that Python starts Spark."""
+    class_path = os.pathsep.join(str(jar) for jar in jars.class_path(SPARK))
+    options = [f"--conf={name}={value}" for name, value in OPTIONS.items()]
+    java_options = ["--driver-class-path", class_path, "--driver-java-options", " ".join(QUICK)]
+    arguments = ["--master", "local[2]", *java_options, *options, "pyspark-shell"]
+    others = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "PYTHONPATH")}
+    java_home = jars.java().resolve().parents[1]
+    return others | {"JAVA_HOME": str(java_home), "PYSPARK_SUBMIT_ARGS": shlex.join(arguments)}
+
+
+def main() -> None:
+    """Do what the command line says."""
+    if not sys.argv[1:]:
+        print("Usage: run_spark.py PROGRAM.py [ARGUMENT]...", file=sys.stderr)
+        sys.exit(2)
+    found = python()
+    os.execve(found, [str(found), *sys.argv[1:]], environment())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except YasdgError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
