@@ -101,8 +101,13 @@ class Image:
             case "RUN":
                 done = self.run("sh", "-euc", rest, folder=self.folder)
                 assert done.returncode == 0, f"RUN {rest}:\n{done.stdout}{done.stderr}"
+            case "COPY" if rest.startswith("--from=build "):
+                _, what, to = rest.split()  # it is there already
+                assert what == to
             case "COPY":
-                self._copy(*rest.split())
+                what, to = rest.split()
+                assert to in (".", "./")
+                self._copy(what)
             case "WORKDIR":
                 self.folder = rest
                 (self.layer / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -119,9 +124,8 @@ class Image:
             case _:
                 raise AssertionError(f"What would Docker do with {word}?")
 
-    def _copy(self, what: str, to: str) -> None:
-        if what.startswith("--from"):
-            return
+    def _copy(self, what: str) -> None:
+        """Copy a file, or of the checkout what .dockerignore lets through, into the folder of the instructions."""
         lines = (PROJECT / ".dockerignore").read_text().splitlines()
         assert "*" in lines
         for name in [line[1:] for line in lines if line.startswith("!")]:
@@ -223,6 +227,15 @@ class Container:
                 stdout=log,
                 stderr=log,
             )
+        while self._unshare.poll() is None and not self._has_begun():
+            time.sleep(0.01)
+
+    def _has_begun(self) -> bool:
+        """Whether process 1 is the program, and not the shell any more that made the container."""
+        try:
+            return self.first_process.name() == Path(self._image.entrypoint[0]).name
+        except (ValueError, psutil.NoSuchProcess):  # there is none yet, or no more
+            return False
 
     def _inside(self) -> list[str]:
         """What a command is run by: as the image's user, who can become nobody else, in the container's environment."""
