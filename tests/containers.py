@@ -174,12 +174,16 @@ class Network:
         return f"{self._prefix}-{names.split()[0]}"
 
     def remove(self) -> None:
-        for name in ("bridge", *self._addresses):
-            subprocess.run(["ip", "netns", "del", self.space(name)], capture_output=True)
+        """Remove it. AssertionError if a process was left in it."""
+        names = ("bridge", *self._addresses)
+        left = {name: ip("netns", "pids", self.space(name)).split() for name in names}
+        for name in names:
+            ip("netns", "del", self.space(name))
+        assert not any(left.values()), left
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+def ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 class Container:
@@ -220,7 +224,7 @@ class Container:
             self._unshare = subprocess.Popen(
                 [
                     *("ip", "netns", "exec", network.space(name)),
-                    *("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
+                    *("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork"),
                     *sh(script, str(self._area), overlay, network.hosts, self.name, *process),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -284,5 +288,7 @@ class Container:
 
     def remove(self) -> None:
         if self._unshare.poll() is None:
-            self._unshare.kill()  # process 1 and with it all others die too: --kill-child
+            for process in psutil.Process(self._unshare.pid).children():
+                process.kill()  # process 1, and with it all others
+            self._unshare.kill()
             self._unshare.wait()

@@ -136,6 +136,8 @@ def test_what_is_named_is_there() -> None:
     mounts = {each["name"]: each["mountPath"] for each in worker["volumeMounts"]}
     assert {each["name"] for each in pod["volumes"]} == mounts.keys()
     assert variables["YASDG_CONFIG"]["value"] in {f"{mounts['configuration']}/{key}" for key in configuration["data"]}
+    assert headless["spec"]["publishNotReadyAddresses"]  # they ask each other before they are ready, too
+    assert not pod["enableServiceLinks"]  # or there is a YASDG_WEB_PORT that is none of ours
     assert {worker[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")} == set(OPEN)
     assert pod["terminationGracePeriodSeconds"] > STOP
 
