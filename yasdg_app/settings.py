@@ -380,7 +380,8 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
     """Read the settings as a program started in `cwd` with the environment `environ` has them.
 
     The file is the one that YASDG_CONFIG names, in `cwd` or among the project's own, else config/configuration.ini in
-    `cwd`, else the project's own, else there is none and the defaults hold. A variable YASDG_<SECTION>_<KEY> overrides one value of it.
+    `cwd`, else the project's own, else there is none and the defaults hold. A variable YASDG_<SECTION>_<KEY> overrides
+    one value of it.
 
     Raises SettingsError with every problem found.
     """
