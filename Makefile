@@ -7,13 +7,18 @@ MAKEFLAGS += --no-print-directory
 # What `make bench` runs, in this order; and what is measured on its own.
 COMPARED := $(addprefix bench-,produce consume end-to-end latency catalog backfill growth)
 BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year browsers formats datastore)
-.PHONY: help run test chaos check bench $(BENCHES) format lock clean environment environment-dev
+.PHONY: help run test chaos check bench $(BENCHES) format lock wheels clean environment environment-dev
 
 # The first of these that is Python 3.11 or newer makes .venv.
 PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 
 UV_COMPILE = .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
+
+# What `make wheels` asks for. faust-streaming has no wheel for Linux on ARM: pip makes one there, without a compiler too.
+PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin aarch64-apple-darwin
+UV_INSTALL = .venv/bin/uv pip install --no-config --quiet --dry-run --target .venv/elsewhere --require-hashes \
+	--only-binary :all: --no-binary faust-streaming -r requirements.lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,6 +52,13 @@ format: environment-dev ## format the code, and mend what ruff can mend
 lock: environment-dev ## write the locks anew after a change of pyproject.toml; ARGS=--upgrade for newer versions
 	@$(UV_COMPILE) --group build --output-file requirements.lock
 	@$(UV_COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+
+wheels: environment-dev ## ask the index whether the lock can be installed elsewhere: each Python, processor and system
+	@status=0; \
+	for python in 3.11 3.12 3.13 3.14; do for platform in $(PLATFORMS); do \
+		if $(UV_INSTALL) --python-version $$python --python-platform $$platform; then answer=yes; else answer=no; status=1; fi; \
+		echo "Python $$python, $$platform: $$answer"; \
+	done; done; exit $$status
 
 clean: ## remove .venv and what tools left behind; the shop's data in .yasdg stays
 	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

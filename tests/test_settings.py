@@ -643,6 +643,15 @@ def test_the_file_that_is_named_must_exist(folder: Path, named: str) -> None:
     assert problems(folder, YASDG_CONFIG=named) == [f"YASDG_CONFIG={named}: expected the path of an existing file"]
 
 
+def test_a_variable_may_name_a_file_of_the_projects_own(folder: Path) -> None:
+    (settings.PROJECT / "config" / "scenarios").mkdir(parents=True)
+    (settings.PROJECT / "config" / "scenarios" / "x.ini").write_text("[SALES]\nseed = 7\n")
+    assert load(folder, YASDG_CONFIG="config/scenarios/x.ini").sales.seed == 7
+    (folder / "config" / "scenarios").mkdir()
+    (folder / "config" / "scenarios" / "x.ini").write_text("[SALES]\nseed = 8\n")
+    assert load(folder, YASDG_CONFIG="config/scenarios/x.ini").sales.seed == 8
+
+
 def test_the_projects_file_is_read_where_the_working_directory_has_none(folder: Path) -> None:
     (settings.PROJECT / "config").mkdir(parents=True)
     (settings.PROJECT / "config" / "configuration.ini").write_text("[SALES]\nseed = 7\n")

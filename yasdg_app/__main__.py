@@ -1,11 +1,17 @@
 """The command line: Faust's commands and ours on this project's app. `yasdg --help` lists them."""
 
+import os
 import signal
 import sys
 
 # While all is imported, a KeyboardInterrupt may be lost in somebody's `except`. So Ctrl-C just ends the process, until
 # there is a worker or a command that knows what to do.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# The first process of a container is spared by signals that it does not handle itself.
+if os.getpid() == 1:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda number, _: os._exit(128 + number))
 
 
 def main() -> None:

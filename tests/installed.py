@@ -1,0 +1,36 @@
+"""Installs without an index: what a lock names is taken from the environment that the tests run in."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+LOCK = PROJECT / "requirements.lock"
+
+
+def names(lock: Path = LOCK) -> Iterator[str]:
+    """The packages that a lock names; environment markers are not looked at."""
+    for line in lock.read_text().splitlines():
+        if found := re.match(r"([a-z0-9._-]+)==", line):
+            yield found[1]
+
+
+def packages_of(venv: Path) -> Path:
+    """The folder of packages in a virtual environment of this Python."""
+    return venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
+def take_packages(venv: Path, *, without: tuple[str, ...] = ()) -> None:
+    """Do what `pip install -r requirements.lock` does, with links to what is installed here, and no scripts."""
+    folder = packages_of(venv)
+    for name in names():
+        if name in without:
+            continue
+        there = distribution(name)
+        base = Path(str(there.locate_file("")))
+        for top in {file.parts[0] for file in there.files or ()} - {"..", "__pycache__"}:
+            if not os.path.lexists(folder / top):
+                (folder / top).symlink_to(base / top)
