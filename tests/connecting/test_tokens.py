@@ -190,13 +190,14 @@ async def test_a_token_for_msk_is_of_the_role_that_is_named(monkeypatch: pytest.
             pass
 
     server = HTTPServer(("127.0.0.1", free_port()), Sts)
+    server.timeout = 10  # if nobody asks
     thread = Thread(target=server.handle_request)
     thread.start()
     try:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_port}")
         query = signed(await MskTokens("eu-central-1", "", ROLE).token())[1]
     finally:
-        thread.join(10)
+        thread.join()
         server.server_close()
     assert query["X-Amz-Credential"].startswith("ROLE/")
     assert query["X-Amz-Security-Token"] == "session"

@@ -177,7 +177,7 @@ class Counting(ShopProducer):
     """A producer that notes how many batches each of its requests held, and may be held up with one."""
 
     def __init__(self, servers: str, producer_id: int) -> None:
-        super().__init__(servers, producer_id)
+        super().__init__(Connection(servers), producer_id)
         self.requests: list[int] = []
         self.goes_on = asyncio.Event()
         self.goes_on.set()
