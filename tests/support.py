@@ -173,6 +173,21 @@ def yasdg(shop: Shop, *arguments: str, seconds: float = 120) -> "subprocess.Comp
     )
 
 
+def consume(shop: Shop, count: int, *arguments: str) -> list[str]:
+    """The first lines of `yasdg consume`, whose reader then goes away."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "yasdg_app", "consume", *arguments],
+        cwd=shop.folder,
+        env=shop.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().rstrip("\n") for _ in range(count)]
+        process.terminate()
+    return lines
+
+
 async def read(servers: str, topic: str) -> dict[int, list[Message]]:
     tps = [TopicPartition(topic, partition) for partition in range(await partitions(servers, topic))]
     async with Reader(Connection(servers)) as reader:

@@ -70,25 +70,24 @@ class BulkEncoder:
         return parts[0] if len(parts) == 1 else bytearray().join(parts)
 
     def _lines_of(self, sales: Sales, size: int) -> bytearray:
-        kinds, numbers = self._kinds_of(sales, size)
+        kinds = self._kinds_of(sales, size)
         self._make_lines()
         lines = self._lines
         data = bytearray().join([lines[kind] for kind in kinds.tolist()])
-        sizes = self._sizes[kinds] - self._values_at[kinds]  # a line has an end as a record has
-        starts = _starts(sizes)
-        self._write(data, starts, starts + numbers, starts + sizes - 1, sales, size)
+        starts = _starts(self._sizes[kinds] - self._values_at[kinds])  # a line has an end as a record has
+        self._write(data, starts, kinds, sales, size)
         return data
 
     def records(self, sales: Sales) -> Iterator[Records]:
         """Yield the records of sales, as many at a time as go into one batch."""
         for some, size in self._of_one_size(sales):
-            kinds, numbers = self._kinds_of(some, size)
+            kinds = self._kinds_of(some, size)
             through = np.cumsum(self._sizes[kinds] + _MOST_BEFORE)
             first = 0
             while first < len(kinds):
                 before = int(through[first - 1]) if first else 0
                 end = max(first + 1, int(np.searchsorted(through, before + RECORDS_BYTES, side="right")))
-                yield self._records(some[first:end], kinds[first:end], numbers[first:end], size)
+                yield self._records(some[first:end], kinds[first:end], size)
                 first = end
 
     def _of_one_size(self, sales: Sales) -> Iterator[tuple[Sales, int]]:
@@ -101,7 +100,7 @@ class BulkEncoder:
             yield sales[first:end], size
             first = end
 
-    def _records(self, sales: Sales, kinds: Ints, numbers: Ints, size: int) -> Records:
+    def _records(self, sales: Sales, kinds: Ints, size: int) -> Records:
         times, sizes = sales.at // 1000, self._sizes[kinds]
         # Times within a batch count from its first; sales are in order, so none is before it.
         since, place = times - times[0], np.arange(len(kinds), dtype=np.int64)
@@ -120,27 +119,23 @@ class BulkEncoder:
         put_varints(into, starts + body_sizes + 1, since, since_sizes)
         put_varints(into, starts + body_sizes + 1 + since_sizes, place, place_sizes)
         values = starts + before + self._values_at[kinds]
-        ends = starts + before + sizes - len(_NO_HEADERS)
-        self._write(data, values, values + numbers, ends, sales, size)
+        self._write(data, values, kinds, sales, size)
         return Records(len(kinds), int(times[0]), int(times[-1]), data)
 
-    def _write(self, data: bytearray, values: Ints, numbers: Ints, ends: Ints, sales: Sales, size: int) -> None:
-        """Write times and numbers into messages.
-
-        `values`, `numbers`, `ends`: where each begins, where its number does, and where it ends.
-        """
-        place = self._place
+    def _write(self, data: bytearray, values: Ints, kinds: Ints, sales: Sales, size: int) -> None:
+        """Write times and numbers into messages that begin at `values`."""
+        place, numbers = self._place, values + self._numbers_at[kinds]
         _windows(data, size)[values + place.before] = place.texts(sales.at, size)
         if not place.exact:
-            exactly = size + _EXACT
-            _windows(data, exactly)[ends - 1 - exactly] = digits(sales.at, exactly)
+            exactly, lengths = size + _EXACT, self._sizes[kinds] - self._values_at[kinds] - len(_NO_HEADERS)
+            _windows(data, exactly)[values + lengths - 1 - exactly] = digits(sales.at, exactly)
         widths = _digits(sales.number)
         for width in range(int(widths.min()), int(widths.max()) + 1):
             mine = widths == width
             _windows(data, width)[numbers[mine]] = digits(sales.number[mine], width)
 
-    def _kinds_of(self, sales: Sales, size: int) -> tuple[Ints, Ints]:
-        """Return what each sale says, as a place in the lists of kinds, and where in its message the number begins."""
+    def _kinds_of(self, sales: Sales, size: int) -> Ints:
+        """Return what each sale says, as a place in the lists of kinds. `size`: of the times."""
         code = (sales.product * WAYS + sales.way) * (TEN_THOUSAND + 1) + sales.promotion
         code = (code * self._others + (sales.instead_of + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
         if size != self._size:
@@ -148,11 +143,10 @@ class BulkEncoder:
             self._size = size
         codes: list[int] = code.tolist()
         try:
-            kinds = np.fromiter(map(self._kinds.__getitem__, codes), np.int64, len(codes))
+            return np.fromiter(map(self._kinds.__getitem__, codes), np.int64, len(codes))
         except KeyError:
             self._learn(code, sales)
-            kinds = np.fromiter(map(self._kinds.__getitem__, codes), np.int64, len(codes))
-        return kinds, self._numbers_at[kinds]
+            return np.fromiter(map(self._kinds.__getitem__, codes), np.int64, len(codes))
 
     def _learn(self, code: Ints, sales: Sales) -> None:
         """Prepare what is not prepared yet."""

@@ -182,6 +182,16 @@ def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data:
     assert [(message.key, message.offset) for message in found] == [(message.key, message.offset) for message in read]
 
 
+@pytest.mark.parametrize("name", forms.REGISTERED)
+def test_a_number_that_is_longer_than_it_says_is_none(name: str) -> None:
+    right = form(name).write("purchases", golden.purchases()[0])
+    read = forms.messages([right, right.replace(b"-000001", b"-0000010")])
+    for message in read:
+        message.key = b"IS03"
+    values = [message.value for message in asyncio.run(form(name).plain("purchases", read))]
+    assert values == [golden.purchases()[0], NOTHING]
+
+
 @pytest.mark.parametrize("name", ["iso-z", "epoch_us", *forms.REGISTERED])
 def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
     one = form(name)

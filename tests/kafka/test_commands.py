@@ -8,28 +8,13 @@ import sys
 from typing import Protocol
 
 import pytest
-from support import Shop, yasdg
+from support import Shop, consume, yasdg
 
 
 class Kafka(Protocol):
     """See conftest.py."""
 
     bootstrap_servers: str
-
-
-def consume(shop: Shop, count: int, *arguments: str) -> list[str]:
-    """The first lines of `yasdg consume`, whose reader then goes away."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "yasdg_app", "consume", *arguments],
-        cwd=shop.folder,
-        env=shop.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline().rstrip("\n") for _ in range(count)]
-        process.terminate()
-    return lines
 
 
 def delete_at_a_terminal(shop: Shop, answer: bytes) -> tuple[int, str]:

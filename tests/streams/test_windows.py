@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
-from yasdg_app.formats import Format
+from yasdg_app.formats import Format, JsonFormat
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.settings import Settings
 from yasdg_app.shop.plan import Plan
@@ -93,7 +93,7 @@ class Logs:
 
     def messages(self, tp: TP, start: int, end: int) -> list[Any]:
         return [
-            SimpleNamespace(offset=offset, value=self.values[tp][offset])
+            SimpleNamespace(offset=offset, value=self.values[tp][offset], key=None, timestamp=0, headers=())
             for offset in range(max(start, self.lacking.get(tp, 0)), min(end, len(self.values[tp])))
         ]
 
@@ -584,6 +584,31 @@ def test_the_latest_lost_sales_are_those_told_before_and_those_applied(position:
     assert [event_time(each["event_time"]) for each in found] == sorted(
         (event_time(each["event_time"]) for each in found), reverse=True
     )
+
+
+def test_what_is_read_again_may_be_in_any_format() -> None:
+    form, worker, sales = JsonFormat("epoch_ms"), Worker(Logs()), sold(30, 20 * SECOND)
+    worker.app.format = form
+    told = [restock(number) for number in range(1, 9)]
+    lost = [json.dumps(json.loads(lost_sale(number)) | {"promised": None}).encode() for number in range(1, 9)]
+    values = worker.logs.values
+    values[TP("stockings", 0)] = [form.write("stockings", json.dumps(each).encode()) for each in told]
+    values[TP(TOPICS[1], 0)] = [form.write("lost_sales", each) for each in lost]
+    before = Worker(Logs())
+    before.take_over(empty())
+    before.apply(0, numbered(sales))
+    values[TP(TOPICS[0], 0)] = [form.write("purchases", sale.value) for sale in sales]
+    worker.now = sales[-1].at
+
+    async def take_over() -> None:
+        worker.take_over(before.rows, len(lost))
+        await worker.done()
+
+    asyncio.run(take_over())
+    check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
+    assert worker.windows.complete_from()[0] < OPENED
+    assert worker.windows.latest_restocks == told[::-1]
+    assert worker.windows.latest_lost_sales == [json.loads(each) for each in lost[::-1]]
 
 
 def test_big_numbers_stay_exact() -> None:
