@@ -22,7 +22,7 @@ from yasdg_app.streams.table import NO_TIME, Rows
 logger = logging.getLogger(__name__)
 
 EVERY = 0.5  # seconds between two rounds: a product that sells all the time is written so often
-LONGEST_BREATH = 0.1  # seconds between two batches: it takes half of the time at most, since selling comes first
+LONGEST_BREATH = 1.0  # seconds between two batches: it takes half of the time at most, since selling comes first
 SHORTEST_RETRY, LONGEST_RETRY = 0.5, 8.0  # seconds between two attempts, if the last one failed
 REPORT = 5.0  # seconds between two lines of a round that takes long
 
