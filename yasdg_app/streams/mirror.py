@@ -22,7 +22,8 @@ from yasdg_app.streams.table import NO_TIME, Rows
 logger = logging.getLogger(__name__)
 
 EVERY = 0.5  # seconds between two rounds: a product that sells all the time is written so often
-LONGEST_BREATH = 1.0  # seconds between two batches: it takes half of the time at most, since selling comes first
+REST = 4.0  # times what a batch took, until the next one: selling comes first
+LONGEST_REST = 2.0  # seconds
 SHORTEST_RETRY, LONGEST_RETRY = 0.5, 8.0  # seconds between two attempts, if the last one failed
 REPORT = 5.0  # seconds between two lines of a round that takes long
 
@@ -119,7 +120,7 @@ class Mirror:
             here = {each: seats[piece][homes[piece] == each] for each in np.unique(homes[piece]).tolist()}
             await self._write([(tables[partition], own) for partition, own in here.items()])
             if not self._hurry:
-                await asyncio.sleep(min(time.monotonic() - now, LONGEST_BREATH))
+                await asyncio.sleep(min(REST * (time.monotonic() - now), LONGEST_REST))
         self._works()
         self._saved_until = began
         if reported > began:
