@@ -1,8 +1,11 @@
-"""What a datastore costs: sales a second with one and without, in turn; and how long a large catalog takes.
+"""What a datastore costs: processor time a row, sales a second with one and without, how long a large catalog takes.
 
     make bench-datastore
     make bench-datastore ARGS="--seconds 5 --rounds 1 --products 10000"
+    make bench-datastore ARGS=--rows         # the first of the three alone
 
+- a row is compared with what is stored, and written if it is missing there, or older; what is counted is this process's
+  time, in batches as the worker's, not the server's;
 - the rate is that of bench-end-to-end, one worker with more to make up for than it can. PostgreSQL and dynalite (for
   DynamoDB) run on the same machine, so that what they take themselves is in it;
 - "first" is how long a worker writes all products into an empty datastore, while the shop is quiet; "again" how long
@@ -10,19 +13,28 @@
 """
 
 import argparse
+import asyncio
+import os
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import datastores
 from catalogs import write_catalog
 from end_to_end import flow, has
+from machine import machine
 from stage import FLAT_OUT, PARTITIONS, Outside, interleaved, kafka, shop_on
 from support import Shop, Worker
-from table import compared, number, ratio
+from table import compared, number, ratio, table
+
+from yasdg_app.datastore.base import Level, compare
+from yasdg_app.datastore.kinds import datastore_of
 
 NONE, KINDS = "none", ("sqlite", "postgresql", "dynamodb")
+MEASURED = 5_000  # rows
+MOMENT = "2026-01-01 08:00:00.000001"
 QUIET = {"SALES_MIN_SALE_FREQ": "1000000", "SALES_MAX_SALE_FREQ": "1000000"}
 
 
@@ -31,8 +43,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the window")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--products", type=int, default=100_000, help="of the large catalog")
+    parser.add_argument("--rows", action="store_true", help="measure only what a row takes")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args()
+    os.environ.update(datastores.CREDENTIALS)
+    rows(arguments.kinds)
+    if arguments.rows:
+        return
     with kafka() as (folder, servers):
         names = (f"shop{count}" for count in range(1000))
 
@@ -52,6 +69,38 @@ def main() -> None:
             with store(kind, folder) as url, shop_on(folder, servers, next(names), **large) as shop:
                 first, again = (until_equal(kept_in(shop, url)) for _ in range(2))
             print(f"{kind}: {arguments.products:,} products, first {first:.1f} s, again {again:.1f} s", flush=True)
+
+
+def rows(kinds: Sequence[str]) -> None:
+    """Show the processor time of a row by kind."""
+    print(machine())
+    lines = []
+    for kind in kinds:
+        with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as folder, store(kind, Path(folder)) as url:
+            lines.append((kind, *(f"{microseconds:,.0f} µs" for microseconds in asyncio.run(costs(url)))))
+    print(table(("a row that is", "missing", "there already", "older there"), lines), flush=True)
+
+
+async def costs(url: str) -> list[float]:
+    """Microseconds of this process for a row that is missing, then there already, then older there."""
+    store = datastore_of(url)
+    assert store is not None
+    await store.open()
+    found = []
+    for sales in (1, 1, 2):
+        began = time.process_time()
+        for start in range(0, MEASURED, store.batch):
+            levels = [level(number, sales) for number in range(start, start + store.batch)]
+            to_write = compare(levels, await store.read([each.product_id for each in levels])).to_write
+            if to_write:
+                await store.write(to_write)
+        found.append((time.process_time() - began) / MEASURED * 1e6)
+    await store.close()
+    return found
+
+
+def level(number: int, sales: int) -> Level:
+    return Level(f"P{number:07d}", f"Drink {number}", "Made up", 499, 75, sales, MOMENT, MOMENT)
 
 
 @contextmanager

@@ -60,6 +60,7 @@ CHATTY = {
 """Loggers by name, and the least level that goes into our own output."""
 
 
+DISCOVERED = ["yasdg_app.streams", "yasdg_app.web", "yasdg_app.commands"]
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
 YOUNG = 10_000  # objects before a look for cycles: messages come by the thousand and have none, a quarter of the time
 SWITCH = 0.001  # seconds that one thread makes another wait; with the usual 0.005 fetching is in the way of selling
@@ -236,6 +237,10 @@ class ShopApp(faust.App):
         idle = self.ownership.settled and not self.ownership.partitions
         return not waits and (idle or self.ownership.lease_left)
 
+    def _discovery_modules(self) -> list[str]:
+        # Faust would import all of the package, and with it what only some have installed.
+        return DISCOVERED
+
     def _on_autodiscovery_error(self, name: str) -> None:
         raise  # Faust would go on without the agent that could not be imported
 
@@ -361,7 +366,7 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
         store="memory://",
         datadir=str(shop.kafka.data_dir / "faust"),
         origin="yasdg_app",
-        autodiscover=["yasdg_app.streams", "yasdg_app.web", "yasdg_app.commands"],
+        autodiscover=DISCOVERED,
         topic_partitions=shop.kafka.partitions,
         topic_replication_factor=1 if shop.kafka.embedded else shop.kafka.replication_factor,
         topic_disable_leader=True,

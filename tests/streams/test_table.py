@@ -67,6 +67,15 @@ def test_a_datastore_may_have_all_rows_otherwise_at_first_and_then_those_that_a_
     assert rows.unsaved == len(PRODUCTS)
 
 
+def test_what_was_sold_since_the_last_look_need_not_wait_for_the_rest() -> None:
+    rows = Rows(PRODUCTS)
+    rows.put([3, 1], numbers_of([after(1), after(2)]))
+    rows.mark(np.array([3]), unsaved=False)  # it was its turn meanwhile
+    assert rows.sold_seats().tolist() == [1]
+    assert rows.sold_seats().tolist() == []
+    assert rows.unsaved == len(PRODUCTS) - 1
+
+
 def test_what_a_datastore_gets_of_a_product_is_its_level_or_that_of_the_opening() -> None:
     rows = Rows(PRODUCTS)
     rows.put([1, 2], numbers_of([after(5), after(0, lost_sales=1)]))

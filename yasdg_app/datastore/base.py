@@ -130,5 +130,5 @@ def another_table(columns: Sequence[str]) -> RefusedError:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, in one line; its kind if it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return what an error says, in one line and without a full stop; its kind if it says nothing."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -183,7 +183,7 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except exceptions.ClientError as error:
         kind = RefusedError if error.response["Error"]["Code"] in REFUSED else DatastoreError
-        raise kind(error.response["Error"].get("Message") or reason(error)) from error
+        raise kind(reason(error)) from error
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise DatastoreError(reason(error)) from error
     except exceptions.BotoCoreError as error:  # no credentials, no region, no such profile

@@ -8,6 +8,7 @@ nothing piles up while the datastore is away, nothing is lost with a worker that
 import asyncio
 import logging
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from yasdg_app.streams.table import NO_TIME, Rows
 logger = logging.getLogger(__name__)
 
 EVERY = 0.5  # seconds between two rounds: a product that sells all the time is written so often
-LONGEST_BREATH = 0.1  # seconds between two batches: it takes half of the time at most, since selling comes first
+REST = 4.0  # times what a batch took, until the next one: selling comes first
+LONGEST_REST = 2.0  # seconds
 SHORTEST_RETRY, LONGEST_RETRY = 0.5, 8.0  # seconds between two attempts, if the last one failed
 REPORT = 5.0  # seconds between two lines of a round that takes long
 
@@ -105,28 +107,44 @@ class Mirror:
             for rows in tables.values():
                 rows.mark_all_unsaved()
         generation, began = app.ownership.generation, time.monotonic()
-        found = {partition: rows.unsaved_seats() for partition, rows in tables.items()}
-        homes = np.repeat(list(found), list(map(len, found.values())))
-        seats = np.concatenate([np.empty(0, np.int64), *found.values()])
         reported, before = began, self.written
-        for start in range(0, len(seats), self._store.batch):
+        found = {partition: rows.unsaved_seats() for partition, rows in tables.items()}
+        total, done, looked = sum(map(len, found.values())), 0, began
+        for piece in self._pieces(tables, found):
             if not app.ownership.settled or app.ownership.generation != generation:
                 return
-            now, piece = time.monotonic(), slice(start, start + self._store.batch)
+            now = time.monotonic()
             if now - reported > REPORT:
                 reported = now
-                logger.info("%s: %d of %d rows of the inventory are compared", self.name, start, len(seats))
-            here = {each: seats[piece][homes[piece] == each] for each in np.unique(homes[piece]).tolist()}
-            await self._write([(tables[partition], own) for partition, own in here.items()])
-            if not self._hurry:
-                await asyncio.sleep(min(time.monotonic() - now, LONGEST_BREATH))
+                logger.info("%s: %d of %d rows of the inventory are compared", self.name, done, total)
+            if now - looked > EVERY:  # what was sold meanwhile does not wait for the rest
+                looked = now
+                for sold in self._pieces(tables, {each: rows.sold_seats() for each, rows in tables.items()}):
+                    await self._write_and_rest(sold)
+            await self._write_and_rest(piece)
+            done += sum(len(seats) for _, seats in piece)
         self._works()
         self._saved_until = began
         if reported > began:
             logger.info(
                 "%s is up to date: %d rows were compared and %d written, in %.0f s",
-                *(self.name, len(seats), self.written - before, time.monotonic() - began),
+                *(self.name, total, self.written - before, time.monotonic() - began),
             )
+
+    def _pieces(self, tables: Mapping[int, Rows], found: Mapping[int, Ints]) -> Iterator[list[tuple[Rows, Ints]]]:
+        """Yield rows by partition as batches of the datastore."""
+        homes = np.repeat(list(found), list(map(len, found.values())))
+        seats = np.concatenate([np.empty(0, np.int64), *found.values()])
+        for start in range(0, len(seats), self._store.batch):
+            piece = slice(start, start + self._store.batch)
+            here = np.unique(homes[piece]).tolist()
+            yield [(tables[each], seats[piece][homes[piece] == each]) for each in here]
+
+    async def _write_and_rest(self, piece: list[tuple[Rows, Ints]]) -> None:
+        began = time.monotonic()
+        await self._write(piece)
+        if not self._hurry:
+            await asyncio.sleep(min(REST * (time.monotonic() - began), LONGEST_REST))
 
     async def _write(self, piece: list[tuple[Rows, Ints]]) -> None:
         """Write some rows, as they are now, those that the datastore has otherwise. Raises DatastoreError."""

@@ -44,6 +44,7 @@ class Rows:
         self._numbers = np.zeros((len(products), len(NUMBERS)), np.int64)
         self._held = np.zeros(len(products), bool)
         self._unsaved = np.ones(len(products), bool)
+        self._sold = np.zeros(len(products), bool)  # of these, since the last look
 
     def __len__(self) -> int:
         return int(self._held.sum())
@@ -86,7 +87,9 @@ class Rows:
 
     def put(self, seats: Sequence[int], numbers: Ints) -> None:
         """Set rows, none of them twice."""
-        self._unsaved[seats] |= self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes with a sale alone
+        sold = self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes with a sale alone
+        self._unsaved[seats] |= sold
+        self._sold[seats] |= sold
         self._numbers[seats] = numbers
         self._held[seats] = True
 
@@ -105,6 +108,12 @@ class Rows:
     def unsaved_seats(self) -> Ints:
         """Return their places in the partition."""
         return np.flatnonzero(self._unsaved)
+
+    def sold_seats(self) -> Ints:
+        """Return the places of those of them that were sold since this was asked last."""
+        seats = np.flatnonzero(self._sold & self._unsaved)
+        self._sold[:] = False
+        return seats
 
     def mark(self, seats: Ints, *, unsaved: bool) -> None:
         """Note whether the datastore may have products otherwise."""
