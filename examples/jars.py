@@ -60,7 +60,7 @@ def command(folder: Path, source: str, *arguments: str) -> list[str]:
 
 
 def _compiled(source: Path, javac: Path, path: str) -> Path:
-    """The folder with a source file's classes. (Java runs such a file as it is, but then Beam cannot copy its parts.)"""
+    """Where the classes of a source file are. (Java runs such a file as it is; but then Beam cannot copy its parts.)"""
     made_from = source.read_bytes() + source.with_name("jgo.lock.toml").read_bytes()
     digest = hashlib.sha256(made_from).hexdigest()[:16]
     classes = default_folder() / "classes" / f"{source.stem}-{digest}"
