@@ -6,8 +6,10 @@ decimals and never pass through a float.
 """
 
 import argparse
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ LATE_SALES = "1 minute"
 """How late a sale may be: in a live shop it is milliseconds, after the kill of a worker some ten seconds."""
 LATE_RESTOCKS = "1 day"
 """A delivery is told of with the sale that finds it on the shelf, and of a rare product that may be a while."""
+INTERRUPTED = 130
 WINDOWS = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
 
 
@@ -185,6 +188,20 @@ def end_of_final_windows(query: StreamingQuery) -> str:
     return f"{query.name}: windows are final up to {end:%Y-%m-%d %H:%M} (UTC); {late} messages came too late for theirs"
 
 
+def wait(queries: Sequence[StreamingQuery], interrupted: threading.Event) -> None:
+    """Wait until all queries are over, or somebody presses Ctrl-C. Raises StreamingQueryException if one fails."""
+    while any(query.isActive for query in queries):
+        failures = [error for query in queries if (error := query.exception())]
+        if failures:
+            raise failures[0]
+        if interrupted.wait(1):
+            break
+    for query in queries:
+        query.stop()
+        if (error := query.exception()) and not interrupted.is_set():
+            raise error
+
+
 def properties(path: Path) -> dict[str, str]:
     """What stands in a file such as Kafka's own tools take: a line `name=value` each."""
     lines = (line.strip() for line in path.read_text().splitlines())
@@ -205,22 +222,19 @@ def main() -> None:
     }
     trigger = {"availableNow": True} if asked.until_now else {"processingTime": "5 seconds"}
 
-    spark = session()
+    spark, interrupted = session(), threading.Event()
+    # PySpark's own handler asks Java to stop in the middle of whatever is being said to Java.
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
         queries = list(start(Shop(spark, asked.prefix, kafka), trigger, asked.to))
-        if not asked.until_now:
-            spark.streams.awaitAnyTermination()
-        for query in queries:
-            query.awaitTermination()
+        wait(queries, interrupted)
     except PySparkException as error:
         sys.exit(str(error).splitlines()[0])
-    except KeyboardInterrupt:
-        for query in spark.streams.active:
-            query.stop()
-    else:
-        for query in queries:
-            if query.name in WINDOWS and query.recentProgress:
-                print(end_of_final_windows(query))
+    for query in queries:
+        if query.name in WINDOWS and query.recentProgress:
+            print(end_of_final_windows(query))
+    if asked.until_now and interrupted.is_set():
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
