@@ -7,8 +7,12 @@ They are those of the folder's jgo.lock.toml, with its hashes (`jgo lock` made i
 the cache folder that has the embedded broker's. A file java.options beside it has options for Java.
 """
 
+import hashlib
 import os
+import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from yasdg_app.brokers.jars import JarCache, default_folder
@@ -40,17 +44,35 @@ def java() -> Path:
 
 
 def command(folder: Path, source: str, *arguments: str) -> list[str]:
-    """The command line that runs a source file of an example, which Java compiles as it starts.
+    """The command line that runs a source file of an example, compiled if it is not yet.
 
-    Raises YasdgError if there is no Java for it, or if it cannot compile.
+    Raises YasdgError if there is no Java for it, if that cannot compile, or if the file cannot be compiled.
     """
     its_java = java()
-    if not its_java.resolve().with_name("javac").exists():
+    javac = its_java.resolve().with_name("javac")
+    if not javac.exists():
         raise YasdgError(f"This engine needs a JDK, and {its_java} is that of a JRE. {INSTALL}")
     options = folder / "java.options"
     with_options = [f"@{options}"] if options.exists() else []
-    jars = os.pathsep.join(str(jar) for jar in class_path(folder))
-    return [str(its_java), *with_options, "-cp", jars, str(folder / source), *arguments]
+    path = [str(jar) for jar in class_path(folder)]
+    path.append(str(_compiled(folder / source, javac, os.pathsep.join(path))))
+    return [str(its_java), *with_options, "-cp", os.pathsep.join(path), Path(source).stem, *arguments]
+
+
+def _compiled(source: Path, javac: Path, path: str) -> Path:
+    """The folder with a source file's classes. (Java can run such a file as it is, but then Beam cannot copy its parts.)"""
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    classes = default_folder() / "classes" / f"{source.stem}-{digest}"
+    if not classes.exists():
+        classes.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=classes.parent) as folder:
+            made = Path(folder, "classes")
+            ran = subprocess.run([javac, "--release", "17", "-proc:none", "-cp", path, "-d", made, source])
+            if ran.returncode:
+                raise YasdgError(f"{source} cannot be compiled: see above.")
+            with suppress(OSError):  # another process was faster
+                made.rename(classes)
+    return classes
 
 
 def main() -> None:

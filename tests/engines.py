@@ -19,13 +19,6 @@ class Planted(NamedTuple):
     missing: dict[str, Any]
 
 
-class Output(NamedTuple):
-    """Folders with what the jobs wrote: of the golden shop, and of its copy in which a purchase is missing."""
-
-    whole: Path
-    planted: Path
-
-
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Lines of JSON in all parts."""
     return [loads(line) for part in folder.rglob("part*") for line in part.read_bytes().splitlines()]
@@ -47,26 +40,41 @@ def check_fields(read: list[dict[str, Any]]) -> None:
         assert its | {"transaction_time": f"{its['transaction_time']:0<26}"} == row
 
 
-def check_window(shop: Shop, output: Output, job: str) -> None:
-    """Each window is the truth's; and where one purchase is missing, it is told which."""
-    how = ("--format", "json", "--window", WINDOWS[job])
-    verified = yasdg(shop, "verify", str(output.whole / job), *how)
-    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "All is as it should be."), verified
-    planted = yasdg(shop, "verify", str(output.planted / job), *how, "--json")
-    assert planted.returncode == 1, planted
-    assert len(json.loads(planted.stdout)["findings"]) == 1, planted.stdout
+def check_window(shop: Shop, output: Path, job: str) -> None:
+    """Each window of a job is the truth's."""
+    verified = verify(shop, output, job)
+    assert (verified["kinds"], verified["rows"]) == ({}, verified["wanted"]), verified
 
 
-def check_running(shop: Shop, output: Output, planted: Planted) -> None:
-    """The last of the running totals are those of the truth; and where one purchase is missing, they are not."""
+def check_planted_window(shop: Shop, output: Path, job: str, missing: dict[str, Any]) -> None:
+    """Where a purchase is missing, that is found, and nothing else."""
+    (finding,) = verify(shop, output, job)["findings"]
+    assert finding["ids"] in ([], [missing["transaction_id"]]), finding
+
+
+def verify(shop: Shop, output: Path, job: str) -> dict[str, Any]:
+    ran = yasdg(shop, "verify", str(output / job), "--format", "json", "--window", WINDOWS[job], "--json")
+    assert ran.returncode in (0, 1), ran
+    return loads(ran.stdout)
+
+
+def check_totals(shop: Shop, output: Path) -> None:
+    """The last of the running totals are those of the truth."""
+    assert last(rows(output / "totals")) == truth(shop)
+
+
+def check_planted_totals(shop: Shop, output: Path, missing: dict[str, Any]) -> None:
+    """Where a purchase is missing, so it is in the last of the running totals of its product."""
+    wanted = truth(shop)
+    sales, units, revenue = wanted[missing["product_id"]]
+    less = (sales - 1, units - missing["quantity"], revenue - missing["total_purchase"])
+    assert last(rows(output / "totals")) == wanted | {missing["product_id"]: less}
+
+
+def truth(shop: Shop) -> dict[str, tuple[int, int, Decimal]]:
     told = yasdg(shop, "truth", "--window", "all", "--format", "json")
     assert told.returncode == 0, told.stderr
-    truth = {row["product_id"]: totals(row) for row in map(loads, told.stdout.splitlines())}
-    assert last(rows(output.whole / "running")) == truth
-    product, price = planted.missing["product_id"], planted.missing["total_purchase"]
-    sales, units, revenue = truth[product]
-    less = (sales - 1, units - planted.missing["quantity"], revenue - price)
-    assert last(rows(output.planted / "running")) == truth | {product: less}
+    return {row["product_id"]: totals(row) for row in map(loads, told.stdout.splitlines())}
 
 
 def last(running: list[dict[str, Any]]) -> dict[str, tuple[int, int, Decimal]]:

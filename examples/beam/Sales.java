@@ -12,7 +12,6 @@ import org.apache.beam.sdk.io.TextIO;
 import org.apache.beam.sdk.io.kafka.KafkaIO;
 import org.apache.beam.sdk.io.kafka.KafkaRecord;
 import org.apache.beam.sdk.io.kafka.KafkaSourceDescriptor;
-import org.apache.beam.sdk.io.kafka.TimestampPolicyFactory;
 import org.apache.beam.sdk.options.Default;
 import org.apache.beam.sdk.options.Description;
 import org.apache.beam.sdk.options.PipelineOptions;
@@ -31,6 +30,7 @@ import org.apache.beam.sdk.transforms.MapElements;
 import org.apache.beam.sdk.transforms.ParDo;
 import org.apache.beam.sdk.transforms.SerializableFunction;
 import org.apache.beam.sdk.transforms.ToJson;
+import org.apache.beam.sdk.transforms.Values;
 import org.apache.beam.sdk.transforms.View;
 import org.apache.beam.sdk.transforms.windowing.AfterWatermark;
 import org.apache.beam.sdk.transforms.windowing.BoundedWindow;
@@ -126,13 +126,14 @@ public class Sales {
         boolean upToNow = options.getOutput() != null;
         Pipeline pipeline = Pipeline.create(options);
 
-        PCollection<Row> purchases = read(pipeline, "purchases", PURCHASE, Duration.standardSeconds(10), upToNow);
+        PCollection<Row> purchases = read(pipeline, "purchases", PURCHASE, Duration.ZERO, upToNow);
         // A delivery is told of with the next sale of its product, with the time at which it came: for a product that is
         // seldom sold, that is much later.
         PCollection<Row> stockings = read(pipeline, "stockings", STOCKING, Duration.standardDays(1), upToNow);
         PCollectionView<Map<String, String>> categories = read(pipeline, "products", PRODUCT, Duration.ZERO, true)
             .apply("Category of each", MapElements.into(TypeDescriptors.kvs(TypeDescriptors.strings(), TypeDescriptors.strings()))
                 .via(product -> KV.of(product.getString("product_id"), product.getString("category"))))
+            .apply("All products", whenAllIsRead())
             .apply("The latest counts", Latest.perKey())
             .apply(View.asMap());
 
@@ -155,29 +156,49 @@ public class Sales {
             .setCoder(KvCoder.of(StringUtf8Coder.of(), purchases.getCoder()))
             .apply("So far", ParDo.of(new Running()))
             .setRowSchema(RUNNING);
-        write("running", running, options);
+        write("totals", running, options);
 
         pipeline.run().waitUntilFinish();
     }
 
-    /** A topic's messages from its beginning; `delay`: by how much the time of one may be before that of another. */
+    /**
+     * A topic's messages from its beginning, up to where it ends now or for ever. Their own times in Kafka are event times.
+     * `delay`: by how much the time of one may be before that of another in front of it.
+     */
     private static PCollection<Row> read(Pipeline pipeline, String topic, Schema schema, Duration delay, boolean upToNow) {
         Options options = pipeline.getOptions().as(Options.class);
         String name = options.getTopics() + "." + topic;
-        return pipeline
-            .apply("Partitions of " + topic, Create.of(partitions(options.getBootstrapServers(), name, upToNow)))
-            .apply("Read " + topic, KafkaIO.<String, String>readSourceDescriptors()
+        PCollection<String> values;
+        if (upToNow) {
+            var read = KafkaIO.<String, String>readSourceDescriptors()
                 .withBootstrapServers(options.getBootstrapServers())
                 .withKeyDeserializer(StringDeserializer.class)
                 .withValueDeserializer(StringDeserializer.class)
-                // The messages' own times in Kafka are event times.
-                .withTimestampPolicyFactory(TimestampPolicyFactory.withCreateTime(delay)))
-            .apply("Values of " + topic, MapElements.into(TypeDescriptors.strings())
-                .via((KafkaRecord<String, String> message) -> message.getKV().getValue()))
-            .apply("Rows of " + topic, JsonToRow.withSchema(schema));
+                .withConsumerPollingTimeout(1)
+                .withCreateTime();
+            values = pipeline
+                .apply("Partitions of " + topic, Create.of(partitions(options.getBootstrapServers(), name)))
+                // Where times are out of order, nobody moves the watermark before the end.
+                .apply("Read " + topic, delay.equals(Duration.ZERO)
+                    ? read.withMonotonicallyIncreasingWatermarkEstimator() : read.withManualWatermarkEstimator())
+                .apply("Values of " + topic, MapElements.into(TypeDescriptors.strings())
+                    .via((KafkaRecord<String, String> message) -> message.getKV().getValue()));
+        } else {
+            values = pipeline
+                .apply("Read " + topic, KafkaIO.<String, String>read()
+                    .withBootstrapServers(options.getBootstrapServers())
+                    .withTopic(name)
+                    .withKeyDeserializer(StringDeserializer.class)
+                    .withValueDeserializer(StringDeserializer.class)
+                    .withConsumerConfigUpdates(Map.of("auto.offset.reset", "earliest"))
+                    .withCreateTime(delay)
+                    .withoutMetadata())
+                .apply("Values of " + topic, Values.create());
+        }
+        return values.apply("Rows of " + topic, JsonToRow.withSchema(schema));
     }
 
-    private static List<KafkaSourceDescriptor> partitions(String servers, String topic, boolean upToNow) {
+    private static List<KafkaSourceDescriptor> partitions(String servers, String topic) {
         Map<String, Object> configuration = Map.of("bootstrap.servers", servers);
         List<TopicPartition> partitions = new ArrayList<>();
         try (var kafka = new KafkaConsumer<>(configuration, new StringDeserializer(), new StringDeserializer())) {
@@ -187,7 +208,7 @@ public class Sales {
             Map<TopicPartition, Long> ends = kafka.endOffsets(partitions);
             return partitions.stream()
                 .map(partition -> KafkaSourceDescriptor.of(
-                    partition, 0L, null, upToNow ? ends.get(partition) : null, null, List.of(servers)))
+                    partition, 0L, null, ends.get(partition), null, List.of(servers)))
                 .toList();
         }
     }
@@ -228,17 +249,21 @@ public class Sales {
                 return null;
             }));
         } else {
-            // All of it is one file, which is written when the topics have been read to their ends.
-            lines.apply(name + ", all", Window.<String>into(new GlobalWindows())
-                    .triggering(AfterWatermark.pastEndOfWindow())
-                    .withAllowedLateness(Duration.ZERO)
-                    .discardingFiredPanes())
+            lines.apply(name + ", all", whenAllIsRead())
                 .apply("Write " + name, TextIO.write()
                     .to(options.getOutput() + "/" + name + "/part")
                     .withSuffix(".json")
                     .withWindowedWrites()
                     .withNumShards(1));
         }
+    }
+
+    /** All that there is at once, when a topic has been read up to where it ends. */
+    private static <T> Window<T> whenAllIsRead() {
+        return Window.<T>into(new GlobalWindows())
+            .triggering(AfterWatermark.pastEndOfWindow())
+            .withAllowedLateness(Duration.ZERO)
+            .discardingFiredPanes();
     }
 
     static class Join extends DoFn<KV<String, Sums>, KV<String, Sums>> {

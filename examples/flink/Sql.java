@@ -9,10 +9,10 @@ import org.apache.flink.table.api.TableResult;
 /**
  * Runs SQL one statement after the other, as Flink's SQL client does: of files whose names end in .sql, or as it stands.
  *
- * A statement ends with a semicolon at the end of a line. SELECT prints what it finds, and goes on until its tables end.
+ * A statement ends with a semicolon before an empty line. SELECT prints what it finds, and goes on until its tables end.
  */
 public class Sql {
-    private static final Pattern END = Pattern.compile(";[ \t]*(\n|$)");
+    private static final Pattern END = Pattern.compile(";\\s*(\n\\s*\n|$)");
     private static final Pattern COMMENT = Pattern.compile("(?m)^[ \t]*--.*\n?");
     private static final Pattern SET = Pattern.compile("SET\\s+'(.+)'\\s*=\\s*'(.+)'", Pattern.CASE_INSENSITIVE);
 
