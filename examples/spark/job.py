@@ -38,6 +38,7 @@ LATE_SALES = "1 minute"
 LATE_RESTOCKS = "1 day"
 """A delivery is told of with the sale that finds it on the shelf, and of a rare product that may be a while."""
 INTERRUPTED = 130
+SCREEN = threading.Lock()
 WINDOWS = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
 
 
@@ -95,7 +96,7 @@ def categories(purchases: DataFrame, products: DataFrame) -> DataFrame:
     return windowed(sold, "1 minute", "category", *sums())
 
 
-def running(purchases: DataFrame) -> DataFrame:
+def totals(purchases: DataFrame) -> DataFrame:
     """The same by product, since the shop opened."""
     return purchases.groupBy("product_id").agg(*sums(), f.max("transaction_time").alias("last_sale"))
 
@@ -145,8 +146,9 @@ def show(name: str, rows: DataFrame, trigger: dict[str, Any]) -> StreamingQuery:
     def show_batch(batch: DataFrame, number: int) -> None:
         changed = batch.orderBy(order).limit(30).persist()
         if not changed.isEmpty():
-            print(f"\n{name} (batch {number})", flush=True)
-            changed.show(30, truncate=False)
+            with SCREEN:
+                print(f"\n{name} (batch {number})", flush=True)
+                changed.show(30, truncate=False)
         changed.unpersist()
 
     return rows.writeStream.queryName(name).outputMode("update").foreachBatch(show_batch).trigger(**trigger).start()
@@ -171,7 +173,7 @@ def start(shop: Shop, trigger: dict[str, Any], folder: str | None) -> Iterator[S
     results = {
         "minutes": minutes(purchases),
         "categories": categories(purchases, shop.products()),
-        "running": running(purchases),
+        "totals": totals(purchases),
         "restocking": restocking(purchases, shop.stockings()),
     }
     for name, rows in results.items():
