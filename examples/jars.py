@@ -60,8 +60,9 @@ def command(folder: Path, source: str, *arguments: str) -> list[str]:
 
 
 def _compiled(source: Path, javac: Path, path: str) -> Path:
-    """The folder with a source file's classes. (Java can run such a file as it is, but then Beam cannot copy its parts.)"""
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    """Where the classes of a source file are. (Java runs such a file as it is; but then Beam cannot copy its parts.)"""
+    made_from = source.read_bytes() + source.with_name("jgo.lock.toml").read_bytes()
+    digest = hashlib.sha256(made_from).hexdigest()[:16]
     classes = default_folder() / "classes" / f"{source.stem}-{digest}"
     if not classes.exists():
         classes.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import argparse
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +39,8 @@ LATE_SALES = "1 minute"
 LATE_RESTOCKS = "1 day"
 """A delivery is told of with the sale that finds it on the shelf, and of a rare product that may be a while."""
 INTERRUPTED = 130
+PATIENCE = 20
+"""Seconds that batches are given to end after a Ctrl-C."""
 SCREEN = threading.Lock()
 WINDOWS = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
 
@@ -198,7 +201,11 @@ def wait(queries: Sequence[StreamingQuery], interrupted: threading.Event) -> Non
             raise failures[0]
         if interrupted.wait(1):
             break
+    patience = time.monotonic() + PATIENCE
     for query in queries:
+        # A batch that is interrupted is begun anew by the next start, but Spark tells of it at length.
+        while query.isActive and query.status["isTriggerActive"] and time.monotonic() < patience:
+            time.sleep(0.1)
         query.stop()
         if (error := query.exception()) and not interrupted.is_set():
             raise error

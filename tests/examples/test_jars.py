@@ -1,5 +1,7 @@
 """What examples run with: jars that are pinned, and a Java that is neither too old nor too new."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import jars
@@ -43,3 +45,38 @@ def test_an_engine_gets_a_java_that_it_was_made_for(
     else:
         with pytest.raises(YasdgError, match=r"needs Java 17 to 21 and found none \(.* is Java \d+\)\. Install "):
             jars.java()
+
+
+HELLO = (
+    'public class Hello { public static void main(String[] a) { System.out.print(System.getProperty("to") + a[0]); } }'
+)
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "hello"
+    folder.mkdir()
+    (folder / "jgo.lock.toml").write_text("dependencies = []\n")
+    (folder / "java.options").write_text("-Dto=world\n")
+    (folder / "Hello.java").write_text(HELLO)
+    return folder
+
+
+def test_a_source_file_is_compiled_once_and_run_with_its_options(example: Path) -> None:
+    command = [sys.executable, jars.__file__, str(example), "Hello.java", "!"]
+    for _ in range(2):
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert (ran.returncode, ran.stdout) == (0, "world!"), ran
+    (compiled,) = example.parent.glob("yasdg/jars/classes/Hello-*/Hello.class")
+    made = compiled.stat().st_mtime_ns
+    jars.command(example, "Hello.java")
+    assert compiled.stat().st_mtime_ns == made
+
+
+def test_what_cannot_be_compiled_is_said(example: Path) -> None:
+    (example / "Hello.java").write_text(HELLO.replace("print", "prind"))
+    ran = subprocess.run([sys.executable, jars.__file__, str(example), "Hello.java"], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == f"{example / 'Hello.java'} cannot be compiled: see above."
+    assert not list(example.parent.glob("yasdg/jars/classes/*"))

@@ -134,7 +134,7 @@ def test_a_purchase_that_is_missing_is_noticed_in_what_runs_live_until_it_is_int
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.5)
         job.send_signal(signal.SIGINT)
-        assert (job.wait(60), "Error" in log.read_text()) == (0, False), log.read_text()
+        assert (job.wait(60), "Exception" in log.read_text()) == (0, False), log.read_text()
     finally:
         job.kill()
         job.wait()
