@@ -39,6 +39,8 @@ LATE_SALES = "1 minute"
 LATE_RESTOCKS = "1 day"
 """A delivery is told of with the sale that finds it on the shelf, and of a rare product that may be a while."""
 INTERRUPTED = 130
+IMPATIENT = {"request.timeout.ms": "15000", "default.api.timeout.ms": "15000"}
+"""Spark asks three times, and a Kafka that is not there should not take minutes to be missed."""
 PATIENCE = 20
 """Seconds that batches are given to end after a Ctrl-C."""
 SCREEN = threading.Lock()
@@ -226,9 +228,8 @@ def main() -> None:
     parser.add_argument("--until-now", action="store_true", help="end with what is on the topics now")
     parser.add_argument("--to", metavar="FOLDER", help="write Parquet there; without it, print")
     asked = parser.parse_args()
-    kafka = (properties(asked.kafka_config) if asked.kafka_config else {}) | {
-        "bootstrap.servers": asked.bootstrap_servers
-    }
+    kafka = IMPATIENT | (properties(asked.kafka_config) if asked.kafka_config else {})
+    kafka["bootstrap.servers"] = asked.bootstrap_servers
     trigger = {"availableNow": True} if asked.until_now else {"processingTime": "5 seconds"}
 
     spark, interrupted = session(), threading.Event()
@@ -238,7 +239,7 @@ def main() -> None:
         queries = list(start(Shop(spark, asked.prefix, kafka), trigger, asked.to))
         wait(queries, interrupted)
     except PySparkException as error:
-        sys.exit(str(error).splitlines()[0])
+        sys.exit(f"The job on {asked.bootstrap_servers} ended: {str(error).splitlines()[0]}")
     for query in queries:
         if query.name in WINDOWS and query.recentProgress:
             print(end_of_final_windows(query))
