@@ -26,7 +26,7 @@ def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     quick = ["--enforceImmutability=false", "--enforceEncodability=false"]
     command = jars.command(BEAM, "Sales.java", *options, *quick)
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr[:3000]
     return folder / "output"
 
 

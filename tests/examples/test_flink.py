@@ -1,8 +1,10 @@
 """Flink, for real, in one JVM: it reads every field of 10,000 purchases, and comes to the truth to the cent."""
 
+import re
 import subprocess
 from pathlib import Path
 
+import golden
 import jars
 import pytest
 from engines import (
@@ -13,11 +15,19 @@ from engines import (
     check_planted_window,
     check_totals,
     check_window,
+    loads,
     rows,
 )
 from support import Shop
 
 FLINK = Path(jars.__file__).with_name("flink")
+README_TIMES = [
+    (way, re.findall(r"`(.+?)`", column), rowtime)
+    for way, column, rowtime in re.findall(
+        r"^  \| `([a-z_-]+)`.*? \| (.+?) \| `(.+?)` \|$", (FLINK / "README.md").read_text(), re.MULTILINE
+    )
+]
+"""What [FORMAT] time may be, the column's type with an option of the table, and the event time."""
 
 pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.timeout(900)]  # the jars are fetched once
 
@@ -33,10 +43,33 @@ def output(golden_shop: Shop, planted: Planted, tmp_path_factory: pytest.TempPat
     again = script.replace("demo.", f"{planted.topics}.").replace("flink-output", "planted-output")
     (folder / "whole.sql").write_text(script.replace("demo.", golden_shop.topic("")))
     (folder / "planted.sql").write_text(again)
-    command = jars.command(FLINK, "Sql.java", "whole.sql", "CREATE DATABASE planted", "USE planted", "planted.sql")
+    (folder / "times.sql").write_text(reads_times(folder))
+    planted_too = ("CREATE DATABASE planted", "USE planted", "planted.sql")
+    command = jars.command(FLINK, "Sql.java", "whole.sql", *planted_too, "times.sql")
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
-    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr[:3000]
     return folder
+
+
+def reads_times(folder: Path) -> str:
+    """SQL that reads the golden file with its times in each way that the README has, by the README's columns."""
+    statements = [
+        "SET 'table.local-time-zone' = 'UTC'",
+        "CREATE TABLE seen (way STRING, transaction_id STRING, moment STRING) "
+        "WITH ('connector' = 'filesystem', 'path' = 'times-output', 'format' = 'json')",
+    ]
+    inserts = []
+    for way, (column, *option), rowtime in README_TIMES:
+        (folder / way).mkdir()
+        (folder / way / "part.json").write_bytes(b"\n".join(golden.purchases(way)))
+        options = ", ".join(["'connector' = 'filesystem'", f"'path' = '{way}'", "'format' = 'json'", *option])
+        statements.append(
+            f"CREATE TABLE `{way}` (transaction_id STRING, transaction_time {column}, rowtime AS {rowtime}, "
+            f"WATERMARK FOR rowtime AS rowtime) WITH ({options})"
+        )
+        at = "DATE_FORMAT(rowtime, 'yyyy-MM-dd HH:mm:ss.SSS')"
+        inserts.append(f"INSERT INTO seen SELECT '{way}', transaction_id, {at} FROM `{way}`;")
+    return ";\n\n".join([*statements, "EXECUTE STATEMENT SET BEGIN " + " ".join(inserts) + " END"])
 
 
 def test_every_field_of_the_golden_file_is_read_without_a_loss(output: Path) -> None:
@@ -52,3 +85,10 @@ def test_a_job_comes_to_the_truth_to_the_cent(golden_shop: Shop, planted: Plante
 def test_running_totals_come_to_the_truth_to_the_cent(golden_shop: Shop, planted: Planted, output: Path) -> None:
     check_totals(golden_shop, output / "flink-output")
     check_planted_totals(golden_shop, output / "planted-output", planted.missing)
+
+
+def test_times_are_read_in_every_way_as_the_readme_has_it(output: Path) -> None:
+    assert {way for way, _, _ in README_TIMES} == set(golden.TIMES)
+    sales = [loads(line) for line in golden.purchases()]
+    wanted = {(way, sale["transaction_id"], sale["transaction_time"][:23]) for way in golden.TIMES for sale in sales}
+    assert {(row["way"], row["transaction_id"], row["moment"]) for row in rows(output / "times-output")} == wanted
