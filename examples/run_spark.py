@@ -65,7 +65,8 @@ def environment() -> dict[str, str]:
     """The environment variables with which that Python starts Spark."""
     class_path = os.pathsep.join(str(jar) for jar in jars.class_path(SPARK))
     options = [f"--conf={name}={value}" for name, value in OPTIONS.items()]
-    java_options = ["--driver-class-path", class_path, "--driver-java-options", " ".join(QUICK)]
+    # What Spark asks of an error when a query is stopped needs a deep stack.
+    java_options = ["--driver-class-path", class_path, "--driver-java-options", " ".join([*QUICK, "-Xss16m"])]
     arguments = ["--master", "local[2]", *java_options, *options, "pyspark-shell"]
     others = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "PYTHONPATH")}
     java_home = jars.java().resolve().parents[1]

@@ -6,8 +6,11 @@ decimals and never pass through a float.
 """
 
 import argparse
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,12 @@ LATE_SALES = "1 minute"
 """How late a sale may be: in a live shop it is milliseconds, after the kill of a worker some ten seconds."""
 LATE_RESTOCKS = "1 day"
 """A delivery is told of with the sale that finds it on the shelf, and of a rare product that may be a while."""
+INTERRUPTED = 130
+IMPATIENT = {"request.timeout.ms": "15000", "default.api.timeout.ms": "15000"}
+"""Spark asks three times, and a Kafka that is not there should not take minutes to be missed."""
+PATIENCE = 20
+"""Seconds that batches are given to end after a Ctrl-C."""
+SCREEN = threading.Lock()
 WINDOWS = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
 
 
@@ -92,7 +101,7 @@ def categories(purchases: DataFrame, products: DataFrame) -> DataFrame:
     return windowed(sold, "1 minute", "category", *sums())
 
 
-def running(purchases: DataFrame) -> DataFrame:
+def totals(purchases: DataFrame) -> DataFrame:
     """The same by product, since the shop opened."""
     return purchases.groupBy("product_id").agg(*sums(), f.max("transaction_time").alias("last_sale"))
 
@@ -142,8 +151,9 @@ def show(name: str, rows: DataFrame, trigger: dict[str, Any]) -> StreamingQuery:
     def show_batch(batch: DataFrame, number: int) -> None:
         changed = batch.orderBy(order).limit(30).persist()
         if not changed.isEmpty():
-            print(f"\n{name} (batch {number})", flush=True)
-            changed.show(30, truncate=False)
+            with SCREEN:
+                print(f"\n{name} (batch {number})", flush=True)
+                changed.show(30, truncate=False)
         changed.unpersist()
 
     return rows.writeStream.queryName(name).outputMode("update").foreachBatch(show_batch).trigger(**trigger).start()
@@ -168,7 +178,7 @@ def start(shop: Shop, trigger: dict[str, Any], folder: str | None) -> Iterator[S
     results = {
         "minutes": minutes(purchases),
         "categories": categories(purchases, shop.products()),
-        "running": running(purchases),
+        "totals": totals(purchases),
         "restocking": restocking(purchases, shop.stockings()),
     }
     for name, rows in results.items():
@@ -183,6 +193,24 @@ def end_of_final_windows(query: StreamingQuery) -> str:
     since = datetime(1970, 1, 1, tzinfo=UTC)
     end = watermark - (watermark - since) % WINDOWS[query.name]
     return f"{query.name}: windows are final up to {end:%Y-%m-%d %H:%M} (UTC); {late} messages came too late for theirs"
+
+
+def wait(queries: Sequence[StreamingQuery], interrupted: threading.Event) -> None:
+    """Wait until all queries are over, or somebody presses Ctrl-C. Raises StreamingQueryException if one fails."""
+    while any(query.isActive for query in queries):
+        failures = [error for query in queries if (error := query.exception())]
+        if failures:
+            raise failures[0]
+        if interrupted.wait(1):
+            break
+    patience = time.monotonic() + PATIENCE
+    for query in queries:
+        # A batch that is interrupted is begun anew by the next start, but Spark tells of it at length.
+        while query.isActive and query.status["isTriggerActive"] and time.monotonic() < patience:
+            time.sleep(0.1)
+        query.stop()
+        if (error := query.exception()) and not interrupted.is_set():
+            raise error
 
 
 def properties(path: Path) -> dict[str, str]:
@@ -200,27 +228,23 @@ def main() -> None:
     parser.add_argument("--until-now", action="store_true", help="end with what is on the topics now")
     parser.add_argument("--to", metavar="FOLDER", help="write Parquet there; without it, print")
     asked = parser.parse_args()
-    kafka = (properties(asked.kafka_config) if asked.kafka_config else {}) | {
-        "bootstrap.servers": asked.bootstrap_servers
-    }
+    kafka = IMPATIENT | (properties(asked.kafka_config) if asked.kafka_config else {})
+    kafka["bootstrap.servers"] = asked.bootstrap_servers
     trigger = {"availableNow": True} if asked.until_now else {"processingTime": "5 seconds"}
 
-    spark = session()
+    spark, interrupted = session(), threading.Event()
+    # PySpark's own handler asks Java to stop in the middle of whatever is being said to Java.
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
         queries = list(start(Shop(spark, asked.prefix, kafka), trigger, asked.to))
-        if not asked.until_now:
-            spark.streams.awaitAnyTermination()
-        for query in queries:
-            query.awaitTermination()
+        wait(queries, interrupted)
     except PySparkException as error:
-        sys.exit(str(error).splitlines()[0])
-    except KeyboardInterrupt:
-        for query in spark.streams.active:
-            query.stop()
-    else:
-        for query in queries:
-            if query.name in WINDOWS and query.recentProgress:
-                print(end_of_final_windows(query))
+        sys.exit(f"The job on {asked.bootstrap_servers} ended: {str(error).splitlines()[0]}")
+    for query in queries:
+        if query.name in WINDOWS and query.recentProgress:
+            print(end_of_final_windows(query))
+    if asked.until_now and interrupted.is_set():
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
