@@ -287,7 +287,7 @@ def test_without_a_token_a_worker_says_what_is_missing(started: Any, compose: di
 
 
 def test_without_a_kafka_it_says_that_it_has_no_java_for_one(started: Any) -> None:
-    worker = started("once", environment={"PATH": "/opt/yasdg/bin"}, tmpfs=["/var/lib/yasdg", "/tmp"])
+    worker = started("once", environment={"PATH": "/opt/yasdg/bin"}, tmpfs=["/tmp", "/var/lib/yasdg:uid=10001"])
     assert worker.ends() == 1
     line = worker.said.splitlines()[-1].strip()
     assert "yasdg: The embedded broker needs Java 17 or newer and found none. " in line
@@ -310,12 +310,13 @@ def handles(worker: Container, number: int) -> bool:
 
 
 @pytest.mark.usefixtures("kafka")
-def test_two_workers_sell_as_they_are_composed(started: Any, compose: dict[str, Any]) -> None:
+def test_two_workers_sell_as_they_are_composed(started: Any, image: Image, compose: dict[str, Any]) -> None:
     workers = [started(name, **as_composed(compose, name)) for name in ("worker-1", "worker-2")]
     check = compose["services"]["worker-1"]["healthcheck"]["test"]
     assert check[0] == "CMD"
     for worker in workers:
         worker.until(lambda worker=worker: worker.execute(*check[1:]).returncode == 0, "it is healthy")
+        assert worker.execute(*image.health).returncode == 0
         assert worker.first_process.uids().real == 10001
         with pytest.raises(OSError, match="Read-only"):
             os.close(os.open(f"/proc/{worker.first_process.pid}/root/opt/x", os.O_CREAT))
@@ -351,7 +352,7 @@ def test_two_pods_sell_as_the_manifests_say(started: Any, image: Image) -> None:
         }
         mounts = {each["name"]: each["mountPath"] for each in described["volumeMounts"]}
         files = {f"{mounts['configuration']}/{file}": text for file, text in configuration["data"].items()}
-        empty = [mounts[each["name"]] for each in pod["volumes"] if "emptyDir" in each]
+        empty = [f"{mounts[each['name']]}:mode=777" for each in pod["volumes"] if "emptyDir" in each]
         pods.append(started(name, environment=environment, command=arguments, tmpfs=empty, files=files))
     for each in pods:
         each.until(lambda each=each: is_ready(each, described["readinessProbe"]), "it is ready")
