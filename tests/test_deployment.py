@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,14 +184,20 @@ def test_a_worker_of_systemd_can_do_little() -> None:
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[Image]:
+def root_of_linux() -> None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("Containers are made by root on Linux, as CI is.")
+
+
+@pytest.fixture(scope="module")
+def image(root_of_linux: None) -> Iterator[Image]:
     made = Image()
     yield made
     made.remove()
 
 
 @pytest.fixture(scope="module")
-def network() -> Iterator[Network]:
+def network(root_of_linux: None) -> Iterator[Network]:
     made = Network("kafka", "worker-1", "worker-2", "yasdg-0 yasdg-0.yasdg", "yasdg-1 yasdg-1.yasdg", "once")
     yield made
     made.remove()
