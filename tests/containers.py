@@ -189,7 +189,7 @@ def ip(*arguments: str) -> str:
 class Container:
     """One process and what it started, in a container with a read-only file system.
 
-    `tmpfs` are the folders that it may write to; `files`: path → text, mounted read-only.
+    `tmpfs`: the folders that it may write to, as Docker wants them; `files`: path → text, mounted read-only.
     """
 
     def __init__(
@@ -215,8 +215,10 @@ class Container:
             (image.layer / path.lstrip("/")).touch()
             script += f'printf %s {shlex.quote(text)} >"$1/{number}"; chmod 444 "$1/{number}"\n'
             script += f'mount --bind -o ro "$1/{number}" "$root{path}"\n'
-        for path in tmpfs:
-            script += f'mount -t tmpfs -o mode=1777,nosuid,nodev,noexec tmpfs "$root{path}"\n'
+        for mount in tmpfs:
+            path, _, options = mount.partition(":")
+            script += f'mode=$(stat -c %a "$root{path}")\n'  # as Docker does it, which leaves the owner to be said
+            script += f'mount -t tmpfs -o "mode=$mode,nosuid,nodev,noexec,{options}" tmpfs "$root{path}"\n'
         script += 'shift 4; exec chroot "$root" "$@"'
         overlay = f"lowerdir={image.layer}:/"  # read-only, because nothing is named to write to
         process = [*self._inside(), *image.entrypoint, *(command or image.command)]

@@ -109,8 +109,9 @@ def test_an_sdist_has_what_is_needed_to_test_it(sdist: Path) -> None:
         assert each in names
 
 
-def test_the_version_stands_in_one_place(wheel: Path) -> None:
+def test_the_version_stands_in_one_place(wheel: Path, installation: Path, tmp_path: Path) -> None:
     assert metadata(wheel)["Version"] == yasdg_app.__version__
+    assert run(installation, tmp_path, "yasdg", "--version") == f"yasdg {yasdg_app.__version__}\n"
     assert f'version = "{yasdg_app.__version__}"' not in (PROJECT / "pyproject.toml").read_text()
 
 

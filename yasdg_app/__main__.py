@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from yasdg_app import __version__
+
 # While all is imported, a KeyboardInterrupt may be lost in somebody's `except`. So Ctrl-C just ends the process, until
 # there is a worker or a command that knows what to do.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -16,6 +18,9 @@ if os.getpid() == 1:
 
 def main() -> None:
     """Run `faust -A yasdg_app` with the arguments of this process."""
+    if sys.argv[1:] == ["--version"]:  # Faust's would be its own
+        print(f"yasdg {__version__}")
+        return
     from faust.cli.faust import cli
 
     sys.argv[1:1] = ["-A", "yasdg_app"]  # where Faust looks for the app whose commands it adds to its own
