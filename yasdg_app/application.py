@@ -51,6 +51,9 @@ CHATTY = {
     "aiohttp.server": logging.CRITICAL,
     # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
     "aiokafka": logging.CRITICAL,
+    # They tell at DEBUG of all that they send and get: keys that AWS lends us, signatures, addresses with a password.
+    **dict.fromkeys(("boto3", "botocore", "aioboto3", "aiobotocore", "aws_msk_iam_sasl_signer"), logging.WARNING),
+    **dict.fromkeys(("urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "confluent_kafka"), logging.WARNING),
 }
 """Loggers by name, and the least level that goes into our own output."""
 
