@@ -284,6 +284,8 @@ class TokenEndpoint:
                 return 200, "[]"
             case "/elsewhere":
                 return 302, ""
+            case "/untold":
+                return 200, json.dumps({"access_token": self._broker.token(), "expires_in": None})
         token = self._broker.token() if form.get("scope") == [SCOPE] else self._broker.token(aud="another")
         return 200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300})
 

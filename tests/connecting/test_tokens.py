@@ -65,6 +65,28 @@ async def test_a_token_is_kept_until_shortly_before_its_end(
     assert len(endpoint.asked) == 3
 
 
+async def test_a_token_whose_end_is_not_told_is_kept_for_a_while(
+    issuer: Secured, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, now = client(issuer, f"{endpoint.url}/untold"), time.monotonic()
+    monkeypatch.setattr(tokens.time, "monotonic", lambda: now)
+    first = await own.token()
+    now += 40
+    assert await own.token() == first
+    assert len(endpoint.asked) == 1
+    now += 20
+    await own.token()
+    assert len(endpoint.asked) == 2
+
+
+async def test_a_login_in_netrc_is_not_the_clients(
+    issuer: Secured, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text(f"machine {HOST}\nlogin somebody\npassword else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert (await client(issuer, endpoint.url).token()).count(".") == 2
+
+
 @pytest.mark.parametrize(
     ("path", "refused", "said"),
     [
