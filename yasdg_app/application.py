@@ -26,7 +26,7 @@ from faust.web.drivers import DRIVERS
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.connecting.connection import Connection, connection_to
-from yasdg_app.connecting.refusals import RefusedError, check_login
+from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.opening import Opening, open_shop
@@ -197,7 +197,7 @@ class ShopApp(faust.App):
             elif time.monotonic() - well > UNHEARD:
                 try:
                     await check_login(self.connection)
-                except RefusedError as error:
+                except LoginRefusedError as error:
                     give_up(str(error))
                 except KafkaError as error:
                     logger.warning("No login at present: %s. Trying again.", error)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
     """Provide a connected client for what concerns the cluster as a whole.
 
-    Raises KafkaError or OSError if the cluster cannot be reached, and RefusedError if it does not let us in.
+    Raises KafkaError or OSError if the cluster cannot be reached, and LoginRefusedError if it does not let us in.
     """
     admin = AIOKafkaAdminClient(**connection.client)
     try:

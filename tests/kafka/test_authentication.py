@@ -14,7 +14,7 @@ from support import Shop, Worker, yasdg
 from yasdg_app import settings
 from yasdg_app.brokers.node import free_port
 from yasdg_app.connecting.connection import Connection, connection_to
-from yasdg_app.connecting.refusals import RefusedError, check_login
+from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 
 pytestmark = pytest.mark.xdist_group("secured")
 
@@ -282,7 +282,7 @@ async def test_whoever_is_not_let_in_is_told_why(
     case: str, secured: Secured, logins: dict[str, Login], tmp_path: Path
 ) -> None:
     login, said = not_let_in(case, secured, logins), CASES[case].said
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(LoginRefusedError) as caught:
         await check_login(connection(login, tmp_path))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

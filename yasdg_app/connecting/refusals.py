@@ -33,7 +33,7 @@ EXPIRED, NOT_YET_VALID, OTHER_NAME, OTHER_ADDRESS = 10, 9, 62, 64  # OpenSSL's X
 UNSIGNED = (18, 19, 20, 21)  # by nobody whom we trust
 
 
-class RefusedError(YasdgError):
+class LoginRefusedError(YasdgError):
     """The cluster is there and does not let us in, and will not if asked again."""
 
 
@@ -42,17 +42,17 @@ async def check_login(connection: Connection) -> None:
 
     Raises
     ------
-    RefusedError
+    LoginRefusedError
         If none of the servers that answer lets us in, or a broker that they name does not.
     TokenError
         If there is no token to sign in with now, while there may be later.
     """
-    refused: RefusedError | None = None
+    refused: LoginRefusedError | None = None
     asked = [(host, port) for host, port, _ in collect_hosts(connection.servers, randomize=False)]
     for address in asked:
         try:
             brokers = await _Login(connection, *address).sign_in()
-        except RefusedError as error:
+        except LoginRefusedError as error:
             refused = refused or error
         except TokenError:
             raise
@@ -77,7 +77,7 @@ class _Login:
         self._who = f"Apache Kafka at {shown(host)}:{port}"
 
     async def sign_in(self) -> list[tuple[str, int]]:
-        """Return the brokers that the cluster has. Raises RefusedError, or KafkaError and the like."""
+        """Return the brokers that the cluster has. Raises LoginRefusedError, or KafkaError and the like."""
         async with asyncio.timeout(PATIENCE):
             connection = await self._connected()
             try:
@@ -131,12 +131,12 @@ class _Login:
         handshake = await connection.send(SaslHandShakeRequest(mechanism))
         if handshake.error_code == IllegalSaslStateError.errno:
             tls = "ssl" if self._tls else "plaintext"
-            raise RefusedError(
+            raise LoginRefusedError(
                 f"{self._who} asks for no login on this port: name the port that does in [KAFKA] bootstrap_servers, or "
                 f"set auth_method = {tls}."
             )
         if handshake.error_code == UnsupportedSaslMechanismError.errno:
-            raise RefusedError(
+            raise LoginRefusedError(
                 f"{self._who} does not offer {mechanism} on this port, but {_listed(handshake.enabled_mechanisms)}: "
                 f"set [KAFKA] {_settings(handshake.enabled_mechanisms)}, or name another port."
             )
@@ -145,7 +145,7 @@ class _Login:
                 await self._with.tokens.renew()  # the one at hand may be why we were refused
         except TokenError as error:
             if error.refused:
-                raise RefusedError(f"{error}.") from error
+                raise LoginRefusedError(f"{error}.") from error
             raise
         match mechanism:
             case "PLAIN":
@@ -171,8 +171,8 @@ class _Login:
             raise self._refuses(mechanism, shown(response.error_message or "it does not say why", LONGEST))
         return bytes(response.sasl_auth_bytes or b"")
 
-    def _refuses(self, mechanism: str, said: str) -> RefusedError:
-        return RefusedError(f"{self._who} refuses {self._login(mechanism)} ({said}).")
+    def _refuses(self, mechanism: str, said: str) -> LoginRefusedError:
+        return LoginRefusedError(f"{self._who} refuses {self._login(mechanism)} ({said}).")
 
     def _login(self, mechanism: str) -> str:
         tokens = self._with.tokens
@@ -219,28 +219,28 @@ class _Login:
 
     # --- In words
 
-    def _asks_for_login(self, offered: list[str]) -> RefusedError:
-        return RefusedError(
+    def _asks_for_login(self, offered: list[str]) -> LoginRefusedError:
+        return LoginRefusedError(
             f"{self._who} asks for a login on this port ({_listed(offered)}): set [KAFKA] {_settings(offered)}, "
             "or name another port."
         )
 
-    def _wants_tls(self) -> RefusedError:
+    def _wants_tls(self) -> LoginRefusedError:
         setting = (
             "sasl_protocol = sasl_ssl"
             if self._with.sasl_mechanism
             else "auth_method to ssl, or to the login it asks for"
         )
-        return RefusedError(f"{self._who} speaks TLS on this port, and we do not: set [KAFKA] {setting}.")
+        return LoginRefusedError(f"{self._who} speaks TLS on this port, and we do not: set [KAFKA] {setting}.")
 
-    def _wants_no_tls(self) -> RefusedError:
+    def _wants_no_tls(self) -> LoginRefusedError:
         setting = "sasl_protocol = sasl_plaintext" if self._with.sasl_mechanism else "auth_method = plaintext"
-        return RefusedError(
+        return LoginRefusedError(
             f"{self._who} speaks no TLS on this port: name the port that does in [KAFKA] bootstrap_servers, or set "
             f"{setting} if anybody on the way may read along."
         )
 
-    def _untrusted(self, error: ssl.SSLCertVerificationError) -> RefusedError:
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> LoginRefusedError:
         said = shown(error.verify_message, LONGEST).rstrip(".")
         if error.verify_code in UNSIGNED:
             what = "is signed by nobody whom we trust", "name the certificate of its CA in [KAFKA] ssl_ca_file"
@@ -251,10 +251,10 @@ class _Login:
             what = "is out of date", "whoever runs the cluster has to renew it, or this machine's clock is wrong"
         else:
             what = "is not to be trusted", "ask whoever runs the cluster"
-        return RefusedError(f"The certificate of {self._who} {what[0]} ({said}): {what[1]}.")
+        return LoginRefusedError(f"The certificate of {self._who} {what[0]} ({said}): {what[1]}.")
 
     def _look_for_alert(self, error: BaseException) -> None:
-        """Raise RefusedError if the broker broke off TLS with a word about our certificate, or the lack of one."""
+        """Raise LoginRefusedError if the broker broke off TLS with a word about our certificate, or the lack of one."""
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__
@@ -264,7 +264,7 @@ class _Login:
         ):
             return
         said = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
-        raise RefusedError(
+        raise LoginRefusedError(
             f"{self._who} does not take our certificate, or wants one ({said}): check [KAFKA] ssl_cert_file, and that "
             "it has not expired and is signed by a CA that the cluster trusts."
         ) from error

@@ -102,7 +102,11 @@ class ClientCredentials(Tokens):
             async with (
                 aiohttp.ClientSession(timeout=PATIENCE, trust_env=True, middlewares=[self._sign]) as session,
                 session.post(
-                    self._url, data=form, ssl=self._context, allow_redirects=False, headers={"Accept": "application/json"}
+                    self._url,
+                    data=form,
+                    ssl=self._context,
+                    allow_redirects=False,
+                    headers={"Accept": "application/json"},
                 ) as response,
             ):
                 status, body = response.status, await _json(response)
@@ -126,9 +130,7 @@ class ClientCredentials(Tokens):
         except (TypeError, ValueError):
             raise self._error("answers, but with no access_token. Check its address", refused=True) from None
 
-    async def _sign(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
+    async def _sign(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Say who asks; also where `~/.netrc`, which aiohttp reads along with the proxies, has another login for it."""
         sender = f"{quote_plus(self._id)}:{quote_plus(self._secret)}"  # RFC 6749, 2.3.1
         request.headers["Authorization"] = f"Basic {b64encode(sender.encode()).decode()}"
