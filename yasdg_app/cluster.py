@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
     NodeNotReadyError,
@@ -39,7 +40,10 @@ async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminC
     """
     admin = AIOKafkaAdminClient(**connection.client)
     try:
-        await admin.start()
+        try:
+            await admin.start()
+        except (KeyError, ValueError) as error:  # aiokafka 0.14: what the server says in a login by SCRAM is wrong
+            raise KafkaConnectionError(f"Its login is not as it should be: {error}") from error
         yield admin
     except (KafkaError, OSError):
         await check_login(connection)

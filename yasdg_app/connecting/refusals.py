@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, KafkaError, UnsupportedSaslMechanismError
@@ -20,12 +21,14 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.settings import shown
 
 PATIENCE = 10.0  # seconds in which a broker that is there answers
+AGAIN = 1.0  # seconds after which a broker that hung up is asked once more
 LONGEST = 300  # characters of what somebody else says
 MECHANISMS = {
     "PLAIN": "sasl_plain",
     "SCRAM-SHA-256": "sasl_scram",
     "SCRAM-SHA-512": "sasl_scram",
     "OAUTHBEARER": "sasl_oauthbearer",
+    "AWS_MSK_IAM": "aws_msk_iam",
 }
 """What a broker may offer, and the auth_method for it."""
 
@@ -37,13 +40,17 @@ class LoginRefusedError(YasdgError):
     """The cluster is there and does not let us in, and will not if asked again."""
 
 
+class _HungUpError(LoginRefusedError):
+    """The broker broke off in the middle of a login."""
+
+
 async def check_login(connection: Connection) -> None:
     """Return if the cluster lets us in, or cannot be reached.
 
     Raises
     ------
     LoginRefusedError
-        If none of the servers that answer lets us in, or a broker that they name does not.
+        If none of the servers that answer lets us in, or one of the brokers that they name does not.
     TokenError
         If there is no token to sign in with now, while there may be later.
     """
@@ -51,7 +58,7 @@ async def check_login(connection: Connection) -> None:
     asked = [(host, port) for host, port, _ in collect_hosts(connection.servers, randomize=False)]
     for address in asked:
         try:
-            brokers = await _Login(connection, *address).sign_in()
+            brokers = await _sign_in(connection, *address)
         except LoginRefusedError as error:
             refused = refused or error
         except TokenError:
@@ -60,12 +67,21 @@ async def check_login(connection: Connection) -> None:
             continue
         else:
             for broker in brokers:
-                if broker not in asked:
+                if broker != address:
                     with suppress(KafkaError, OSError, TimeoutError):
-                        await _Login(connection, *broker).sign_in()
+                        await _sign_in(connection, *broker)
             return
     if refused is not None:
         raise refused
+
+
+async def _sign_in(connection: Connection, host: str, port: int) -> list[tuple[str, int]]:
+    """Sign in at an address, twice if it hangs up: a broker that stops, or a balancer before it, does that as well."""
+    try:
+        return await _Login(connection, host, port).sign_in()
+    except _HungUpError:
+        await asyncio.sleep(AGAIN)
+        return await _Login(connection, host, port).sign_in()
 
 
 class _Login:
@@ -138,7 +154,7 @@ class _Login:
         if handshake.error_code == UnsupportedSaslMechanismError.errno:
             raise LoginRefusedError(
                 f"{self._who} does not offer {mechanism} on this port, but {_listed(handshake.enabled_mechanisms)}: "
-                f"set [KAFKA] {_settings(handshake.enabled_mechanisms)}, or name another port."
+                f"{_advice(handshake.enabled_mechanisms)}."
             )
         try:
             if self._with.tokens:
@@ -155,24 +171,36 @@ class _Login:
             case _:
                 steps = connection.authenticator_scram()
         answer = None
-        while (step := await steps.step(answer)) is not None:
-            answer = await self._told(connection, step[0], mechanism)
+        while (step := await self._next(steps, answer, mechanism)) is not None:
+            answer = await self._told(connection, step, mechanism)
         if mechanism == "OAUTHBEARER" and answer:
             # Then it is a no (RFC 7628, 3.2.3), which aiokafka 0.14 takes for a yes. It is told in full when we nod.
             await self._told(connection, b"\x01", mechanism)
+
+    async def _next(self, steps: Any, answer: bytes | None, mechanism: str) -> bytes | None:
+        """Return what is to be said next in a login; None if that was all."""
+        try:
+            step = await steps.step(answer)
+        except (KeyError, ValueError) as error:  # of SCRAM, in which the server has to know the password, too
+            raise LoginRefusedError(
+                f"{self._who} does not show that it knows the password of {shown(self._with.username)} ({mechanism}): "
+                "check that [KAFKA] bootstrap_servers names your cluster, and nobody's in its place."
+            ) from error
+        return None if step is None else bytes(step[0])
 
     async def _told(self, connection: AIOKafkaConnection, payload: bytes, mechanism: str) -> bytes:
         """Say a step of a login; return the answer."""
         try:
             response = await connection.send(SaslAuthenticateRequest(payload))
         except KafkaConnectionError as error:  # which a broker also does whose check of a login fails
-            raise self._refuses(mechanism, "it hung up") from error
+            raise _HungUpError(self._refusal(mechanism, "it hung up")) from error
         if response.error_code:
-            raise self._refuses(mechanism, shown(response.error_message or "it does not say why", LONGEST))
+            said = shown(response.error_message or "it does not say why", LONGEST)
+            raise LoginRefusedError(self._refusal(mechanism, said))
         return bytes(response.sasl_auth_bytes or b"")
 
-    def _refuses(self, mechanism: str, said: str) -> LoginRefusedError:
-        return LoginRefusedError(f"{self._who} refuses {self._login(mechanism)} ({said}).")
+    def _refusal(self, mechanism: str, said: str) -> str:
+        return f"{self._who} refuses {self._login(mechanism)} ({said})."
 
     def _login(self, mechanism: str) -> str:
         tokens = self._with.tokens
@@ -220,10 +248,7 @@ class _Login:
     # --- In words
 
     def _asks_for_login(self, offered: list[str]) -> LoginRefusedError:
-        return LoginRefusedError(
-            f"{self._who} asks for a login on this port ({_listed(offered)}): set [KAFKA] {_settings(offered)}, "
-            "or name another port."
-        )
+        return LoginRefusedError(f"{self._who} asks for a login on this port ({_listed(offered)}): {_advice(offered)}.")
 
     def _wants_tls(self) -> LoginRefusedError:
         setting = (
@@ -274,8 +299,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown(name) for name in sorted(names)) or "nothing"
 
 
-def _settings(offered: list[str]) -> str:
-    """Return the settings for mechanisms that a broker offers."""
+def _advice(offered: Iterable[str]) -> str:
+    """Return what to do about mechanisms that a broker offers."""
     methods = dict.fromkeys(MECHANISMS[each] for each in offered if each in MECHANISMS)
+    if "aws_msk_iam" in methods:
+        methods.pop("sasl_oauthbearer", None)  # by which Amazon MSK takes the same tokens
+    if not methods:
+        return "yasdg has no auth_method for that, so name another port"
     scram = " and sasl_scram_mechanism" if "sasl_scram" in methods else ""
-    return f"auth_method{scram} to what it offers ({_listed(methods)})"
+    return f"set [KAFKA] auth_method{scram} to what it offers ({_listed(methods)}), or name another port"
