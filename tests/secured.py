@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
@@ -29,9 +30,8 @@ from confluent_kafka.admin import (
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from yasdg_app.brokers.folder import answers
 from yasdg_app.brokers.jars import JarCache
-from yasdg_app.brokers.java import java_command, logging_option
+from yasdg_app.brokers.java import java_command
 from yasdg_app.brokers.node import _die_with_parent, cluster_id, free_port
 
 HOST = "localhost"  # what the certificates are for; not 127.0.0.1
@@ -83,13 +83,30 @@ allow.everyone.if.no.acl.found=true
 super.users=User:ANONYMOUS
 """
 
+LOGGED = """
+logger.network.name = kafka.network.Processor
+logger.network.level = debug
+logger.start.name = kafka.server.KafkaRaftServer
+logger.start.level = info
+"""
+"""What it tells beside warnings: of connections that it breaks off, and that it has started."""
+STARTED, TAKEN = "Kafka Server started", "Address already in use"
+TRIES = 4
+
+
+def different_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
+
 
 class Secured:
     """The broker, on a folder that also holds the certificates: `ca.pem`, `client.pem` and others by their names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {name: free_port() for name in LISTENERS}
+        self.ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._make_certificates()
@@ -104,24 +121,41 @@ class Secured:
         JarCache().fetch()
         jwks = self.folder / "jwks.json"
         jwks.write_text(json.dumps({"keys": [self._public_key()]}))
-        properties = self.folder / "server.properties"
-        listeners = "".join(f"{key}={value}\n" for key, value in self._listeners(jwks))
-        properties.write_text(CONFIGURATION + listeners, "latin-1")  # as Java reads it
-        tool = ("kafka.tools.StorageTool", "format", "--config", str(properties), "--cluster-id", cluster_id())
+        tools = (files("yasdg_app.brokers") / "log4j2-tools.properties").read_text()
+        (self.folder / "log4j2.properties").write_text(tools + LOGGED)
+        self._configure(jwks)
+        tool = ("kafka.tools.StorageTool", "format", "--config", "server.properties", "--cluster-id", cluster_id())
         self._run(*tool).wait()
-        allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks.as_uri()}"
-        self._process = self._run(
-            "kafka.Kafka",
-            str(properties),
-            options=(allowed, f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={jwks}"),
-        )
-        deadline = time.monotonic() + 60
-        while not all(map(answers, self.ports.values())):
-            assert self._process.poll() is None, f"The broker ended. It said:\n{self.said}"
-            assert time.monotonic() < deadline, f"The broker does not answer. It said:\n{self.said}"
-            time.sleep(0.1)
+        tries = 1
+        while not self._comes_up(jwks):
+            # Its ports were free, and it binds them seconds later: somebody else may have been faster.
+            assert TAKEN in self.said, f"The broker ended. It said:\n{self.said}"
+            assert tries < TRIES, f"The broker found no free ports {TRIES} times. It said:\n{self.said}"
+            tries += 1
+            self.log.unlink()
+            self._configure(jwks)
         for user in (SCRAM, CHANGING, GUEST):
             self.let_in(user, PASSWORD)
+
+    def _comes_up(self, jwks: Path) -> bool:
+        """Start it; tell whether it listens on all of its ports, or ended."""
+        allowed = "-Dorg.apache.kafka.sasl.oauthbearer.allowed"
+        options = (f"{allowed}.urls={jwks.as_uri()}", f"{allowed}.files={jwks}")
+        self._process = self._run("kafka.Kafka", "server.properties", options=options)
+        deadline = time.monotonic() + 60
+        while STARTED not in self.said:  # on the ports another one may answer
+            if self._process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, f"The broker does not start. It said:\n{self.said}"
+            time.sleep(0.1)
+        return True
+
+    def _configure(self, jwks: Path) -> None:
+        controller, *ports = different_ports(1 + len(LISTENERS))
+        self.ports = dict(zip(LISTENERS, ports, strict=True))
+        listeners = "".join(f"{key}={value}\n" for key, value in self._listeners(jwks, controller))
+        # As Java reads it:
+        (self.folder / "server.properties").write_text(CONFIGURATION + listeners, "latin-1")
 
     def let_in(self, user: str, password: str) -> None:
         """Have the user of SCRAM have this password."""
@@ -144,8 +178,17 @@ class Secured:
             self._process.wait()
 
     @property
+    def log(self) -> Path:
+        return self.folder / "broker.out"
+
+    @property
     def said(self) -> str:
-        return (self.folder / "broker.out").read_text(errors="replace")[-20_000:]
+        return self.log.read_text(errors="replace")[-20_000:]
+
+    @property
+    def broken_off(self) -> int:
+        """How many connections it has broken off because their login was too old."""
+        return self.log.read_text(errors="replace").count("Disconnecting expired channel")
 
     def token(self, **claims: Any) -> str:
         """A token that the broker takes, unless `claims` say otherwise."""
@@ -156,8 +199,8 @@ class Secured:
         return f"{head}.{body}.{_b64(signature)}"
 
     def _run(self, main_class: str, *arguments: str, options: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
-        options = ("-Xmx256m", logging_option("log4j2-tools.properties"), *options)
-        with (self.folder / "broker.out").open("ab") as output:
+        options = ("-Xmx256m", "-Dlog4j2.configurationFile=log4j2.properties", *options)
+        with self.log.open("ab") as output:
             return subprocess.Popen(
                 java_command(main_class, *arguments, options=options),
                 cwd=self.folder,
@@ -168,8 +211,7 @@ class Secured:
                 preexec_fn=_die_with_parent(),
             )
 
-    def _listeners(self, jwks: Path) -> Iterator[tuple[str, str]]:
-        controller = free_port()
+    def _listeners(self, jwks: Path, controller: int) -> Iterator[tuple[str, str]]:
         addresses = [f"{name.upper()}://{HOST}:{port}" for name, port in self.ports.items()]
         yield "listeners", ",".join([*addresses, f"CONTROLLER://{HOST}:{controller}"])
         yield "advertised.listeners", ",".join(addresses).replace(f"MISDIRECTING://{HOST}", "MISDIRECTING://127.0.0.1")
@@ -284,6 +326,8 @@ class TokenEndpoint:
                 return 200, "[]"
             case "/elsewhere":
                 return 302, ""
+            case "/untold":
+                return 200, json.dumps({"access_token": self._broker.token(), "expires_in": None})
         token = self._broker.token() if form.get("scope") == [SCOPE] else self._broker.token(aud="another")
         return 200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300})
 

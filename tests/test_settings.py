@@ -889,12 +889,27 @@ def test_the_embedded_broker_takes_no_login(folder: Path, method: str) -> None:
         ("ssl_key_file = key.pem", "expected ssl_cert_file as well"),
         ("sasl_oauthbearer_token_endpoint_url = login.example.com", "expected nothing, or an address such as https://"),
         ("sasl_oauthbearer_token_endpoint_url = https://a:b@login.example.com/", "expected nothing, or an address"),
+        (
+            "sasl_oauthbearer_token_endpoint_url = http://login.example.com/",
+            "token; http:// is for this machine alone",
+        ),
+        (
+            "sasl_oauthbearer_token_endpoint_url = http://localhost.example.com",
+            "token; http:// is for this machine alone",
+        ),
+        ("sasl_oauthbearer_token_endpoint_url = http://[::1", "expected nothing, or an address such as https://"),
         ("sasl_oauthbearer_extensions = lkc-1", "expected nothing, or name=value[, name=value]"),
     ],
 )
 def test_a_login_that_cannot_be_is_refused(folder: Path, text: str, why: str) -> None:
     (problem,) = problems(folder, f"{CLUSTER}{text}\n")
     assert why in problem
+
+
+@pytest.mark.parametrize("url", ["https://login.example.com/token", "http://localhost:8080/", "http://[::1]/token"])
+def test_a_clients_secret_goes_through_tls_or_stays_here(folder: Path, url: str) -> None:
+    text = f"{CLUSTER}sasl_oauthbearer_token_endpoint_url = {url}\n"
+    assert load(folder, text).kafka.sasl_oauthbearer_token_endpoint_url == url
 
 
 def test_msk_takes_iam_through_tls_alone(folder: Path) -> None:

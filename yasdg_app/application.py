@@ -26,7 +26,7 @@ from faust.web.drivers import DRIVERS
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.connecting.connection import Connection, connection_to
-from yasdg_app.connecting.refusals import RefusedError, check_login
+from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
 from yasdg_app.datastore import base as datastores
 from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError
@@ -56,6 +56,9 @@ CHATTY = {
     **dict.fromkeys(("httpx", "httpx2"), logging.WARNING),  # they tell of each question to a schema registry
     # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
     "aiokafka": logging.CRITICAL,
+    # They tell at DEBUG of all that they send and get: keys that AWS lends us, signatures, addresses with a password.
+    **dict.fromkeys(("boto3", "botocore", "aioboto3", "aiobotocore", "aws_msk_iam_sasl_signer"), logging.WARNING),
+    **dict.fromkeys(("urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "confluent_kafka"), logging.WARNING),
 }
 """Loggers by name, and the least level that goes into our own output."""
 
@@ -224,7 +227,7 @@ class ShopApp(faust.App):
             elif time.monotonic() - well > UNHEARD:
                 try:
                     await check_login(self.connection)
-                except RefusedError as error:
+                except LoginRefusedError as error:
                     give_up(str(error))
                 except KafkaError as error:
                     logger.warning("No login at present: %s. Trying again.", error)

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
     NodeNotReadyError,
@@ -35,11 +36,14 @@ T = TypeVar("T")
 async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
     """Provide a connected client for what concerns the cluster as a whole.
 
-    Raises KafkaError or OSError if the cluster cannot be reached, and RefusedError if it does not let us in.
+    Raises KafkaError or OSError if the cluster cannot be reached, and LoginRefusedError if it does not let us in.
     """
     admin = AIOKafkaAdminClient(**connection.client)
     try:
-        await admin.start()
+        try:
+            await admin.start()
+        except (KeyError, ValueError) as error:  # aiokafka 0.14: what the server says in a login by SCRAM is wrong
+            raise KafkaConnectionError(f"Its login is not as it should be: {error}") from error
         yield admin
     except (KafkaError, OSError):
         await check_login(connection)

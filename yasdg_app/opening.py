@@ -81,7 +81,7 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
     ------
     OpeningError, topics.TopicsError
         If what is in the cluster does not fit the configuration, or we may not do what a shop needs.
-    RefusedError
+    LoginRefusedError
         If the cluster does not let us in.
     RegistryError
         If the schemas cannot be registered.

@@ -277,13 +277,16 @@ def pairs() -> Rule[tuple[tuple[str, str], ...]]:
 
 
 def web_address() -> Rule[str]:
-    """Where something is on the web; or nothing."""
+    """Where on the web a secret may be sent; or nothing."""
+    example = "nothing, or an address such as https://login.example.com/oauth2/token"
 
     def parse(text: str) -> str:
         _require(not text or _WEB_ADDRESS.fullmatch(text))
+        secure = not text.startswith("http://") or is_loopback(urlsplit(text).hostname or "")
+        _require(secure, f"{example}; http:// is for this machine alone, since anybody on the way reads along")
         return text
 
-    return Rule(parse, "nothing, or an address such as https://login.example.com/oauth2/token")
+    return Rule(parse, example)
 
 
 def _server(text: str) -> str:

@@ -1,6 +1,9 @@
 """Tokens: where they come from, for how long they are kept, and what is said when there is none."""
 
 import base64
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -60,6 +63,28 @@ async def test_a_token_is_kept_until_shortly_before_its_end(
     assert len(endpoint.asked) == 2
     await own.renew()
     assert len(endpoint.asked) == 3
+
+
+async def test_a_token_whose_end_is_not_told_is_kept_for_a_while(
+    issuer: Secured, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, now = client(issuer, f"{endpoint.url}/untold"), time.monotonic()
+    monkeypatch.setattr(tokens.time, "monotonic", lambda: now)
+    first = await own.token()
+    now += 40
+    assert await own.token() == first
+    assert len(endpoint.asked) == 1
+    now += 20
+    await own.token()
+    assert len(endpoint.asked) == 2
+
+
+async def test_a_login_in_netrc_is_not_the_clients(
+    issuer: Secured, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text(f"machine {HOST}\nlogin somebody\npassword else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert (await client(issuer, endpoint.url).token()).count(".") == 2
 
 
 @pytest.mark.parametrize(
@@ -171,8 +196,15 @@ async def test_a_token_for_msk_is_of_the_profile_that_is_named(tmp_path: Path) -
 ROLE = "arn:aws:iam::123456789012:role/shop"
 
 
-@pytest.mark.usefixtures("keys")
-async def test_a_token_for_msk_is_of_the_role_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+LENT = b"""\
+<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE</AccessKeyId>
+<SecretAccessKey>lent-secret</SecretAccessKey><SessionToken>lent-session</SessionToken>
+<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+
+
+@pytest.fixture
+def lends(keys: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, list[str]]]]:
+    """A stand-in for AWS STS, which lends the keys of a role once; what it was asked."""
     asked: list[dict[str, list[str]]] = []
 
     class Sts(BaseHTTPRequestHandler):
@@ -180,28 +212,54 @@ async def test_a_token_for_msk_is_of_the_role_that_is_named(monkeypatch: pytest.
             asked.append(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(
-                b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>c"
-                b"</SecretAccessKey><SessionToken>session</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>"
-                b"</Credentials></AssumeRoleResult></AssumeRoleResponse>"
-            )
+            self.wfile.write(LENT)
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", free_port()), Sts)
-    server.timeout = 10  # if nobody asks
+    server.timeout = 30  # if nobody asks
     thread = Thread(target=server.handle_request)
     thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_port}")
     try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_port}")
-        query = signed(await MskTokens("eu-central-1", "", ROLE).token())[1]
+        yield asked
     finally:
         thread.join()
         server.server_close()
+
+
+async def test_a_token_for_msk_is_of_the_role_that_is_named(lends: list[dict[str, list[str]]]) -> None:
+    query = signed(await MskTokens("eu-central-1", "", ROLE).token())[1]
     assert query["X-Amz-Credential"].startswith("ROLE/")
-    assert query["X-Amz-Security-Token"] == "session"
-    assert asked[0]["RoleArn"] == [ROLE]
+    assert query["X-Amz-Security-Token"] == "lent-session"
+    assert lends[0]["RoleArn"] == [ROLE]
+
+
+AT_DEBUG = f"""\
+import asyncio, logging, sys
+from mode.utils.logging import setup_logging
+from yasdg_app.application import silence_libraries
+from yasdg_app.connecting.tokens import MskTokens
+
+setup_logging(loglevel="debug", logfile=sys.stderr)
+silence_libraries()
+logging.getLogger("yasdg_app").debug("Asking for a token.")
+print(asyncio.run(MskTokens("eu-central-1", "", "{ROLE}").token()))
+"""
+
+
+@pytest.mark.usefixtures("lends")
+def test_no_secret_of_aws_is_in_the_log_of_a_worker_at_debug(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(tokens.__file__).parents[2])}
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_DEBUG], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    token = ended.stdout.strip()
+    assert "Asking for a token." in ended.stderr
+    for secret in ("aws-secret", "lent-secret", "lent-session", signed(token)[1]["X-Amz-Signature"], token):
+        assert secret not in ended.stderr
 
 
 @pytest.mark.usefixtures("keys")

@@ -14,11 +14,13 @@ from support import Shop, Worker, yasdg
 from yasdg_app import settings
 from yasdg_app.brokers.node import free_port
 from yasdg_app.connecting.connection import Connection, connection_to
-from yasdg_app.connecting.refusals import RefusedError, check_login
+from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 
 pytestmark = pytest.mark.xdist_group("secured")
 
 WRONG = "wrong-password"
+ROUND = 4
+"""Connections that a worker keeps busy: two that read, the group's and the producer's."""
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +138,15 @@ def test_amazons_tokens_go_the_same_way(secured: Secured, logins: dict[str, Logi
     assert "refuses the AWS credentials found here" in refused.said
 
 
-def test_a_worker_outlives_its_sessions(
-    secured: Secured, endpoint: TokenEndpoint, logins: dict[str, Login], shop: Shop
-) -> None:
+def test_a_worker_outlives_its_sessions(secured: Secured, logins: dict[str, Login], shop: Shop) -> None:
     """The cluster breaks off a connection whose login is too old: after an hour or so, here after four seconds."""
     shop.on(secured.at("plaintext")).configure(**variables(logins["oauthbearer"]), SALES_NUMBER_OF_SALES="2000")
+    before = secured.broken_off
     worker = shop.worker()
     for path in ("/workers/", "/health/", "/openapi.json", "/incidents/"):
         assert SECRET not in str(worker.get(path))
     assert worker.ends() == 0
+    assert secured.broken_off - before > ROUND  # those that were made anew, too
     assert len(shop.purchases()) == 2000
     assert yasdg(shop, "audit").returncode == 0
 
@@ -169,7 +171,8 @@ def test_no_secret_is_told(secured: Secured, logins: dict[str, Login], shop: Sho
     said = ended.stdout + ended.stderr
     for what in ("opening", "control"):
         said += "".join(str(message.value) for message in shop.read(f"{shop.name}-{what}"))
-    assert "opened_at" in said
+    assert "opened_at" in said  # the topics were read
+    assert "[DEBUG]" in ended.stderr  # all was told that is ever told
     assert PASSWORD.partition(" ")[0] not in said  # the rest may be written in another way
 
 
@@ -282,7 +285,7 @@ async def test_whoever_is_not_let_in_is_told_why(
     case: str, secured: Secured, logins: dict[str, Login], tmp_path: Path
 ) -> None:
     login, said = not_let_in(case, secured, logins), CASES[case].said
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(LoginRefusedError) as caught:
         await check_login(connection(login, tmp_path))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

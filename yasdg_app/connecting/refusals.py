@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, KafkaError, UnsupportedSaslMechanismError
@@ -20,12 +21,14 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.settings import shown
 
 PATIENCE = 10.0  # seconds in which a broker that is there answers
+AGAIN = 1.0  # seconds after which a broker that hung up is asked once more
 LONGEST = 300  # characters of what somebody else says
 MECHANISMS = {
     "PLAIN": "sasl_plain",
     "SCRAM-SHA-256": "sasl_scram",
     "SCRAM-SHA-512": "sasl_scram",
     "OAUTHBEARER": "sasl_oauthbearer",
+    "AWS_MSK_IAM": "aws_msk_iam",
 }
 """What a broker may offer, and the auth_method for it."""
 
@@ -33,8 +36,12 @@ EXPIRED, NOT_YET_VALID, OTHER_NAME, OTHER_ADDRESS = 10, 9, 62, 64  # OpenSSL's X
 UNSIGNED = (18, 19, 20, 21)  # by nobody whom we trust
 
 
-class RefusedError(YasdgError):
+class LoginRefusedError(YasdgError):
     """The cluster is there and does not let us in, and will not if asked again."""
+
+
+class _HungUpError(LoginRefusedError):
+    """The broker broke off in the middle of a login."""
 
 
 async def check_login(connection: Connection) -> None:
@@ -42,17 +49,17 @@ async def check_login(connection: Connection) -> None:
 
     Raises
     ------
-    RefusedError
-        If none of the servers that answer lets us in, or a broker that they name does not.
+    LoginRefusedError
+        If none of the servers that answer lets us in, or one of the brokers that they name does not.
     TokenError
         If there is no token to sign in with now, while there may be later.
     """
-    refused: RefusedError | None = None
+    refused: LoginRefusedError | None = None
     asked = [(host, port) for host, port, _ in collect_hosts(connection.servers, randomize=False)]
     for address in asked:
         try:
-            brokers = await _Login(connection, *address).sign_in()
-        except RefusedError as error:
+            brokers = await _sign_in(connection, *address)
+        except LoginRefusedError as error:
             refused = refused or error
         except TokenError:
             raise
@@ -60,12 +67,21 @@ async def check_login(connection: Connection) -> None:
             continue
         else:
             for broker in brokers:
-                if broker not in asked:
+                if broker != address:
                     with suppress(KafkaError, OSError, TimeoutError):
-                        await _Login(connection, *broker).sign_in()
+                        await _sign_in(connection, *broker)
             return
     if refused is not None:
         raise refused
+
+
+async def _sign_in(connection: Connection, host: str, port: int) -> list[tuple[str, int]]:
+    """Sign in at an address, twice if it hangs up: a broker that stops, or a balancer before it, does that as well."""
+    try:
+        return await _Login(connection, host, port).sign_in()
+    except _HungUpError:
+        await asyncio.sleep(AGAIN)
+        return await _Login(connection, host, port).sign_in()
 
 
 class _Login:
@@ -77,7 +93,7 @@ class _Login:
         self._who = f"Apache Kafka at {shown(host)}:{port}"
 
     async def sign_in(self) -> list[tuple[str, int]]:
-        """Return the brokers that the cluster has. Raises RefusedError, or KafkaError and the like."""
+        """Return the brokers that the cluster has. Raises LoginRefusedError, or KafkaError and the like."""
         async with asyncio.timeout(PATIENCE):
             connection = await self._connected()
             try:
@@ -131,21 +147,21 @@ class _Login:
         handshake = await connection.send(SaslHandShakeRequest(mechanism))
         if handshake.error_code == IllegalSaslStateError.errno:
             tls = "ssl" if self._tls else "plaintext"
-            raise RefusedError(
+            raise LoginRefusedError(
                 f"{self._who} asks for no login on this port: name the port that does in [KAFKA] bootstrap_servers, or "
                 f"set auth_method = {tls}."
             )
         if handshake.error_code == UnsupportedSaslMechanismError.errno:
-            raise RefusedError(
+            raise LoginRefusedError(
                 f"{self._who} does not offer {mechanism} on this port, but {_listed(handshake.enabled_mechanisms)}: "
-                f"set [KAFKA] {_settings(handshake.enabled_mechanisms)}, or name another port."
+                f"{_advice(handshake.enabled_mechanisms)}."
             )
         try:
             if self._with.tokens:
                 await self._with.tokens.renew()  # the one at hand may be why we were refused
         except TokenError as error:
             if error.refused:
-                raise RefusedError(f"{error}.") from error
+                raise LoginRefusedError(f"{error}.") from error
             raise
         match mechanism:
             case "PLAIN":
@@ -155,24 +171,36 @@ class _Login:
             case _:
                 steps = connection.authenticator_scram()
         answer = None
-        while (step := await steps.step(answer)) is not None:
-            answer = await self._told(connection, step[0], mechanism)
+        while (step := await self._next(steps, answer, mechanism)) is not None:
+            answer = await self._told(connection, step, mechanism)
         if mechanism == "OAUTHBEARER" and answer:
             # Then it is a no (RFC 7628, 3.2.3), which aiokafka 0.14 takes for a yes. It is told in full when we nod.
             await self._told(connection, b"\x01", mechanism)
+
+    async def _next(self, steps: Any, answer: bytes | None, mechanism: str) -> bytes | None:
+        """Return what is to be said next in a login; None if that was all."""
+        try:
+            step = await steps.step(answer)
+        except (KeyError, ValueError) as error:  # of SCRAM, in which the server has to know the password, too
+            raise LoginRefusedError(
+                f"{self._who} does not show that it knows the password of {shown(self._with.username)} ({mechanism}): "
+                "check that [KAFKA] bootstrap_servers names your cluster, and nobody's in its place."
+            ) from error
+        return None if step is None else bytes(step[0])
 
     async def _told(self, connection: AIOKafkaConnection, payload: bytes, mechanism: str) -> bytes:
         """Say a step of a login; return the answer."""
         try:
             response = await connection.send(SaslAuthenticateRequest(payload))
         except KafkaConnectionError as error:  # which a broker also does whose check of a login fails
-            raise self._refuses(mechanism, "it hung up") from error
+            raise _HungUpError(self._refusal(mechanism, "it hung up")) from error
         if response.error_code:
-            raise self._refuses(mechanism, shown(response.error_message or "it does not say why", LONGEST))
+            said = shown(response.error_message or "it does not say why", LONGEST)
+            raise LoginRefusedError(self._refusal(mechanism, said))
         return bytes(response.sasl_auth_bytes or b"")
 
-    def _refuses(self, mechanism: str, said: str) -> RefusedError:
-        return RefusedError(f"{self._who} refuses {self._login(mechanism)} ({said}).")
+    def _refusal(self, mechanism: str, said: str) -> str:
+        return f"{self._who} refuses {self._login(mechanism)} ({said})."
 
     def _login(self, mechanism: str) -> str:
         tokens = self._with.tokens
@@ -219,28 +247,25 @@ class _Login:
 
     # --- In words
 
-    def _asks_for_login(self, offered: list[str]) -> RefusedError:
-        return RefusedError(
-            f"{self._who} asks for a login on this port ({_listed(offered)}): set [KAFKA] {_settings(offered)}, "
-            "or name another port."
-        )
+    def _asks_for_login(self, offered: list[str]) -> LoginRefusedError:
+        return LoginRefusedError(f"{self._who} asks for a login on this port ({_listed(offered)}): {_advice(offered)}.")
 
-    def _wants_tls(self) -> RefusedError:
+    def _wants_tls(self) -> LoginRefusedError:
         setting = (
             "sasl_protocol = sasl_ssl"
             if self._with.sasl_mechanism
             else "auth_method to ssl, or to the login it asks for"
         )
-        return RefusedError(f"{self._who} speaks TLS on this port, and we do not: set [KAFKA] {setting}.")
+        return LoginRefusedError(f"{self._who} speaks TLS on this port, and we do not: set [KAFKA] {setting}.")
 
-    def _wants_no_tls(self) -> RefusedError:
+    def _wants_no_tls(self) -> LoginRefusedError:
         setting = "sasl_protocol = sasl_plaintext" if self._with.sasl_mechanism else "auth_method = plaintext"
-        return RefusedError(
+        return LoginRefusedError(
             f"{self._who} speaks no TLS on this port: name the port that does in [KAFKA] bootstrap_servers, or set "
             f"{setting} if anybody on the way may read along."
         )
 
-    def _untrusted(self, error: ssl.SSLCertVerificationError) -> RefusedError:
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> LoginRefusedError:
         said = shown(error.verify_message, LONGEST).rstrip(".")
         if error.verify_code in UNSIGNED:
             what = "is signed by nobody whom we trust", "name the certificate of its CA in [KAFKA] ssl_ca_file"
@@ -251,10 +276,10 @@ class _Login:
             what = "is out of date", "whoever runs the cluster has to renew it, or this machine's clock is wrong"
         else:
             what = "is not to be trusted", "ask whoever runs the cluster"
-        return RefusedError(f"The certificate of {self._who} {what[0]} ({said}): {what[1]}.")
+        return LoginRefusedError(f"The certificate of {self._who} {what[0]} ({said}): {what[1]}.")
 
     def _look_for_alert(self, error: BaseException) -> None:
-        """Raise RefusedError if the broker broke off TLS with a word about our certificate, or the lack of one."""
+        """Raise LoginRefusedError if the broker broke off TLS with a word about our certificate, or the lack of one."""
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__
@@ -264,7 +289,7 @@ class _Login:
         ):
             return
         said = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
-        raise RefusedError(
+        raise LoginRefusedError(
             f"{self._who} does not take our certificate, or wants one ({said}): check [KAFKA] ssl_cert_file, and that "
             "it has not expired and is signed by a CA that the cluster trusts."
         ) from error
@@ -274,8 +299,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown(name) for name in sorted(names)) or "nothing"
 
 
-def _settings(offered: list[str]) -> str:
-    """Return the settings for mechanisms that a broker offers."""
+def _advice(offered: Iterable[str]) -> str:
+    """Return what to do about mechanisms that a broker offers."""
     methods = dict.fromkeys(MECHANISMS[each] for each in offered if each in MECHANISMS)
+    if "aws_msk_iam" in methods:
+        methods.pop("sasl_oauthbearer", None)  # by which Amazon MSK takes the same tokens
+    if not methods:
+        return "yasdg has no auth_method for that, so name another port"
     scram = " and sasl_scram_mechanism" if "sasl_scram" in methods else ""
-    return f"auth_method{scram} to what it offers ({_listed(methods)})"
+    return f"set [KAFKA] auth_method{scram} to what it offers ({_listed(methods)}), or name another port"

@@ -98,15 +98,17 @@ class ClientCredentials(Tokens):
 
     async def _fetch(self) -> tuple[str, float]:
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
-        sender = b64encode(f"{quote_plus(self._id)}:{quote_plus(self._secret)}".encode()).decode()  # RFC 6749, 2.3.1
         try:
             async with (
-                aiohttp.ClientSession(timeout=PATIENCE, trust_env=True) as session,
+                aiohttp.ClientSession(timeout=PATIENCE, trust_env=True, middlewares=[self._sign]) as session,
                 session.post(
-                    self._url, data=form, ssl=self._context, allow_redirects=False,
-                    headers={"Accept": "application/json", "Authorization": f"Basic {sender}"},
+                    self._url,
+                    data=form,
+                    ssl=self._context,
+                    allow_redirects=False,
+                    headers={"Accept": "application/json"},
                 ) as response,
-            ):  # fmt: skip
+            ):
                 status, body = response.status, await _json(response)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
             reason = getattr(getattr(error, "certificate_error", None), "verify_message", "it speaks no TLS")
@@ -118,7 +120,7 @@ class ClientCredentials(Tokens):
             raise self._error(f"does not answer ({shown(why)})", refused=False) from error
         if status >= 500 or status in TOO_BUSY:
             raise self._error(f"cannot give one now (status {status})", refused=False)
-        token, seconds = body.get("access_token"), body.get("expires_in", UNTOLD)
+        token, seconds = body.get("access_token"), body.get("expires_in") or UNTOLD
         if status != 200:
             raise self._error(f"gives none (status {status}{self._reason(body)}). {CHECK}", refused=True)
         try:
@@ -127,6 +129,12 @@ class ClientCredentials(Tokens):
             return token, float(seconds)
         except (TypeError, ValueError):
             raise self._error("answers, but with no access_token. Check its address", refused=True) from None
+
+    async def _sign(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Say who asks; also where `~/.netrc`, which aiohttp reads along with the proxies, has another login for it."""
+        sender = f"{quote_plus(self._id)}:{quote_plus(self._secret)}"  # RFC 6749, 2.3.1
+        request.headers["Authorization"] = f"Basic {b64encode(sender.encode()).decode()}"
+        return await handler(request)
 
     def _error(self, why: str, *, refused: bool) -> TokenError:
         return TokenError(f"The token endpoint {_without_query(self._url)} {why}", refused=refused)

@@ -23,7 +23,7 @@ from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.cluster import administration
-from yasdg_app.connecting.refusals import RefusedError
+from yasdg_app.connecting.refusals import LoginRefusedError
 from yasdg_app.encoding import BulkEncoder
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
@@ -386,7 +386,7 @@ class Tills:
         try:
             async with administration(app.connection) as admin:
                 committed = await admin.list_consumer_group_offsets(kafka.application_id)
-        except (KafkaError, OSError, RefusedError):
+        except (KafkaError, OSError, LoginRefusedError):
             return False
         noted = {
             tp.partition for tp, (_, told) in committed.items() if tp.topic == kafka.topic_purchases and told == note
