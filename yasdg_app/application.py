@@ -24,7 +24,7 @@ from faust.web.drivers import DRIVERS
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.control import ControlTopic
-from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, RefusedError
+from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
 from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.opening import Opening, open_shop
@@ -159,7 +159,7 @@ class ShopApp(faust.App):
             return
         try:
             await asyncio.wait_for(self.datastore.open(), CONNECT)
-        except RefusedError as error:
+        except DatastoreRefusedError as error:
             raise YasdgError(f"{self.datastore.name}: {error}.") from error
         except (DatastoreError, TimeoutError) as error:
             logger.debug("%s: %r", self.datastore.name, error)

@@ -11,7 +11,16 @@ import aioboto3
 from botocore import exceptions
 from botocore.config import Config
 
-from yasdg_app.datastore.base import COLUMNS, CONNECT, PATIENCE, DatastoreError, Level, RefusedError, read_level, reason
+from yasdg_app.datastore.base import (
+    COLUMNS,
+    CONNECT,
+    PATIENCE,
+    DatastoreError,
+    DatastoreRefusedError,
+    Level,
+    read_level,
+    reason,
+)
 
 AT_ONCE = 16  # writes; each is a request of its own, since those of many rows have no conditions
 LOOK = 0.25  # seconds between two looks whether the table is made
@@ -122,9 +131,9 @@ class DynamoDB:
                 raise DatastoreError("it is not ready yet")
             await asyncio.sleep(LOOK)
         if [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] != [(KEY, "HASH")]:
-            raise RefusedError(f"it has another key than {KEY} alone. Expected none, or one that YASDG made")
+            raise DatastoreRefusedError(f"it has another key than {KEY} alone. Expected none, or one that YASDG made")
         if {"AttributeName": KEY, "AttributeType": "S"} not in table["AttributeDefinitions"]:
-            raise RefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
+            raise DatastoreRefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
 
     async def _look(self, client: Any) -> Any:
         """Return what the table is; None if there is none."""
@@ -182,11 +191,11 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        kind = RefusedError if error.response["Error"]["Code"] in REFUSED else DatastoreError
+        kind = DatastoreRefusedError if error.response["Error"]["Code"] in REFUSED else DatastoreError
         raise kind(reason(error)) from error
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise DatastoreError(reason(error)) from error
     except exceptions.BotoCoreError as error:  # no credentials, no region, no such profile
-        raise RefusedError(reason(error)) from error
+        raise DatastoreRefusedError(reason(error)) from error
     except (OSError, ValueError) as error:
         raise DatastoreError(reason(error)) from error
