@@ -41,6 +41,10 @@ def test_who_is_not_let_in_is_told_why_without_the_password(server: PostgreSQLSe
     assert refused(f"{url}?zone=1", runner) == 'unrecognized configuration parameter "zone"'
 
 
+def test_an_address_that_no_host_can_have_is_refused(runner: asyncio.Runner) -> None:
+    assert "label" in refused(f"postgresql://shop:my-password@{'x' * 64}.example/shop", runner)
+
+
 def test_another_schema_is_room_for_another_shop(server: PostgreSQLServer, runner: asyncio.Runner) -> None:
     url = server.new()
     server.ask(url, "CREATE SCHEMA second")

@@ -70,30 +70,21 @@ class DynamoDB:
         self._where = {"region_name": region, "endpoint_url": endpoint}
         self._client: Any = None
         self._is_there = False  # the table, as far as we know
-        self._made = False  # whether it is one that we have made just now
         self._held = AsyncExitStack()
 
     async def open(self) -> bool:
-        if self._client is not None and self._is_there:
+        if self._is_there:
             return False
-        await self.close()
-        limits = Config(
-            connect_timeout=CONNECT,
-            read_timeout=PATIENCE,
-            retries={"mode": "standard", "total_max_attempts": 2},
-            max_pool_connections=AT_ONCE,
-        )
-        async with _translated():
-            held = AsyncExitStack()
-            client = await held.enter_async_context(aioboto3.Session().client("dynamodb", config=limits, **self._where))
-            try:
-                await self._make(client)
-            except BaseException:
-                await held.aclose()
-                raise
-        self._client, self._held, self._is_there = client, held, True
-        made, self._made = self._made, False
-        return made
+        try:
+            async with _translated():
+                if self._client is None:  # else it is kept: to make one takes a tenth of a second from selling
+                    self._client = await self._connect()
+                await self._make(self._client)
+        except DatastoreRefusedError:
+            await self.close()  # who we are is looked up once by each client
+            raise
+        self._is_there = True
+        return True
 
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
         wanted = {self._table: {"Keys": [{KEY: {"S": each}} for each in product_ids], "ConsistentRead": True}}
@@ -117,8 +108,18 @@ class DynamoDB:
                 raise outcome
 
     async def close(self) -> None:
-        held, self._held, self._client = self._held, AsyncExitStack(), None
+        held, self._held, self._client, self._is_there = self._held, AsyncExitStack(), None, False
         await held.aclose()
+
+    async def _connect(self) -> Any:
+        limits = Config(
+            connect_timeout=CONNECT,
+            read_timeout=PATIENCE,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=AT_ONCE,
+        )
+        session = aioboto3.Session()
+        return await self._held.enter_async_context(session.client("dynamodb", config=limits, **self._where))
 
     async def _make(self, client: Any) -> None:
         """Make the table if there is none, which takes seconds. Raises DatastoreError."""
@@ -126,7 +127,6 @@ class DynamoDB:
         while (table := await self._look(client)) is None or table["TableStatus"] not in ("ACTIVE", "UPDATING"):
             if table is None:
                 await self._create(client)
-                self._made = True
             elif time.monotonic() > deadline:
                 raise DatastoreError("it is not ready yet")
             await asyncio.sleep(LOOK)

@@ -152,6 +152,8 @@ async def _translated() -> AsyncIterator[None]:
         raise DatastoreRefusedError(reason(error)) from error
     except (OSError, asyncpg.InterfaceError) as error:
         raise DatastoreError(reason(error)) from error
+    except ValueError as error:  # no host can have such a name
+        raise DatastoreRefusedError(reason(error)) from error
 
 
 def _time(text: str) -> datetime | None:
