@@ -28,8 +28,7 @@ from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.connecting.connection import Connection, connection_to
 from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
-from yasdg_app.datastore import base as datastores
-from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError
+from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
 from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
@@ -176,7 +175,7 @@ class ShopApp(faust.App):
             return
         try:
             await asyncio.wait_for(self.datastore.open(), CONNECT)
-        except datastores.RefusedError as error:
+        except DatastoreRefusedError as error:
             raise YasdgError(f"{self.datastore.name}: {error}.") from error
         except (DatastoreError, TimeoutError) as error:
             logger.debug("%s: %r", self.datastore.name, error)

@@ -9,7 +9,7 @@ from datastores import Row, Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yasdg_app.datastore.base import Datastore, DatastoreError, Level, RefusedError
+from yasdg_app.datastore.base import Datastore, DatastoreError, DatastoreRefusedError, Level
 from yasdg_app.datastore.kinds import datastore_of
 
 OPENED = ("2026-01-01 08:00:00.000000", "2026-01-01 08:00:00.000001")
@@ -159,7 +159,7 @@ def test_another_table_of_the_name_is_refused_and_left_alone(server: Server, url
     server.spoil(url)
     store = datastore_of(url)
     assert store is not None
-    with pytest.raises(RefusedError, match="Expected none, or one that YASDG made") as refused:
+    with pytest.raises(DatastoreRefusedError, match="Expected none, or one that YASDG made") as refused:
         runner.run(store.open())
     assert "\n" not in str(refused.value)
     assert server.rows(url) == {}
@@ -177,7 +177,7 @@ def test_one_that_was_killed_is_of_use_again_when_it_is_back(
         for _ in range(2):
             with pytest.raises(DatastoreError) as away:
                 runner.run(write_when_open(store, made("CS01", 2)))
-            assert not isinstance(away.value, RefusedError)
+            assert not isinstance(away.value, DatastoreRefusedError)
             assert "\n" not in str(away.value)
     finally:
         server.start()

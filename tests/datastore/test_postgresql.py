@@ -8,7 +8,7 @@ import pytest
 from datastores import PostgreSQLServer
 
 from yasdg_app.datastore import postgresql
-from yasdg_app.datastore.base import DatastoreError, Level, RefusedError
+from yasdg_app.datastore.base import DatastoreError, DatastoreRefusedError, Level
 from yasdg_app.datastore.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.xdist_group("postgresql")
@@ -23,7 +23,7 @@ def server() -> Iterator[PostgreSQLServer]:
 
 
 def refused(url: str, runner: asyncio.Runner) -> str:
-    with pytest.raises(RefusedError) as why:
+    with pytest.raises(DatastoreRefusedError) as why:
         runner.run(PostgreSQL(url).open())
     assert "my-" not in str(why.value)
     return str(why.value)
@@ -39,6 +39,10 @@ def test_who_is_not_let_in_is_told_why_without_the_password(server: PostgreSQLSe
     assert refused(server.address(database, "guest", "my-password"), runner) == "permission denied for schema public"
     assert refused(f"{url}?sslmode=my-mode", runner).startswith("`sslmode` parameter must be one of")
     assert refused(f"{url}?zone=1", runner) == 'unrecognized configuration parameter "zone"'
+
+
+def test_an_address_that_no_host_can_have_is_refused(runner: asyncio.Runner) -> None:
+    assert "label" in refused(f"postgresql://shop:my-password@{'x' * 64}.example/shop", runner)
 
 
 def test_another_schema_is_room_for_another_shop(server: PostgreSQLServer, runner: asyncio.Runner) -> None:
@@ -105,5 +109,5 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
 def test_a_server_that_is_not_there_is_no_refusal(runner: asyncio.Runner) -> None:
     with pytest.raises(DatastoreError) as away:
         runner.run(PostgreSQL(f"postgresql://shop:my-password@127.0.0.1:{datastores.free_port()}/shop").open())
-    assert not isinstance(away.value, RefusedError)
+    assert not isinstance(away.value, DatastoreRefusedError)
     assert "my-password" not in str(away.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.datastore.base import DatastoreError, Level, RefusedError, compare
+from yasdg_app.datastore.base import DatastoreError, DatastoreRefusedError, Level, compare
 from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.datastore.sqlite import SQLite
 
@@ -39,14 +39,14 @@ def test_a_file_that_was_taken_away_is_made_anew(tmp_path: Path, runner: asyncio
 def test_a_file_that_is_no_database_is_refused_and_stays(tmp_path: Path, runner: asyncio.Runner) -> None:
     path = tmp_path / "diary.txt"
     path.write_text("Dear diary, " * 1000)
-    with pytest.raises(RefusedError, match="not a database"):
+    with pytest.raises(DatastoreRefusedError, match="not a database"):
         runner.run(SQLite(path).open())
     assert path.read_text() == "Dear diary, " * 1000
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, runner: asyncio.Runner) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RefusedError, match="its folder cannot be made: "):
+    with pytest.raises(DatastoreRefusedError, match="its folder cannot be made: "):
         runner.run(SQLite(tmp_path / "file" / "inventory.db").open())
 
 

@@ -114,9 +114,9 @@ def test_each_row_equals_the_table_after_workers_and_datastore_were_killed(
     frozen.until(lambda: len(frozen.owned()) == len(killed.owned()) == 2, "half of the partitions for each")
     frozen.until(lambda: sold(server.rows(url)) > 500, "rows")
 
-    frozen.process.send_signal(signal.SIGSTOP)  # it may have rows in its hands, and writes them when it goes on
+    server.kill()  # before: who is frozen in the middle of a transaction keeps SQLite's file for himself
+    frozen.process.send_signal(signal.SIGSTOP)  # it has rows in its hands, and writes them when it goes on
     try:
-        server.kill()
         third = shop.worker()
         third.until(lambda: len(killed.owned()) + len(third.owned()) == 4, "all partitions for the others")
         before = len(shop.purchases())
@@ -184,6 +184,32 @@ def test_a_datastore_that_is_away_delays_itself_alone(kafka: Kafka, shop: Shop, 
     assert worker.stop() == 0
     assert datastores.PASSWORD not in worker.said
     assert datastores.IN_AN_ADDRESS not in worker.said
+
+
+def test_a_datastore_that_hangs_delays_itself_alone(kafka: Kafka, shop: Shop, server: PostgreSQLServer) -> None:
+    url = server.new()
+    kept_in(shop.on(kafka.bootstrap_servers), url).configure(SALES_MIN_SALE_FREQ="0.004", SALES_MAX_SALE_FREQ="0.006")
+    worker = shop.worker()
+    worker.until(lambda: sold(server.rows(url)) > 200, "rows")
+    server.pause()
+    try:
+        began = latest = len(shop.purchases())
+
+        def is_given_up() -> bool:
+            nonlocal latest
+            sales = len(shop.purchases())
+            if metrics(worker)["yasdg_datastore_failures"]:
+                return True
+            latest = sales  # and the first attempt goes on
+            return False
+
+        worker.until(is_given_up, "an attempt that is given up, after 10 s")
+        assert latest - began > 500  # of 2,000
+    finally:
+        server.resume()
+    worker.until(lambda: state(worker)["state"] != "failing", "a datastore that takes rows again")
+    assert worker.stop() == 0
+    assert of_datastore(server, url) == of_topics(shop)
 
 
 def test_a_datastore_that_refuses_us_ends_the_start_in_one_line(

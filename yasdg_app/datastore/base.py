@@ -44,7 +44,7 @@ class DatastoreError(YasdgError):
     """The datastore does not answer, or not as it should: it is to be tried again. The text says why, in a line."""
 
 
-class RefusedError(DatastoreError):
+class DatastoreRefusedError(DatastoreError):
     """The datastore answers, and will not have us: trying again does not help until somebody mends it."""
 
 
@@ -121,9 +121,9 @@ def compare(levels: Iterable[Level], stored: Mapping[str, Level]) -> Compared:
     return compared
 
 
-def another_table(columns: Sequence[str]) -> RefusedError:
+def another_table(columns: Sequence[str]) -> DatastoreRefusedError:
     """Return the error that there is a table of the name with other columns; `columns`: those that are not as ours."""
-    return RefusedError(
+    return DatastoreRefusedError(
         f"there is another table {TABLE}, in which these are missing or of another kind: {', '.join(columns)}. "
         "Expected none, or one that YASDG made"
     )

@@ -11,7 +11,16 @@ import aioboto3
 from botocore import exceptions
 from botocore.config import Config
 
-from yasdg_app.datastore.base import COLUMNS, CONNECT, PATIENCE, DatastoreError, Level, RefusedError, read_level, reason
+from yasdg_app.datastore.base import (
+    COLUMNS,
+    CONNECT,
+    PATIENCE,
+    DatastoreError,
+    DatastoreRefusedError,
+    Level,
+    read_level,
+    reason,
+)
 
 AT_ONCE = 16  # writes; each is a request of its own, since those of many rows have no conditions
 LOOK = 0.25  # seconds between two looks whether the table is made
@@ -61,30 +70,21 @@ class DynamoDB:
         self._where = {"region_name": region, "endpoint_url": endpoint}
         self._client: Any = None
         self._is_there = False  # the table, as far as we know
-        self._made = False  # whether it is one that we have made just now
         self._held = AsyncExitStack()
 
     async def open(self) -> bool:
-        if self._client is not None and self._is_there:
+        if self._is_there:
             return False
-        await self.close()
-        limits = Config(
-            connect_timeout=CONNECT,
-            read_timeout=PATIENCE,
-            retries={"mode": "standard", "total_max_attempts": 2},
-            max_pool_connections=AT_ONCE,
-        )
-        async with _translated():
-            held = AsyncExitStack()
-            client = await held.enter_async_context(aioboto3.Session().client("dynamodb", config=limits, **self._where))
-            try:
-                await self._make(client)
-            except BaseException:
-                await held.aclose()
-                raise
-        self._client, self._held, self._is_there = client, held, True
-        made, self._made = self._made, False
-        return made
+        try:
+            async with _translated():
+                if self._client is None:  # else it is kept: to make one takes a tenth of a second from selling
+                    self._client = await self._connect()
+                await self._make(self._client)
+        except DatastoreRefusedError:
+            await self.close()  # who we are is looked up once by each client
+            raise
+        self._is_there = True
+        return True
 
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
         wanted = {self._table: {"Keys": [{KEY: {"S": each}} for each in product_ids], "ConsistentRead": True}}
@@ -108,8 +108,18 @@ class DynamoDB:
                 raise outcome
 
     async def close(self) -> None:
-        held, self._held, self._client = self._held, AsyncExitStack(), None
+        held, self._held, self._client, self._is_there = self._held, AsyncExitStack(), None, False
         await held.aclose()
+
+    async def _connect(self) -> Any:
+        limits = Config(
+            connect_timeout=CONNECT,
+            read_timeout=PATIENCE,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=AT_ONCE,
+        )
+        session = aioboto3.Session()
+        return await self._held.enter_async_context(session.client("dynamodb", config=limits, **self._where))
 
     async def _make(self, client: Any) -> None:
         """Make the table if there is none, which takes seconds. Raises DatastoreError."""
@@ -117,14 +127,13 @@ class DynamoDB:
         while (table := await self._look(client)) is None or table["TableStatus"] not in ("ACTIVE", "UPDATING"):
             if table is None:
                 await self._create(client)
-                self._made = True
             elif time.monotonic() > deadline:
                 raise DatastoreError("it is not ready yet")
             await asyncio.sleep(LOOK)
         if [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] != [(KEY, "HASH")]:
-            raise RefusedError(f"it has another key than {KEY} alone. Expected none, or one that YASDG made")
+            raise DatastoreRefusedError(f"it has another key than {KEY} alone. Expected none, or one that YASDG made")
         if {"AttributeName": KEY, "AttributeType": "S"} not in table["AttributeDefinitions"]:
-            raise RefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
+            raise DatastoreRefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
 
     async def _look(self, client: Any) -> Any:
         """Return what the table is; None if there is none."""
@@ -182,11 +191,11 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        kind = RefusedError if error.response["Error"]["Code"] in REFUSED else DatastoreError
+        kind = DatastoreRefusedError if error.response["Error"]["Code"] in REFUSED else DatastoreError
         raise kind(reason(error)) from error
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise DatastoreError(reason(error)) from error
     except exceptions.BotoCoreError as error:  # no credentials, no region, no such profile
-        raise RefusedError(reason(error)) from error
+        raise DatastoreRefusedError(reason(error)) from error
     except (OSError, ValueError) as error:
         raise DatastoreError(reason(error)) from error

@@ -15,8 +15,8 @@ from yasdg_app.datastore.base import (
     PATIENCE,
     TABLE,
     DatastoreError,
+    DatastoreRefusedError,
     Level,
-    RefusedError,
     another_table,
     read_level,
     reason,
@@ -125,7 +125,7 @@ class PostgreSQL:
 
 
 async def _make(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make the table if there is none, and see that the one that is there is ours. Raises RefusedError."""
+    """Make the table if there is none, and see that the one that is there is ours. Raises DatastoreRefusedError."""
     if not await connection.fetch(THERE):
         async with connection.transaction():
             await connection.execute(LOCK)  # of workers that start at once one makes it
@@ -144,14 +144,16 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except asyncpg.PostgresError as error:
-        kind = RefusedError if error.sqlstate in REFUSED else DatastoreError
+        kind = DatastoreRefusedError if error.sqlstate in REFUSED else DatastoreError
         raise kind(reason(error)) from error
     except TimeoutError as error:
         raise DatastoreError("it does not answer") from error
     except (ssl.SSLCertVerificationError, asyncpg.ClientConfigurationError) as error:
-        raise RefusedError(reason(error)) from error
+        raise DatastoreRefusedError(reason(error)) from error
     except (OSError, asyncpg.InterfaceError) as error:
         raise DatastoreError(reason(error)) from error
+    except ValueError as error:  # no host can have such a name
+        raise DatastoreRefusedError(reason(error)) from error
 
 
 def _time(text: str) -> datetime | None:

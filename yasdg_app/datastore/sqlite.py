@@ -12,8 +12,8 @@ from yasdg_app.datastore.base import (
     COLUMNS,
     TABLE,
     DatastoreError,
+    DatastoreRefusedError,
     Level,
-    RefusedError,
     another_table,
     read_level,
     reason,
@@ -108,7 +108,7 @@ class SQLite:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RefusedError(f"its folder cannot be made: {error.strerror or error}") from error
+            raise DatastoreRefusedError(f"its folder cannot be made: {error.strerror or error}") from error
         connection = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)  # we begin transactions ourselves
         try:
             connection.execute("PRAGMA journal_mode = WAL")  # who reads holds up nobody who writes
@@ -122,7 +122,7 @@ class SQLite:
         self._connection, self._opened_file = connection, self._file()
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        """See that the table that is there is ours. Raises RefusedError."""
+        """See that the table that is there is ours. Raises DatastoreRefusedError."""
         there = {
             name: (kind.upper(), bool(key))
             for _, name, kind, _, _, key in connection.execute(f"PRAGMA table_info({TABLE})")
@@ -148,4 +148,4 @@ class SQLite:
             if code in TEMPORARY:
                 raise DatastoreError(reason(error)) from error
             await self.close()
-            raise RefusedError(reason(error)) from error
+            raise DatastoreRefusedError(reason(error)) from error

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from yasdg_app.streams.table import NO_TIME, Rows
 logger = logging.getLogger(__name__)
 
 EVERY = 0.5  # seconds between two rounds: a product that sells all the time is written so often
-REST = 4.0  # times what a batch took, until the next one: selling comes first
-LONGEST_REST = 2.0  # seconds
+REST = 4.0  # times the processor time that went by with a batch, until the next one: selling comes first
+BREATH = 0.01  # seconds between two attempts at a stop, in which whoever waits for its end may give up
 SHORTEST_RETRY, LONGEST_RETRY = 0.5, 8.0  # seconds between two attempts, if the last one failed
 REPORT = 5.0  # seconds between two lines of a round that takes long
 
@@ -49,7 +50,8 @@ class Mirror:
         self.failures = 0
         self._store = store
         self._turn = asyncio.Lock()
-        self._hurry = False
+        self._hurry = asyncio.Event()
+        self._look_at_all = False  # the datastore may lack what it had
         self._saved_until = time.monotonic()  # what changed before is there
         self._told_of_others = False
 
@@ -65,8 +67,8 @@ class Mirror:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it is worth waiting for: rows are on their way, and the datastore takes them."""
-        return not self.failing and self.waiting > 0
+        """Whether it is worth waiting for: rows are on their way, ours to write, and the datastore takes them."""
+        return not self.failing and app.ownership.settled and self.waiting > 0
 
     async def run(self) -> None:
         """Write as long as the app runs."""
@@ -77,10 +79,11 @@ class Mirror:
             retry = min(2 * retry, LONGEST_RETRY) if self.failing else SHORTEST_RETRY
 
     async def flush(self) -> None:
-        """Write what is left, unless the datastore does not take it."""
-        self._hurry = True
+        """Write what is left, unless the datastore does not take it or a rebalance comes in between."""
+        self._hurry.set()
         while self.is_behind:
             await self._try()
+            await asyncio.sleep(BREATH)
 
     async def _try(self) -> None:
         """Write all that waits now, if it is ours and the datastore takes it."""
@@ -99,13 +102,14 @@ class Mirror:
 
     async def _write_all(self) -> None:
         """Write all that waits now. Raises DatastoreError."""
-        new_connection = await self._store.open()
+        self._look_at_all |= await self._store.open()
         if not app.ownership.settled:
             return  # the table may be in the middle of being read
         tables = {partition: inventory.rows_of(partition) for partition in app.ownership.partitions}
-        if new_connection:
+        if self._look_at_all:
             for rows in tables.values():
                 rows.mark_all_unsaved()
+            self._look_at_all = False
         generation, began = app.ownership.generation, time.monotonic()
         reported, before = began, self.written
         found = {partition: rows.unsaved_seats() for partition, rows in tables.items()}
@@ -141,10 +145,14 @@ class Mirror:
             yield [(tables[each], seats[piece][homes[piece] == each]) for each in here]
 
     async def _write_and_rest(self, piece: list[tuple[Rows, Ints]]) -> None:
-        began = time.monotonic()
+        """Write some rows, then rest, so that all of this takes a fifth of the worker's processor time at most.
+
+        What it took alone cannot be told from what was sold meanwhile, so the rest is for both.
+        """
+        began = time.process_time()
         await self._write(piece)
-        if not self._hurry:
-            await asyncio.sleep(min(REST * (time.monotonic() - began), LONGEST_REST))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), REST * (time.process_time() - began))
 
     async def _write(self, piece: list[tuple[Rows, Ints]]) -> None:
         """Write some rows, as they are now, those that the datastore has otherwise. Raises DatastoreError."""

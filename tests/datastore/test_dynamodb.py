@@ -1,0 +1,71 @@
+"""What is DynamoDB's own: a table that somebody deletes, and clients that take long to make."""
+
+import asyncio
+from collections.abc import Iterator
+
+import aioboto3
+import datastores
+import pytest
+from datastores import DynamoDBServer
+
+from yasdg_app.datastore.base import DatastoreError, Level
+from yasdg_app.datastore.kinds import datastore_of
+
+pytestmark = pytest.mark.xdist_group("dynamodb")
+LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoDBServer]:
+    server = DynamoDBServer(tmp_path_factory.mktemp("dynamodb"))
+    yield server
+    server.close()
+
+
+def test_each_who_had_a_table_open_that_was_deleted_writes_all_of_its_rows_again(
+    server: DynamoDBServer, runner: asyncio.Runner
+) -> None:
+    url = server.new()
+    stores = [datastore_of(url), datastore_of(url)]
+    for store in stores:
+        assert store is not None
+        assert runner.run(store.open()) is True
+        assert runner.run(store.open()) is False
+    server.client.delete_table(TableName=datastores.table(url))
+    server.client.get_waiter("table_not_exists").wait(TableName=datastores.table(url), WaiterConfig={"Delay": 1})
+    for store in stores:
+        assert store is not None
+        with pytest.raises(DatastoreError):
+            runner.run(store.write([LEVEL]))
+    for store in stores:
+        assert store is not None
+        assert runner.run(store.open()) is True  # the second finds it as the first has made it
+        runner.run(store.write([LEVEL]))
+        runner.run(store.close())
+    assert server.rows(url).keys() == {"CS01"}
+
+
+def test_one_client_is_enough_until_it_answers(
+    server: DynamoDBServer, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+
+    class Counted(aioboto3.Session):
+        def __init__(self) -> None:
+            nonlocal made
+            made += 1
+            super().__init__()
+
+    monkeypatch.setattr(aioboto3, "Session", Counted)
+    store = datastore_of(server.new())
+    assert store is not None
+    server.kill()
+    try:
+        for _ in range(3):
+            with pytest.raises(DatastoreError):
+                runner.run(store.open())
+    finally:
+        server.start()
+    assert runner.run(store.open()) is True
+    runner.run(store.close())
+    assert made == 1
