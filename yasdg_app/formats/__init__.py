@@ -178,21 +178,23 @@ class RegisteredFormat(OtherFormat):
         self._registry = registry
         self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}
         self._heads: dict[str, bytes] = {}  # of messages: magic byte, schema's id, and what follows it
+        self._writers: dict[int, Any] | None = getattr(codec, "writers", None)  # None: nobody needs them to read
 
     async def open(self) -> None:
-        """Register the schemas, if they are not yet."""
+        """Register the schemas, if they are not yet. From then on nobody asks for them."""
         for what, subject in self._subjects.items():
             schema = schemas.text(what, self._codec.suffix)
             number = await asyncio.to_thread(self._registry.register, subject, schema, self._codec.registered_as)
             self._heads[what] = MAGIC + number.to_bytes(4, "big") + self._codec.head
+            if self._writers is not None:
+                self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 
     async def learn(self, messages: Iterable[Message]) -> None:
         """Ask the registry for the schemas that these messages name, each once."""
-        writers: dict[int, Any] | None = getattr(self._codec, "writers", None)
-        if writers is None:
+        if self._writers is None:
             return
         ids = {value[1:5] for message in messages if (value := message.value) is not None and value[:1] == MAGIC}
-        for number in {int.from_bytes(id, "big") for id in ids} - writers.keys():
+        for number in {int.from_bytes(id, "big") for id in ids} - self._writers.keys():
             schema = await asyncio.to_thread(self._registry.schema, number, self._codec.registered_as)
             self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 

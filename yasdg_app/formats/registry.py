@@ -10,16 +10,12 @@ from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from yasdg_app.errors import YasdgError
+from yasdg_app.formats.errors import RegistryError
 
 T = TypeVar("T")
 TIMEOUT = 10.0  # seconds
 RETRIES = 2  # with about a second between them
 NOT_FOUND, NOT_ALLOWED, INCOMPATIBLE = 404, (401, 403), 409
-
-
-class RegistryError(YasdgError):
-    """The schema registry cannot be used."""
 
 
 class Registry:
