@@ -19,7 +19,7 @@ from yasdg_app.messages import Write, time_text
 from yasdg_app.reading import Message
 from yasdg_app.settings import FormatSettings, KafkaSettings
 
-STEP, MANY = 500, 5_000  # messages between which others have their turn; purchases are read many at once
+STEP, MANY = 500, 5_000  # messages between which others have their turn; those of them that are read at once
 MAGIC = b"\0"
 NOTHING = b""  # no message: in place of one that cannot be read
 
@@ -87,15 +87,17 @@ class OtherFormat(Format):
         """Return messages as the default format has them."""
         await self.learn(messages)
         plain: list[Message] = []
-        step = MANY if what == "purchases" else STEP
-        for start in range(0, len(messages), step):
-            some = messages[start : start + step]
-            values = self._many.values(some) if what == "purchases" and self._many else [None] * len(some)
-            plain += [
-                self._plain(what, message) if value is None else _read(message, value)
-                for message, value in zip(some, values, strict=True)
-            ]
-            await asyncio.sleep(0)
+        many = self._many if what == "purchases" else None
+        for start in range(0, len(messages), MANY):
+            some = messages[start : start + MANY]
+            values = many.values(some) if many else [None] * len(some)
+            for begin in range(0, len(some), STEP):  # it may be that none of them can be read at once
+                piece = slice(begin, begin + STEP)
+                plain += [
+                    self._plain(what, message) if value is None else _read(message, value)
+                    for message, value in zip(some[piece], values[piece], strict=True)
+                ]
+                await asyncio.sleep(0)
         return plain
 
     async def learn(self, messages: Iterable[Message]) -> None:
