@@ -1,13 +1,18 @@
 """What a stream is made from is told the same, however many products there are."""
 
+import asyncio
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from yasdg_app import catalog, messages, opening
-from yasdg_app.settings import Settings
+from yasdg_app.formats import Format
+from yasdg_app.formats.errors import RegistryError
+from yasdg_app.settings import FormatSettings, Settings
 from yasdg_app.shop.clock import Clock
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
@@ -40,3 +45,46 @@ def test_an_opening_that_names_no_format_is_of_the_default_one() -> None:
     assert opening.differences(opened_with(), now | {"FORMAT.value": "json", "FORMAT.time": "iso-z"}) == [
         "FORMAT.time was sql, is iso-z"
     ]
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The topic of openings."""
+    log: list[Any] = []
+
+    async def read_all(*_: Any) -> list[Any]:
+        return log[:]
+
+    async def write(*record: Any) -> None:
+        log.append(SimpleNamespace(value=record[-1]))
+
+    async def new_producer_id(*_: Any) -> int:
+        return 7
+
+    for name, stand_in in (("read_all", read_all), ("_write", write), ("new_producer_id", new_producer_id)):
+        monkeypatch.setattr(opening, name, stand_in)
+    return log
+
+
+class Refused(Format):
+    """A format whose schemas the registry does not take."""
+
+    async def open(self) -> None:
+        raise RegistryError("The schema registry refuses us")
+
+
+def test_a_shop_whose_schemas_are_refused_is_not_opened(log: list[Any]) -> None:
+    avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
+    with pytest.raises(RegistryError):
+        asyncio.run(opening._agree("", avro, PRODUCTS, Refused()))
+    assert log == []
+    opened = asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))  # JSON, as if nothing had been
+    assert opened.producer_id == 7
+
+
+def test_schemas_of_another_shop_are_not_registered(log: list[Any]) -> None:
+    asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))
+    avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
+    with pytest.raises(opening.OpeningError, match=r"FORMAT\.value was json, is avro"):
+        asyncio.run(opening._agree("", avro, PRODUCTS, Refused()))
+    assert len(log) == 1

@@ -91,8 +91,7 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
         try:
             async with administration(connection) as admin:
                 await topics.ensure(admin, settings)
-                opening = await _agree(connection, settings, products)
-                await form.open()
+                opening = await _agree(connection, settings, products, form)
                 await _publish_products(connection, settings, products, opening.producer_id, form)
                 return opening
         except FORBIDDEN as error:
@@ -126,10 +125,12 @@ def read_opening(records: Iterable[Message]) -> Opening | None:
     return None
 
 
-async def _agree(connection: Connection, settings: Settings, products: tuple[Product, ...]) -> Opening:
+async def _agree(connection: Connection, settings: Settings, products: tuple[Product, ...], form: Format) -> Opening:
     topic = topics.opening_topic(settings.kafka)
     made_from = what_it_is_made_from(settings, products)
     opening = read_opening(await read_all(connection, topic))
+    if opening is None or not differences(opening, made_from):
+        await form.open()  # an opening is for good: before it names a format, the registry has to take the schemas
     if opening is None:
         now = time.time_ns() // 1000
         content: dict[str, Any] = {

@@ -5,9 +5,10 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import forms
 import golden
@@ -18,8 +19,8 @@ from said import meaning
 
 from yasdg_app import catalog, messages
 from yasdg_app.errors import ConfigurationError
-from yasdg_app.formats import NOTHING, Format, OtherFormat, as_it_came, format_of, schemas
-from yasdg_app.formats.many import PurchaseReader
+from yasdg_app.formats import NOTHING, STEP, Format, OtherFormat, as_it_came, format_of, schemas
+from yasdg_app.formats.many import MOST_LEARNT, PurchaseReader
 from yasdg_app.messages import encode, event_time
 from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings
 from yasdg_app.shop.customer import line_of
@@ -200,8 +201,47 @@ def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
         message.key = json.loads(line)["product_id"].encode()
     plainly: list[bytes] = []
     reader = PurchaseReader(lambda value: plainly.append(value) or one.read("purchases", value), one.place)  # type: ignore[attr-defined, func-returns-value]
-    assert reader.values(read) == golden.purchases()
+    for _ in range(golden.COUNT // 5 // MOST_LEARNT):
+        found = reader.values(read)
+    assert found == golden.purchases()
     assert len(plainly) < golden.COUNT / 5
+
+
+@pytest.mark.parametrize("name", ["iso-z", "epoch_ms", "epoch_us", *forms.REGISTERED])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_others_have_their_turn_between_purchases_that_are_read_one_by_one(name: str, damaged: bool) -> None:
+    one, lines = form(name), golden.purchases()[:3_000]
+    read = forms.messages([one.write("purchases", line) for line in lines])
+    for message, line in zip(read, lines, strict=True):
+        message.key = json.loads(line)["product_id"].encode() if damaged else b"another"
+        message.value += b"\0" * damaged  # none of them can be read
+    since, most = 0, 0
+
+    def counted(what: str, value: bytes) -> bytes:
+        nonlocal since, most
+        since += 1
+        most = max(most, since)
+        return plain_way(what, value)
+
+    async def others() -> None:
+        nonlocal since
+        while True:
+            since = 0
+            await asyncio.sleep(0)
+
+    async def read_them() -> None:
+        task = asyncio.create_task(others())
+        await one.plain("purchases", read)
+        task.cancel()
+
+    assert isinstance(one, OtherFormat)
+    plain_way = one.read
+    with (
+        mock.patch.object(one, "read", counted),
+        mock.patch.object(one, "_many", one._many and PurchaseReader(partial(counted, "purchases"), one.place)),
+    ):
+        asyncio.run(read_them())
+    assert 0 < most <= STEP + MOST_LEARNT
 
 
 # --- What cannot be read ---

@@ -16,8 +16,9 @@ import pytest
 from confluent_kafka.schema_registry import Schema
 
 from yasdg_app.brokers.node import free_port
-from yasdg_app.formats import NOTHING, schemas
-from yasdg_app.formats.registry import Registry, RegistryError
+from yasdg_app.formats import NOTHING, Format, RegisteredFormat, avro, schemas
+from yasdg_app.formats.errors import RegistryError
+from yasdg_app.formats.registry import Registry
 
 
 @contextmanager
@@ -102,7 +103,54 @@ def test_an_id_is_asked_for_once() -> None:
     unknown = b"\0\0\0\0\x63" + wire[5:]
     for _ in range(2):
         assert forms.read_back(form, "purchases", wire, unknown, b"hello") == [golden.purchases()[0], NOTHING, NOTHING]
-    assert sorted(asked) == [int.from_bytes(wire[1:5], "big"), 0x63]
+    assert asked == [0x63]
+
+
+def test_what_was_registered_is_not_asked_for() -> None:
+    form = forms.form_named("avro")
+    client = forms.client_of(form)
+    client.get_schema = None  # type: ignore[assignment, method-assign]
+    for what, message in MESSAGES.items():
+        (value,) = forms.read_back(form, what, form.write(what, message))
+        assert json.loads(value or b"null") == json.loads(message), what
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410, 422])
+def test_an_id_of_which_the_registry_tells_nothing_is_that_of_no_schema(status: int) -> None:
+    with answering(status, json.dumps({"error_code": status, "message": "No"})) as address:
+        assert Registry(f"http://{address}").schema(99, "AVRO") is None
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_registry_that_cannot_tell_of_an_id_is_told_of(status: int) -> None:
+    with (
+        answering(status, json.dumps({"error_code": status, "message": "No"})) as address,
+        pytest.raises(RegistryError, match="refuses"),
+    ):
+        Registry(f"http://{address}").schema(99, "AVRO")
+
+
+def test_of_ids_without_a_schema_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avro, "MOST_MISSES", 10)
+    form = forms.form_named("avro")
+    client, asked = forms.client_of(form), list[int]()
+    get_schema = client.get_schema
+    client.get_schema = lambda number, *rest: asked.append(number) or get_schema(number, *rest)  # type: ignore[func-returns-value, method-assign]
+    wire = form.write("purchases", golden.purchases()[0])
+    unknown = [b"\0" + number.to_bytes(4, "big") + wire[5:] for number in range(100, 120)]
+    wanted = [golden.purchases()[0], *[NOTHING] * 20]
+    assert forms.read_back(form, "purchases", wire, *unknown) == wanted
+    assert sorted(asked) == [*range(100, 120)]
+    assert len(codec_of(form).writers) == len(schemas.KINDS) + 10
+    asked.clear()
+    assert forms.read_back(form, "purchases", wire, *unknown) == wanted
+    assert len(asked) == 10
+
+
+def codec_of(form: Format) -> avro.Avro:
+    assert isinstance(form, RegisteredFormat)
+    assert isinstance(form._codec, avro.Avro)
+    return form._codec
 
 
 def test_a_message_of_a_later_version_is_read() -> None:

@@ -170,6 +170,9 @@ def test_a_registry_that_is_away_ends_the_worker_with_a_line(kafka: Kafka, shop:
     assert " does not answer: " in worker.said
     assert "secret" not in worker.said
     assert "Traceback" not in worker.said
+    # It has opened nothing: the shop may be one of JSON.
+    worker = shop.configure(FORMAT_VALUE="json", FORMAT_REGISTRY="", SALES_NUMBER_OF_SALES="20").worker()
+    assert worker.ends() == 0, worker.said
 
 
 @on_registry

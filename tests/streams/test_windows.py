@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
 from yasdg_app.formats import Format, JsonFormat
+from yasdg_app.formats.errors import RegistryError
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.settings import Settings
 from yasdg_app.shop.plan import Plan
@@ -89,7 +90,7 @@ class Logs:
     def __init__(self) -> None:
         self.values: dict[TP, list[bytes]] = defaultdict(list)
         self.lacking: dict[TP, int] = {}
-        self.failures = 0
+        self.failures, self.failure = 0, Exception()
 
     def messages(self, tp: TP, start: int, end: int) -> list[Any]:
         return [
@@ -108,7 +109,7 @@ class Logs:
             await asyncio.sleep(0)
             if self.failures:
                 self.failures -= 1
-                raise KafkaConnectionError
+                raise self.failure
             yield self.messages(tp, begin, min(begin + 20, end))
 
 
@@ -275,6 +276,7 @@ def test_a_worker_that_takes_over_knows_what_was_sold_before(shop: Any, data: st
         if at[partition]:
             first.apply(partition, own[: at[partition]])
     second.logs.failures = random.choice([0, 0, 2])
+    second.logs.failure = random.choice([KafkaConnectionError(), RegistryError("The schema registry does not answer")])
     second.now = sales[-1].at if sales else OPENED
     again = random.randint(0, 30)
 

@@ -19,7 +19,7 @@ from yasdg_app.messages import Write, time_text
 from yasdg_app.reading import Message
 from yasdg_app.settings import FormatSettings, KafkaSettings
 
-STEP, MANY = 500, 5_000  # messages between which others have their turn; purchases are read many at once
+STEP, MANY = 500, 5_000  # messages between which others have their turn; those of them that are read at once
 MAGIC = b"\0"
 NOTHING = b""  # no message: in place of one that cannot be read
 
@@ -87,15 +87,17 @@ class OtherFormat(Format):
         """Return messages as the default format has them."""
         await self.learn(messages)
         plain: list[Message] = []
-        step = MANY if what == "purchases" else STEP
-        for start in range(0, len(messages), step):
-            some = messages[start : start + step]
-            values = self._many.values(some) if what == "purchases" and self._many else [None] * len(some)
-            plain += [
-                self._plain(what, message) if value is None else _read(message, value)
-                for message, value in zip(some, values, strict=True)
-            ]
-            await asyncio.sleep(0)
+        many = self._many if what == "purchases" else None
+        for start in range(0, len(messages), MANY):
+            some = messages[start : start + MANY]
+            values = many.values(some) if many else [None] * len(some)
+            for begin in range(0, len(some), STEP):  # it may be that none of them can be read at once
+                piece = slice(begin, begin + STEP)
+                plain += [
+                    self._plain(what, message) if value is None else _read(message, value)
+                    for message, value in zip(some[piece], values[piece], strict=True)
+                ]
+                await asyncio.sleep(0)
         return plain
 
     async def learn(self, messages: Iterable[Message]) -> None:
@@ -178,21 +180,23 @@ class RegisteredFormat(OtherFormat):
         self._registry = registry
         self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}
         self._heads: dict[str, bytes] = {}  # of messages: magic byte, schema's id, and what follows it
+        self._writers: dict[int, Any] | None = getattr(codec, "writers", None)  # None: nobody needs them to read
 
     async def open(self) -> None:
-        """Register the schemas, if they are not yet."""
+        """Register the schemas, if they are not yet. From then on nobody asks for them."""
         for what, subject in self._subjects.items():
             schema = schemas.text(what, self._codec.suffix)
             number = await asyncio.to_thread(self._registry.register, subject, schema, self._codec.registered_as)
             self._heads[what] = MAGIC + number.to_bytes(4, "big") + self._codec.head
+            if self._writers is not None:
+                self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 
     async def learn(self, messages: Iterable[Message]) -> None:
         """Ask the registry for the schemas that these messages name, each once."""
-        writers: dict[int, Any] | None = getattr(self._codec, "writers", None)
-        if writers is None:
+        if self._writers is None:
             return
         ids = {value[1:5] for message in messages if (value := message.value) is not None and value[:1] == MAGIC}
-        for number in {int.from_bytes(id, "big") for id in ids} - writers.keys():
+        for number in {int.from_bytes(id, "big") for id in ids} - self._writers.keys():
             schema = await asyncio.to_thread(self._registry.schema, number, self._codec.registered_as)
             self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 

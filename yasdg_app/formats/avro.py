@@ -6,12 +6,15 @@ numbers take most of its time.
 
 import io
 import json
+from collections import deque
 from typing import Any
 
 import fastavro
 
 from yasdg_app.formats import schemas, times
 from yasdg_app.messages import event_time, time_text
+
+MOST_MISSES = 10_000  # ids of no schema of ours that are remembered; whoever writes into a topic may make up more
 
 
 class Avro:
@@ -28,7 +31,8 @@ class Avro:
     place
         Where the time stands in a purchase, and how.
     writers
-        The schemas by which messages were written, by their ids in the registry; None: that of no message of ours.
+        The schemas by which messages were written, by their ids in the registry; None: that of no message of ours, of
+        which the last ones are kept.
     """
 
     registered_as, suffix, head, place = "AVRO", "avsc", b"", times.AVRO
@@ -36,13 +40,19 @@ class Avro:
     def __init__(self) -> None:
         self._own = {what: parsed(schemas.text(what, self.suffix)) for what in schemas.KINDS}
         self.writers: dict[int, Any] = {}
+        self._misses: deque[int] = deque()
 
     def add_writer(self, number: int, schema: str | None) -> None:
         """Note what the registry has under an id; None: nothing, or something else than an Avro schema."""
         try:
-            self.writers[number] = None if schema is None else parsed(schema)
+            writer = None if schema is None else parsed(schema)
         except Exception:  # of whatever kind: it is somebody's schema
-            self.writers[number] = None
+            writer = None
+        self.writers[number] = writer
+        if writer is None:
+            self._misses.append(number)
+            if len(self._misses) > MOST_MISSES and self.writers.get(oldest := self._misses.popleft()) is None:
+                self.writers.pop(oldest, None)
 
     def encode(self, what: str, message: dict[str, Any]) -> bytes:
         """Return a message, whose fields are those of its JSON, as a record."""
@@ -62,7 +72,7 @@ class Avro:
 
         `number`: the id of its schema.
         """
-        writer, own = self.writers[number], self._own[what]
+        writer, own = self.writers.get(number), self._own[what]
         if writer is None:
             raise ValueError(f"the registry has no Avro schema {number}")
         rest = io.BytesIO(data)

@@ -13,6 +13,7 @@ from yasdg_app.formats.times import SQL, Place
 from yasdg_app.messages import MOST_PREPARED
 from yasdg_app.reading import Message
 
+MOST_LEARNT = 500  # messages that are read the plain way in one go, which takes as long as some thousands at once
 _HEAD = b'{"transaction_time":"'
 _NUMBER = re.compile(rb"[0-9]{6,18}")
 _TIME = SQL.size(0)
@@ -37,7 +38,10 @@ class PurchaseReader:
         self._known: dict[_Alike, tuple[bytes, bytes]] = {}
 
     def values(self, messages: Sequence[Message]) -> list[bytes | None]:
-        """Return those that can be read at once; None: one has to be read the plain way."""
+        """Return those that can be read at once; None: one has to be read the plain way.
+
+        Of messages that say what none before them said, so many are read the plain way here; see MOST_LEARNT.
+        """
         place = self._place
         before, size = place.before, place.read_size
         assert place.sql is not None
@@ -48,6 +52,7 @@ class PurchaseReader:
         texts, are_times = place.sql(np.frombuffer(written, np.uint8).reshape(-1, size))
         times, known, match = texts.tobytes(), self._known, _NUMBER.match
         found: list[bytes | None] = []
+        left = MOST_LEARNT
         for row, (message, value, is_time) in enumerate(zip(messages, values, are_times.tolist(), strict=True)):
             name = (message.key or b"") + b"-"
             at = value.find(name, behind)
@@ -57,7 +62,10 @@ class PurchaseReader:
                 continue
             start, end = number.span()
             alike = start, end, b"%b%b%b" % (value[:before], value[behind:start], value[end:])
-            rest = known.get(alike) or self._learn(alike, value, name + number[0])
+            rest = known.get(alike)
+            if rest is None and left:
+                left -= 1
+                rest = self._learn(alike, value, name + number[0])
             if rest is None:
                 found.append(None)
             else:

@@ -10,16 +10,13 @@ from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from yasdg_app.errors import YasdgError
+from yasdg_app.formats.errors import RegistryError
 
 T = TypeVar("T")
 TIMEOUT = 10.0  # seconds
 RETRIES = 2  # with about a second between them
-NOT_FOUND, NOT_ALLOWED, INCOMPATIBLE = 404, (401, 403), 409
-
-
-class RegistryError(YasdgError):
-    """The schema registry cannot be used."""
+NOT_ALLOWED, INCOMPATIBLE = (401, 403), 409
+OURS = (401, 429)  # of what is wrong with a question, what is wrong with who asks, whatever it is
 
 
 class Registry:
@@ -40,15 +37,19 @@ class Registry:
         )
 
     def schema(self, number: int, kind: str) -> str | None:
-        """Return the schema of an id; None if there is none, or one of another kind. Raises RegistryError."""
-        found: Any = self._ask(lambda: self._client.get_schema(number), f"schema {number}", none_if_missing=True)
+        """Return the schema of an id that stands in a message; None if there is none, or one of another kind.
+
+        What a registry refuses to tell is none: a message may hold whatever id, and shall stop nobody. Raises
+        RegistryError if it does not answer, fails, or refuses us.
+        """
+        found: Any = self._ask(lambda: self._client.get_schema(number), f"schema {number}", none_if_refused=True)
         return found.schema_str if found is not None and (found.schema_type or "AVRO") == kind else None
 
-    def _ask(self, call: Callable[[], T], what: str, none_if_missing: bool = False) -> T:
+    def _ask(self, call: Callable[[], T], what: str, none_if_refused: bool = False) -> T:
         try:
             return call()
         except SchemaRegistryError as error:
-            if none_if_missing and error.http_status_code == NOT_FOUND:
+            if none_if_refused and 400 <= error.http_status_code < 500 and error.http_status_code not in OURS:
                 return None  # type: ignore[return-value]
             raise RegistryError(self._refused(error, what)) from error
         except Exception as error:  # its HTTP library's, of many kinds

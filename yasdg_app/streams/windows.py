@@ -23,6 +23,7 @@ import orjson
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from yasdg_app.formats.errors import RegistryError
 from yasdg_app.messages import (
     NoPurchaseError,
     event_time,
@@ -275,7 +276,7 @@ class Windows:
                         await self._read_latest(partition, share)
                     for partition, share in new.items():
                         await self._read_sales(partition, share)
-                except KafkaError as error:
+                except (KafkaError, RegistryError) as error:
                     logger.debug("The sales of the last day are read again later: %r", error)
                     await asyncio.sleep(RETRY)
         except Exception:  # the shop goes on without
