@@ -129,7 +129,7 @@ class Image:
         lines = (PROJECT / ".dockerignore").read_text().splitlines()
         assert "*" in lines
         for name in [line[1:] for line in lines if line.startswith("!")]:
-            if what not in (".", name):
+            if what not in (".", name) or not (PROJECT / name).exists():
                 continue
             target = self.layer / self.folder.lstrip("/") / name
             if (PROJECT / name).is_dir():
