@@ -31,6 +31,8 @@ from yasdg_app.web.access import OPEN
 
 KUBERNETES = PROJECT / "deploy" / "kubernetes"
 UNIT = PROJECT / "deploy" / "systemd" / "yasdg.service"
+pytestmark = pytest.mark.xdist_group("deployment")  # one image, one Kafka
+
 TOKEN = "a-token-of-the-tests"
 STOP = LONGEST_STOP + AFTER_STOP
 """Seconds in which a worker ends."""

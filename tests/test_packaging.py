@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 
 import yasdg_app
 
+pytestmark = pytest.mark.xdist_group("packaging")  # one installation
+
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("YASDG_", "PYTHON"))}
 
 
