@@ -377,6 +377,21 @@ def is_ready(pod: Container, probe: dict[str, Any]) -> bool:
 
 
 def test_systemd_finds_nothing_wrong_where_yasdg_is_installed(image: Image) -> None:
-    image.layer.joinpath("yasdg.service").write_bytes(UNIT.read_bytes())
-    done = image.run("systemd-analyze", "verify", "/yasdg.service")
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    text = UNIT.read_text()
+    with_examples = re.sub(r"^#(?=\w+=)", "", text, flags=re.MULTILINE)
+    assert "\nLoadCredential=" in with_examples
+    for each in (text, with_examples):
+        image.layer.joinpath("yasdg.service").write_text(each)
+        done = image.run("systemd-analyze", "verify", "/yasdg.service")
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_worker_of_systemd_can_read_its_configuration_and_not_its_environment(image: Image) -> None:
+    told = (PROJECT / "docs" / "deployment.md").read_text()
+    installs = [line for line in re.findall(r"^    (install .*)$", told, re.MULTILINE) if "/etc/yasdg" in line]
+    script = "\n".join([*installs, "umask 022", "echo [KAFKA] >/etc/yasdg/configuration.ini"])
+    assert image.run("sh", "-euc", script).returncode == 0
+    nobody = ["setpriv", "--reuid=65000", "--regid=65000", "--clear-groups", "cat"]
+    assert image.run(*nobody, "/etc/yasdg/configuration.ini").stdout == "[KAFKA]\n"
+    assert image.run("cat", "/etc/yasdg/environment").returncode == 0
+    assert image.run(*nobody, "/etc/yasdg/environment").returncode != 0
