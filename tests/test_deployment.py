@@ -5,12 +5,14 @@ docs/deployment.md for what that leaves open.
 """
 
 import configparser
+import http.server
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from containers import Container, Image, Network, instructions
-from installed import PROJECT
+from installed import LOCK, PROJECT
 
 from yasdg_app import settings
 from yasdg_app.application import AFTER_STOP, LONGEST_STOP
@@ -94,9 +96,43 @@ def test_whoever_needs_kafka_waits_until_it_is_healthy(compose: dict[str, Any]) 
     assert all(service["depends_on"] == waits for name, service in services.items() if name != "kafka")
 
 
+def test_a_worker_that_is_configured_wrongly_is_not_started_for_ever(compose: dict[str, Any]) -> None:
+    assert [compose["services"][name]["restart"] for name in ("worker-1", "worker-2")] == ["on-failure:5"] * 2
+
+
+def test_checks_of_health_ask_at_the_port_that_is_configured(compose: dict[str, Any]) -> None:
+    asked = []
+
+    class Worker(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    (of_the_image,) = (rest for word, rest in instructions(PROJECT / "Dockerfile") if word == "HEALTHCHECK")
+    image = json.loads(of_the_image.partition(" CMD ")[2])
+    _, *composed = compose["services"]["worker-1"]["healthcheck"]["test"]
+    with http.server.HTTPServer(("127.0.0.1", 0), Worker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for _, *arguments in (image, composed):
+            environment = {"YASDG_WEB_PORT": str(server.server_port)}
+            subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True, timeout=30)
+        server.shutdown()
+    assert asked == ["/health/", "/ready/"]
+
+
 def test_workers_have_the_time_to_stop(compose: dict[str, Any]) -> None:
     periods = [compose["services"][name]["stop_grace_period"] for name in ("worker-1", "worker-2")]
     assert all(float(period.removesuffix("s")) > STOP for period in periods)
+
+
+# --- Dockerfile
+
+
+def test_the_image_can_be_made_on_arm_where_one_package_has_no_wheel() -> None:
+    (installs,) = (rest for word, rest in instructions(PROJECT / "Dockerfile") if word == "RUN" and LOCK.name in rest)
+    assert "--require-hashes" in installs
+    assert "--only-binary" not in installs
 
 
 # --- Kubernetes
