@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from containers import Container, Image, Network, instructions
+from containers import Container, Image, Network, hindrance, instructions
 from installed import LOCK, PROJECT
 
 from yasdg_app import settings
@@ -31,6 +32,7 @@ from yasdg_app.brokers.node import cluster_id
 from yasdg_app.settings import SettingsError
 from yasdg_app.web.access import OPEN
 
+COMPOSE = Path(__file__).with_name("compose")
 KUBERNETES = PROJECT / "deploy" / "kubernetes"
 UNIT = PROJECT / "deploy" / "systemd" / "yasdg.service"
 pytestmark = pytest.mark.xdist_group("deployment")  # one image, one Kafka
@@ -43,12 +45,24 @@ STOP = LONGEST_STOP + AFTER_STOP
 # --- docker-compose.yml
 
 
+@pytest.fixture(scope="module")
+def go() -> None:
+    """Go, of a version that go.mod allows: what is there, or what it fetches itself."""
+    (needed,) = re.findall(r"^go (\d+\.\d+)", (COMPOSE / "go.mod").read_text(), re.MULTILINE)
+    there = "none"
+    if shutil.which("go"):
+        there = subprocess.run(["go", "env", "GOVERSION"], cwd=COMPOSE, capture_output=True, text=True).stdout.strip()
+    version = [int(number) for number in re.findall(r"\d+", there)[:2]]
+    if version < [int(number) for number in needed.split(".")]:
+        pytest.skip(f"docker-compose.yml is read by Go {needed} or newer, as go.dev has it; here is {there or 'an older'}.")
+
+
 def composed(**environ: str) -> "subprocess.CompletedProcess[str]":
     """What `docker compose config` prints, by the library in Go that Docker makes it with."""
     kept = {name: value for name, value in os.environ.items() if name != "YASDG_WEB_TOKEN"}
     return subprocess.run(
         ["go", "run", ".", str(PROJECT / "docker-compose.yml")],
-        cwd=Path(__file__).with_name("compose"),
+        cwd=COMPOSE,
         env=kept | environ,
         capture_output=True,
         text=True,
@@ -57,7 +71,7 @@ def composed(**environ: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
+def compose(go: None) -> dict[str, Any]:
     """docker-compose.yml as Docker takes it."""
     done = composed(YASDG_WEB_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
@@ -65,6 +79,7 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.usefixtures("go")
 def test_docker_says_that_the_token_is_missing() -> None:
     done = composed()
     assert done.returncode == 1
@@ -200,6 +215,12 @@ def test_the_configuration_can_be_read_and_the_example_of_a_token_cannot(tmp_pat
 # --- systemd
 
 
+@pytest.fixture(scope="module")
+def systemd() -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("The unit is looked at by systemd-analyze, of Debian's package systemd.")
+
+
 def unit() -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -211,6 +232,7 @@ def test_a_worker_of_systemd_has_the_time_to_stop_its_kafka_too() -> None:
     assert float(unit()["Service"]["TimeoutStopSec"]) > STOP + 20
 
 
+@pytest.mark.usefixtures("systemd")
 def test_a_worker_of_systemd_can_do_little() -> None:
     asked = ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(UNIT)]  # of 100
     assert subprocess.run(asked, capture_output=True, timeout=60).returncode == 0
@@ -220,20 +242,20 @@ def test_a_worker_of_systemd_can_do_little() -> None:
 
 
 @pytest.fixture(scope="module")
-def root_of_linux() -> None:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("Containers are made by root on Linux, as CI is.")
+def containers() -> None:
+    if why_not := hindrance():
+        pytest.skip(why_not)
 
 
 @pytest.fixture(scope="module")
-def image(root_of_linux: None) -> Iterator[Image]:
+def image(containers: None) -> Iterator[Image]:
     made = Image()
     yield made
     made.remove()
 
 
 @pytest.fixture(scope="module")
-def network(root_of_linux: None) -> Iterator[Network]:
+def network(containers: None) -> Iterator[Network]:
     made = Network("kafka", "worker-1", "worker-2", "yasdg-0 yasdg-0.yasdg", "yasdg-1 yasdg-1.yasdg", "once")
     yield made
     made.remove()
@@ -313,6 +335,14 @@ def share_the_work(workers: list[Container], urls: list[str]) -> bool:
         if inventory["missing"] or inventory["partitions"] != list(range(8)):
             return False
     return True
+
+
+@pytest.mark.usefixtures("containers")
+def test_a_root_who_may_make_no_containers_is_told_so() -> None:
+    program = [sys.executable, "-c", "from containers import hindrance; print(hindrance())"]
+    within = {"PYTHONPATH": str(PROJECT / "tests"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["setpriv", "--bounding-set=-all", *program], env=within, capture_output=True, text=True)
+    assert done.stdout.startswith("Containers need a root who may make them: unshare: unshare failed: ")
 
 
 def test_a_command_needs_no_network_no_root_and_no_file_to_write(started: Any) -> None:
@@ -412,6 +442,7 @@ def is_ready(pod: Container, probe: dict[str, Any]) -> bool:
     return pod.execute("python", "-c", program).returncode == 0
 
 
+@pytest.mark.usefixtures("systemd")
 def test_systemd_finds_nothing_wrong_where_yasdg_is_installed(image: Image) -> None:
     text = UNIT.read_text()
     with_examples = re.sub(r"^#(?=\w+=)", "", text, flags=re.MULTILINE)
