@@ -20,7 +20,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.streaming import StreamingQuery
 
-AMOUNT, SHARE = "decimal(10,2)", "decimal(5,4)"
+AMOUNT, SHARE = "decimal(12,2)", "decimal(5,4)"
 PURCHASE = f"""
     transaction_time timestamp, product_id string, price {AMOUNT}, quantity int, is_member boolean,
     member_discount {SHARE}, add_supplements boolean, supplement_price {AMOUNT}, total_purchase {AMOUNT},
