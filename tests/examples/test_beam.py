@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jars
 import pytest
+import readmes
 from engines import WINDOWS, check_fields, check_totals, check_window, rows
 from support import Shop
 
@@ -19,17 +20,14 @@ pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.timeout(900)]  # t
 def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Beam makes of the golden shop."""
     folder = tmp_path_factory.mktemp("beam")
-    options = [
-        f"--bootstrapServers={golden_shop.servers}",
-        f"--topics={golden_shop.name}",
-        f"--output={folder / 'output'}",
-    ]
+    _, source, *options = readmes.bounded(BEAM / "README.md")
+    options += [f"--bootstrapServers={golden_shop.servers}", f"--topics={golden_shop.name}"]
     # The direct runner would encode and compare each message at each step.
     quick = ["--enforceImmutability=false", "--enforceEncodability=false"]
-    command = jars.command(BEAM, "Sales.java", *options, *quick)
+    command = jars.command(BEAM, source, *options, *quick)
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr[:3000]
-    return folder / "output"
+    return folder / "beam-output"
 
 
 def test_every_field_of_the_golden_file_is_read_without_a_loss(output: Path) -> None:
