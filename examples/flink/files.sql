@@ -5,9 +5,9 @@ CREATE TABLE minutes_file (
 ) WITH ('connector' = 'filesystem', 'path' = 'flink-output/minutes', 'format' = 'json');
 
 CREATE TABLE totals_file (
-    transaction_time TIMESTAMP(6), product_id STRING, price DECIMAL(10, 2), quantity INT, is_member BOOLEAN,
-    member_discount DECIMAL(5, 4), add_supplements BOOLEAN, supplement_price DECIMAL(10, 2), total_purchase DECIMAL(10, 2),
-    transaction_id STRING, total_cost DECIMAL(10, 2), promotion_discount DECIMAL(5, 4), substituted_from STRING,
+    transaction_time TIMESTAMP(6), product_id STRING, price DECIMAL(12, 2), quantity INT, is_member BOOLEAN,
+    member_discount DECIMAL(5, 4), add_supplements BOOLEAN, supplement_price DECIMAL(12, 2), total_purchase DECIMAL(12, 2),
+    transaction_id STRING, total_cost DECIMAL(12, 2), promotion_discount DECIMAL(5, 4), substituted_from STRING,
     sales BIGINT, units BIGINT, revenue DECIMAL(38, 2)
 ) WITH ('connector' = 'filesystem', 'path' = 'flink-output/totals', 'format' = 'json');
 

@@ -1,5 +1,8 @@
 -- The shop's topics as tables. Flink's SQL client takes this file as it is, and the others.
 
+-- Windows of times with a zone, which [FORMAT] time may ask for, begin and end in this one.
+SET 'table.local-time-zone' = 'UTC';
+
 -- A partition on which nothing is sold holds up all windows, until it has been silent for so long. Longer than the ten
 -- seconds after which the partitions of a killed worker are sold by another: those sales have their own times.
 SET 'table.exec.source.idle-timeout' = '30 s';
@@ -7,15 +10,15 @@ SET 'table.exec.source.idle-timeout' = '30 s';
 CREATE TABLE purchases (
     transaction_time TIMESTAMP(6),
     product_id STRING,
-    price DECIMAL(10, 2),
+    price DECIMAL(12, 2),
     quantity INT,
     is_member BOOLEAN,
     member_discount DECIMAL(5, 4),
     add_supplements BOOLEAN,
-    supplement_price DECIMAL(10, 2),
-    total_purchase DECIMAL(10, 2),
+    supplement_price DECIMAL(12, 2),
+    total_purchase DECIMAL(12, 2),
     transaction_id STRING,
-    total_cost DECIMAL(10, 2),
+    total_cost DECIMAL(12, 2),
     promotion_discount DECIMAL(5, 4),
     substituted_from STRING,
     -- Flink's event time has milliseconds.
@@ -54,14 +57,14 @@ CREATE TABLE products (
     category STRING,
     item STRING,
     `size` STRING,
-    price DECIMAL(10, 2),
+    price DECIMAL(12, 2),
     inventory INT,
     contains_fruit BOOLEAN,
     contains_veggies BOOLEAN,
     contains_nuts BOOLEAN,
     contains_caffeine BOOLEAN,
-    range_weight INT,
-    cost DECIMAL(10, 2),
+    range_weight DOUBLE,
+    cost DECIMAL(12, 2),
     -- Products have no event time; what a shop sells it has always had.
     valid_from AS TO_TIMESTAMP('1970-01-01 00:00:00'),
     WATERMARK FOR valid_from AS valid_from,

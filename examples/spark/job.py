@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,15 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming import StreamingQuery, StreamingQueryListener
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+)
 
-AMOUNT, SHARE = "decimal(10,2)", "decimal(5,4)"
+AMOUNT, SHARE = "decimal(12,2)", "decimal(5,4)"
 PURCHASE = f"""
     transaction_time timestamp, product_id string, price {AMOUNT}, quantity int, is_member boolean,
     member_discount {SHARE}, add_supplements boolean, supplement_price {AMOUNT}, total_purchase {AMOUNT},
@@ -185,11 +192,41 @@ def start(shop: Shop, trigger: dict[str, Any], folder: str | None) -> Iterator[S
         yield show(name, rows, trigger) if folder is None else keep(name, rows, trigger, folder)
 
 
-def end_of_final_windows(query: StreamingQuery) -> str:
+class Late(StreamingQueryListener):
+    """How many messages came too late for their windows, by query. (A query itself remembers its last 100 batches.)"""
+
+    def __init__(self) -> None:
+        self._messages: Counter[str] = Counter()
+        self._queries = 0
+        self._changed = threading.Condition()
+
+    def of(self, query: str) -> int:
+        """Of a query that is over: Spark tells of its batches a little later."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._queries, PATIENCE)
+            return self._messages[query]
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:
+        with self._changed:
+            self._queries += 1
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:
+        with self._changed:
+            late = sum(operator.numRowsDroppedByWatermark for operator in event.progress.stateOperators)
+            self._messages[event.progress.name or ""] += late
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:
+        """Nothing came, so nothing late."""
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
+        with self._changed:
+            self._queries -= 1
+            self._changed.notify_all()
+
+
+def end_of_final_windows(query: StreamingQuery, late: int) -> str:
     """Up to when the windows of a query are final, and how many messages came too late for theirs."""
-    progress = query.recentProgress
-    late = sum(state["numRowsDroppedByWatermark"] for each in progress for state in each["stateOperators"])
-    watermark = datetime.fromisoformat(progress[-1]["eventTime"]["watermark"])
+    watermark = datetime.fromisoformat(query.recentProgress[-1]["eventTime"]["watermark"])
     since = datetime(1970, 1, 1, tzinfo=UTC)
     end = watermark - (watermark - since) % WINDOWS[query.name]
     return f"{query.name}: windows are final up to {end:%Y-%m-%d %H:%M} (UTC); {late} messages came too late for theirs"
@@ -235,6 +272,8 @@ def main() -> None:
     spark, interrupted = session(), threading.Event()
     # PySpark's own handler asks Java to stop in the middle of whatever is being said to Java.
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    late = Late()
+    spark.streams.addListener(late)
     try:
         queries = list(start(Shop(spark, asked.prefix, kafka), trigger, asked.to))
         wait(queries, interrupted)
@@ -242,7 +281,7 @@ def main() -> None:
         sys.exit(f"The job on {asked.bootstrap_servers} ended: {str(error).splitlines()[0]}")
     for query in queries:
         if query.name in WINDOWS and query.recentProgress:
-            print(end_of_final_windows(query))
+            print(end_of_final_windows(query, late.of(query.name)))
     if asked.until_now and interrupted.is_set():
         sys.exit(INTERRUPTED)
 

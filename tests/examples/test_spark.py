@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import golden
 import pyarrow as pa
 import pytest
+import readmes
 import run_spark
 from engines import WINDOWS, Planted, loads, totals, truth
 from pyarrow import parquet
@@ -47,10 +48,11 @@ class Output(NamedTuple):
 def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Output:
     folder = tmp_path_factory.mktemp("spark")
     (folder / "golden.jsonl").write_bytes(b"\n".join(golden.purchases()))
-    found = Output(folder / "read", folder / "shop", "")
+    found = Output(folder / "read", folder / "spark-output", "")
+    _, *arguments = readmes.bounded(JOB.with_name("README.md"))
     program = [run_spark.python(), Path(__file__).with_name("in_spark.py"), folder / "golden.jsonl", found.read]
     ran = subprocess.run(
-        [*program, *topics(golden_shop, golden_shop.name), "--until-now", "--to", found.shop],
+        [*program, *topics(golden_shop, golden_shop.name), *arguments],
         cwd=folder,  # Spark leaves a folder there
         env=run_spark.environment() | {"PYTHONPATH": str(JOB.parent)},
         stdin=subprocess.DEVNULL,
