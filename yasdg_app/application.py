@@ -52,7 +52,6 @@ CHATTY = {
     "mode.timers": logging.ERROR,
     # It tells of each request that is no HTTP, with a traceback. What goes wrong in an answer we tell ourselves.
     "aiohttp.server": logging.CRITICAL,
-    **dict.fromkeys(("httpx", "httpx2"), logging.WARNING),  # they tell of each question to a schema registry
     # It tells of each of its attempts to reach a broker or a leader; we say once that we wait.
     "aiokafka": logging.CRITICAL,
     # They tell at DEBUG of all that they send and get: keys that AWS lends us, signatures, addresses with a password.
