@@ -4,12 +4,14 @@ import asyncio
 from typing import Protocol
 
 import golden
+import jars
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from engines import Planted, loads
 from support import KEPT, Shop
 
+from yasdg_app.errors import YasdgError
 from yasdg_app.reading import Message
 
 
@@ -17,6 +19,16 @@ class Kafka(Protocol):
     """See on_kafka.py."""
 
     bootstrap_servers: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def jdk() -> None:
+    try:
+        java = jars.java()
+    except YasdgError as none:
+        pytest.skip(str(none))
+    if not java.resolve().with_name("javac").exists():
+        pytest.skip(f"{java} is that of a JRE. {jars.INSTALL}")
 
 
 @pytest.fixture(scope="session")

@@ -58,13 +58,9 @@ def event_times(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     [
         pytest.param(["message 1000", "more 1001", "message 1010"], [940, 940, 950], id="a minute behind a message"),
         pytest.param(["message 1000", "nothing 1020", "nothing 1040"], [940, 960, 980], id="with the clock at night"),
-        pytest.param(
-            ["message 1000", "nothing 1020", "more 1040"], [940, 960, 960], id="no further than what is unread"
-        ),
+        pytest.param(["message 1000", "nothing 1020", "more 1040"], [940, 960, 960], id="not past what is unread"),
         pytest.param(["message 1000", "nothing 9000", "message 1060"], [940, 940, 1000], id="no jump out of a past"),
-        pytest.param(
-            ["message 1000", "nothing 1020", "again", "nothing 1040"], [940, 960, 960, 980], id="a new reader"
-        ),
+        pytest.param(["message 1000", "nothing 1020", "again", "nothing 1040"], [940, 960, 960, 980], id="on anew"),
     ],
 )
 def test_the_watermark_of_what_is_sold_now_leaves_no_sale_behind(

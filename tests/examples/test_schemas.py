@@ -1,0 +1,21 @@
+"""The schemas of engines hold whatever the rules allow."""
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import jars
+import pytest
+
+from yasdg_app.settings import LARGEST_QUANTITY, money
+
+EXAMPLES = Path(jars.__file__).parent
+MOST = LARGEST_QUANTITY * 2 * money().parse("999999999.99")
+"""What a sale may bring: so many of the dearest product, each with the dearest supplements."""
+
+
+@pytest.mark.parametrize("file", ["flink/tables.sql", "flink/files.sql", "spark/job.py"])
+def test_amounts_of_the_dearest_sale_fit(file: str) -> None:
+    digits = re.findall(r"decimal\((\d+), ?2\)", (EXAMPLES / file).read_text(), re.IGNORECASE)
+    assert digits
+    assert min(map(int, digits)) >= len(MOST.quantize(Decimal("0.01")).as_tuple().digits)
