@@ -5,11 +5,13 @@ differ: the base image, for which this machine's files and its Python stand in, 
 which are linked from the environment that the tests run in. Needs root, util-linux and iproute2.
 """
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,25 @@ def hindrance() -> str:
     return f"Containers need a root who may make them: {why[-1] if why else done.returncode}" if done.returncode else ""
 
 
+def sweep() -> None:
+    """Remove what tests that were killed have left behind: their process's number is in its name."""
+    for line in ip("netns", "list").splitlines():
+        space = line.split()[0]
+        if _is_left(space):
+            for process in ip("netns", "pids", space).split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
+            ip("netns", "del", space)
+    for area in Path("/dev/shm").glob("yasdg-*"):
+        if _is_left(area.name):
+            shutil.rmtree(area)
+
+
+def _is_left(name: str) -> bool:
+    found = re.match(r"yasdg-(\d+)-", name)
+    return found is not None and not psutil.pid_exists(int(found[1]))
+
+
 class Image:
     """A file system as the Dockerfile makes it, and what it says of how it is run."""
 
@@ -65,7 +86,7 @@ class Image:
         self.command: list[str] = []
         self.health: list[str] = []
         # An overlay's layers must not lie within each other, and the machine's own root is one.
-        self._area = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="yasdg-image-"))
+        self._area = Path(tempfile.mkdtemp(dir="/dev/shm", prefix=f"yasdg-{os.getpid()}-"))
         self.layer = self._area / "layer"
         self.layer.mkdir()
         try:
@@ -247,8 +268,12 @@ class Container:
                 stdout=log,
                 stderr=log,
             )
-        while self._unshare.poll() is None and not self._has_begun():
-            time.sleep(0.01)
+        try:
+            while self._unshare.poll() is None and not self._has_begun():
+                time.sleep(0.01)
+        except BaseException:
+            self.remove()
+            raise
 
     def _has_begun(self) -> bool:
         """Whether process 1 is the program, and not the shell any more that made the container."""
@@ -304,7 +329,8 @@ class Container:
 
     def remove(self) -> None:
         if self._unshare.poll() is None:
-            for process in psutil.Process(self._unshare.pid).children():
-                process.kill()  # process 1, and with it all others
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in psutil.Process(self._unshare.pid).children():
+                    process.kill()  # process 1, and with it all others
             self._unshare.kill()
             self._unshare.wait()

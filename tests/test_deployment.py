@@ -5,6 +5,7 @@ docs/deployment.md for what that leaves open.
 """
 
 import configparser
+import contextlib
 import http.server
 import json
 import os
@@ -14,14 +15,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import psutil
 import pytest
 import yaml
-from containers import Container, Image, Network, hindrance, instructions
+from containers import Container, Image, Network, hindrance, instructions, ip, sweep
 from installed import LOCK, PROJECT
 
 from yasdg_app import settings
@@ -247,6 +250,7 @@ def test_a_worker_of_systemd_can_do_little() -> None:
 def containers() -> None:
     if why_not := hindrance():
         pytest.skip(why_not)
+    sweep()
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +290,10 @@ def kafka(
     )
     yield process
     process.terminate()
-    process.wait(60)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
 
 
 @pytest.fixture
@@ -345,6 +352,32 @@ def test_a_root_who_may_make_no_containers_is_told_so() -> None:
     within = {"PYTHONPATH": str(PROJECT / "tests"), "PATH": os.environ["PATH"]}
     done = subprocess.run(["setpriv", "--bounding-set=-all", *program], env=within, capture_output=True, text=True)
     assert done.stdout.startswith("Containers need a root who may make them: unshare: unshare failed: ")
+
+
+@pytest.mark.usefixtures("containers")
+def test_what_tests_that_were_killed_left_behind_is_removed() -> None:
+    left = (
+        "import os, signal, subprocess, tempfile\n"
+        "from containers import ip\n"
+        "name = f'yasdg-{os.getpid()}-'\n"
+        "ip('netns', 'add', name + 'left')\n"
+        "area = tempfile.mkdtemp(dir='/dev/shm', prefix=name)\n"
+        "command = ['ip', 'netns', 'exec', name + 'left', 'sleep', '300']\n"
+        "process = subprocess.Popen(command, stdout=subprocess.DEVNULL)\n"
+        "while str(process.pid) not in ip('netns', 'pids', name + 'left').split(): pass\n"
+        "print(name + 'left', area, process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    within = {"PYTHONPATH": str(PROJECT / "tests"), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", left], env=within, stdout=subprocess.PIPE, text=True, timeout=60)
+    space, area, process = done.stdout.split()
+    assert psutil.pid_exists(int(process))
+    sweep()
+    assert space not in ip("netns", "list")
+    assert not Path(area).exists()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
 
 
 def test_a_command_needs_no_network_no_root_and_no_file_to_write(started: Any) -> None:
