@@ -1,6 +1,7 @@
 """Spark, for real, on two cores: it reads every field of 10,000 purchases, and comes to the truth to the cent."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -50,7 +51,14 @@ def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Outpu
     (folder / "golden.jsonl").write_bytes(b"\n".join(golden.purchases()))
     found = Output(folder / "read", folder / "spark-output", "")
     _, *arguments = readmes.bounded(JOB.with_name("README.md"))
-    program = [run_spark.python(), Path(__file__).with_name("in_spark.py"), folder / "golden.jsonl", found.read]
+    late = batches_in_which_a_sale_is_late(folder / "batches")
+    program = [
+        run_spark.python(),
+        Path(__file__).with_name("in_spark.py"),
+        folder / "golden.jsonl",
+        found.read,
+        late,
+    ]
     ran = subprocess.run(
         [*program, *topics(golden_shop, golden_shop.name), *arguments],
         cwd=folder,  # Spark leaves a folder there
@@ -62,6 +70,21 @@ def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Outpu
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return found._replace(said=ran.stdout)
+
+
+def batches_in_which_a_sale_is_late(folder: Path) -> Path:
+    """Files of a sale each, of which the fourth is late: Spark goes by the watermark of the batch before."""
+    folder.mkdir()
+    sales = golden.purchases()
+    for number, sale in enumerate((sales[0], sales[4000], sales[5000], sales[1000], sales[6000], sales[7000])):
+        file = folder / f"{number}.json"
+        file.write_bytes(sale)
+        os.utime(file, (number, number))  # Spark reads the oldest first
+    return folder
+
+
+def test_what_comes_too_late_is_counted_in_all_batches(output: Output) -> None:
+    assert "1 late of 6" in output.said.splitlines()
 
 
 def test_every_field_of_the_golden_file_is_read_without_a_loss(output: Output) -> None:
