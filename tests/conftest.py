@@ -22,19 +22,6 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(os.cpu_count() or 1, MOST_PROCESSES)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a group of tests (xdist_group) to one process.
-
-    pytest-xdist 3.8 tells the group at the end of a test's id, which it writes to where pytest 9.2 does not look any
-    more (pytest-xdist's issue 1386).
-    """
-    for item in items:
-        written = getattr(item, "_nodeid", item.nodeid)
-        if written != item.nodeid:
-            item._id = type(item.id).parse(written)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     ours_is_the_report = not hasattr(config, "workerinput")
     if ours_is_the_report and os.environ.get("CI", "").lower() not in ("", "0", "false"):
