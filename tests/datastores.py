@@ -158,6 +158,7 @@ class PostgreSQLServer:
     def start(self) -> None:
         command = [program("postgres"), "-D", str(self._folder / "data"), "-p", str(self._port)]
         command += ["-h", "127.0.0.1", "-k", str(self._folder), "-c", "max_connections=30"]
+        command += ["-c", "dynamic_shared_memory_type=mmap"]  # in its own folder: one that is killed leaves it behind
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, **self._as)  # type: ignore[call-overload]
         until_open(self._port, self._process, self._log)

@@ -23,14 +23,17 @@ def packages_of(venv: Path) -> Path:
     return venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
-def take_packages(venv: Path, *, without: tuple[str, ...] = ()) -> None:
-    """Do what `pip install -r requirements.lock` does, with links to what is installed here, and no scripts."""
+def take_packages(venv: Path, *, without: tuple[str, ...] = (), seen_in: Path | None = None) -> None:
+    """Do what `pip install -r requirements.lock` does, with links to what is installed here, and no scripts.
+
+    `seen_in`: where the folder of packages will be when the links are followed, if not where it is now.
+    """
     folder = packages_of(venv)
     for name in names():
         if name in without:
             continue
         there = distribution(name)
-        base = Path(str(there.locate_file("")))
+        base = seen_in or Path(str(there.locate_file("")))
         for top in {file.parts[0] for file in there.files or ()} - {"..", "__pycache__"}:
             if not os.path.lexists(folder / top):
                 (folder / top).symlink_to(base / top)
