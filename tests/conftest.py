@@ -4,9 +4,9 @@ import os
 
 import hypothesis
 import pytest
-from on_kafka import kafka, shop
+from on_kafka import kafka, registry, shop
 
-__all__ = ["kafka", "shop"]  # fixtures, for those tests that ask for them
+__all__ = ["kafka", "registry", "shop"]  # fixtures, for those tests that ask for them
 
 # No test fails because the machine is slow; and where CI is set, none by the dice: its examples are the same each time.
 hypothesis.settings.register_profile(
