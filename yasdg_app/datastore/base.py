@@ -39,6 +39,11 @@ class Level(NamedTuple):
 
 COLUMNS = ("product_id", "item", "category", "price", "level", "sales", "last_sale", "shop_opened")
 
+NEWER_STAYS = f"""
+ON CONFLICT (product_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])}
+WHERE (excluded.shop_opened, excluded.sales) >= (stored.shop_opened, stored.sales)"""
+"""The end of an INSERT in SQL into the table AS stored: `Level.place` decides which row stays."""
+
 
 class DatastoreError(YasdgError):
     """The datastore does not answer, or not as it should: it is to be tried again. The text says why, in a line."""
@@ -121,12 +126,18 @@ def compare(levels: Iterable[Level], stored: Mapping[str, Level]) -> Compared:
     return compared
 
 
-def another_table(columns: Sequence[str]) -> DatastoreRefusedError:
-    """Return the error that there is a table of the name with other columns; `columns`: those that are not as ours."""
-    return DatastoreRefusedError(
-        f"there is another table {TABLE}, in which these are missing or of another kind: {', '.join(columns)}. "
-        "Expected none, or one that YASDG made"
-    )
+def check_columns(there: Mapping[str, tuple[str, bool]], kinds: Iterable[str]) -> None:
+    """See that the columns that are there are ours: the kind of each, and whether it is the key.
+
+    `kinds`: of ours, in their order, as the datastore calls them. Raises DatastoreRefusedError.
+    """
+    expected = {name: (kind, name == "product_id") for name, kind in zip(COLUMNS, kinds, strict=True)}
+    wrong = [name for name, what in expected.items() if there.get(name) != what]
+    if wrong:
+        raise DatastoreRefusedError(
+            f"there is another table {TABLE}, in which these are missing or of another kind: {', '.join(wrong)}. "
+            "Expected none, or one that YASDG made"
+        )
 
 
 def reason(error: BaseException) -> str:

@@ -12,12 +12,13 @@ import asyncpg
 from yasdg_app.datastore.base import (
     COLUMNS,
     CONNECT,
+    NEWER_STAYS,
     PATIENCE,
     TABLE,
     DatastoreError,
     DatastoreRefusedError,
     Level,
-    another_table,
+    check_columns,
     read_level,
     reason,
 )
@@ -43,9 +44,7 @@ WHERE attrelid = to_regclass('{TABLE}') AND attnum > 0 AND NOT attisdropped"""
 READ = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE product_id = ANY ($1)"
 WRITE = f"""
 INSERT INTO {TABLE} AS stored ({", ".join(COLUMNS)})
-SELECT * FROM unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(TYPES, 1))})
-ON CONFLICT (product_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])}
-WHERE (excluded.shop_opened, excluded.sales) >= (stored.shop_opened, stored.sales)"""
+SELECT * FROM unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(TYPES, 1))}){NEWER_STAYS}"""
 REFUSED = {
     "28000", "28P01",  # user or password
     "3D000", "3F000",  # no such database, no schema to make a table in
@@ -132,10 +131,7 @@ async def _make(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
             if not await connection.fetch(THERE):
                 await connection.execute(CREATE)
     there = {record["name"]: (record["kind"], record["is_key"]) for record in await connection.fetch(THERE)}
-    expected = {name: (SHOWN.get(kind, kind), name == "product_id") for name, kind in zip(COLUMNS, TYPES, strict=True)}
-    wrong = [name for name, what in expected.items() if there.get(name) != what]
-    if wrong:
-        raise another_table(wrong)
+    check_columns(there, (SHOWN.get(kind, kind) for kind in TYPES))
 
 
 @asynccontextmanager

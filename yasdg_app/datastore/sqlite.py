@@ -10,11 +10,12 @@ from typing import TypeVar
 
 from yasdg_app.datastore.base import (
     COLUMNS,
+    NEWER_STAYS,
     TABLE,
     DatastoreError,
     DatastoreRefusedError,
     Level,
-    another_table,
+    check_columns,
     read_level,
     reason,
 )
@@ -36,9 +37,7 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
 )"""
 READ = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE product_id IN (SELECT value FROM json_each(?))"
 WRITE = f"""
-INSERT INTO {TABLE} AS stored ({", ".join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (product_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])}
-WHERE (excluded.shop_opened, excluded.sales) >= (stored.shop_opened, stored.sales)"""
+INSERT INTO {TABLE} AS stored ({", ".join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?){NEWER_STAYS}"""
 TEMPORARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
@@ -127,10 +126,7 @@ class SQLite:
             name: (kind.upper(), bool(key))
             for _, name, kind, _, _, key in connection.execute(f"PRAGMA table_info({TABLE})")
         }
-        expected = {name: (kind, name == "product_id") for name, kind in zip(COLUMNS, TYPES, strict=True)}
-        wrong = [name for name, what in expected.items() if there.get(name) != what]
-        if wrong:
-            raise another_table(wrong)
+        check_columns(there, TYPES)
 
     def _write(self, rows: Sequence[tuple[object, ...]]) -> None:
         with self._opened() as connection:  # commits, or rolls back
