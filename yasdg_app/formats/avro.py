@@ -57,12 +57,10 @@ class Avro:
     def encode(self, what: str, message: dict[str, Any]) -> bytes:
         """Return a message, whose fields are those of its JSON, as a record."""
         _, moments, scales = schemas.fields(what)
-        for name in moments:
-            if message[name] is not None:
-                message[name] = event_time(message[name])
-        for name, scale in scales.items():
-            if message[name] is not None:
-                message[name] = _unscaled(round(message[name] * 10**scale))
+        for name in schemas.filled(message, moments):
+            message[name] = event_time(message[name])
+        for name in schemas.filled(message, scales):
+            message[name] = _unscaled(round(message[name] * 10 ** scales[name]))
         into = io.BytesIO()
         fastavro.schemaless_writer(into, self._own[what], message)
         return into.getvalue()
@@ -79,12 +77,10 @@ class Avro:
         try:
             message: Any = fastavro.schemaless_reader(rest, writer, own)
             _, moments, scales = schemas.fields(what)
-            for name in moments:
-                if message[name] is not None:
-                    message[name] = time_text(message[name])
-            for name, scale in scales.items():
-                if message[name] is not None:
-                    message[name] = int.from_bytes(_bytes(message[name]), "big", signed=True) / 10**scale
+            for name in schemas.filled(message, moments):
+                message[name] = time_text(message[name])
+            for name in schemas.filled(message, scales):
+                message[name] = int.from_bytes(_bytes(message[name]), "big", signed=True) / 10 ** scales[name]
         except Exception as error:  # of whatever kind: these are somebody's bytes
             raise ValueError(f"no Avro record of schema {number}: {error!r}") from error
         if rest.read(1):

@@ -38,12 +38,10 @@ class Protobuf:
     def encode(self, what: str, message: dict[str, Any]) -> bytes:
         """Return a message, whose fields are those of its JSON, in the wire format."""
         _, moments, scales = schemas.fields(what)
-        for name in moments:
-            if message[name] is not None:
-                message[name] = event_time(message[name])
-        for name, scale in scales.items():
-            if message[name] is not None:
-                message[name] = f"{message[name]:.{scale}f}"
+        for name in schemas.filled(message, moments):
+            message[name] = event_time(message[name])
+        for name in schemas.filled(message, scales):
+            message[name] = f"{message[name]:.{scales[name]}f}"
         data: bytes = self._own[what](**message).SerializeToString(deterministic=True)
         return data
 
@@ -65,12 +63,10 @@ class Protobuf:
         message: dict[str, Any] = {
             name: getattr(own, name) if name not in nullable or own.HasField(name) else None for name in names
         }
-        for name in moments:
-            if message[name] is not None:
-                message[name] = time_text(message[name])
-        for name in scales:
-            if message[name] is not None:
-                message[name] = float(message[name] or 0)
+        for name in schemas.filled(message, moments):
+            message[name] = time_text(message[name])
+        for name in schemas.filled(message, scales):
+            message[name] = float(message[name] or 0)
         return {name: list(value) if hasattr(value, "append") else value for name, value in message.items()}
 
 

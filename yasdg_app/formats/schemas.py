@@ -1,6 +1,7 @@
 """The schemas of schemas/, and what their fields hold that JSON has no type for: times and decimal numbers."""
 
 import json
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,11 @@ def fields(what: str) -> Fields:
         tuple(name for name, kind in logical.items() if kind == "timestamp-micros"),
         {name: kinds[name]["scale"] for name, kind in logical.items() if kind == "decimal"},
     )
+
+
+def filled(message: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return those of these fields of a message in which there is something."""
+    return [name for name in names if message[name] is not None]
 
 
 def _present(kind: Any) -> Any:
