@@ -1,5 +1,7 @@
-"""What was fetched is handed over whole, and is what aiokafka makes of it message by message."""
+"""What was fetched is handed over whole and together, and is what aiokafka makes of it message by message."""
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,8 +10,11 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from faust.types import TP as FaustTP
 
-from yasdg_app.streams.transport import Whole
+from yasdg_app.streams import deliveries
+from yasdg_app.streams.deliveries import Delivery
+from yasdg_app.streams.transport import Consumer, Whole
 
 TP = TopicPartition("purchases", 0)
 CONTROL = 0x20  # in the attributes of a batch: a mark of a transaction
@@ -52,3 +57,55 @@ def test_what_was_damaged_on_its_way_is_not_handed_over() -> None:
     damaged[-3] ^= 1
     with pytest.raises(CorruptRecordException):
         list(Whole.of(fetched(bytes(damaged), 0, check_crcs=True)))
+
+
+GENERATION = 7
+
+
+def message(offset: int) -> Any:
+    return SimpleNamespace(offset=offset, timestamp=1_000)
+
+
+class Fetching(Consumer):
+    """A consumer to which comes what it is given, without a cluster."""
+
+    flow_active = True
+    should_stop = False
+
+    def __init__(self, *fetches: dict[FaustTP, list[list[Any]]], most: int) -> None:
+        ownership = SimpleNamespace(topics={"purchases", "lost_sales"}, most=dict.fromkeys(range(8), most))
+        self.app = SimpleNamespace(ownership=ownership, consumer_generation_id=GENERATION)
+        self.scheduler = SimpleNamespace(iterate=lambda records: iter(records.items()))
+        self._read_offset, self._buffered_partitions, self._delivery = {}, set(), None
+        self._fetches = list(fetches)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[dict[FaustTP, list[list[Any]]], None]:
+        return self._fetches.pop(0), None
+
+
+async def delivered(consumer: Consumer) -> list[Delivery]:
+    return [message.value async for _, message in consumer.getmany(1.0)]
+
+
+async def test_what_was_fetched_of_a_topic_comes_at_once_partition_by_partition() -> None:
+    purchases, more, lost = FaustTP("purchases", 0), FaustTP("purchases", 5), FaustTP("lost_sales", 0)
+    batches = {purchases: [[message(3), message(4)], [message(5)]], lost: [[message(0)]], more: [[message(8)]]}
+    sold, turned_away = await delivered(Fetching(batches, most=2))
+    found = [(tp, [m.offset for m in messages]) for tp, messages in sold.chunks]
+    assert found == [(purchases, [3, 4]), (purchases, [5]), (more, [8])]
+    assert [tp for tp, _ in turned_away.chunks] == [lost]
+    assert sold.generation == turned_away.generation == GENERATION
+
+
+async def test_the_next_is_not_fetched_before_the_agent_has_done_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "PATIENCE", 600)
+    tp = FaustTP("purchases", 0)
+    consumer = Fetching({tp: [[message(0)]]}, {tp: [[message(1)], [message(2)]]}, most=10)
+    (first,) = await delivered(consumer)
+    following = asyncio.create_task(delivered(consumer))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(consumer._fetches) == 1
+    first.note_handled()
+    (second,) = await following
+    assert [m.offset for m in second.chunks[0].messages] == [1, 2]

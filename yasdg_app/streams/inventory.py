@@ -20,9 +20,11 @@ from yasdg_app.cluster import passes
 from yasdg_app.formats import as_it_came
 from yasdg_app.messages import InventoryLevel, encode_stocking
 from yasdg_app.producer import BATCH_BYTES, OutOfDateError, OvertakenError, Row
+from yasdg_app.reading import Message
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, LevelOf, shelf_of
+from yasdg_app.streams.deliveries import Delivery
 from yasdg_app.streams.ownership import Ownership, Told
 from yasdg_app.streams.table import Rows
 from yasdg_app.streams.takeover import Disputes, dead_letter, read_told
@@ -168,18 +170,19 @@ async def keep_lost_sales(stream: Any) -> None:
 async def _keep(stream: Any) -> None:
     """Hand each chunk to its partition: the chunks of one go one after the other, those of several at the same time."""
     async for event in stream.events():
-        await room.acquire()
-        app.ownership.applying[event.message.tp.partition] += 1
-        task = asyncio.create_task(_keep_in_turn(event.message, event.value))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        for chunk in event.value.chunks:
+            await room.acquire()
+            app.ownership.applying[chunk.tp.partition] += 1
+            task = asyncio.create_task(_keep_in_turn(event.value, *chunk))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
 
-async def _keep_in_turn(message: Any, chunk: list[Any]) -> None:
+async def _keep_in_turn(delivery: Delivery, tp: TP, chunk: list[Message]) -> None:
     try:
-        async with turns[message.tp.partition]:
+        async with turns[tp.partition]:
             told = app.ownership.told
-            overtaken = await _is_overtaken(message, chunk)
+            overtaken = await _is_overtaken(tp, chunk, delivery.generation)
         if overtaken:
             await asyncio.sleep(RETRY)
             async with looking_anew:
@@ -189,37 +192,40 @@ async def _keep_in_turn(message: Any, chunk: list[Any]) -> None:
         if not app.should_stop:
             await app.crash(error)
     finally:
-        app.ownership.applying[message.tp.partition] -= 1
+        app.ownership.applying[tp.partition] -= 1
+        delivery.note_handled()
         room.release()
 
 
-async def _is_overtaken(message: Any, chunk: list[Any]) -> bool:
+async def _is_overtaken(tp: TP, chunk: list[Message], generation: int) -> bool:
     """Apply a chunk if it can be; tell whether what is known of the logs is out of date."""
     told = app.ownership.told
     try:
-        if await _apply(message, chunk):
-            disputes.settle(message.tp)
+        if await _apply(tp, chunk, generation):
+            disputes.settle(tp)
     except OutOfDateError as error:
         logger.debug("%s. Reading the table anew.", error)
         app.counts["overtaken"] += isinstance(error, OvertakenError)
         if told is app.ownership.told:  # else a rebalance has settled it meanwhile
             app.ownership.unsettle()  # while the turn is ours: the next chunk must not go by what is out of date
-        disputes.note(message.tp, chunk[0].offset, str(error))
+        disputes.note(tp, chunk[0].offset, str(error))
         return True
     return False
 
 
-async def _apply(message: Any, chunk: list[Any]) -> bool:
-    """Apply a chunk of purchases or of lost sales to the table, if it is ours and the next; tell whether it was."""
+async def _apply(tp: TP, chunk: list[Message], generation: int) -> bool:
+    """Apply a chunk of purchases or of lost sales to the table, if it is ours and the next; tell whether it was.
+
+    `generation`: of the group when it was fetched.
+    """
     ownership = app.ownership
-    generation = ownership.generation
-    if message.generation_id != generation or not ownership.settled:
+    if generation != ownership.generation or not ownership.settled:
         return False  # it comes again: the next generation starts at the table's position
 
     def ours() -> bool:
         return bool(ownership.settled and ownership.generation == generation)
 
-    tp, sold = message.tp, message.tp.topic == kafka.topic_purchases
+    sold = tp.topic == kafka.topic_purchases
     if await _is_ahead(tp, chunk):
         if ours():
             await ownership.go_back_to({tp: ownership.applied[tp]})
@@ -245,7 +251,7 @@ async def _apply(message: Any, chunk: list[Any]) -> bool:
     return True
 
 
-async def _is_ahead(tp: TP, chunk: list[Any]) -> bool:
+async def _is_ahead(tp: TP, chunk: list[Message]) -> bool:
     """Tell whether messages are missing before a chunk, which was fetched from another position before a rebalance."""
     position = app.ownership.applied[tp]
     if chunk[0].offset <= position:

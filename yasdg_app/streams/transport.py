@@ -1,14 +1,16 @@
 """A Faust transport that hands over purchases and lost sales a chunk at a time, from positions that the table holds.
 
-What Faust does for an event it then does for a chunk; a chunk never mixes partitions. After a rebalance a partition is
-read from where the recovered table stands, not from the group's committed offset. That one is committed by the lease
-(see ownership.py), for whoever looks at the group. Everything else is Faust's own aiokafka transport.
+What Faust does for an event it then does for all that came of a topic at once, a chunk for each partition: to Faust it
+is an event of the first of them. After a rebalance a partition is read from where the recovered table stands, not from
+the group's committed offset. That one is committed by the lease (see ownership.py), for whoever looks at the group.
+Everything else is Faust's own aiokafka transport.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import faust
 from aiokafka import TopicPartition
@@ -19,6 +21,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from yasdg_app.reading import Message
+from yasdg_app.streams.deliveries import Chunk, Delivery, together
 
 FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
 CREATE_TIME = 0  # what the protocol calls a timestamp that is not the cluster's
@@ -102,12 +105,16 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._confirming: asyncio.Task[bool] | None = None
+        self._delivery: Delivery | None = None  # the last one
 
     def _chunked(self, tp: TP) -> bool:
         return tp.topic in self.app.ownership.topics
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
+        if self._delivery is not None:
+            await self._delivery.handled()
+            self._delivery = None
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
@@ -120,28 +127,33 @@ class Consumer(driver.Consumer):
             return not self.flow_active or self.app.consumer_generation_id != generation
 
         others = {}
+        chunks: defaultdict[str, list[Chunk]] = defaultdict(list)
         for tp, fetched in records.items():
             if not self._chunked(tp):
                 others[tp] = fetched
             elif active is None or tp in active or tp in self._buffered_partitions:
                 messages, most = list(chain.from_iterable(fetched)), self.app.ownership.most[tp.partition]
-                for start in range(0, len(messages), most):
-                    if stale():
-                        return
-                    self._read_offset[tp] = None  # or Faust drops what is fetched a second time
-                    yield tp, self._chunk(tp, messages[start : start + most], generation)
+                chunks[tp.topic] += (Chunk(tp, messages[at : at + most]) for at in range(0, len(messages), most))
+        for of_topic in chunks.values():
+            for some in together(of_topic):
+                if stale():
+                    return
+                self._delivery = Delivery(some, generation)
+                tp = self._delivery.tp
+                self._read_offset[tp] = None  # or Faust drops what is fetched a second time
+                yield tp, self._message_of(self._delivery)
         for tp, record in self.scheduler.iterate(others):
             if stale():
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
                 yield tp, self._to_message(tp, record)
 
-    def _chunk(self, tp: TP, messages: list[Message], generation: int) -> ConsumerMessage:
-        last = messages[-1]
-        value: Any = messages  # what Faust's message is meant to hold are the bytes of one
+    def _message_of(self, delivery: Delivery) -> ConsumerMessage:
+        tp, last = delivery.tp, delivery.chunks[0].messages[-1]
+        value = cast(Any, delivery)  # what Faust's message is meant to hold are the bytes of one
         return ConsumerMessage(
             tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, CREATE_TIME, [], None, value, None,
-            0, 0, tp, generation_id=generation,
+            0, 0, tp, generation_id=delivery.generation,
         )  # fmt: skip
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -216,12 +228,12 @@ class Transport(driver.Transport):
 
 
 class Chunks(faust.Schema[Any, Any]):
-    """Leaves a chunk as it is: decoding it is the agent's work."""
+    """Leaves chunks as they are: decoding them is the agents' work."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
-        """A chunk has many keys."""
+        """Chunks have many keys."""
 
-    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> list[Any]:
-        """Return the messages of the chunk."""
-        fetched: list[Any] = message.value
-        return fetched
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Delivery:
+        """Return the chunks."""
+        delivery: Delivery = message.value
+        return delivery

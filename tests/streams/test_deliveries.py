@@ -1,0 +1,67 @@
+"""An agent is handed much at once, in order, and no more before it has done with what there was of it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yasdg_app.streams import deliveries
+from yasdg_app.streams.deliveries import FEW, MOST, Chunk, Delivery, together
+
+GENERATION = 7
+
+
+def chunk(partition: int, count: int) -> Chunk:
+    """So many messages of a partition, whatever they are: they are only counted."""
+    messages: list[Any] = [None] * count
+    return Chunk(TP("purchases", partition), messages)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "PATIENCE", 600)
+
+
+async def is_over(delivery: Delivery) -> bool:
+    """Whether the next one comes as soon as everybody has had a turn."""
+    waiting = asyncio.create_task(delivery.handled())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    over = waiting.done()
+    waiting.cancel()
+    return over
+
+
+@given(st.lists(st.integers(1, 2 * MOST), max_size=20))
+def test_chunks_go_together_as_far_as_there_is_room_and_stay_in_order(sizes: list[int]) -> None:
+    chunks = [chunk(partition, size) for partition, size in enumerate(sizes)]
+    parts = list(together(chunks))
+    assert [each for part in parts for each in part] == chunks
+    counts = [sum(len(each.messages) for each in part) for part in parts]
+    assert all(count <= MOST or len(part) == 1 for part, count in zip(parts, counts, strict=True))
+    for count, behind in zip(counts, parts[1:], strict=False):
+        assert count + len(behind[0].messages) > MOST
+
+
+async def test_the_next_one_comes_when_each_chunk_is_done_with() -> None:
+    delivery = Delivery([chunk(3, 1), chunk(5, 1)], GENERATION)
+    assert delivery.tp == TP("purchases", 3)
+    assert not await is_over(delivery)
+    delivery.note_handled()
+    assert not await is_over(delivery)
+    delivery.note_handled()
+    assert await is_over(delivery)
+
+
+async def test_the_next_one_does_not_wait_for_many_messages() -> None:
+    assert not await is_over(Delivery([chunk(0, FEW - 1)], GENERATION))
+    assert await is_over(Delivery([chunk(0, FEW - 1), chunk(1, 1)], GENERATION))
+
+
+async def test_nor_for_a_partition_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "PATIENCE", 0.001)
+    async with asyncio.timeout(60):
+        await Delivery([chunk(0, 1)], GENERATION).handled()

@@ -1,0 +1,75 @@
+"""Chunks of messages, and how many of them an agent is handed at once.
+
+A chunk costs an agent much the same whether it holds ten messages or a hundred: an event of Faust's, and two appends,
+whose requests those of other partitions can share if they are ready at the same moment. So what was fetched together is
+handed over together, and no more is while the agent works on it: what comes meanwhile comes together, too.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from faust.types import TP
+
+from yasdg_app.reading import Message
+
+MOST = 10_000  # messages in a delivery, unless a chunk alone has more
+FEW = MOST // 2  # messages from which a delivery is large enough by itself
+PATIENCE = 0.05  # seconds that one partition, whose leader is slow or away, may hold up the others
+
+
+class Chunk(NamedTuple):
+    """Consecutive messages of a partition, at least one."""
+
+    tp: TP
+    messages: list[Message]
+
+
+class Delivery:
+    """What an agent is handed at once.
+
+    Parameters
+    ----------
+    chunks
+        Of one topic, at least one; those of a partition are in order.
+    generation
+        Of the group, when they were fetched.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], generation: int) -> None:
+        self.chunks = chunks
+        self.generation = generation
+        self._left = len(chunks)
+        self._handled = asyncio.Event()
+
+    @property
+    def tp(self) -> TP:
+        """The partition of the first chunk."""
+        return self.chunks[0].tp
+
+    def note_handled(self) -> None:
+        """Note that the agent has done with one of the chunks."""
+        self._left -= 1
+        if not self._left:
+            self._handled.set()
+
+    async def handled(self) -> None:
+        """Wait until the agent has done with all of them; not at all for many messages, and not long for few."""
+        if sum(len(chunk.messages) for chunk in self.chunks) < FEW:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._handled.wait(), PATIENCE)
+
+
+def together(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """Yield all chunks in order, as many at a time as go into one delivery."""
+    some: list[Chunk] = []
+    count = 0
+    for chunk in chunks:
+        if some and count + len(chunk.messages) > MOST:
+            yield some
+            some, count = [], 0
+        some.append(chunk)
+        count += len(chunk.messages)
+    if some:
+        yield some
