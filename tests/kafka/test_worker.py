@@ -87,6 +87,17 @@ def test_a_run_of_so_many_sales_ends_by_itself_with_balanced_books(kafka: Kafka,
     assert {product["product_id"] for product in products} == set(PRODUCTS)
 
 
+def test_it_goes_on_for_hours_without_a_word_of_faust(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers)
+    # What Faust finds suspicious after five minutes it finds after a second here.
+    shop.environment |= {"STREAM_PROCESSING_TIMEOUT": "1", "BROKER_COMMIT_LIVELOCK_SOFT_TIMEOUT": "1"}
+    worker = shop.worker()
+    worker.until(lambda: worker.get("/inventory/")["inventory"], "the first sale")
+    time.sleep(10)  # it looks every 2.5 seconds
+    assert "ERROR" not in worker.said, worker.said
+    assert "WARN" not in worker.said, worker.said
+
+
 def test_two_workers_share_a_run_of_so_many_sales(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="4000")
     workers = [shop.worker(), shop.worker()]
