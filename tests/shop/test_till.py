@@ -84,12 +84,14 @@ def test_a_till_goes_on_behind_the_last_sale(sold: int) -> None:
 
 @FEW
 @given(worlds(), st.data())
-def test_the_length_of_a_tick_changes_nothing(world: World, data: st.DataObject) -> None:
+def test_the_length_of_a_tick_changes_nothing_and_computing_ahead_neither(world: World, data: st.DataObject) -> None:
     length = world.until - OPENED
     at_once = world.whole()
     till, in_ticks = world.till(), Told([], [])
     ticks = data.draw(st.lists(st.integers(0, length), max_size=25).map(sorted))
     for tick in (*ticks, length):
+        if data.draw(st.booleans(), label="ahead"):
+            till.prepare(OPENED + data.draw(st.integers(tick, length), label="up to"))
         now = serve(till, OPENED + tick)
         assert all(OPENED <= row.at <= OPENED + tick for row in (*now.sales, *now.lost))
         in_ticks += now

@@ -9,7 +9,7 @@ many customers is computed in columns. All others are served one after the other
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
@@ -67,6 +67,11 @@ class Sales:
             self.instead_of[rows],
         )  # fmt: skip
 
+    def __add__(self, later: "Sales") -> "Sales":
+        return Sales(
+            *(np.concatenate((getattr(self, column.name), getattr(later, column.name))) for column in fields(Sales))
+        )
+
 
 NO_SALES = Sales(*(np.empty(0, dtype=np.int64) for _ in range(6)))
 
@@ -91,6 +96,9 @@ class Served:
 
     sales: Sales = NO_SALES
     lost: Sequence[LostSale] = ()
+
+    def __add__(self, later: "Served") -> "Served":
+        return Served(self.sales + later.sales, [*self.lost, *later.lost])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +209,16 @@ class Till:
         return min(first, waiting.lost[0].at) if waiting.lost else first
 
     def ring_up(self, until: int) -> Served:
-        """Serve the next customers up to the event time `until` (inclusive), a block at most.
+        """Serve the next customers up to the event time `until` (inclusive): a block at most, and who is prepared.
 
         Call it again while `through` is before `until`.
         """
+        served = self._ring_up(until)
+        if self.through < until and self._ahead is not None:
+            served += self._ring_up(until)
+        return served
+
+    def _ring_up(self, until: int) -> Served:
         cells, waiting = self.plan.cells, self._waiting
         if not len(waiting.sales) and not waiting.lost and self._next_cell <= cells.of(until):
             self.prepare(until)
