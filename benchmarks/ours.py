@@ -39,7 +39,8 @@ async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: in
         encoder = BulkEncoder(till.products, plan.sales)
         while till.through < until:
             sales = till.ring_up(until).sales
-            appended = await producer.append_records(topic, partition, number, encoder.records(sales))
+            batches = producer.batches_of_records(number, encoder.records(sales))
+            appended = await producer.append_batches(topic, partition, batches)
             assert appended.complete
             number += len(sales)
         return number

@@ -10,7 +10,7 @@ docs/decisions/one-producer.md. Must not know what is appended, nor why.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -148,34 +148,23 @@ class ShopProducer:
         RefusedError
             If the cluster does not take the records at all.
         """
-        batches = self._batches(number, rows)
+        batches = self.batches_of(number, rows)
         if as_one:
             batches = list(batches)
             if len(batches) > 1:
                 raise RefusedError(f"{topic}, partition {partition}: more than {BATCH_BYTES} bytes in one piece")
-        return await self._append(TopicPartition(topic, partition), batches, allowed, as_one)
+        return await self.append_batches(topic, partition, batches, allowed, as_one)
 
-    async def append_records(
-        self, topic: str, partition: int, number: int, records: Iterable[Records], allowed: Callable[[], bool] = always
-    ) -> Appended:
-        """Append many records in order, as they stand in batches; as `append` otherwise."""
-
-        def batches() -> Iterator[bytes]:
-            behind = number
-            for some in records:
-                yield batch(some, behind % NUMBERS, self._producer_id, EPOCH)
-                behind += some.count
-
-        return await self._append(TopicPartition(topic, partition), batches(), allowed)
-
-    async def _append(
+    async def append_batches(
         self,
-        tp: TopicPartition,
+        topic: str,
+        partition: int,
         batches: Iterable[bytes],
-        allowed: Callable[[], bool],
+        allowed: Callable[[], bool] = always,
         as_one: bool = False,
     ) -> Appended:
-        offset = -1
+        """Append batches that were made before, by `batches_of` or `batches_of_records`; as `append` otherwise."""
+        tp, offset = TopicPartition(topic, partition), -1
         for finished in batches:
             answer = await self._send(tp, finished, allowed, as_one)
             if answer is None:
@@ -183,7 +172,8 @@ class ShopProducer:
             offset = answer if offset < 0 else offset
         return Appended(True, offset)
 
-    def _batches(self, number: int, rows: Iterable[Row]) -> Iterable[bytes]:
+    def batches_of(self, number: int, rows: Iterable[Row]) -> Iterable[bytes]:
+        """Yield the batches in which rows are appended as those behind the first `number`."""
         rows = iter(rows)
         head = list(islice(rows, FEW))
         compression = ZSTD if len(head) == FEW else NO_COMPRESSION
@@ -196,6 +186,12 @@ class ShopProducer:
             count += 1
         if count:
             yield bytes(builder.build())
+
+    def batches_of_records(self, number: int, records: Iterable[Records]) -> Iterable[bytes]:
+        """Yield a batch for each of many records as they stand in batches; as `batches_of` otherwise."""
+        for some in records:
+            yield batch(some, number % NUMBERS, self._producer_id, EPOCH)
+            number += some.count
 
     def _new_batch(self, number: int, compression: int) -> Any:
         return DefaultRecordBatchBuilder(

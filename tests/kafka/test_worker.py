@@ -14,12 +14,15 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from simulation import opening_of
 from support import Shop
 
 from yasdg_app import catalog
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.folder import BrokerFolder, answers
 from yasdg_app.brokers.java import java_command
+from yasdg_app.messages import event_time
 
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 MINIMUM, RESTOCK = 10, 15
@@ -87,6 +90,14 @@ def test_a_run_of_so_many_sales_ends_by_itself_with_balanced_books(kafka: Kafka,
     assert {product["product_id"] for product in products} == set(PRODUCTS)
 
 
+async def create_stamped(shop: Shop, topic: str) -> None:
+    """Create a topic whose messages say when the broker appended them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 8, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+    await admin.close()
+
+
 def test_it_goes_on_for_hours_without_a_word_of_faust(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers)
     # What Faust finds suspicious after five minutes it finds after a second here.
@@ -96,6 +107,22 @@ def test_it_goes_on_for_hours_without_a_word_of_faust(kafka: Kafka, shop: Shop) 
     time.sleep(10)  # it looks every 2.5 seconds
     assert "ERROR" not in worker.said, worker.said
     assert "WARN" not in worker.said, worker.said
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [{}, {"CLOCK_START": "4h", "CLOCK_SPEED": "1000", "SALES_MAX_SALE_FREQ": "5"}],
+    ids=["now", "in fast motion"],
+)
+def test_nothing_is_appended_before_it_is_due(kafka: Kafka, shop: Shop, clock: dict[str, str]) -> None:
+    shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="2500", **clock)
+    asyncio.run(create_stamped(shop, shop.topic("purchases")))
+    assert (worker := shop.worker()).ends(120) == 0, worker.said
+    event_time_at, messages = opening_of(shop).clock.at, shop.read(shop.topic("purchases"))
+    assert len(messages) == 2500
+    for message in messages:
+        due = event_time(json.loads(message.value)["transaction_time"])
+        assert due < event_time_at((message.timestamp + 1) * 1000)  # what it says are whole milliseconds
 
 
 def test_two_workers_share_a_run_of_so_many_sales(kafka: Kafka, shop: Shop) -> None:

@@ -9,10 +9,11 @@ each at most, and catch up afterwards.
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -27,10 +28,10 @@ from yasdg_app.connecting.refusals import LoginRefusedError
 from yasdg_app.encoding import BulkEncoder
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
-from yasdg_app.producer import Appended, OvertakenError, Row, UnansweredError
+from yasdg_app.producer import OvertakenError, Row, UnansweredError
 from yasdg_app.shop.customer import line_of
 from yasdg_app.shop.shelf import NEVER
-from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, Place, Sales, Served, Start, Till
+from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, LostSale, Place, Sales, Served, Start, Till
 from yasdg_app.streams.announcer import Announcer
 from yasdg_app.streams.dirt import dirt
 from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of, windows
@@ -88,7 +89,8 @@ class Tills:
         self._ends: dict[TP, int] = {}  # the offset behind what we have appended
         self._disputes = Disputes()
         self._reported = (0, time.monotonic())
-        self._usual = 0.0  # seconds that it takes to ring up what is due
+        self._due = 0  # when the last round was, microseconds since 1970
+        self._usual = 0.0  # seconds from then until all is appended
         self._try_at: dict[int, float] = {}  # when to try again to open a till, time.monotonic(), by partition
         self._look_at = float("-inf")  # when to see again whether a run with an end is over, time.monotonic()
         self._waits_for_others = False
@@ -98,15 +100,19 @@ class Tills:
     async def tick(self) -> None:
         """Ring up sales as they become due, for a while."""
         ends = time.monotonic() + TURN
-        while not app.closing and (began := time.monotonic()) < ends:
-            await self.ring_up()
-            self._prepare()
-            took = time.monotonic() - began
+        while not app.closing and time.monotonic() < ends:
+            self._due = self._next_round()
+            await self.ring_up(self._due)
+            took = max(0, _now() - self._due) / 1e6
             self._usual += (min(took, LONGEST_ROUND) - self._usual) * USUAL
-            await asyncio.sleep(max(SHORTEST_ROUND, self._usual * BREATH, self._quiet()) - took)
+            self._prepare()
+            await asyncio.sleep(_seconds_to(self._due))
 
-    async def ring_up(self) -> None:
-        """Append all sales that are due by now in the partitions that are ours."""
+    async def ring_up(self, due: int) -> None:
+        """Append all sales of the partitions that are ours that are due at some moment, no sooner than that.
+
+        `due`: microseconds since 1970. Who is due soon is rung up before, and has only the way to the cluster left.
+        """
         ownership = app.ownership
         if not ownership.settled:
             return
@@ -114,20 +120,24 @@ class Tills:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
         if not ownership.lease_left:
             await ownership.renew()
-        until = self._until()
-        await self._serve_all([TP(kafka.topic_purchases, partition) for partition in ownership.partitions], until)
+        await self._serve_all([TP(kafka.topic_purchases, partition) for partition in ownership.partitions], due)
         self._report()
         if await self._finished():
             logger.info("All sales are rung up and in the books: the shop closes.")
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def _next_round(self) -> int:
+        """Return when the next round is, microseconds since 1970: not before somebody is due, as far as is known."""
+        at = _now()
+        earliest = min(self._due, at) + int(max(SHORTEST_ROUND, self._usual * BREATH) * 1e6)
+        return max(at, earliest, at + math.ceil(self._quiet() * 1e6))
+
     def _prepare(self) -> None:
         """Compute ahead for one of the tills, so that it does not have to when somebody is due."""
         if self._serving or shop.sales.substitution_freq:  # shelves are kept when nobody is computed who is not told of
             return
-        now = time.time_ns() // 1000
-        clock = app.opening.clock
-        until = min(clock.at(now) + int(AHEAD * clock.pace(now) * 1e6), watch.horizon)
+        at, clock = _now(), app.opening.clock
+        until = min(clock.at(at) + int(AHEAD * clock.pace(at) * 1e6), watch.horizon)
         till = min((opened.till for opened in self._open.values()), key=attrgetter("prepared_through"), default=None)
         if till is not None:
             follow(till)  # the horizon is that of the newest plan
@@ -137,18 +147,18 @@ class Tills:
         """Return for how many seconds nobody is due, as far as that is worth to be known."""
         if self._serving:
             return 0.0
-        now = time.time_ns() // 1000
-        clock = app.opening.clock
+        at, clock = _now(), app.opening.clock
         next_at = min((opened.till.next_at for opened in self._open.values()), default=NEVER)
-        return min(LONGEST_ROUND, (next_at - clock.at(now)) / clock.pace(now) / 1e6)
+        return min(LONGEST_ROUND, (next_at - clock.at(at)) / clock.pace(at) / 1e6)
 
-    async def _serve_all(self, tps: Sequence[TP], until: int) -> None:
+    async def _serve_all(self, tps: Sequence[TP], due: int) -> None:
         """Serve partitions all at once; one whose leader is slow or away does not hold up the others."""
+        until = self._until(due)
         for tp in tps:
             if products_of[tp.partition] and tp not in self._serving:
-                self._serving[tp] = asyncio.create_task(self._serve(tp, until))
+                self._serving[tp] = asyncio.create_task(self._serve(tp, until, due))
         if self._serving:
-            await asyncio.wait(self._serving.values(), timeout=MOST_A_ROUND)
+            await asyncio.wait(self._serving.values(), timeout=_seconds_to(due) + MOST_A_ROUND)
         for tp, task in list(self._serving.items()):
             if task.done():
                 del self._serving[tp]
@@ -156,15 +166,14 @@ class Tills:
 
     def delay(self, partition: int) -> int:
         """Return how far a partition's sales are behind the shop's clock, in microseconds that this takes to pass."""
-        now = time.time_ns() // 1000
-        clock = app.opening.clock
+        at, clock = _now(), app.opening.clock
         opened = self._open.get(partition) if app.ownership.generation == self._generation else None
-        through = self._after(partition).at if opened is None else opened.till.through
-        return int(max(0, min(clock.at(now), self._last_moment) - through) / clock.pace(now))
+        through = self._after(partition).at if opened is None else opened.told
+        return int(max(0, min(clock.at(at), self._last_moment) - through) / clock.pace(at))
 
-    def _until(self) -> int:
-        """Return the event time up to which sales may be rung up: now, as far as is known what happens, or the end."""
-        until = min(app.opening.clock.at(time.time_ns() // 1000), watch.horizon, self._last_moment)
+    def _until(self, due: int) -> int:
+        """Return the event time up to which sales are rung up: as far as is known what happens, and to the end."""
+        until = min(app.opening.clock.at(due), watch.horizon, self._last_moment)
         if not shop.sales.number_of_sales:
             return until
         if self._last_sale is None:
@@ -257,8 +266,8 @@ class Tills:
             lost_encoder=LostSaleEncoder(till.products, shop.sales, app.format.writer("lost_sales")),
         )
 
-    async def _serve(self, tp: TP, until: int) -> None:
-        """Ring up a partition's sales until it is up to date, while it is ours."""
+    async def _serve(self, tp: TP, until: int, due: int) -> None:
+        """Ring up a partition's sales up to an event time, which is when it is `due`, while it is ours."""
         if not self._may_append() or not await self._opened(tp):
             return
         opened = self._open[tp.partition]
@@ -268,7 +277,7 @@ class Tills:
             served = till.ring_up(until)
             if self._last_sale is not None:
                 served = self._last_sale.without_later(till, served)
-            if not await self._tell(tp.partition, opened, served):
+            if not await self._tell(tp.partition, opened, served, due):
                 self._open.pop(tp.partition, None)
                 return
             opened.told = till.through
@@ -287,34 +296,30 @@ class Tills:
         both = tp, TP(kafka.topic_lost_sales, tp.partition)
         return all(self._ends.get(each, 0) - applied.get(each, 0) < MOST_AHEAD for each in both)
 
-    async def _tell(self, partition: int, opened: OpenTill, served: Served) -> bool:
+    async def _tell(self, partition: int, opened: OpenTill, served: Served, due: int) -> bool:
         """Append lost sales and sales; False if not all could be: then the logs have to be read first."""
-        lost = list(opened.lost_encoder.encode(served.lost))
-        if served.lost and not await self._append(TP(kafka.topic_lost_sales, partition), opened.lost, lost):
+        lost, sales = _batches_of_lost(opened, served.lost), _batches_of_sales(opened, served.sales)
+        await self._wait(opened.till.through, due)
+        if not await self._append(TP(kafka.topic_lost_sales, partition), opened.lost, len(served.lost), lost):
             return False
         opened.lost += len(served.lost)
         app.counts["lost_sales"] += len(served.lost)
-        if not await self._append_sales(TP(kafka.topic_purchases, partition), opened, served.sales):
+        if not await self._append(TP(kafka.topic_purchases, partition), opened.sales, len(served.sales), sales):
             return False
         opened.sales += len(served.sales)
         app.counts["sales"] += len(served.sales)
         return True
 
-    async def _append_sales(self, tp: TP, opened: OpenTill, sales: Sales) -> bool:
-        if len(sales) < FEW:
-            return await self._append(tp, opened.sales, list(opened.encoder.encode(sales)))
-        producer, records = app.shop_producer, opened.bulk_encoder.records(sales)
-        appending = producer.append_records(*tp, opened.sales, records, self._may_append)
-        return await self._appended(tp, opened.sales, len(sales), appending)
+    async def _wait(self, through: int, due: int) -> None:
+        """Wait for an event time, which comes when it is `due` at the latest."""
+        clock = app.opening.clock
+        while clock.at(_now()) < through and self._may_append():
+            await asyncio.sleep(min(_seconds_to(due), LONGEST_ROUND))
 
-    async def _append(self, tp: TP, number: int, encoded: Sequence[tuple[bytes, bytes, int]]) -> bool:
-        appending = app.shop_producer.append(*tp, number, (Row(*row) for row in encoded), self._may_append)
-        return await self._appended(tp, number, len(encoded), appending)
-
-    async def _appended(self, tp: TP, number: int, count: int, appending: Awaitable[Appended]) -> bool:
-        """Wait for an append; False if not all is, or if another worker has: then the log has to be read first."""
+    async def _append(self, tp: TP, number: int, count: int, batches: Sequence[bytes]) -> bool:
+        """Append behind the first `number`; False if not all is, or another worker has: then the log is to be read."""
         try:
-            appended = await appending
+            appended = await app.shop_producer.append_batches(*tp, batches, self._may_append)
         except UnansweredError as error:
             logger.debug("%s. Reading on.", error)
             return False
@@ -395,10 +400,10 @@ class Tills:
 
     def _show(self, till: Till, sales: Sales) -> None:
         """Show each sale where they are few enough to be read, and of now."""
-        clock, now = app.opening.clock, time.time_ns() // 1000
-        if shop.sales.mean_seconds_between_sales / clock.pace(now) < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
+        at, clock = _now(), app.opening.clock
+        if shop.sales.mean_seconds_between_sales / clock.pace(at) < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
             return
-        if clock.at(now) - till.through > REPORT * 1_000_000:
+        if clock.at(at) - till.through > REPORT * 1_000_000:
             return
         columns = (sales.product, sales.number, sales.at, sales.way, sales.promotion, sales.instead_of)
         for product, number, at, way, promotion, asked in zip(*(column.tolist() for column in columns), strict=True):
@@ -427,7 +432,29 @@ class Tills:
 
     def _through(self) -> int:
         """Return the event time up to which all our partitions are rung up."""
-        return min(opened.till.through for opened in self._open.values())
+        return min(opened.told for opened in self._open.values())
+
+
+def _now() -> int:
+    """Return the time: microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def _seconds_to(at: int) -> float:
+    return max(0, at - _now()) / 1e6
+
+
+def _batches_of_sales(opened: OpenTill, sales: Sales) -> Sequence[bytes]:
+    """Return finished batches, so that nothing is left to do when they are due."""
+    producer = app.shop_producer
+    if len(sales) < FEW:
+        return list(producer.batches_of(opened.sales, (Row(*row) for row in opened.encoder.encode(sales))))
+    return list(producer.batches_of_records(opened.sales, opened.bulk_encoder.records(sales)))
+
+
+def _batches_of_lost(opened: OpenTill, lost: Sequence[LostSale]) -> Sequence[bytes]:
+    rows = (Row(*row) for row in opened.lost_encoder.encode(lost))
+    return list(app.shop_producer.batches_of(opened.lost, rows))
 
 
 def follow(till: Till | LastSale) -> None:
