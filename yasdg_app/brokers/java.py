@@ -14,8 +14,8 @@ from yasdg_app.brokers.jars import JarCache
 
 OLDEST = 17
 """The first major version of Java that Apache Kafka's broker runs on."""
-QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-"""For a small process that should start fast, not one that should compute fast."""
+QUICK = ("-XX:+UseParallelGC", "-XX:ParallelGCThreads=2", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+"""For a small process that should start fast, not one that should compute fast, and stand still for a moment only."""
 
 
 def find_java() -> Path:
