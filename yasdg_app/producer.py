@@ -163,7 +163,10 @@ class ShopProducer:
         allowed: Callable[[], bool] = always,
         as_one: bool = False,
     ) -> Appended:
-        """Append batches that were made before, by `batches_of` or `batches_of_records`; as `append` otherwise."""
+        """Append what `batches_of` or `batches_of_records` made, behind the number that it was made for.
+
+        Otherwise as `append`.
+        """
         tp, offset = TopicPartition(topic, partition), -1
         for finished in batches:
             answer = await self._send(tp, finished, allowed, as_one)

@@ -76,7 +76,7 @@ class Fetching(Consumer):
         ownership = SimpleNamespace(topics={"purchases", "lost_sales"}, most=dict.fromkeys(range(8), most))
         self.app = SimpleNamespace(ownership=ownership, consumer_generation_id=GENERATION)
         self.scheduler = SimpleNamespace(iterate=lambda records: iter(records.items()))
-        self._read_offset, self._buffered_partitions, self._delivery = {}, set(), None
+        self._read_offset, self._buffered_partitions, self._deliveries = {}, set(), []
         self._fetches = list(fetches)
 
     async def _wait_next_records(self, timeout: float) -> tuple[dict[FaustTP, list[list[Any]]], None]:
@@ -97,15 +97,26 @@ async def test_what_was_fetched_of_a_topic_comes_at_once_partition_by_partition(
     assert sold.generation == turned_away.generation == GENERATION
 
 
-async def test_the_next_is_not_fetched_before_the_agent_has_done_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_next_is_not_fetched_before_the_agents_have_done_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "PATIENCE", 600)
-    tp = FaustTP("purchases", 0)
-    consumer = Fetching({tp: [[message(0)]]}, {tp: [[message(1)], [message(2)]]}, most=10)
-    (first,) = await delivered(consumer)
+    purchases, lost = FaustTP("purchases", 0), FaustTP("lost_sales", 0)
+    consumer = Fetching({purchases: [[message(0)]], lost: [[message(0)]]}, {purchases: [[message(1)]]}, most=10)
+    handed_over = await delivered(consumer)
     following = asyncio.create_task(delivered(consumer))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert len(consumer._fetches) == 1
-    first.note_handled()
+    for each in handed_over:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(consumer._fetches) == 1
+        each.note_handled()
     (second,) = await following
-    assert [m.offset for m in second.chunks[0].messages] == [1, 2]
+    assert [m.offset for m in second.chunks[0].messages] == [1]
+
+
+async def test_nothing_more_is_handed_over_when_the_group_has_changed() -> None:
+    purchases, lost = FaustTP("purchases", 0), FaustTP("lost_sales", 0)
+    consumer = Fetching({purchases: [[message(0)]], lost: [[message(0)]]}, most=10)
+    found = []
+    async for tp, _ in consumer.getmany(1.0):
+        found.append(tp)
+        consumer.app.consumer_generation_id += 1
+    assert found == [purchases]

@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.01  # seconds between two ticks of the timer
 TURN = 10.0  # seconds for which a tick goes on, with a round whenever somebody is due
 SHORTEST_ROUND = 0.006  # seconds from one round to the next: what is due meanwhile is appended together
-BREATH = 3.0  # times what it usually takes to ring up is a round, at least: the table has to follow
+BREATH = 3.0  # times what it usually takes to append what is due is a round, at least: the table has to follow
 USUAL = 0.05  # weight of the last round in what is usual
 LONGEST_ROUND = 0.1  # seconds; there is more to look at than whether somebody is due
 MOST_AHEAD = 40_000  # sales of a partition that the table has not seen: then its till waits for it
@@ -89,7 +89,7 @@ class Tills:
         self._ends: dict[TP, int] = {}  # the offset behind what we have appended
         self._disputes = Disputes()
         self._reported = (0, time.monotonic())
-        self._due = 0  # when the last round was, microseconds since 1970
+        self._due = 0  # when the last round was or will be, microseconds since 1970
         self._usual = 0.0  # seconds from then until all is appended
         self._try_at: dict[int, float] = {}  # when to try again to open a till, time.monotonic(), by partition
         self._look_at = float("-inf")  # when to see again whether a run with an end is over, time.monotonic()
@@ -270,14 +270,18 @@ class Tills:
         """Ring up a partition's sales up to an event time, which is when it is `due`, while it is ours."""
         if not self._may_append() or not await self._opened(tp):
             return
-        opened = self._open[tp.partition]
+        opened, generation = self._open[tp.partition], self._generation
+
+        def allowed() -> bool:
+            return self._generation == generation and self._may_append()
+
         till = opened.till
         follow(till)
-        while opened.told < until and self._may_append() and self._is_followed(tp):
+        while opened.told < until and allowed() and self._is_followed(tp):
             served = till.ring_up(until)
             if self._last_sale is not None:
                 served = self._last_sale.without_later(till, served)
-            if not await self._tell(tp.partition, opened, served, due):
+            if not await self._tell(tp.partition, opened, served, due, allowed):
                 self._open.pop(tp.partition, None)
                 return
             opened.told = till.through
@@ -286,9 +290,9 @@ class Tills:
                 dirt.note(tp.partition, opened.told, self._ends.get(tp, 0))
             self._show(till, served.sales)
             if shop.sales.substitution_freq:
-                await self._shelves.keep(tp.partition, till, self._may_append)
+                await self._shelves.keep(tp.partition, till, allowed)
         if tp.partition == ANNOUNCES:
-            await self._announcer.announce(till.through, self._may_append)
+            await self._announcer.announce(till.through, allowed)
 
     def _is_followed(self, tp: TP) -> bool:
         """Tell whether the table is not too far behind: a past is not made up for faster than it can be applied."""
@@ -296,30 +300,40 @@ class Tills:
         both = tp, TP(kafka.topic_lost_sales, tp.partition)
         return all(self._ends.get(each, 0) - applied.get(each, 0) < MOST_AHEAD for each in both)
 
-    async def _tell(self, partition: int, opened: OpenTill, served: Served, due: int) -> bool:
+    async def _tell(
+        self, partition: int, opened: OpenTill, served: Served, due: int, allowed: Callable[[], bool]
+    ) -> bool:
         """Append lost sales and sales; False if not all could be: then the logs have to be read first."""
         lost, sales = _batches_of_lost(opened, served.lost), _batches_of_sales(opened, served.sales)
-        await self._wait(opened.till.through, due)
-        if not await self._append(TP(kafka.topic_lost_sales, partition), opened.lost, len(served.lost), lost):
+        if app.opening.clock.at(_now()) < opened.till.through:
+            lost, sales = list(lost), list(sales)  # so that nothing is left to do when they are due
+            if not await self._wait(opened.till.through, due, allowed):
+                return False
+        lost_tp, tp = TP(kafka.topic_lost_sales, partition), TP(kafka.topic_purchases, partition)
+        if not await self._append(lost_tp, opened.lost, len(served.lost), lost, allowed):
             return False
         opened.lost += len(served.lost)
         app.counts["lost_sales"] += len(served.lost)
-        if not await self._append(TP(kafka.topic_purchases, partition), opened.sales, len(served.sales), sales):
+        if not await self._append(tp, opened.sales, len(served.sales), sales, allowed):
             return False
         opened.sales += len(served.sales)
         app.counts["sales"] += len(served.sales)
         return True
 
-    async def _wait(self, through: int, due: int) -> None:
-        """Wait for an event time, which comes when it is `due` at the latest."""
-        clock = app.opening.clock
-        while clock.at(_now()) < through and self._may_append():
+    async def _wait(self, through: int, due: int, allowed: Callable[[], bool]) -> bool:
+        """Wait for an event time, which comes when it is `due` at the latest; False if that is not allowed any more."""
+        while app.opening.clock.at(_now()) < through:
+            if not allowed():
+                return False
             await asyncio.sleep(min(_seconds_to(due), LONGEST_ROUND))
+        return True
 
-    async def _append(self, tp: TP, number: int, count: int, batches: Sequence[bytes]) -> bool:
+    async def _append(
+        self, tp: TP, number: int, count: int, batches: Iterable[bytes], allowed: Callable[[], bool]
+    ) -> bool:
         """Append behind the first `number`; False if not all is, or another worker has: then the log is to be read."""
         try:
-            appended = await app.shop_producer.append_batches(*tp, batches, self._may_append)
+            appended = await app.shop_producer.append_batches(*tp, batches, allowed)
         except UnansweredError as error:
             logger.debug("%s. Reading on.", error)
             return False
@@ -441,20 +455,19 @@ def _now() -> int:
 
 
 def _seconds_to(at: int) -> float:
-    return max(0, at - _now()) / 1e6
+    """Return how long to wait for a round: never longer than one can take, wherever the clock was set meanwhile."""
+    return min(max(0, at - _now()) / 1e6, max(SHORTEST_ROUND, BREATH * LONGEST_ROUND))
 
 
-def _batches_of_sales(opened: OpenTill, sales: Sales) -> Sequence[bytes]:
-    """Return finished batches, so that nothing is left to do when they are due."""
+def _batches_of_sales(opened: OpenTill, sales: Sales) -> Iterable[bytes]:
     producer = app.shop_producer
     if len(sales) < FEW:
-        return list(producer.batches_of(opened.sales, (Row(*row) for row in opened.encoder.encode(sales))))
-    return list(producer.batches_of_records(opened.sales, opened.bulk_encoder.records(sales)))
+        return producer.batches_of(opened.sales, (Row(*row) for row in opened.encoder.encode(sales)))
+    return producer.batches_of_records(opened.sales, opened.bulk_encoder.records(sales))
 
 
-def _batches_of_lost(opened: OpenTill, lost: Sequence[LostSale]) -> Sequence[bytes]:
-    rows = (Row(*row) for row in opened.lost_encoder.encode(lost))
-    return list(app.shop_producer.batches_of(opened.lost, rows))
+def _batches_of_lost(opened: OpenTill, lost: Sequence[LostSale]) -> Iterable[bytes]:
+    return app.shop_producer.batches_of(opened.lost, (Row(*row) for row in opened.lost_encoder.encode(lost)))
 
 
 def follow(till: Till | LastSale) -> None:

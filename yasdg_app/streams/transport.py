@@ -1,4 +1,4 @@
-"""A Faust transport that hands over purchases and lost sales a chunk at a time, from positions that the table holds.
+"""A Faust transport that hands over purchases and lost sales in chunks, from positions that the table holds.
 
 What Faust does for an event it then does for all that came of a topic at once, a chunk for each partition: to Faust it
 is an event of the first of them. After a rebalance a partition is read from where the recovered table stands, not from
@@ -94,7 +94,7 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
 
 
 class Consumer(driver.Consumer):
-    """Delivers purchases and lost sales in chunks: one message whose value is the list of the fetched messages."""
+    """Delivers purchases and lost sales in chunks: one message whose value is a `Delivery` of those of a topic."""
 
     RebalanceListener = RebalanceListener
     app: Any  # ours, which knows its ownership
@@ -105,16 +105,15 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._confirming: asyncio.Task[bool] | None = None
-        self._delivery: Delivery | None = None  # the last one
+        self._deliveries: list[Delivery] = []  # of the last fetch
 
     def _chunked(self, tp: TP) -> bool:
         return tp.topic in self.app.ownership.topics
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
-        if self._delivery is not None:
-            await self._delivery.handled()
-            self._delivery = None
+        while self._deliveries:
+            await self._deliveries.pop().handled()
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
@@ -138,10 +137,10 @@ class Consumer(driver.Consumer):
             for some in together(of_topic):
                 if stale():
                     return
-                self._delivery = Delivery(some, generation)
-                tp = self._delivery.tp
-                self._read_offset[tp] = None  # or Faust drops what is fetched a second time
-                yield tp, self._message_of(self._delivery)
+                delivery = Delivery(some, generation)
+                self._deliveries.append(delivery)
+                self._read_offset[delivery.tp] = None  # or Faust drops what is fetched a second time
+                yield delivery.tp, self._message_of(delivery)
         for tp, record in self.scheduler.iterate(others):
             if stale():
                 return

@@ -1,0 +1,24 @@
+"""A worker whose clock goes back by an hour, three seconds after its first sale, and forth again after three more."""
+
+import sys
+import time
+
+from yasdg_app.streams import tills
+
+BACK = 3_600_000_000  # microseconds
+
+began: list[float] = []
+
+
+def now() -> int:
+    if tills.app.counts["sales"] and not began:
+        began.append(time.monotonic())
+    is_back = began and 3 < time.monotonic() - began[0] < 6
+    return time.time_ns() // 1000 - (BACK if is_back else 0)
+
+
+tills._now = now
+
+from yasdg_app.__main__ import main  # noqa: E402
+
+sys.exit(main())
