@@ -15,18 +15,16 @@ from yasdg_app.producer import ShopProducer
 from yasdg_app.streams import shelves
 
 topic, moment, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
-append, count = ShopProducer.append, 0
+append, count = ShopProducer.append_batches, 0
 
 
-async def dying_append(
-    self: ShopProducer, to: str, partition: int, number: int, rows: Any, *rest: Any, **options: Any
-) -> Any:
+async def dying_append(self: ShopProducer, to: str, partition: int, batches: Any, *rest: Any, **options: Any) -> Any:
     global count
-    listed = list(rows)
+    listed = list(batches)
     count += to == topic and bool(listed)
     if to == topic and count == nth and moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    appended = await append(self, to, partition, number, listed, *rest, **options)
+    appended = await append(self, to, partition, listed, *rest, **options)
     if to == topic and count >= nth:
         os.kill(os.getpid(), signal.SIGKILL)
     return appended
@@ -34,6 +32,6 @@ async def dying_append(
 
 if __name__ == "__main__":
     shelves.EVERY = 2000  # so that some are kept before it dies
-    ShopProducer.append = dying_append  # type: ignore[method-assign]
+    ShopProducer.append_batches = dying_append  # type: ignore[method-assign]
     sys.argv[1:4] = []
     main()

@@ -11,7 +11,7 @@ from yasdg_app.__main__ import main
 from yasdg_app.producer import ShopProducer
 
 topic, seconds = sys.argv[1], float(sys.argv[2])
-append = ShopProducer.append
+append = ShopProducer.append_batches
 
 
 async def slow_append(self: ShopProducer, to: str, *rest: Any, **options: Any) -> Any:
@@ -21,6 +21,6 @@ async def slow_append(self: ShopProducer, to: str, *rest: Any, **options: Any) -
 
 
 if __name__ == "__main__":
-    ShopProducer.append = slow_append  # type: ignore[method-assign]
+    ShopProducer.append_batches = slow_append  # type: ignore[method-assign]
     sys.argv[1:3] = []
     main()

@@ -11,25 +11,25 @@ from yasdg_app.producer import ShopProducer, UnansweredError
 
 topic, what = sys.argv[1], sys.argv[2]
 EVERY = 7  # changes of the table
-append, count = ShopProducer.append, 0
+append, count = ShopProducer.append_batches, 0
 
 
 async def append_unanswered(
-    self: ShopProducer, to: str, partition: int, number: int, rows: Any, *rest: Any, **options: Any
+    self: ShopProducer, to: str, partition: int, batches: Any, *rest: Any, **options: Any
 ) -> Any:
     global count
-    listed = list(rows)
+    listed = list(batches)
     count += to == topic and bool(listed)
     unanswered = to == topic and bool(listed) and count % EVERY == 0
     if unanswered and what == "lost":
         raise UnansweredError(f"{to}, partition {partition}: no answer")
-    appended = await append(self, to, partition, number, listed, *rest, **options)
+    appended = await append(self, to, partition, listed, *rest, **options)
     if unanswered:
         raise UnansweredError(f"{to}, partition {partition}: no answer")
     return appended
 
 
 if __name__ == "__main__":
-    ShopProducer.append = append_unanswered  # type: ignore[method-assign]
+    ShopProducer.append_batches = append_unanswered  # type: ignore[method-assign]
     sys.argv[1:3] = []
     main()
