@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, RebalanceInProgressError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP as FaustTP
 
 from yasdg_app.streams import deliveries
 from yasdg_app.streams.deliveries import Delivery
-from yasdg_app.streams.transport import Consumer, Whole
+from yasdg_app.streams.transport import Consumer, ConsumerThread, Whole
 
 TP = TopicPartition("purchases", 0)
 CONTROL = 0x20  # in the attributes of a batch: a mark of a transaction
@@ -120,3 +120,36 @@ async def test_nothing_more_is_handed_over_when_the_group_has_changed() -> None:
         found.append(tp)
         consumer.app.consumer_generation_id += 1
     assert found == [purchases]
+
+
+class Member(ConsumerThread):
+    """A thread whose aiokafka notes what it is to commit, without a cluster."""
+
+    def __init__(self) -> None:
+        self.committed: list[Any] = []
+        self.coordinator = SimpleNamespace(
+            group_id="shop", _rejoin_needed_fut=asyncio.Future(), _do_commit_offsets=self._note
+        )
+        self.subscription = SimpleNamespace(reassignment_in_progress=False)
+
+    def _ensure_consumer(self) -> Any:
+        return SimpleNamespace(_coordinator=self.coordinator, _subscription=self.subscription)
+
+    async def _note(self, *commit_of: Any) -> None:
+        self.committed.append(commit_of)
+
+
+async def test_nothing_is_committed_while_the_group_is_joined_anew() -> None:
+    member = Member()
+    member._commit_as_member()
+    await member.coordinator._do_commit_offsets("assignment", "offsets")
+    member.coordinator._rejoin_needed_fut.set_result(None)  # a heartbeat has told so
+    with pytest.raises(RebalanceInProgressError):
+        await member.coordinator._do_commit_offsets("assignment", "offsets")
+    member.coordinator._rejoin_needed_fut = asyncio.Future()  # let in, and not assigned yet
+    member.subscription.reassignment_in_progress = True
+    with pytest.raises(RebalanceInProgressError):
+        await member.coordinator._do_commit_offsets("assignment", "offsets")
+    member.subscription.reassignment_in_progress = False
+    await member.coordinator._do_commit_offsets("assignment", "offsets")
+    assert member.committed == [("assignment", "offsets")] * 2

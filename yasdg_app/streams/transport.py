@@ -15,7 +15,7 @@ from typing import Any, cast
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, RebalanceInProgressError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -63,6 +63,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Connect; from then on, what is fetched of the chunked topics is handed over whole."""
         await super().on_start()
+        self._commit_as_member()
         fetcher = self._ensure_consumer()._fetcher
         process = fetcher._proc_fetch_request
 
@@ -75,6 +76,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return is_new
 
         fetcher._proc_fetch_request = process_whole
+
+    def _commit_as_member(self) -> None:
+        """Have nothing committed from the moment on at which the group is to be joined anew, until it is.
+
+        The cluster answers such a commit when it has let us in: it is one of the generation before. aiokafka takes that
+        for an answer to the new one, gives up its membership and joins again, and so on without end.
+        """
+        consumer = self._ensure_consumer()
+        coordinator, subscription = consumer._coordinator, consumer._subscription
+        commit = coordinator._do_commit_offsets
+
+        async def commit_as_member(*commit_of: Any) -> None:
+            if subscription.reassignment_in_progress or coordinator._rejoin_needed_fut.done():
+                raise RebalanceInProgressError(coordinator.group_id)
+            await commit(*commit_of)
+
+        coordinator._do_commit_offsets = commit_as_member
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
