@@ -90,14 +90,6 @@ def test_a_run_of_so_many_sales_ends_by_itself_with_balanced_books(kafka: Kafka,
     assert {product["product_id"] for product in products} == set(PRODUCTS)
 
 
-async def create_stamped(shop: Shop, topic: str) -> None:
-    """Create a topic whose messages say when the broker appended them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 8, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    await admin.close()
-
-
 def test_a_clock_that_is_set_back_for_a_moment_holds_up_no_sales(kafka: Kafka, shop: Shop) -> None:
     worker = shop.on(kafka.bootstrap_servers).configure(SALES_NUMBER_OF_SALES="2000").worker("clock_set_back.py")
     assert worker.ends(120) == 0, worker.said
@@ -112,6 +104,14 @@ def test_faust_takes_a_healthy_shop_for_one(kafka: Kafka, shop: Shop) -> None:
     worker.until(lambda: worker.get("/inventory/")["inventory"], "the first sale")
     time.sleep(10)  # it looks every 2.5 seconds
     assert "[ERROR]" not in worker.said, worker.said
+
+
+async def create_stamped(shop: Shop, topic: str) -> None:
+    """Create a topic whose messages say when the broker appended them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 8, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+    await admin.close()
 
 
 @pytest.mark.parametrize(

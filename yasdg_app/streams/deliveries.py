@@ -14,7 +14,7 @@ from faust.types import TP
 
 from yasdg_app.reading import Message
 
-MOST = 10_000  # messages in a delivery, unless a chunk alone has more
+MOST = 10_000  # messages in a chunk and in a delivery, whose fold holds up everything else: a hundredth of a second
 FEW = MOST // 2  # messages from which a delivery is large enough by itself
 PATIENCE = 0.05  # seconds that one partition, whose leader is slow or away, may hold up the others
 

@@ -24,7 +24,7 @@ from yasdg_app.reading import Message
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, LevelOf, shelf_of
-from yasdg_app.streams.deliveries import Delivery
+from yasdg_app.streams.deliveries import MOST, Delivery
 from yasdg_app.streams.ownership import Ownership, Told
 from yasdg_app.streams.table import Rows
 from yasdg_app.streams.takeover import Disputes, dead_letter, read_told
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 kafka = app.shop.kafka
 PARTITIONS = kafka.partitions
 AT_HAND = 16  # chunks that wait or are applied; with those before them they are the bound of a worker's memory
-MOST_MESSAGES = 10_000  # in a chunk, whose fold holds up everything else: a hundredth of a second
 # In a chunk of so many products that each message may change another row, which all go into one batch.
 MOST_ROWS = BATCH_BYTES // 700
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
@@ -100,7 +99,7 @@ def positions_of(partition: int) -> dict[TP, int]:
 app.ownership = Ownership(
     app,
     (kafka.topic_purchases, kafka.topic_lost_sales),
-    {p: MOST_MESSAGES if len(here) <= MOST_ROWS else MOST_ROWS for p, here in products_of.items()},
+    {p: MOST if len(here) <= MOST_ROWS else MOST_ROWS for p, here in products_of.items()},
 )
 taking_over = asyncio.Lock()
 # A partition's table is written by one chunk at a time, of purchases or of lost sales: in the order in which they came.

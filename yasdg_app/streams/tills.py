@@ -332,6 +332,8 @@ class Tills:
         self, tp: TP, number: int, count: int, batches: Iterable[bytes], allowed: Callable[[], bool]
     ) -> bool:
         """Append behind the first `number`; False if not all is, or another worker has: then the log is to be read."""
+        if not count:
+            return True
         try:
             appended = await app.shop_producer.append_batches(*tp, batches, allowed)
         except UnansweredError as error:

@@ -61,9 +61,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     app: Any  # ours, which knows its ownership
 
     async def on_start(self) -> None:
-        """Connect; from then on, what is fetched of the chunked topics is handed over whole."""
+        """Connect; from then on aiokafka does two things in our way."""
         await super().on_start()
+        self._fetch_whole()
         self._commit_as_member()
+
+    def _fetch_whole(self) -> None:
+        """Have what is fetched of the chunked topics handed over whole."""
         fetcher = self._ensure_consumer()._fetcher
         process = fetcher._proc_fetch_request
 
@@ -257,6 +261,6 @@ class Chunks(faust.Schema[Any, Any]):
         """Chunks have many keys."""
 
     def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Delivery:
-        """Return the chunks."""
+        """Return the delivery that the message brings."""
         delivery: Delivery = message.value
         return delivery
