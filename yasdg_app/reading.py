@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -22,6 +23,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from yasdg_app.cluster import Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.decoding import UNREADABLE, reason_of
+from yasdg_app.describe_producers import DescribeProducersRequest, last_sequence
 from yasdg_app.errors import YasdgError
 
 FETCH_BYTES = 2 * 2**20
@@ -170,8 +172,8 @@ class Reader:
     async def last(self, tp: TopicPartition) -> tuple[Message | None, int]:
         """Return the last message of the producer, and how many records it has appended to the partition.
 
-        The message is None if there is none, the number then 0, or as an empty batch says it that compaction left.
-        The number is modulo SEQUENCES.
+        The message is None if there is none; the number is then what an empty batch says that compaction left, or what
+        the broker remembers. It is modulo SEQUENCES.
         """
         first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
         count: int | None = None
@@ -187,12 +189,13 @@ class Reader:
             if message is not None:
                 return message, count or 0
             stop, stretch = start, min(stretch * 16, 100_000)
-        return None, count or 0
+        return None, (await self._remembered(tp) or 0) if count is None else count
 
     async def count(self, tp: TopicPartition) -> int:
         """Return how many records the producer has appended to the partition, modulo SEQUENCES, as its last batch says.
 
-        The checksum is not looked at: the cluster compares the number with its own at the next append.
+        Where none is left, what the broker remembers counts. The checksum is not looked at: the cluster compares the
+        number with its own at the next append.
         """
         first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
         stop, stretch = end, 1
@@ -206,13 +209,24 @@ class Reader:
             if found is not None:
                 return found
             stop, stretch = start, min(stretch * 16, 100_000)
-        return 0
+        return await self._remembered(tp) or 0
+
+    async def _remembered(self, tp: TopicPartition) -> int | None:
+        """Return how many records the producer has appended, as the leader remembers it; None: it does not."""
+        if self._producer_id is None:
+            return None
+        try:
+            response = await self._cluster.ask_leader(tp, DescribeProducersRequest(*tp))
+        except (KafkaError, NotImplementedError):  # a cluster before Apache Kafka 2.8, or one that does not let us ask
+            return None
+        sequence = last_sequence(response, self._producer_id)
+        return None if sequence is None else (sequence + 1) % SEQUENCES
 
     async def count_before(self, tp: TopicPartition, offset: int) -> int | None:
         """Return how many records the producer had appended to the partition before an offset, modulo SEQUENCES.
 
-        The reader has to be one of a single producer. None if no batch says it: the producer has appended nothing, or
-        what it had appended was deleted.
+        The reader has to be one of a single producer. None if nothing says it: the producer has appended nothing, or
+        what it had appended was deleted, and the broker has forgotten it.
         """
         first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
         if first < offset <= end:
@@ -225,7 +239,7 @@ class Reader:
                 if self._is_own(batch):
                     return int(batch.base_sequence + max(0, offset - batch.base_offset)) % SEQUENCES
                 position = max(position, batch.next_offset)
-        return None
+        return await self._remembered(tp)
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Message]]:
         """Yield the producer's messages from one offset up to another; none of the lists is empty."""

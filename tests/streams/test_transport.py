@@ -67,7 +67,13 @@ def test_messages_and_positions_are_those_of_aiokafka(position: int, compression
 
 
 def test_what_other_producers_wrote_is_kept_apart_and_what_is_no_message_only_moves_the_position() -> None:
-    log = batch(0, 2) + batch(2, 3, producer=99) + batch(5, 1, producer=-1) + batch(6, 1) + batch(7, 1, attributes=CONTROL)
+    log = (
+        batch(0, 2)
+        + batch(2, 3, producer=99)
+        + batch(5, 1, producer=-1)
+        + batch(6, 1)
+        + batch(7, 1, attributes=CONTROL)
+    )
     (chunk,) = Whole.of(fetched(log, 1), SHOP)
     assert [message.offset for message in chunk.messages] == [1, 6]
     assert [message.offset for message in chunk.foreign] == [2, 3, 4, 5]
