@@ -23,7 +23,7 @@ class Kafka(Protocol):
 
 @pytest.fixture
 def lively(kafka: Kafka, shop: Shop) -> Shop:
-    """A shop of two partitions that sells 500 times a second, with empty shelves and customers who take other things."""
+    """A shop of two partitions that sells 500 times a second, with empty shelves and substitutes."""
     shop.on(kafka.bootstrap_servers).configure(KAFKA_PARTITIONS=str(PARTITIONS), SALES_MAX_SALE_FREQ="0.004")
     return shop.configure(
         SUPPLY_LEAD_TIME="1s - 2s - 5s", SALES_SUBSTITUTION_FREQ="5", INVENTORY_RESTOCK_AMOUNT="200",
