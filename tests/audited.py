@@ -22,6 +22,7 @@ from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books
 
 TOPICS = Topics("products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters")
+DIVIDED = ("purchases", "lost_sales", "stockings")
 Log = list[tuple[bytes, bytes]]  # keys and values in the order of their offsets
 Letters = Sequence[Any]
 
@@ -135,16 +136,9 @@ def audit(
     letters: Letters = (),
     table: Mapping[str, Any] | None = None,
     ahead: int | None = None,
-    deleted: Mapping[str, Deleted] | None = None,
 ) -> Report:
-    """Audit a shop as `yasdg audit` does.
-
-    `ahead`: of the other topics' chunks; `letters`, `deleted`: of the first partition.
-    """
+    """Audit a shop as `yasdg audit` does. `ahead`: of the other topics' chunks; `letters`: of the first partition."""
     report = Report()
-    since = (
-        [{}, {}] if deleted is None else [_since(logs.purchases, last_sale), _since(logs.lost_sales, last_lost_sale)]
-    )
     substitutions = Substitutions(
         TOPICS,
         logs.plan,
@@ -152,12 +146,13 @@ def audit(
         report,
         {partition: last_sale(numbered(log)) for partition, log in enumerate(logs.purchases)},
         {partition: last_lost_sale(numbered(log)) for partition, log in enumerate(logs.lost_sales)},
-        *since,
+        _since(logs.purchases, last_sale),
+        _since(logs.lost_sales, last_lost_sale),
     )
     for partition in range(logs.partitions):
         fold = PartitionAudit(
             TOPICS, partition, logs.plan, logs.partitions, report, table or {}, substitutions,
-            {} if partition else deleted,
+            {topic: Deleted(number, number) for topic in DIVIDED if (number := _gone(getattr(logs, topic)[partition]))},
         )  # fmt: skip
         _audit_partition(fold, logs, partition, chunk, ahead or chunk, () if partition else letters)
         fold.close()
@@ -170,10 +165,13 @@ def audit(
 
 
 def _since(logs: list[Log], time_of: Callable[[Sequence[Any]], Any]) -> dict[int, Any]:
-    """The times of the first messages of the logs that are cut."""
-    return {
-        partition: time_of(numbered(log)[:1]) for partition, log in enumerate(logs) if log and isinstance(log[0], Gone)
-    }
+    """The times of the first messages of the logs whose beginning was deleted."""
+    return {partition: time_of(numbered(log)[:1]) for partition, log in enumerate(logs) if _gone(log)}
+
+
+def _gone(log: Log) -> int:
+    """How many messages were deleted at the beginning of a log."""
+    return next((place for place, each in enumerate(log) if not isinstance(each, Gone)), 0)
 
 
 def _audit_partition(
