@@ -184,7 +184,9 @@ class ShopApp(faust.App):
         self.control = ControlTopic(topic, self.opening.clock, self.reader, self.shop_producer)
         while self.shop.clock.on_restart == "skip":
             try:
-                await leave_out_absence(self.connection, self.shop.kafka, self.opening.clock, self.reader, self.control)
+                await leave_out_absence(
+                    self.connection, self.shop.kafka, self.opening.clock, self.own_reader, self.control
+                )
                 return
             except KafkaError as error:
                 logger.debug("Where the logs end cannot be read: %r", error)

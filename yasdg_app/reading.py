@@ -15,13 +15,15 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from yasdg_app.cluster import Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
-from yasdg_app.decoding import reason_of
+from yasdg_app.decoding import UNREADABLE, reason_of
+from yasdg_app.describe_producers import DescribeProducersRequest, last_sequence
 from yasdg_app.errors import YasdgError
 
 FETCH_BYTES = 2 * 2**20
@@ -33,9 +35,13 @@ SEQUENCES = 2**31  # the protocol counts the records of a producer modulo this
 
 
 class DamagedLogError(YasdgError):
-    """A batch does not match its checksum: it was damaged on the broker's disk or on its way."""
+    """A batch does not match its checksum: it was damaged on the broker's disk or on its way.
 
-    def __init__(self, tp: TopicPartition, offset: int) -> None:
+    `next_offset`: the first offset after the batch, as far as its header can be believed.
+    """
+
+    def __init__(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
+        self.next_offset = next_offset
         super().__init__(
             f"{tp.topic}, partition {tp.partition}, offset {offset}: the checksum of the batch does not match, so it "
             "was damaged on the broker's disk. Check the disk, restore the partition from a replica or a backup, and "
@@ -59,7 +65,10 @@ class Message(Protocol):
 
 
 class Unparsed(NamedTuple):
-    """A foreign batch that cannot be taken apart, as one message without content at the offset of its first record."""
+    """A batch that cannot be taken apart, as one message without content at the offset of its first record.
+
+    aiokafka's parser refuses what Apache Kafka takes: the name of a header that is not UTF-8, for example.
+    """
 
     offset: int
     timestamp: int
@@ -102,25 +111,23 @@ def add_batch(chunk: Chunk, batch: Any, producer_id: int | None) -> None:
     Raises DamagedLogError.
     """
     if not batch.validate_crc():
-        raise DamagedLogError(chunk.tp, chunk.end)
+        raise DamagedLogError(chunk.tp, chunk.end, max(chunk.end + 1, batch.next_offset))
     is_own = producer_id in (None, batch.producer_id)
     if producer_id is not None and is_own:
         chunk.count = count_at_end(batch)
     if not batch.is_control_batch:
-        messages = records_of(batch, is_own)
+        messages = records_of(batch)
         if messages and messages[0].offset < chunk.end:  # a batch is sent whole, even from the middle of it
             messages = [message for message in messages if message.offset >= chunk.end]
         (chunk.messages if is_own else chunk.foreign).extend(messages)
     chunk.end = max(chunk.end, batch.next_offset)
 
 
-def records_of(batch: Any, is_own: bool) -> list[Message]:
-    """Return the records of a batch; compaction may have left none. A foreign one may be beyond aiokafka's parser."""
-    if is_own:
-        return list(batch)
+def records_of(batch: Any) -> list[Message]:
+    """Return the records of a batch; compaction may have left none."""
     try:
         return list(batch)
-    except Exception as error:
+    except UNREADABLE as error:
         return [Unparsed(batch.base_offset, batch.max_timestamp, f"a batch that cannot be parsed: {reason_of(error)}")]
 
 
@@ -165,8 +172,8 @@ class Reader:
     async def last(self, tp: TopicPartition) -> tuple[Message | None, int]:
         """Return the last message of the producer, and how many records it has appended to the partition.
 
-        The message is None if there is none, the number then 0, or as an empty batch says it that compaction left.
-        The number is modulo SEQUENCES.
+        The message is None if there is none; the number is then what an empty batch says that compaction left, or what
+        the broker remembers. It is modulo SEQUENCES.
         """
         first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
         count: int | None = None
@@ -182,12 +189,44 @@ class Reader:
             if message is not None:
                 return message, count or 0
             stop, stretch = start, min(stretch * 16, 100_000)
-        return None, count or 0
+        return None, (await self._remembered(tp) or 0) if count is None else count
+
+    async def count(self, tp: TopicPartition) -> int:
+        """Return how many records the producer has appended to the partition, modulo SEQUENCES, as its last batch says.
+
+        Where none is left, what the broker remembers counts. The checksum is not looked at: the cluster compares the
+        number with its own at the next append.
+        """
+        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
+        stop, stretch = end, 1
+        while stop > first:
+            position = start = max(first, stop - stretch)
+            found = None
+            while position < stop:
+                batches = await self._batches(tp, position)
+                found = next((count_at_end(batch) for batch in reversed(batches) if self._is_own(batch)), found)
+                position = max((batch.next_offset for batch in batches), default=stop)
+            if found is not None:
+                return found
+            stop, stretch = start, min(stretch * 16, 100_000)
+        return await self._remembered(tp) or 0
+
+    async def _remembered(self, tp: TopicPartition) -> int | None:
+        """Return how many records the producer has appended, as the leader remembers it; None: it does not."""
+        if self._producer_id is None:
+            return None
+        try:
+            response = await self._cluster.ask_leader(tp, DescribeProducersRequest(*tp))
+        except (KafkaError, NotImplementedError):  # a cluster before Apache Kafka 2.8, or one that does not let us ask
+            return None
+        sequence = last_sequence(response, self._producer_id)
+        return None if sequence is None else (sequence + 1) % SEQUENCES
 
     async def count_before(self, tp: TopicPartition, offset: int) -> int | None:
         """Return how many records the producer had appended to the partition before an offset, modulo SEQUENCES.
 
-        The reader has to be one of a single producer. None if no batch says it: the producer has appended nothing, or what it had appended was deleted.
+        The reader has to be one of a single producer. None if nothing says it: the producer has appended nothing, or
+        what it had appended was deleted, and the broker has forgotten it.
         """
         first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
         if first < offset <= end:
@@ -200,7 +239,7 @@ class Reader:
                 if self._is_own(batch):
                     return int(batch.base_sequence + max(0, offset - batch.base_offset)) % SEQUENCES
                 position = max(position, batch.next_offset)
-        return None
+        return await self._remembered(tp)
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Message]]:
         """Yield the producer's messages from one offset up to another; none of the lists is empty."""
@@ -241,7 +280,12 @@ class Reader:
             if end is not None and batch.base_offset >= end:
                 chunk.end = max(chunk.end, end)  # compaction left nothing before it
                 break
-            add_batch(chunk, batch, self._producer_id)
+            try:
+                add_batch(chunk, batch, self._producer_id)
+            except DamagedLogError:
+                if chunk.end == position:
+                    raise
+                break  # what comes before it is whole
         return chunk
 
     async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Message]]:

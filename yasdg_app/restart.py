@@ -31,6 +31,8 @@ async def leave_out_absence(
 ) -> None:
     """Leave out the time between the last message of the shop and now, unless a worker runs or it was not long.
 
+    `reader`: of the shop's own records.
+
     Whoever decides on it has read the control topic before; a worker that sells was in the group, and has written on
     the topic, before it began: either it is seen here, or what was decided is not taken.
 
@@ -73,7 +75,6 @@ async def _last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
         for topic in (kafka.topic_purchases, kafka.topic_lost_sales)
         for partition in range(kafka.partitions)
     ]
-    ends = await reader.ends(tps)
-    last = await reader.read({tp: end - 1 for tp, end in ends.items() if end})
-    times = [message.timestamp for messages in last.values() for message in messages]
+    last = [(await reader.last(tp))[0] for tp in tps]
+    times = [message.timestamp for message in last if message is not None]
     return (max(times) + 1) * 1000 if times else None  # they are in milliseconds, rounded down

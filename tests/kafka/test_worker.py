@@ -222,7 +222,7 @@ def test_messages_that_are_no_purchases_are_put_aside_once(kafka: Kafka, shop: S
     assert again.stop() == 0
     assert len(shop.read(shop.topic("dead_letters"))) == 3
     for offset in offsets:
-        named = f"No purchase: {shop.topic('purchases')}, partition 3, offset {offset}: "
+        named = f"Foreign message at {shop.topic('purchases')}, partition 3, offset {offset}, "
         assert (worker.said + again.said).count(named) == 1
 
 

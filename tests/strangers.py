@@ -1,0 +1,84 @@
+"""Producers that have no business on a shop's topics, and what may happen to a log besides."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from support import Shop
+
+from yasdg_app.connecting.connection import Connection
+from yasdg_app.reading import Reader
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+def write(
+    shop: Shop, topic: str, *values: bytes | None, partition: int = 0, key: bytes | None = b"key", headers: Headers = ()
+) -> list[int]:
+    """Append messages as an ordinary producer; their offsets."""
+
+    async def send() -> list[int]:
+        async with AIOKafkaProducer(bootstrap_servers=shop.servers, max_request_size=3_000_000) as producer:
+            sent = [
+                await producer.send_and_wait(topic, value, key, partition=partition, headers=list(headers))
+                for value in values
+            ]
+        return [each.offset for each in sent]
+
+    return asyncio.run(send())
+
+
+def transact(shop: Shop, topics: Sequence[str], partitions: int, commit: bool) -> None:
+    """Write a message into each partition within a transaction, which leaves a marker after each."""
+
+    async def send() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=shop.servers, transactional_id=f"foreign-{commit}") as producer:
+            await producer.begin_transaction()
+            for topic in topics:
+                for partition in range(partitions):
+                    await producer.send_and_wait(topic, b"foreign", b"key", partition=partition)
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+
+    asyncio.run(send())
+
+
+def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
+    """Delete all records before an offset, by partition; -1: all there are."""
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
+        await admin.start()
+        try:
+            await admin.delete_records(
+                {TopicPartition(topic, partition): RecordsToDelete(offset) for partition, offset in before.items()}
+            )
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
+
+
+def producer_id(shop: Shop) -> int:
+    """The id under which the workers of a shop produce."""
+    for record in shop.read(f"{shop.name}-opening"):
+        try:
+            return int(json.loads(record.value or b"")["producer_id"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    raise AssertionError("the shop was not opened")
+
+
+def own(shop: Shop, topic: str, partitions: int) -> dict[int, int]:
+    """How many records of a topic the shop itself wrote, by partition, as far as they are there."""
+
+    shop_producer = producer_id(shop)
+
+    async def count() -> dict[int, int]:
+        async with Reader(Connection(shop.servers), shop_producer) as reader:
+            tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+            firsts = await reader.firsts(tps)
+            return {tp.partition: len(messages) for tp, messages in (await reader.read(firsts)).items()}
+
+    return asyncio.run(count())
