@@ -262,6 +262,8 @@ class Reader:
         finally:
             if fetching is not None:
                 fetching.cancel()
+                # One that has failed by now would be told of by asyncio, with a traceback.
+                fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
         """Return the next messages from an offset on, and the offset to fetch next; waits a little if there is none."""
