@@ -135,7 +135,7 @@ async def prepare_topics(admin: AIOKafkaAdminClient, connection: Connection, set
     there = set(await admin.list_topics())
     opening = await _existing_opening(connection, kafka, there)
     if opening is None:
-        await _check_unclaimed(connection, settings, there, form)
+        await _check_unclaimed(admin, connection, settings, there, form)
         age = time.time_ns() // 1000 - first_moment(settings, time.time_ns() // 1000)
         await topics.ensure(admin, settings, age_ms=age // 1000)
     else:
@@ -148,14 +148,16 @@ async def _existing_opening(connection: Connection, kafka: KafkaSettings, there:
     return read_opening(await read_all(connection, topic)) if topic in there else None
 
 
-async def _check_unclaimed(connection: Connection, settings: Settings, there: Collection[str], form: Format) -> None:
+async def _check_unclaimed(
+    admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, there: Collection[str], form: Format
+) -> None:
     """Raise OpeningError if the topics are another shop's, or hold messages of a shop whose opening is gone."""
     kafka = settings.kafka
     async with Reader(connection) as reader:
         for claim in await claims_on(reader, kafka, there, topics_of(settings).values()):
             raise OpeningError(_claimed(kafka, claim))
         sign = await sign_of_a_shop(reader, kafka, there, form)
-    if sign is None or await _existing_opening(connection, kafka, set(there) | {topics.opening_topic(kafka)}):
+    if sign is None or await _existing_opening(connection, kafka, await admin.list_topics()):
         return  # a worker that was started with us may have opened the shop meanwhile
     tp, offset, said = sign
     raise OpeningError(
