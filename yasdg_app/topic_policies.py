@@ -140,19 +140,20 @@ def _note_timestamps(spec: TopicSpec, config: Mapping[str, str], age_ms: int, no
         note("message.timestamp.type", "CreateTime", "workers could not tell whose rows were written")
     if spec.use is Use.CONTROL and stamped == "CreateTime":
         note("message.timestamp.type", "LogAppendTime", "incidents set while the shop runs have no effect", False)
-    if stamped == "LogAppendTime":
-        if spec.use is Use.SALES:
-            note("message.timestamp.type", "CreateTime", "readers find no event times in the timestamps", False)
-        return  # the limits are not in force
+    if stamped == "LogAppendTime" and spec.use is Use.SALES:
+        note("message.timestamp.type", "CreateTime", "readers find no event times in the timestamps", False)
+    elif stamped == "LogAppendTime" and spec.use is not Use.TABLE:
+        return  # the limits are not in force, and will not be
+    in_force = stamped != "LogAppendTime"
     for setting in ("message.timestamp.before.max.ms", "message.timestamp.difference.max.ms"):
         limit = _number(config, setting, -1)
         if spec.use in EVENT_TIMES and 0 <= limit < int(ANY_TIME_MS):
             why = f"the shop begins {_days(age_ms)} ago, and older messages than {_days(limit)} are refused"
             if limit > age_ms:
                 why = f"after a stop of more than {_days(limit)} the sales of that time are refused"
-            note(setting, ANY_TIME_MS, why, limit <= age_ms)
+            note(setting, ANY_TIME_MS, why, in_force and limit <= age_ms)
     if 0 <= _number(config, "message.timestamp.after.max.ms", -1) < MIN_AHEAD_MS:
-        note("message.timestamp.after.max.ms", "3600000", "clocks differ")
+        note("message.timestamp.after.max.ms", "3600000", "clocks differ", in_force)
 
 
 def fitting(spec: TopicSpec, defaults: Mapping[str, str], letter_bytes: int = 0) -> dict[str, str]:
