@@ -56,7 +56,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return log[:]
 
     async def write(*record: Any) -> None:
-        log.append(SimpleNamespace(value=record[-1]))
+        log.append(SimpleNamespace(key=record[-2], value=record[-1]))
 
     async def new_producer_id(*_: Any) -> int:
         return 7

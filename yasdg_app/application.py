@@ -37,6 +37,7 @@ from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
 from yasdg_app.restart import leave_out_absence
 from yasdg_app.settings import Settings
+from yasdg_app.topic_watch import TopicChangedError, TopicWatch
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
 DRIVERS.aliases["yasdg"] = "yasdg_app.web.server:Web"
@@ -233,6 +234,22 @@ class ShopApp(faust.App):
                     logger.warning("No login at present: %s. Trying again.", error)
                 well = time.monotonic()
 
+    @faust.Service.task
+    async def _watch_topics(self) -> None:
+        """End at once when a topic is deleted, cut or divided otherwise: what waits for it would wait for ever."""
+        watch = TopicWatch(self.connection, topics.specs(self.shop))
+        try:
+            while not self.should_stop:
+                await self.sleep(WATCH)
+                try:
+                    await watch.look()
+                except TopicChangedError as error:
+                    end_at_once(error)
+                except (KafkaError, OSError) as error:
+                    logger.debug("The topics cannot be looked at: %r", error)
+        finally:
+            await watch.stop()
+
     def _gets_through(self) -> bool:
         """Tell whether the cluster hears us: it takes what we append, and the group confirms that we are in it."""
         since = self.shop_producer.waiting_since
@@ -327,6 +344,12 @@ def make_folder(path: Path) -> None:
 def give_up(why: str) -> None:
     """End the process at once. Nothing is lost by it: the next start goes on where the log ends."""
     print(f"yasdg: {why} Nothing is lost: the next start goes on where the log ends.", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def end_at_once(error: YasdgError) -> None:
+    """End the process at once with a message: an orderly stop would wait for what is not there any more."""
+    print(f"yasdg: {error}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
