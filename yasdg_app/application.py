@@ -181,7 +181,7 @@ class ShopApp(faust.App):
 
     async def _take_control(self) -> None:
         topic = topics.control_topic(self.shop.kafka)
-        self.control = ControlTopic(topic, self.opening.clock, self.reader, self.shop_producer)
+        self.control = ControlTopic(topic, self.opening.clock, self.products, self.reader, self.shop_producer)
         while self.shop.clock.on_restart == "skip":
             try:
                 await leave_out_absence(self.connection, self.shop.kafka, self.opening.clock, self.reader, self.control)

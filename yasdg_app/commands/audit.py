@@ -140,7 +140,7 @@ async def _plain(topic: str, messages: Sequence[Message]) -> Sequence[Message]:
 async def _plan(opening: Opening) -> Plan:
     """Return the plan of the shop, with all that was said on its control topic."""
     records = await read_all(app.connection, shop_topics.control_topic(kafka))
-    said = read_control(records, opening.clock)
+    said = read_control(records, opening.clock, app.products)
     return Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
 
 

@@ -132,7 +132,7 @@ async def _open_shop() -> AsyncIterator[OpenShop]:
         yield OpenShop(
             opening,
             Plan.of(app.shop, app.products, opening.opened_at),
-            ControlTopic(shop_topics.control_topic(kafka), opening.clock, reader, producer),
+            ControlTopic(shop_topics.control_topic(kafka), opening.clock, app.products, reader, producer),
         )
     finally:
         await producer.stop()
