@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
-from yasdg_app.restart import leave_out_absence
+from yasdg_app.restart import last_message, leave_out_absence
 from yasdg_app.settings import Settings
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
@@ -187,7 +188,10 @@ class ShopApp(faust.App):
 
     async def _take_control(self) -> None:
         topic = topics.control_topic(self.shop.kafka)
-        self.control = ControlTopic(topic, self.opening.clock, self.products, self.reader, self.shop_producer)
+        self.control = ControlTopic(
+            topic, self.opening.clock, self.products, self.reader, self.shop_producer,
+            partial(last_message, self.reader, self.shop.kafka),
+        )  # fmt: skip
         while self.shop.clock.on_restart == "skip":
             try:
                 await leave_out_absence(self.connection, self.shop.kafka, self.opening.clock, self.reader, self.control)

@@ -9,7 +9,7 @@ what was written is never written over: an incident that is ended gets a second 
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ from yasdg_app.reading import Message, Reader
 from yasdg_app.settings import IncidentSettings
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.shop.incidents import Incident, incident_of, is_within_limits
+from yasdg_app.shop.incidents import LATEST_START, Incident, incident_of, is_within_limits
 from yasdg_app.shop.plan import Gap
 from yasdg_app.shop.shelf import NEVER
 
@@ -295,11 +295,20 @@ class ControlTopic:
         Of the shop's catalog.
     reader, producer
         Through which it reads and writes.
+    last_sold
+        Returns an event time that no sale in the logs is later than; None if there is none.
     """
 
     def __init__(
-        self, topic: str, clock: Clock, products: Sequence[Product], reader: Reader, producer: ShopProducer
+        self,
+        topic: str,
+        clock: Clock,
+        products: Sequence[Product],
+        reader: Reader,
+        producer: ShopProducer,
+        last_sold: Callable[[], Awaitable[int | None]],
     ) -> None:
+        self._last_sold = last_sold
         self._tp = TopicPartition(topic, 0)
         self._clock = clock
         self._products = products
@@ -362,7 +371,7 @@ class ControlTopic:
                 return its[0]  # the cluster took it and did not say so
             if taken(settings.name) or any(incident.name == settings.name for incident in said.live):
                 raise ConflictError(f"name: there is an incident {settings.name} already. Choose another name")
-            soonest = earliest(self._clock, time.time_ns() // 1000)
+            soonest = await self._soonest()
             start = soonest if settings.start is None else utc(settings.start)
             if start < soonest:
                 raise TooEarlyError(
@@ -397,7 +406,7 @@ class ControlTopic:
                 # A second record would take the place of the first, and may be too late itself.
                 when = f"at {time_text(incident.end)} (UTC)" if incident.start < incident.end else "before it began"
                 raise ConflictError(f"name: {name} was ended {when}")
-            end = earliest(self._clock, time.time_ns() // 1000)
+            end = await self._soonest()
             if incident.end <= end:
                 raise ConflictError(f"name: {name} ends at {time_text(incident.end)} (UTC) anyway")
             if await self._write(said, ending_row(name, end)):
@@ -416,6 +425,14 @@ class ControlTopic:
         while this.encode() not in self._here:
             await self._write(await self.read(), Row(HERE, this.encode(), 0))
             await self.read()
+
+    async def _soonest(self) -> int:
+        """Return the earliest event time for which something can be set now, later than all that was sold."""
+        sold = await self._last_sold()  # ahead of the clock where that, or another machine's, was set back
+        soonest = earliest(self._clock, time.time_ns() // 1000)
+        if sold is None or sold >= LATEST_START:  # no time of a sale
+            return soonest
+        return max(soonest, (sold // MINUTE + 1) * MINUTE)
 
     def _not_taken(self) -> ControlError:
         if not self._has_times:

@@ -38,7 +38,7 @@ async def leave_out_absence(
     """
     for _ in range(ATTEMPTS):
         said = await control.read()
-        last, now = await _last_message(reader, kafka), clock.at(time.time_ns() // 1000)
+        last, now = await last_message(reader, kafka), clock.at(time.time_ns() // 1000)
         if last is None:
             return  # nobody has sold anything yet: the shop begins where it was opened
         last = max([last, *(gap.until for gap in said.gaps)])
@@ -66,7 +66,7 @@ async def _members(admin: AIOKafkaAdminClient, group: str) -> bool:
     return bool(members)
 
 
-async def _last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
+async def last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
     """Return an event time that no sale and no lost sale is later than; None if there is none at all."""
     tps = [
         TopicPartition(topic, partition)
