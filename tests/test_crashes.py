@@ -72,3 +72,10 @@ def test_other_lines_are_left_alone_and_other_errors_keep_what_is_said_of_them(
     log.warning("%d sales", 5)
     log.error("GET %s could not be answered.", "/x", exc_info=raised(OSError(errno.EMFILE, "Too many open files")))
     assert caplog.messages == ["5 sales", "GET /x could not be answered: Too many open files"]
+
+
+def test_what_fails_because_of_a_crash_is_not_logged(log: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    log.error("[^-ShopApp]: Crashed reason=%r", it := raised(YasdgError("full")), exc_info=it)
+    log.error("Error while stopping child %r: %r", 1, it := raised(RuntimeError("Event loop is closed")), exc_info=it)
+    log.warning("still a word")
+    assert caplog.messages == ["The worker ends: full", "still a word"]

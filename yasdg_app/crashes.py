@@ -39,6 +39,7 @@ class OncePerError(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._seen: list[BaseException] = []
+        self._has_crashed = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log a record; shorten it to a line if that says enough."""
@@ -53,8 +54,9 @@ class OncePerError(logging.Filter):
             error = record.args[0]
         if error is None:
             return True
-        if any(error is each for each in self._seen):
-            return False
+        if self._has_crashed or any(error is each for each in self._seen):
+            return False  # what fails after a crash, such as to stop what is gone, fails because of it
+        self._has_crashed = ends
         self._seen = [*self._seen[1 - MAX_REMEMBERED :], error]
         if isinstance(error, EXPLAINED):
             text = one_line(error)

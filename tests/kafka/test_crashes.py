@@ -69,7 +69,7 @@ def test_a_port_that_is_taken_is_one_line_that_names_who_has_it(shop: Shop) -> N
         port = taken.getsockname()[1]
         ended = yasdg(shop, "worker", "--web-port", str(port))
     assert ended.returncode == 1
-    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("yasdg: ")]
+    (line,) = [line for line in ended.stderr.splitlines() if "yasdg: " in line]
     assert f"Port {port} of 127.0.0.1 is taken by process {os.getpid()} (" in line
     assert "yasdg worker --web-port PORT" in line
     assert "Traceback" not in ended.stderr + ended.stdout
