@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Iterator
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -11,9 +12,10 @@ from yasdg_app.errors import ConfigurationError, YasdgError
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> logging.Logger:
-    caplog.handler.addFilter(OncePerError())
-    return logging.getLogger("mode.something")
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[logging.Logger]:
+    caplog.handler.addFilter(once := OncePerError())
+    yield logging.getLogger("mode.something")
+    caplog.handler.removeFilter(once)
 
 
 def raised(error: Exception) -> Exception:
