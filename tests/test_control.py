@@ -30,6 +30,7 @@ class Cluster:
     def __init__(self) -> None:
         self.log: list[Record] = []
         self.late = 0.0  # seconds by which the next records are too late
+        self.sold: int | None = None  # event time of the last sale
         self.silent = False  # it takes the next record and does not say so
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -53,10 +54,13 @@ class Cluster:
             raise UnansweredError
         return Appended(True, number)
 
+    async def last_sold(self) -> int | None:
+        return self.sold
+
     def topic(self) -> ControlTopic:
         now = time.time_ns() // 1000
         # A simulated hour a second: whole minutes are near.
-        return ControlTopic("control", Clock(now - 100_000 * HOUR, now, 3600.0), self, self)  # type: ignore[arg-type]
+        return ControlTopic("control", Clock(now - 100_000 * HOUR, now, 3600.0), (), self, self, self.last_sold)  # type: ignore[arg-type]
 
 
 async def set_storm(topic: ControlTopic, settings: Any = STORM) -> Any:
@@ -73,7 +77,7 @@ async def test_reads_at_once_and_cut_short_put_nothing_down_twice() -> None:
     cut.cancel()
     said = await asyncio.gather(*reads)
     assert {(len(each.live), each.number) for each in said} == {(1, 1)}
-    assert topic._records == cluster.log
+    assert len(topic._statements) == len(cluster.log)
 
 
 async def test_two_who_set_the_same_name_at_once_set_one() -> None:
@@ -136,3 +140,19 @@ async def test_what_stands_against_it_is_told_apart() -> None:
     with pytest.raises(ConflictError, match="anyway"):
         await topic.end("short")
     assert len(cluster.log) == 1
+
+
+async def test_nothing_is_set_for_a_time_that_was_sold_before_a_clock_was_set_back() -> None:
+    cluster = Cluster()
+    topic = cluster.topic()
+    now = topic._clock.at(time.time_ns() // 1000)
+    cluster.sold = now + 1_000 * HOUR + 1
+    storm = await set_storm(topic)
+    assert storm.start > cluster.sold
+    assert storm.start - cluster.sold <= 60_000_000
+    cluster.sold = storm.start + 5 * HOUR
+    ended = await topic.end("storm")
+    assert cluster.sold < ended.end <= cluster.sold + 60_000_000
+    start = incident("x", {"kind": "storm", "start": "2026-01-01"})
+    with pytest.raises(TooEarlyError, match="is too early"):
+        await topic.set_incident(start, lambda name: False, lambda local: now - now % 60_000_000 + 1_000 * HOUR)

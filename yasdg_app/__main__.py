@@ -10,6 +10,14 @@ from yasdg_app import __version__
 # there is a worker or a command that knows what to do.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+# Nobody has to be afraid of a signal that Faust answers with a debugger, nor of one that is early.
+for each in (signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(each, lambda *_: None)
+
+# What Faust and mode read while they are imported belongs to others. What they read later: see create_app().
+for name in [name for name in os.environ if name.startswith(("FAUST_", "F_")) or name in ("DEVLOG", "TYPEXPR_DEBUG")]:
+    del os.environ[name]
+
 # The first process of a container is spared by signals that it does not handle itself.
 if os.getpid() == 1:
     for each in (signal.SIGINT, signal.SIGTERM):

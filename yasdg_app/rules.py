@@ -206,11 +206,16 @@ def kafka_name(longest: int, what: str) -> Rule[str]:
     return Rule(parse, f"{what} of 1 to {longest} letters, digits, dots, underscores or hyphens")
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text may be the name of a supplier or an incident."""
+    return _NAME.fullmatch(text) is not None
+
+
 def name() -> Rule[str]:
     """The name of a supplier or an incident: in headers, addresses of the web, and keys of messages."""
 
     def parse(text: str) -> str:
-        _require(_NAME.fullmatch(text))
+        _require(is_name(text))
         return text
 
     return Rule(parse, "a name of 1 to 40 letters, digits, underscores or hyphens")

@@ -234,6 +234,14 @@ INCIDENT_KINDS = {
 }  # fmt: skip
 """Kinds of incidents, and the factor of each where none is given; None: it has to be."""
 
+# What an incident may be, wherever it comes from: a file, a request, or a record of the control topic. What counted
+# once on that topic counts for ever, so these limits are only ever widened (tests/test_control_limits.py pins them).
+MAX_FACTOR = 100
+MAX_DISCOUNT = 9_999  # ten-thousandths of the price
+MAX_DURATION = rules.LONGEST
+DISCOUNTED_KINDS = ("promotion", "custom")
+KINDS_WITHOUT_RAMPS = ("supply",)
+
 
 @dataclass(frozen=True, slots=True)
 class IncidentSettings:
@@ -255,7 +263,7 @@ class IncidentSettings:
     categories: tuple[str, ...] = _key((), rules.names("categories"))
     products: tuple[str, ...] = _key((), rules.names("ids of products"))
     """Products that it concerns, with those of the categories; neither: all."""
-    factor: float = _key(1.0, rules.number(100))
+    factor: float = _key(1.0, rules.number(MAX_FACTOR))
     """On demand; of kind `supply`: on the speed of deliveries, 0: none come."""
     discount: Decimal = _key(Decimal(0), rules.share(below_one=True))
     """Share of the price that nobody pays in the meantime, at most four decimals; not ramped."""
@@ -550,10 +558,10 @@ def _incident(section: str, values: _Values, *, live: bool = False) -> IncidentS
             values.require(section, "factor")
         else:
             result = replace(result, factor=factor)
-    if result.kind not in ("promotion", "custom", "") and result.discount:
+    if result.kind not in (*DISCOUNTED_KINDS, "") and result.discount:
         values.refuse(section, ("discount",), "expected no discount, but in an incident of kind promotion or custom")
     ramps = result.ramp_up + result.ramp_down
-    if result.kind == "supply" and ramps:
+    if result.kind in KINDS_WITHOUT_RAMPS and ramps:
         ramp = "ramp_up" if result.ramp_up else "ramp_down"
         values.refuse(section, (ramp,), "expected no ramps in an incident of kind supply")
     elif ramps > result.duration and values.all_read(section, "duration"):

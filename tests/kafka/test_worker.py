@@ -98,9 +98,7 @@ def test_a_clock_that_is_set_back_for_a_moment_holds_up_no_sales(kafka: Kafka, s
 
 def test_faust_takes_a_healthy_shop_for_one(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers)
-    # What Faust finds suspicious after five minutes it finds after a second here.
-    shop.environment |= {"STREAM_PROCESSING_TIMEOUT": "1", "BROKER_COMMIT_LIVELOCK_SOFT_TIMEOUT": "1"}
-    worker = shop.worker()
+    worker = shop.worker("suspicious.py")
     worker.until(lambda: worker.get("/inventory/")["inventory"], "the first sale")
     time.sleep(10)  # it looks every 2.5 seconds
     assert "[ERROR]" not in worker.said, worker.said

@@ -198,7 +198,7 @@ async def _audit_incidents(reader: Reader, opening: Opening, report: Report) -> 
 async def _plan(reader: Reader, opening: Opening, report: Report) -> Plan:
     """Return the plan of the shop, with all that was said on its control topic. Raises Damage: there is none then."""
     records, _ = await _whole(reader, CONTROL, report)
-    said = read_control(records, opening.clock)
+    said = read_control(records, opening.clock, app.products)
     return Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
 
 
