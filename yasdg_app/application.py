@@ -30,6 +30,7 @@ from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
 from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
 from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.descriptors import raise_descriptor_limit
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
@@ -145,6 +146,7 @@ class ShopApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
+        raise_descriptor_limit()  # before an embedded broker is started, which has it from us
         gc.set_threshold(YOUNG)
         sys.setswitchinterval(SWITCH)
         if not settings.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host

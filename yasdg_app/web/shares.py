@@ -45,7 +45,7 @@ from yasdg_app.web.merging import (
     latest,
 )
 from yasdg_app.web.questions import MOST
-from yasdg_app.web.server import answer
+from yasdg_app.web.answers import answer
 
 SHOWN_MINUTES = 180  # of the chart
 RATE_OVER = 10  # seconds
