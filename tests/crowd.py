@@ -12,7 +12,9 @@ from types import TracebackType
 from yasdg_app.descriptors import raise_descriptor_limit
 
 HEAD = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
-BODY = b"POST /incidents/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+BODY = (
+    b"POST /incidents/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+)
 WHOLE = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 KINDS: tuple[tuple[bytes, bool], ...] = (

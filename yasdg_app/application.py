@@ -25,6 +25,7 @@ from faust.web.drivers import DRIVERS
 
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.errors import CannotLookError
 from yasdg_app.connecting.connection import Connection, connection_to
 from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
@@ -206,6 +207,9 @@ class ShopApp(faust.App):
                 try:
                     await asyncio.to_thread(broker.start)
                     break
+                except CannotLookError as error:  # says nothing of the broker
+                    logger.warning("%s Looking again.", error)
+                    await self.sleep(WATCH)
                 except YasdgError as error:
                     failures += 1  # it may have been killed again
                     if failures == RESTARTS:

@@ -186,7 +186,7 @@ class Server(web.Server):
         return len(self._refused)
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new connection among those that are served, if need be in the place of others; False: there is none."""
+        """Take a new connection among those that are served, if need be in place of others; False: there is none."""
         if len(self._open) >= self._bound:
             self.make_room(EVICTED_AT_ONCE)
         admitted = len(self._open) < self._bound

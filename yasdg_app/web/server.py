@@ -83,7 +83,9 @@ class Web(driver.Web):
 async def _unread(request: web.Request) -> web.Response | None:
     """Read the body of a request, so that its page has it; return what is said of one that cannot be read."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        return answer({"error": "Send the body as it is, without a Content-Encoding."}, 415, {"Accept-Encoding": "identity"})
+        return answer(
+            {"error": "Send the body as it is, without a Content-Encoding."}, 415, {"Accept-Encoding": "identity"}
+        )
     try:
         async with asyncio.timeout(BODY_SECONDS):
             await request.read()

@@ -25,6 +25,7 @@ from yasdg_app.shop.plan import Plan
 from yasdg_app.streams.inventory import assortment, inventory, level_of, products_of, windows
 from yasdg_app.streams.watch import watch
 from yasdg_app.streams.windows import WINDOWS, Sums
+from yasdg_app.web.answers import answer
 from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, owned, reasons
 from yasdg_app.web.merging import (
     MOST_BEST,
@@ -45,7 +46,6 @@ from yasdg_app.web.merging import (
     latest,
 )
 from yasdg_app.web.questions import MOST
-from yasdg_app.web.answers import answer
 
 SHOWN_MINUTES = 180  # of the chart
 RATE_OVER = 10  # seconds

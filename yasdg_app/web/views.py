@@ -16,10 +16,10 @@ from yasdg_app.shop.demand import MINUTE
 from yasdg_app.streams.inventory import assortment
 from yasdg_app.streams.windows import WINDOWS
 from yasdg_app.web import merging, questions
+from yasdg_app.web.answers import answer
 from yasdg_app.web.gathering import asker
 from yasdg_app.web.merging import Counted, Gathered, LevelsShare, SalesShare, StateShare
 from yasdg_app.web.questions import BY, BadQuestionError, Page
-from yasdg_app.web.answers import answer
 from yasdg_app.web.shares import categories, level_share, levels_share, sales_share, state_share
 from yasdg_app.web.snapshot import count_of, is_open, missing_of, named, states_of
 
