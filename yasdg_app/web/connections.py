@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -228,6 +228,21 @@ class Server(web.Server):
         self.make_room(EVICTED_AT_ONCE)
 
 
+Handler = Callable[[Any], Awaitable[web.StreamResponse]]
+
+
+def _expecting(handler: Handler) -> Handler:
+    """Refuse what a client expects of us before its body, unless it is what HTTP/1.1 knows; aiohttp may fail at it."""
+
+    async def handle(request: Any) -> web.StreamResponse:
+        expect = request.headers.get("Expect", "")
+        if expect and expect.strip().lower() != "100-continue":
+            return refused(web.HTTPExpectationFailed())
+        return await handler(request)
+
+    return handle
+
+
 class Runner(web.AppRunner):
     """Runs an application on such a server."""
 
@@ -239,7 +254,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         server = Server(
-            made.request_handler,
+            _expecting(made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=True,
             access_log=None,
