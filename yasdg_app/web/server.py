@@ -17,12 +17,14 @@ from yasdg_app.settings import shown
 from yasdg_app.web.access import COOKIE, is_token, refusal
 from yasdg_app.web.answers import HEADERS, MAX_BODY_BYTES, NEVER_KEPT, WHERE, answer, complete, refused
 from yasdg_app.web.connections import ACCEPTED_AT_ONCE, BODY_SECONDS, WRONG, Runner
+from yasdg_app.web.proof import ANSWER_HEADER, SCHEME, Question, address_of, of_answer, proven
 from yasdg_app.web.seldom import Seldom, since
 
 __all__ = ["HEADERS", "LARGEST_BODY", "NEVER_KEPT", "WHERE", "Web", "answer"]
 
 logger = logging.getLogger(__name__)
 
+SHARE = "/share/"  # where workers ask each other
 LARGEST_BODY = MAX_BODY_BYTES
 LONGEST_STOP = 1.0  # seconds in which answers that are under way have to end when the worker does
 
@@ -64,10 +66,27 @@ class Web(driver.Web):
         token = self.app.shop.web.token
         if token and request.path == "/" and request.method in ("GET", "HEAD") and "token" in request.query:
             return _welcome(token, request)
-        why_not = refusal(token, request.method, request.path, request.headers, request.cookies)
+        question = self._question(token, request)
+        known = question is not None
+        why_not = refusal(token, request.method, request.path, request.headers, request.cookies, known)
         if why_not:
             headers = {"WWW-Authenticate": "Bearer"} if why_not.status == HTTPStatus.UNAUTHORIZED else {}
             return answer({"error": why_not.error}, why_not.status, headers)
+        response = await self._handled(request, handler)
+        if question is not None and isinstance(response, web.Response) and isinstance(response.body, bytes):
+            proof = of_answer(token, question, response.status, response.body)
+            response.headers[ANSWER_HEADER] = proof
+        return response
+
+    def _question(self, token: str, request: web.Request) -> Question | None:
+        """Return what another worker asks, if it proves to be one."""
+        header = request.headers.get("Authorization", "")
+        if not token or request.path != SHARE or not header.startswith(SCHEME):
+            return None
+        here = address_of(self.app.conf.canonical_url)
+        return proven(token, header, request.method, request.raw_path, here, time.time())
+
+    async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await _unread(request) or await handler(request)
         except web.HTTPException as error:
