@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import TopicPartition
 
+from yasdg_app import control
 from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
 from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
 from yasdg_app.settings import incident
@@ -136,3 +137,22 @@ async def test_what_stands_against_it_is_told_apart() -> None:
     with pytest.raises(ConflictError, match="anyway"):
         await topic.end("short")
     assert len(cluster.log) == 1
+
+
+async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MAX_INCIDENTS", 3)
+    cluster = Cluster()
+    topic = cluster.topic()
+    for number in range(3):
+        await set_storm(topic, incident(f"storm-{number}", {"kind": "storm", "duration": "1d"}))
+    with pytest.raises(
+        ConflictError, match=r"^3 incidents are ahead or running, and there may be no more. End one"
+    ) as no:
+        await set_storm(topic)
+    assert "\n" not in str(no.value)
+    assert len(cluster.log) == 3
+    ended = await topic.end("storm-1")  # as the message says
+    while topic._clock.at(time.time_ns() // 1000) < ended.end:
+        await asyncio.sleep(0.1)
+    await set_storm(topic)
+    assert len(cluster.log) == 5  # nothing was taken off the topic

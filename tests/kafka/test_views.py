@@ -347,6 +347,49 @@ def test_with_a_token_nobody_is_told_without_it_and_workers_tell_each_other(kafk
     assert not any(TOKEN in worker.said for worker in workers)
 
 
+ODD_CATEGORIES = ["", "Shakes, Malts & More", "0", "Superfoods Smoothies"]
+
+
+def test_categories_page_and_have_incidents_whatever_they_are_called(kafka: Kafka, shop: Shop) -> None:
+    lines = [(settings.PROJECT / "products.csv").read_text().splitlines()[0]]
+    lines += [
+        f'P{at},"{name}",Item {at},24 oz.,1.50,4.99,75,TRUE,FALSE,FALSE,FALSE,1,1,1,1'
+        for at, name in enumerate(ODD_CATEGORIES)
+    ]
+    (shop.folder / "odd.csv").write_text("\n".join(lines) + "\n")
+    worker = shop.on(kafka.bootstrap_servers).configure(SALES_PRODUCTS=str(shop.folder / "odd.csv")).worker()
+    worker.until(lambda: len(worker.get("/inventory/")["inventory"]) == 4, "sales of all")
+
+    def pages(path: str) -> list[Any]:
+        found: list[Any] = []
+        while path and len(found) < 20:
+            told = worker.get(path)
+            found += told[path.split("/")[1]]
+            path = told["next"]
+        return found
+
+    def of_all() -> bool:
+        return len(worker.get("/sales/?window=day")["sales"]) == 4
+
+    worker.until(of_all, "a minute with sales of all")
+    assert [row["category"] for row in pages("/sales/?window=day&by=category&limit=1")] == ODD_CATEGORIES
+    assert [row["product_id"] for row in pages("/sales/?window=day&by=product&limit=1")] == ["P0", "P1", "P2", "P3"]
+    assert [row["product_id"] for row in pages("/inventory/?limit=1")] == ["P0", "P1", "P2", "P3"]
+    for at, name in enumerate(ODD_CATEGORIES):
+        body = json.dumps({"name": f"web-{at}", "kind": "storm", "categories": [name]}).encode()
+        status, told, _ = ask(worker, "/incidents/", "POST", body, Content_Type="application/json")
+        assert (status, told["categories"]) == (201, [name])
+    added = yasdg(
+        shop,
+        *("incident", "add", "cli", "--kind", "storm", "--json"),
+        *("--category", "Shakes, Malts & More"),
+        "--category=",
+    )
+    assert added.returncode == 0, added.stderr
+    assert json.loads(added.stdout)["categories"] == ["", "Shakes, Malts & More"]
+    assert worker.stop() == 0
+
+
 class Impostor(http.server.ThreadingHTTPServer):
     """Listens where a worker is said to be: keeps what it is asked, passes that on to another, and forges answers."""
 
