@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import TopicPartition
 
+from yasdg_app import control
 from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
 from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
 from yasdg_app.settings import incident
@@ -156,3 +157,22 @@ async def test_nothing_is_set_for_a_time_that_was_sold_before_a_clock_was_set_ba
     start = incident("x", {"kind": "storm", "start": "2026-01-01"})
     with pytest.raises(TooEarlyError, match="is too early"):
         await topic.set_incident(start, lambda name: False, lambda local: now - now % 60_000_000 + 1_000 * HOUR)
+
+
+async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MAX_INCIDENTS", 3)
+    cluster = Cluster()
+    topic = cluster.topic()
+    for number in range(3):
+        await set_storm(topic, incident(f"storm-{number}", {"kind": "storm", "duration": "1d"}))
+    with pytest.raises(
+        ConflictError, match=r"^3 incidents are ahead or running, and there may be no more. End one"
+    ) as no:
+        await set_storm(topic)
+    assert "\n" not in str(no.value)
+    assert len(cluster.log) == 3
+    ended = await topic.end("storm-1")  # as the message says
+    while topic._clock.at(time.time_ns() // 1000) < ended.end:
+        await asyncio.sleep(0.1)
+    await set_storm(topic)
+    assert len(cluster.log) == 5  # nothing was taken off the topic

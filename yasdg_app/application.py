@@ -28,12 +28,14 @@ from faust.web.drivers import DRIVERS
 
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.errors import CannotLookError
 from yasdg_app.connecting.connection import Connection, connection_to
 from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
 from yasdg_app.crashes import OncePerError, one_line
 from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
 from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.descriptors import raise_descriptor_limit
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
@@ -151,6 +153,7 @@ class ShopApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
+        raise_descriptor_limit()  # before an embedded broker is started, which has it from us
         gc.set_threshold(YOUNG)
         sys.setswitchinterval(SWITCH)
         if not settings.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host
@@ -217,6 +220,9 @@ class ShopApp(faust.App):
                 try:
                     await asyncio.to_thread(broker.start)
                     break
+                except CannotLookError as error:  # says nothing of the broker
+                    logger.warning("%s Looking again.", error)
+                    await self.sleep(WATCH)
                 except YasdgError as error:
                     failures += 1  # it may have been killed again
                     if failures == RESTARTS:

@@ -34,6 +34,7 @@ from yasdg_app.shop.shelf import NEVER
 AHEAD = 6 * SECOND  # of now: the earliest time for which something is set
 IN_TIME = 4 * SECOND  # what was written later than that before its time has no effect
 ATTEMPTS = 10  # to write a record
+MAX_INCIDENTS = 500  # set on the topic that are ahead or running; each of them is looked at in every minute
 RETRY = 0.2  # seconds
 HERE = b"here"  # key of the record of a worker that is about to sell
 HERE_BYTES = 32  # of its value
@@ -358,7 +359,7 @@ class ControlTopic:
         Raises
         ------
         ConflictError
-            If there is one of that name.
+            If there is one of that name, or if there are too many.
         TooEarlyError
             If it would begin too early to be known to all.
         ControlError
@@ -371,6 +372,12 @@ class ControlTopic:
                 return its[0]  # the cluster took it and did not say so
             if taken(settings.name) or any(incident.name == settings.name for incident in said.live):
                 raise ConflictError(f"name: there is an incident {settings.name} already. Choose another name")
+            now = self._clock.at(time.time_ns() // 1000)
+            if sum(not incident.is_over(now) for incident in said.live) >= MAX_INCIDENTS:
+                raise ConflictError(
+                    f"{MAX_INCIDENTS} incidents are ahead or running, and there may be no more. "
+                    "End one of them, or wait until one is over"
+                )
             soonest = await self._soonest()
             start = soonest if settings.start is None else utc(settings.start)
             if start < soonest:

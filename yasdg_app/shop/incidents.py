@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import ceil
 
 import numpy as np
@@ -69,6 +69,10 @@ class Incident:
     def is_supply(self) -> bool:
         """Whether the factor is one on deliveries, not on demand."""
         return self.kind == "supply"
+
+    def is_over(self, at: int) -> bool:
+        """Tell whether it has no effect any more from an event time on, be it that it was ended before it began."""
+        return self.end <= max(self.start, at)
 
     def concerns(self, product: Product) -> bool:
         return self.concerns_category(product.category) or product.product_id in self.products
@@ -157,6 +161,11 @@ class Incidents:
     def between(self, first: int, last: int) -> tuple[Incident, ...]:
         """Return those that last for some time from `first` up to `last`, ordered by start and name."""
         return _between(self._fixed, self._random, first, last) if self._has_any else ()
+
+    def random_between(self, first: int, last: int, number: int) -> list[Incident]:
+        """Return the first ones, so many at most, of those that come at random and last for some time in between."""
+        found = [incident for process in self._random for incident in islice(process.between(first, last), number)]
+        return sorted(found, key=_order)[:number]
 
     def demand(self, product: Product, minutes: Ints) -> Floats | None:
         """Return the factor on a product's demand in consecutive minutes since 1970; None: 1 throughout."""
