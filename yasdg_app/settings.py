@@ -381,6 +381,8 @@ _SECRETS = {
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
 """Of sections that may stand there any number of times, as [KIND name]."""
 _VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in _RULES.items() for key in keys}
+_GENERAL = ("WEB", "FORMAT", "DATASTORE")
+"""Sections whose keys, such as port or time, mean something else elsewhere: there they are not told to belong here."""
 _DAY, _NAME = rules.day(), rules.name()
 _MINUTE = timedelta(minutes=1)
 
@@ -620,8 +622,8 @@ def _read_file(path: Path, name: str, values: _Values) -> None:
                 else:
                     values.given[section, key] = _Given(value, f"{place} = {shown(value)}")
             else:
-                homes = (f"; it belongs in [{other}]" for other, keys in _RULES.items() if key in keys)
-                home = next(homes, "") if section in _RULES else ""
+                homes = [f"[{other}]" for other, keys in _RULES.items() if key in keys and other not in _GENERAL]
+                home = f"; it belongs in {' or '.join(homes)}" if homes and section in _RULES else ""
                 values.problems.append(f"{place}: unknown key{home or did_you_mean(key, known)}")
 
 
@@ -632,8 +634,8 @@ def _section(header: str, file: str, values: _Values, again: bool) -> str | None
     place = f"{file}: [{shown(header)}]"
     kind, *words = header.split() or [""]
     if kind not in _NAMED:
-        known = [*_RULES, *(f"{kind} name" for kind in _NAMED)]
-        hint = did_you_mean(f"[{header}]", [f"[{each}]" for each in known])
+        known = {each: f"[{each}]" for each in _RULES} | {each: f"[{each} name]" for each in _NAMED}
+        hint = did_you_mean(kind, known, known)
         values.problems.append(f"{place}: unknown section{hint}")
         return None
     try:
