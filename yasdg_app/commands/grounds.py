@@ -15,7 +15,7 @@ from yasdg_app.application import app
 from yasdg_app.brokers.errors import BrokerError
 from yasdg_app.brokers.folder import BrokerFolder
 from yasdg_app.cluster import administration
-from yasdg_app.commands.generate import again_by
+from yasdg_app.commands.generate import again_by, refuse_if_too_slow
 from yasdg_app.control import read_control
 from yasdg_app.errors import YasdgError
 from yasdg_app.generating import FOREVER
@@ -123,7 +123,8 @@ class Grounds:
         return Span(first, before, window)
 
     def _last_sale(self) -> int:
-        """Return the event time of the sale that ends a run of so many."""
+        """Return the event time of the sale that ends a run of so many. Raises GenerateError if there is none."""
+        refuse_if_too_slow(app.shop, self.plan, self.until, self.number_of_sales)
         served = served_until(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
