@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies
+from hypothesis import strategies as st
 
 from yasdg_app import rules
 from yasdg_app.rules import Expected, Rule
@@ -223,3 +224,31 @@ def test_a_region_is_meant_only_if_it_is_that_one(text: str, meant: str) -> None
     with pytest.raises(rules.Expected) as error:
         rules.region().read(text)
     assert str(error.value) == f"{REGION}{f'; did you mean {meant}?' if meant else ''}"
+
+
+# --- Lists of names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('"Shakes, Malts & More", Classic Smoothies', ("Shakes, Malts & More", "Classic Smoothies")),
+        ('"A ""B"", C","D"', ('A "B", C', "D")),
+        ('6" Subs, A', ('6" Subs', "A")),
+        ("A,\n  B C\r\n, D", ("A", "B C", "D")),
+        ('\xa0"A, B"\xa0', ("A, B",)),
+    ],
+)
+def test_names_with_commas_stand_in_quotes(text: str, wanted: tuple[str, ...]) -> None:
+    assert rules.names("names").read(text) == wanted
+
+
+@pytest.mark.parametrize("text", ['"A, B', '"A" B, C', '"", A', '""', "A, ,B"])
+def test_quotes_that_do_not_pair_up_are_refused(text: str) -> None:
+    with pytest.raises(rules.Expected, match=r"^names with commas between them"):
+        rules.names("names").read(text)
+
+
+@given(st.lists(st.text(st.sampled_from('ab ,"')).map(str.strip).filter(bool), min_size=1, unique=True))
+def test_listed_names_are_read_as_they_were(names: list[str]) -> None:
+    assert rules.names("names").read(rules.listed(names)) == tuple(names)

@@ -6,6 +6,7 @@ import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, strategies
@@ -693,6 +694,25 @@ def test_a_key_that_means_something_else_in_another_section_is_not_sent_there(fo
         "config/configuration.ini: [KAFKA] port: unknown key",
         "config/configuration.ini: [KAFKA] speed: unknown key; it belongs in [CLOCK]",
     ]
+
+
+def test_a_category_with_a_comma_is_one_wherever_categories_are_named(folder: Path) -> None:
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config" / "configuration.ini").write_text(
+        '[SUPPLIER a]\ncategories = "Shakes, Malts & More", Classic\n'
+        '[INCIDENT b]\nkind = storm\nstart = 2026-01-01\ncategories = Classic, "Shakes, Malts & More"\n'
+    )
+    loaded = load(folder)
+    names = ("Shakes, Malts & More", "Classic")
+    assert loaded.suppliers[0].categories == names
+    assert loaded.incidents[0].categories == names[::-1]
+    sold = [SimpleNamespace(product_id="A", category=name) for name in names]
+    assert settings.check_products(loaded, sold) == []
+    told = settings.texts(loaded)
+    assert told["SUPPLIER a.categories"] == 'Classic, "Shakes, Malts & More"'
+    three = dataclasses.replace(loaded.suppliers[0], categories=("Classic", "Shakes", "Malts & More"))
+    two = settings.texts(dataclasses.replace(loaded, suppliers=(three,)))
+    assert two["SUPPLIER a.categories"] == "Classic, Malts & More, Shakes"
 
 
 def test_an_unknown_section_is_answered_with_the_one_that_was_meant(folder: Path) -> None:

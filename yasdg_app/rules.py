@@ -3,6 +3,7 @@
 This file must not know which keys there are, nor where their texts come from.
 """
 
+import csv
 import importlib.resources
 import ipaddress
 import math
@@ -124,6 +125,7 @@ _WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")  # of DynamoDB
 _REGION = re.compile(r"[a-z0-9-]+")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+/?")
+_LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
 _COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
 
 
@@ -266,14 +268,27 @@ def name() -> Rule[str]:
 
 
 def names(what: str) -> Rule[tuple[str, ...]]:
-    """One or more of something that has a name, between commas, each of them once."""
+    """One or more of something that has a name, between commas, each of them once; see `listed`."""
 
     def parse(text: str) -> tuple[str, ...]:
-        values = [part.strip() for part in text.split(",")]
-        _require(all(values))
+        line = _LINE_ENDS.sub(" ", text.strip())
+        try:
+            parts = next(csv.reader([line], skipinitialspace=True, strict=True), [])
+        except csv.Error:
+            raise Expected(f'{expected}; quotes around a whole name, such as "Shakes, Malts & More"') from None
+        values = [part.strip() for part in parts]
+        _require(values and all(values))
         return tuple(dict.fromkeys(values))
 
-    return Rule(parse, f"{what} with commas between them")
+    expected = f"{what} with commas between them"
+    return Rule(parse, expected)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as `names` reads them: with commas between them, in quotes where a name could be taken for more."""
+    return ", ".join(
+        '"' + name.replace('"', '""') + '"' if "," in name or name.startswith('"') else name for name in names
+    )
 
 
 def choice(*known: str) -> Rule[str]:

@@ -19,7 +19,7 @@ from yasdg_app.errors import ConfigurationError
 
 # These are known under the names of this module, too.
 from yasdg_app.rules import WEEKDAYS as WEEKDAYS
-from yasdg_app.rules import Expected, clock_text, did_you_mean, span_text
+from yasdg_app.rules import Expected, clock_text, did_you_mean, listed, span_text
 from yasdg_app.rules import Rule as Rule
 from yasdg_app.rules import Span as Span
 from yasdg_app.rules import money as money
@@ -880,7 +880,7 @@ def texts(settings: Settings) -> dict[str, str]:
     for supplier in sorted(settings.suppliers, key=lambda each: each.name):
         sections[f"SUPPLIER {supplier.name}"] = _supply(supplier, without=("name",))
     for each in sorted(settings.incidents, key=lambda each: each.name):
-        scope = {"categories": sorted(each.categories), "products": sorted(each.products)}
+        scope = {"categories": listed(sorted(each.categories)), "products": listed(sorted(each.products))}
         sections[f"INCIDENT {each.name}"] = _fields(each, without=("name",)) | scope
     if settings.faults.any:  # a shop without is the one it was before there were any
         sections["FAULTS"] = _fields(settings.faults)
@@ -895,7 +895,7 @@ def _fields(settings: Any, without: Sequence[str] = ()) -> dict[str, Any]:
 
 def _supply(supplier: SupplierSettings, without: Sequence[str]) -> dict[str, Any]:
     days = [WEEKDAYS[day] for day in sorted(supplier.delivery_days)]
-    meant = {"delivery_days": days, "categories": sorted(supplier.categories)}
+    meant = {"delivery_days": days, "categories": listed(sorted(supplier.categories))}
     return {key: meant.get(key, value) for key, value in _fields(supplier, without).items()}
 
 
