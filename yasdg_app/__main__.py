@@ -5,6 +5,7 @@ import signal
 import sys
 
 from yasdg_app import __version__
+from yasdg_app.terminal import escape_what_the_output_cannot_take
 
 # While all is imported, a KeyboardInterrupt may be lost in somebody's `except`. So Ctrl-C just ends the process, until
 # there is a worker or a command that knows what to do.
@@ -26,6 +27,7 @@ if os.getpid() == 1:
 
 def main() -> None:
     """Run `faust -A yasdg_app` with the arguments of this process."""
+    escape_what_the_output_cannot_take()
     if sys.argv[1:] == ["--version"]:  # Faust's would be its own
         print(f"yasdg {__version__}")
         return

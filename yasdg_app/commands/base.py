@@ -13,6 +13,7 @@ from faust.cli import AppCommand
 from yasdg_app.application import ShopApp, fail, silence_libraries
 from yasdg_app.crashes import one_line
 from yasdg_app.errors import YasdgError
+from yasdg_app.terminal import escape_what_the_output_cannot_take
 
 
 class ShopCommand(AppCommand):
@@ -24,6 +25,7 @@ class ShopCommand(AppCommand):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, with the embedded broker if that is the one that is configured."""
         silence_libraries()
+        escape_what_the_output_cannot_take()  # for those who come through `faust -A yasdg_app`
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see __main__.py
         try:
             status = asyncio.run(self._run_with_broker())
