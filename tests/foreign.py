@@ -193,9 +193,7 @@ class ForeignProducer:
         return True
 
 
-async def patient(
-    ask: Callable[[], Awaitable[T]], codes: Callable[[T], Iterable[int]] = lambda answer: ()
-) -> T:
+async def patient(ask: Callable[[], Awaitable[T]], codes: Callable[[T], Iterable[int]] = lambda answer: ()) -> T:
     """Ask again while the answer is that it is too early. Raises KafkaError."""
     for _ in range(ATTEMPTS):
         try:

@@ -34,14 +34,16 @@ from typing import Any
 
 import psutil
 from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 from chaos import SCARCE, SESSION, Chaos, tell
 from foreign import ForeignProducer, Logs, dice_of, is_of, messages
-from hostile import SINGLE, STRATEGIES, TOPICS, Deck, Record, World, attacks
+from hostile import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, Deck, Record, World, attacks, hostile
 from simulation import WHEN, made, plan_of
 from support import Worker, yasdg
 
 from yasdg_app import catalog, settings, topics
+from yasdg_app.cluster import administration
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.messages import event_time, home
 from yasdg_app.shop.till import Till
@@ -56,6 +58,15 @@ READY_SECONDS = 90.0
 COMMAND_SECONDS = 60.0
 QUIET_SECONDS = 3.0  # without output: `yasdg consume` has shown all that there is
 LATE = 3.0  # times --seconds: a run that takes longer is given up
+NO_OPENING = (
+    "odd value",
+    "deep object",
+    "invalid UTF-8",
+    "tombstone",
+    "header names that are not UTF-8",
+    "random megabyte",
+)
+"""Strategies whose records can stand on the opening's topic before the shop opens: none of them may be an opening."""
 CONSUMED = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
 COUNTED = ("purchases", "lost_sales", "stockings")
 """Topics of which the audit has to name the very number of foreign messages."""
@@ -97,7 +108,7 @@ class Strangers:
         self._arguments = arguments
         self._connection = Connection(servers)
         self._names = names
-        self._ids = ids
+        self.ids = ids
         self._real: dict[str, deque[Record]] = {topic: deque(maxlen=SAMPLES) for topic in TOPICS}
         self._ends: dict[TopicPartition, int] = {}
         self._over = threading.Event()
@@ -155,7 +166,7 @@ class Strangers:
 
     def _world(self) -> World:
         real = {topic: list(records) for topic, records in self._real.items()}
-        return World(self._arguments.partitions, self._ids, time.time_ns() // 1_000_000, self._names, real)
+        return World(self._arguments.partitions, self.ids, time.time_ns() // 1_000_000, self._names, real)
 
     async def _sample(self, logs: Logs) -> None:
         """Look again and again at what the shop has written."""
@@ -216,14 +227,36 @@ class Fuzz(Chaos):
         ids = [product.product_id for product in self.products]
         self.strangers = Strangers(arguments, self.shop.servers, self.names, ids)
         self.homes = sorted({home(product_id, arguments.partitions) for product_id in ids})
+        self.servers = self.shop.servers
         self.problems: list[str] = []
         self.foreign: Counter[str] = Counter()
         self.audited: dict[str, Any] = {}
 
-    def begin(self) -> None:
-        super().begin()
-        if (added := yasdg(self.shop, "incident", "add", "live-sale", *LIVE)).returncode:
-            self.problems.append(f"yasdg incident add: {added.stdout}{added.stderr}")
+    def open(self) -> bool:
+        """Open the shop, over an opening topic that holds junk already; tell whether it did."""
+        with self.checking("opening the shop"):
+            self.broker.start()
+            if self.arguments.junk_first:
+                asyncio.run(self._write_junk_first())
+            self.begin()
+            added = yasdg(self.shop, "incident", "add", "live-sale", "--products", self.products[0].product_id, *LIVE)
+            if added.returncode:
+                self.problems.append(f"yasdg incident add: {added.stdout}{added.stderr}")
+            return True
+        return False
+
+    async def _write_junk_first(self) -> None:
+        """Make the topic of the opening as a worker does, and append what is no opening."""
+        name, dice, connection = self.names["opening"], dice_of(self.arguments.seed, "first"), Connection(self.servers)
+        async with administration(connection) as admin:
+            spec = next(spec for spec in topics.specs(self.settings) if spec.name == name)
+            await admin.create_topics([NewTopic(name, spec.partitions, 1, topic_configs=spec.config)])
+        producer = ForeignProducer(connection, "first", self.names)
+        world = World(self.arguments.partitions, self.strangers.ids, time.time_ns() // 1_000_000)
+        for strategy in NO_OPENING:
+            records = [(strategy, hostile(dice, world, "opening", strategy))]
+            await producer.append(Attack({"opening": records}, "none", dice.choice(WAYS)))
+        await producer.stop()
 
     def run(self) -> None:
         """Have foreign producers append, and workers be stopped and killed, until all records are sent."""
@@ -332,10 +365,9 @@ class Fuzz(Chaos):
             assert named is not None, "the report has no field `foreign`: topic → number of foreign messages"
             for topic in COUNTED:
                 found = named.get(self.names[topic], 0)
-                if found != self.foreign[topic]:
-                    self.problems.append(
-                        f"the audit names {found} foreign messages on {self.names[topic]}, there are {self.foreign[topic]}"
-                    )
+                if found != (there := self.foreign[topic]):
+                    name = self.names[topic]
+                    self.problems.append(f"the audit names {found} foreign messages on {name}, there are {there}")
 
     async def _count_foreign(self) -> Counter[str]:
         """Count the messages of other producers on each topic, as the headers of their batches have it."""
@@ -435,6 +467,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--interval", type=float, default=12.0, help="mean seconds between restarts; 0: none")
     parser.add_argument("--broker", choices=("embedded", "separate"), default="separate")
     parser.add_argument("--broker-restart", action="store_true", help="kill the broker once, in the middle of the run")
+    junk_first = argparse.BooleanOptionalAction
+    parser.add_argument("--junk-first", action=junk_first, default=True, help="on the opening's topic, before the shop")
     parser.add_argument("--only", action="append", default=[], metavar="TOPIC[:STRATEGY]", help="these; repeatable")
     parser.add_argument("--without", action="append", default=[], metavar="[TOPIC]:STRATEGY", help="all but these")
     parser.add_argument("--list", action="store_true", help="list topics and strategies, and end")
@@ -458,9 +492,9 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         fuzz = Fuzz(arguments, folder)
         try:
-            fuzz.begin()
-            fuzz.run()
-            fuzz.check_that_it_sells()
+            if fuzz.open():
+                fuzz.run()
+                fuzz.check_that_it_sells()
             with fuzz.checking("stopping the workers, and draining"):
                 fuzz.drain()
             fuzz.check_logs()

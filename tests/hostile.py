@@ -9,7 +9,8 @@ transaction that is committed, aborted or left open. `record_batch` encodes them
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
@@ -248,7 +249,7 @@ ODD_TEXTS = (
     '"%s%n%d{0}"',
     '"../../etc/passwd"',
     '"<script>alert(1)</script>"',
-    "\"'; DROP TABLE inventory; --\"",
+    '"\'; DROP TABLE inventory; --"',
     '"' + "A" * 70_000 + '"',
 )
 ODD_VALUES = (
@@ -318,7 +319,9 @@ VALUES: dict[str, Callable[[Random], bytes | None]] = {
     "long text of a megabyte": lambda dice: b'{"a":"' + b"A" * (MEGABYTE - 100) + b'"}',
     "random megabyte": lambda dice: dice.randbytes(MEGABYTE - 100),
     "long number": lambda dice: b"-" * dice.randrange(2) + b"9" * dice.choice((30, 4_000, 5_000, 200_000)),
-    "invalid UTF-8": lambda dice: b'{"product_id":"' + dice.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf5")) + b'"}',
+    "invalid UTF-8": lambda dice: (
+        b'{"product_id":"' + dice.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf5")) + b'"}'
+    ),
     "byte order mark": lambda dice: b"\xef\xbb\xbf{}",
     "UTF-16": lambda dice: '{"product_id":"CS01"}'.encode("utf-16"),
     "random bytes": _random_bytes,
@@ -450,6 +453,18 @@ def _numbered(number_of: Callable[[Random, int], str]) -> Strategy:
     return strategy
 
 
+def _next_with_an_odd_field(dice: Random, world: World, topic: str, real: Record) -> Record:
+    """A message that follows those of the shop, and says what none of them can."""
+    following = _numbered(lambda dice, number: f"{number + 1:06d}")(dice, world, topic, real)
+    choices = (*BEYOND_64_BITS, *ODD_FLOATS, *NEGATIVE, *LARGE)
+    return _with_field(choices, numbers_only=True)(dice, world, topic, following)
+
+
+def _next_at_an_odd_time(dice: Random, world: World, topic: str, real: Record) -> Record:
+    following = _numbered(lambda dice, number: f"{number + 1:06d}")(dice, world, topic, real)
+    return _odd_time(dice, world, topic, following)
+
+
 NUMBERS: dict[str, Callable[[Random, int], str]] = {
     "next number": lambda dice, number: f"{number + dice.randrange(1, 4):06d}",
     "number far ahead": lambda dice, number: f"{number + 10 ** dice.randrange(3, 17):06d}"[:18],
@@ -473,9 +488,7 @@ def _unknown_product(dice: Random, world: World, topic: str, real: Record) -> Re
     return _of_product(dice, topic, real, fields, str(fields.get("product_id", "")), dice.choice(UNKNOWN_PRODUCTS))
 
 
-def _of_product(
-    dice: Random, topic: str, real: Record, fields: dict[str, Any], before: str, after: str
-) -> Record:
+def _of_product(dice: Random, topic: str, real: Record, fields: dict[str, Any], before: str, after: str) -> Record:
     renamed = {name: value.replace(before, after) if before and isinstance(value, str) else value
                for name, value in fields.items()}  # fmt: skip
     key = after.encode("utf-8", "surrogatepass") if dice.random() < 0.7 else real.key
@@ -508,8 +521,22 @@ def _odd_key(dice: Random, world: World, topic: str, real: Record) -> Record:
 
 
 def _headers_like_ours(dice: Random, world: World, topic: str, real: Record) -> Record:
-    values = (b"", None, b"x", b"0", b"-1", b"99999999999999999999", b"\xff\xfe", b"corrupt", b"late", b"duplicate",
-              b"CS01-F999999999", b"0001-01-01 00:00:00.000000", b"[" * 50_000, world.name("purchases").encode())
+    values = (
+        b"",
+        None,
+        b"x",
+        b"0",
+        b"-1",
+        b"99999999999999999999",
+        b"\xff\xfe",
+        b"corrupt",
+        b"late",
+        b"duplicate",
+        b"CS01-F999999999",
+        b"0001-01-01 00:00:00.000000",
+        b"[" * 50_000,
+        world.name("purchases").encode(),
+    )
     some = dice.sample(OUR_HEADERS, dice.randrange(1, len(OUR_HEADERS)))
     return real._replace(headers=tuple((name, dice.choice(values)) for name in some))
 
@@ -590,18 +617,7 @@ def _moment(world: World, minutes: int) -> str:
 
 
 def _time_text(milliseconds: int) -> str:
-    days, rest = divmod(milliseconds, DAY_MS)
-    year, month, day = _date(days)
-    hour, rest = divmod(rest, HOUR_MS)
-    minute, rest = divmod(rest, 60_000)
-    return f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{rest // 1000:02d}.{rest % 1000 * 1000:06d}"
-
-
-def _date(days: int) -> tuple[int, int, int]:
-    from datetime import date, timedelta
-
-    on = date(1970, 1, 1) + timedelta(days=days)
-    return on.year, on.month, on.day
+    return (datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _incident(dice: Random, world: World, **changed: Any) -> tuple[bytes, dict[str, Any]]:
@@ -832,6 +848,7 @@ def _of(topic: str) -> dict[str, Strategy]:
         found |= WITH_PRODUCT
     if topic in ID_FIELDS:
         found |= {name: _numbered(number_of) for name, number_of in NUMBERS.items()}
+        found |= {"next with an odd field": _next_with_an_odd_field, "next at an odd time": _next_at_an_odd_time}
     found |= {
         "opening": OPENING,
         "control": CONTROL,
@@ -1035,8 +1052,3 @@ def _encoded(record: Record, offset_delta: int, first: int) -> bytes:
 def _put(into: bytearray, content: bytes | None) -> None:
     encode_varint(-1 if content is None else len(content), into.append)
     into += content or b""
-
-
-def with_real(world: World, real: Mapping[str, Sequence[Record]], now: int) -> World:
-    """Return the world as it is later."""
-    return replace(world, real=real, now=now)
