@@ -27,6 +27,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ MOST_LOG_BYTES = 1_000_000  # of each worker
 MOST_ENDINGS = 12  # workers that end by themselves before the run is given up
 SELLS_SECONDS = 120.0  # in which every partition has to sell after the last record
 READY_SECONDS = 90.0
+CONSUMERS = 3  # commands at a time
 COMMAND_SECONDS = 60.0
 QUIET_SECONDS = 3.0  # without output: `yasdg consume` has shown all that there is
 LATE = 3.0  # times --seconds: a run that takes longer is given up
@@ -364,7 +366,7 @@ class Fuzz(Chaos):
             named = self.audited.get("foreign")
             assert named is not None, "the report has no field `foreign`: topic → number of foreign messages"
             for topic in COUNTED:
-                found = named.get(self.names[topic], 0)
+                found = named.get(self.names[topic], named.get(topic, 0))
                 if found != (there := self.foreign[topic]):
                     name = self.names[topic]
                     self.problems.append(f"the audit names {found} foreign messages on {name}, there are {there}")
@@ -384,14 +386,17 @@ class Fuzz(Chaos):
         return foreign
 
     def check_commands(self) -> None:
-        for what in CONSUMED:
-            with self.checking(f"yasdg consume {what}"):
-                self.consume(what)
+        with ThreadPoolExecutor(CONSUMERS) as pool:
+            list(pool.map(self.check_consume, CONSUMED))
         for command in (("topics",), ("incident",)):
             with self.checking(f"yasdg {' '.join(command)}"):
                 done = yasdg(self.shop, *command, seconds=COMMAND_SECONDS)
                 assert "Traceback" not in done.stderr, done.stderr[-2500:]
                 assert command == ("incident",) or not done.returncode, done.stderr[-1000:]
+
+    def check_consume(self, what: str) -> None:
+        with self.checking(f"yasdg consume {what}"):
+            self.consume(what)
 
     def consume(self, what: str) -> None:
         """Read a topic to its end as a person does, who then presses Ctrl-C."""
