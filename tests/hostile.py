@@ -668,6 +668,16 @@ def _gap(after: int, until: int) -> Strategy:
     return _keyed(make)
 
 
+def _gap_of_seconds(after: int, until: int) -> Strategy:
+    """A gap that begins and ends so many seconds from now: over what the shop sold just now, or is about to sell."""
+
+    def make(dice: Random, world: World) -> tuple[bytes, Any]:
+        texts = _time_text(world.now + after * 1000), _time_text(world.now + until * 1000)
+        return f"gap/{texts[0]}/{texts[1]}".encode(), {"after": texts[0], "until": texts[1]}
+
+    return _keyed(make)
+
+
 def _odd_gap(dice: Random, world: World) -> tuple[bytes, Any]:
     after, until = dice.choice(ODD_TIMES), dice.choice(ODD_TIMES)
     return b"gap/odd", {"after": after, "until": until}
@@ -693,6 +703,8 @@ CONTROL: dict[str, Strategy] = {
     "gap from now to next year": _gap(0, YEAR),
     "gap of the future": _gap(1, 30),
     "gap of the past": _gap(-30, -1),
+    "gap over what was sold": _gap_of_seconds(-10, -4),
+    "gap that ends ahead": _gap_of_seconds(-4, 200),
     "gap that ends before it begins": _gap(10, -10),
     "gap before the shop": _gap(-3 * YEAR, -2 * YEAR),
     "odd gap": _keyed(_odd_gap),
