@@ -129,7 +129,8 @@ class Strangers:
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join(60)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(60)
 
     def count(self, what: str) -> Counter[str]:
         total: Counter[str] = Counter()
