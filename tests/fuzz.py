@@ -242,7 +242,7 @@ class Fuzz(Chaos):
             if self.arguments.junk_first:
                 asyncio.run(self._write_junk_first())
             self.begin()
-            added = yasdg(self.shop, "incident", "add", "live-sale", "--products", self.products[0].product_id, *LIVE)
+            added = yasdg(self.shop, "incident", "add", "live-sale", "--product", self.products[0].product_id, *LIVE)
             if added.returncode:
                 self.problems.append(f"yasdg incident add: {added.stdout}{added.stderr}")
             return True
