@@ -97,7 +97,7 @@ every = 8m
 duration = 2m
 """
 LIVE = ("--kind", "promotion", "--duration", "5m", "--factor", "1.2", "--discount", ".05")
-TRACEBACK = re.compile(r"^.*Traceback \(most recent call last\)", re.MULTILINE)
+TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(?P<error>.*)", re.MULTILINE)
 
 
 class Strangers:
@@ -346,13 +346,15 @@ class Fuzz(Chaos):
     def check_logs(self) -> None:
         """See that no worker printed a traceback, and none too much."""
         with self.checking("reading what the workers printed"):
+            found: dict[str, list[str]] = {}
             for worker in self.shop._workers:
                 said = worker.said
-                if found := TRACEBACK.search(said):
-                    excerpt = said[max(0, found.start() - 300) : found.start() + 3000]
-                    self.problems.append(f"{worker.web} printed a traceback:\n{excerpt}")
+                for match in TRACEBACK.finditer(said):
+                    found.setdefault(match["error"][:200], []).append(match[0][-3000:])
                 if len(said) > MOST_LOG_BYTES:
                     self.problems.append(f"{worker.web} printed {len(said)} bytes. The end:\n{said[-1000:]}")
+            for error, tracebacks in found.items():
+                self.problems.append(f"{len(tracebacks)} tracebacks in workers' logs: {error}\n{tracebacks[0]}")
 
     def check_audit(self) -> None:
         with self.checking("auditing"):
