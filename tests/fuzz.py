@@ -70,6 +70,8 @@ NO_OPENING = (
 )
 """Strategies whose records can stand on the opening's topic before the shop opens: none of them may be an opening."""
 CONSUMED = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
+ALWAYS_WRITTEN = ("products", "purchases", "stockings", "lost_sales", "opening", "changelog", "dirty", "faults")
+"""Topics on which the shop writes something in any run: to the others only now and then."""
 COUNTED = ("purchases", "lost_sales", "stockings")
 """Topics of which the audit has to name the very number of foreign messages."""
 
@@ -103,7 +105,8 @@ TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)
 class Strangers:
     """The foreign producers of a run, in a thread of their own.
 
-    `sent`: number of records that were handed to the cluster; `dealt`: by kind of topic and strategy.
+    `sent`: number of records that were handed to the cluster; `dealt`: by kind of topic and strategy; `sampled`: number
+    of messages of the shop that were there to be copied, by kind of topic.
     """
 
     def __init__(self, arguments: argparse.Namespace, servers: str, names: Mapping[str, str], ids: list[str]) -> None:
@@ -118,6 +121,7 @@ class Strangers:
         self.producers: list[ForeignProducer] = []
         self.sent = 0
         self.dealt: Counter[str] = Counter()
+        self.sampled: Counter[str] = Counter()
         self.errors: list[str] = []
 
     def start(self) -> None:
@@ -183,6 +187,9 @@ class Strangers:
                         await self._sample_of(logs, topic, TopicPartition(self._names[topic], partition), producer_id)
             except (KafkaError, OSError):
                 pass
+            except Exception:
+                self.errors.append(traceback.format_exc())
+                return
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def _sample_of(self, logs: Logs, topic: str, tp: TopicPartition, producer_id: int) -> None:
@@ -194,16 +201,17 @@ class Strangers:
                 for m in messages(batch)[-3:]:
                     headers = tuple((name.encode(), value) for name, value in m.headers)
                     self._real[topic].append(Record(m.key, m.value, headers, m.timestamp, tp.partition))
+                    self.sampled[topic] += 1
 
 
 async def producer_id_of(logs: Logs, topic: str) -> int:
     """Return the id of the shop's producer: that of the first opening which has one."""
     for batch in await logs.all(TopicPartition(topic, 0)):
-        for message in [] if batch.is_control else messages(batch):
-            try:
+        try:
+            for message in [] if batch.is_control else messages(batch):
                 return int(json.loads(message.value)["producer_id"])
-            except (ValueError, KeyError, TypeError):
-                continue
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue  # junk from foreign producers
     raise LookupError(f"there is no opening on {topic}")
 
 
@@ -284,6 +292,8 @@ class Fuzz(Chaos):
         self.strangers.stop()
         self.due = [each for each in self.due if each[2] in (self.start_worker, self.restart_broker)]
         self.problems += self.strangers.errors
+        if unread := [topic for topic in ALWAYS_WRITTEN if not self.strangers.sampled[topic]]:
+            self.problems.append(f"no message of the shop was found to be copied on {', '.join(unread)}")
         if self.strangers.sent < arguments.records and len(self.unexpected) < MOST_ENDINGS:
             self.problems.append(f"only {self.strangers.sent} of {arguments.records} records were sent in time")
 
@@ -524,6 +534,7 @@ def main() -> int:
         "unanswered": dict(fuzz.strangers.count("unanswered")),
         "reasons": dict(fuzz.strangers.count("reasons").most_common(30)),
         "strategies": len(fuzz.strangers.dealt),
+        "sampled": dict(fuzz.strangers.sampled),
         "foreign": dict(fuzz.foreign),
         "failures": dict(fuzz.failures),
         "workers_started": fuzz.started,
