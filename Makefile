@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # What `make bench` runs, in this order; and what is measured on its own.
 COMPARED := $(addprefix bench-,produce consume end-to-end latency catalog backfill growth)
 BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year browsers formats datastore)
-.PHONY: help run test chaos check bench $(BENCHES) format lock wheels clean environment environment-dev
+.PHONY: help run test chaos fuzz check bench $(BENCHES) format lock wheels clean environment environment-dev
 
 # The first of these that is Python 3.11 or newer makes .venv.
 PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
@@ -31,6 +31,9 @@ test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
 
 chaos: environment-dev ## kill, freeze and restart workers and broker, then audit; ARGS="--help" shows how
 	@exec .venv/bin/python tests/chaos.py $(ARGS)
+
+fuzz: environment-dev ## append hostile records to every topic while workers sell; ARGS="--records 20000 --seconds 60"
+	@exec .venv/bin/python tests/fuzz.py $(ARGS)
 
 bench: environment-dev ## measure against others, half an hour; each alone: make bench-produce, see benchmarks/
 	@status=0; for bench in $(COMPARED); do \

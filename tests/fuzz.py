@@ -1,0 +1,570 @@
+"""Fuzz: hostile records from foreign producers on every topic of a shop, while its workers sell and are restarted.
+
+    make fuzz                                                         # 100,000 records in five minutes, three workers
+    make fuzz ARGS="--records 20000 --seconds 60 --seed 7"            # a short run
+    make fuzz ARGS="--only changelog --only control:gap --seed 7"     # one topic, and some strategies of another
+
+The strategies are those of tests/hostile.py. The same seed rolls the same dice: which strategies come when, what they
+change, how they are appended. The messages that they change are copied from the shop's topics, so these depend on the
+moment. Exit status 0: no worker ended by itself or printed a traceback, every partition sold after the last record,
+the audit names the foreign messages and finds that the books balance, the commands work, and the shop's own messages
+are the very bytes that the simulation makes.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.errors import KafkaError
+from chaos import SCARCE, SESSION, Chaos, tell
+from foreign import Batch, ForeignProducer, Logs, dice_of, is_of, messages
+from hostile import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, Deck, Record, World, attacks, hostile
+from simulation import WHEN, made, plan_of
+from support import Worker, yasdg
+
+from yasdg_app import catalog, settings, topics
+from yasdg_app.cluster import administration
+from yasdg_app.connecting.connection import Connection
+from yasdg_app.messages import event_time, home
+from yasdg_app.shop.till import Till
+
+SAMPLES = 40  # messages of each kind that foreign producers copy
+SAMPLE_SECONDS = 5.0  # between two looks at what the shop has written
+LATEST = 400  # offsets of a partition in which its latest messages are looked for
+MOST_LOG_BYTES = 1_000_000  # of each worker
+MOST_ENDINGS = 12  # workers that end by themselves before the run is given up
+SELLS_SECONDS = 120.0  # in which every partition has to sell after the last record
+READY_SECONDS = 90.0
+CONSUMERS = 3  # commands at a time
+COMMAND_SECONDS = 60.0
+QUIET_SECONDS = 3.0  # without output: `yasdg consume` has shown all that there is
+LATE = 3.0  # times --seconds: a run that takes longer is given up
+NO_OPENING = (
+    "odd value",
+    "deep object",
+    "invalid UTF-8",
+    "tombstone",
+    "header names that are not UTF-8",
+    "random megabyte",
+)
+"""Strategies whose records can stand on the opening's topic before the shop opens: none of them may be an opening."""
+CONSUMED = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
+ALWAYS_WRITTEN = ("products", "purchases", "stockings", "lost_sales", "opening", "changelog", "dirty", "faults")
+"""Topics on which the shop writes something in any run: to the others only now and then."""
+COUNTED = ("purchases", "lost_sales", "stockings")
+"""Topics of which the audit has to name the very number of foreign messages."""
+
+LIVELY = {
+    **SCARCE,
+    "CLOCK_START": "1m",
+    "FAULTS_LATE": "0.02",
+    "FAULTS_DUPLICATE": "0.02",
+    "FAULTS_DROPPED": "0.01",
+    "FAULTS_OUT_OF_ORDER": "0.05",
+    "FAULTS_CORRUPT": "0.02",
+    "FAULTS_LATE_BY": "5s - 20s",
+    "FAULTS_OUT_OF_ORDER_BY": "3s",
+}
+INCIDENTS = """
+[INCIDENT rush]
+kind = promotion
+every = 6m
+duration = 2m
+factor = 1.5
+discount = .1
+[INCIDENT lorry]
+kind = supply
+every = 8m
+duration = 2m
+"""
+LIVE = ("--kind", "promotion", "--duration", "5m", "--factor", "1.2", "--discount", ".05")
+TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(?P<error>.*)", re.MULTILINE)
+
+
+class Strangers:
+    """The foreign producers of a run, in a thread of their own.
+
+    `sent`: number of records that were handed to the cluster; `dealt`: by kind of topic and strategy; `sampled`: number
+    of messages of the shop that were there to be copied, by kind of topic.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, servers: str, names: Mapping[str, str], ids: list[str]) -> None:
+        self._arguments = arguments
+        self._connection = Connection(servers)
+        self._names = names
+        self.ids = ids
+        self._real: dict[str, deque[Record]] = {topic: deque(maxlen=SAMPLES) for topic in TOPICS}
+        self._ends: dict[TopicPartition, int] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self.producers: list[ForeignProducer] = []
+        self.sent = 0
+        self.dealt: Counter[str] = Counter()
+        self.sampled: Counter[str] = Counter()
+        self.errors: list[str] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        self._over.set()
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(60)
+
+    def count(self, what: str) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for producer in self.producers:
+            total.update(getattr(producer, what))
+        return total
+
+    async def _run(self) -> None:
+        logs = Logs(self._connection)
+        sampling = asyncio.create_task(self._sample(logs))
+        count = self._arguments.strangers
+        self.producers = [ForeignProducer(self._connection, f"foreign-{n}", self._names) for n in range(count)]
+        try:
+            await asyncio.gather(*(self._send(f"stranger {n}", producer) for n, producer in enumerate(self.producers)))
+        except Exception:
+            self.errors.append(traceback.format_exc())
+        finally:
+            sampling.cancel()
+            for each in (*self.producers, logs):
+                await each.stop()
+
+    async def _send(self, name: str, producer: ForeignProducer) -> None:
+        """Append hostile records at a steady pace, until all are sent."""
+        arguments, dice = self._arguments, dice_of(self._arguments.seed, name)
+        deck, began = Deck(dice, arguments.only, arguments.without), time.monotonic()
+        for attack in attacks(dice, deck, self._world):
+            ahead = self.sent / arguments.records * arguments.seconds - (time.monotonic() - began)
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            if self._over.is_set() or self.sent >= arguments.records:
+                return
+            for topic, dealt in attack.records.items():
+                self.sent += len(dealt)
+                self.dealt.update(f"{topic}: {strategy}" for strategy, _ in dealt)
+            await producer.append(attack)
+
+    def _world(self) -> World:
+        real = {topic: list(records) for topic, records in self._real.items()}
+        return World(self._arguments.partitions, self.ids, time.time_ns() // 1_000_000, self._names, real)
+
+    async def _sample(self, logs: Logs) -> None:
+        """Look again and again at what the shop has written."""
+        producer_id = None
+        while True:
+            try:
+                if producer_id is None:
+                    producer_id = await producer_id_of(logs, self._names["opening"])
+                for topic in TOPICS:
+                    for partition in range(1 if topic in SINGLE else self._arguments.partitions):
+                        await self._sample_of(logs, topic, TopicPartition(self._names[topic], partition), producer_id)
+            except (KafkaError, OSError):
+                pass
+            except Exception:
+                self.errors.append(traceback.format_exc())
+                return
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _sample_of(self, logs: Logs, topic: str, tp: TopicPartition, producer_id: int) -> None:
+        start = max(await logs.first(tp), await logs.end(tp) - LATEST, self._ends.get(tp, 0))
+        for batch in await logs.batches(tp, start):
+            self._ends[tp] = batch.next
+            # The opening is written before the shop has a producer id.
+            if is_of(batch, producer_id) or (topic == "opening" and batch.first == 0):
+                for m in messages(batch)[-3:]:
+                    headers = tuple((name.encode(), value) for name, value in m.headers)
+                    self._real[topic].append(Record(m.key, m.value, headers, m.timestamp, tp.partition))
+                    self.sampled[topic] += 1
+
+
+async def producer_id_of(logs: Logs, topic: str) -> int:
+    """Return the id of the shop's producer: that of the first opening which has one."""
+    for batch in await logs.all(TopicPartition(topic, 0)):
+        try:
+            for message in [] if batch.is_control else messages(batch):
+                return int(json.loads(message.value)["producer_id"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue  # junk from foreign producers
+    raise LookupError(f"there is no opening on {topic}")
+
+
+class Fuzz(Chaos):
+    """One run: a shop, its workers, a broker, and foreign producers.
+
+    `problems`: what is not as it has to be, each in a line or more.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        super().__init__(arguments, folder)
+        (folder / "fuzz.ini").write_text(INCIDENTS)
+        self.shop.configure(CONFIG=str(folder / "fuzz.ini"), SALES_MIN_SALE_FREQ="0", **LIVELY)
+        self.settings = settings.load(self.shop.environment, folder)
+        kafka = self.settings.kafka
+        self.names = {
+            **{what: self.shop.topic(what) for what in TOPICS},
+            "opening": topics.opening_topic(kafka),
+            "control": topics.control_topic(kafka),
+            "changelog": topics.changelog_topic(kafka),
+            "shelves": topics.shelves_topic(kafka),
+        }
+        self.products = catalog.load(self.settings.sales.products)
+        ids = [product.product_id for product in self.products]
+        self.strangers = Strangers(arguments, self.shop.servers, self.names, ids)
+        self.homes = sorted({home(product_id, arguments.partitions) for product_id in ids})
+        self.servers = self.shop.servers
+        self.problems: list[str] = []
+        self.foreign: Counter[str] = Counter()
+        self.unparsed: Counter[str] = Counter()
+        self.audited: dict[str, Any] = {}
+
+    def open(self) -> bool:
+        """Open the shop, over an opening topic that holds junk already; tell whether it did."""
+        with self.checking("opening the shop"):
+            self.broker.start()
+            if self.arguments.junk_first:
+                asyncio.run(self._write_junk_first())
+            self.begin()
+            added = yasdg(self.shop, "incident", "add", "live-sale", "--product", self.products[0].product_id, *LIVE)
+            if added.returncode:
+                self.problems.append(f"yasdg incident add: {added.stdout}{added.stderr}")
+            return True
+        return False
+
+    async def _write_junk_first(self) -> None:
+        """Make the topic of the opening as a worker does, and append what is no opening."""
+        name, dice, connection = self.names["opening"], dice_of(self.arguments.seed, "first"), Connection(self.servers)
+        async with administration(connection) as admin:
+            spec = next(spec for spec in topics.specs(self.settings) if spec.name == name)
+            await admin.create_topics([NewTopic(name, spec.partitions, 1, topic_configs=spec.config)])
+        producer = ForeignProducer(connection, "first", self.names)
+        world = World(self.arguments.partitions, self.strangers.ids, time.time_ns() // 1_000_000)
+        for strategy in NO_OPENING:
+            records = [(strategy, hostile(dice, world, "opening", strategy))]
+            await producer.append(Attack({"opening": records}, "none", dice.choice(WAYS)))
+        await producer.stop()
+
+    def run(self) -> None:
+        """Have foreign producers append, and workers be stopped and killed, until all records are sent."""
+        arguments = self.arguments
+        self.strangers.start()
+        began = report_at = time.monotonic()
+        if arguments.interval:
+            self.after(arguments.interval, self.fail)
+        if arguments.broker_restart:
+            self.after(arguments.seconds / 2, self.fail_broker)
+        while not self.strangers.is_done and time.monotonic() - began < LATE * arguments.seconds + 60:
+            self.look()
+            self.do_what_is_due()
+            if len(self.unexpected) >= MOST_ENDINGS:
+                self.problems.append(f"given up after {len(self.unexpected)} workers had ended by themselves")
+                break
+            if time.monotonic() > report_at:
+                report_at += 10
+                done = self.strangers.sent / arguments.records
+                tell(f"{self.strangers.sent} records ({done:.0%}); {len(self.unexpected)} ended by themselves")
+            time.sleep(0.05)
+        self.strangers.stop()
+        self.due = [each for each in self.due if each[2] in (self.start_worker, self.restart_broker)]
+        self.problems += self.strangers.errors
+        if unread := [topic for topic in ALWAYS_WRITTEN if not self.strangers.sampled[topic]]:
+            self.problems.append(f"no message of the shop was found to be copied on {', '.join(unread)}")
+        if self.strangers.sent < arguments.records and len(self.unexpected) < MOST_ENDINGS:
+            self.problems.append(f"only {self.strangers.sent} of {arguments.records} records were sent in time")
+
+    def do_what_is_due(self) -> None:
+        due = [each for each in self.due if each[0] <= time.monotonic()]
+        self.due = [each for each in self.due if each not in due]
+        for _, _, action in sorted(due, key=lambda each: each[:2]):
+            action()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self.due.append((time.monotonic() + seconds, self.dice.randrange(2**40), action))
+
+    def fail_broker(self) -> None:
+        tell("      broker")
+        self.failures["broker"] += 1
+        self.kill_broker()
+
+    # --- The end ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def checking(self, what: str) -> Any:
+        """Note as a problem what a check raises: the others follow all the same."""
+        tell(what)
+        try:
+            yield
+        except Exception as error:
+            tell(f"      {type(error).__name__}: {error}"[:300])
+            self.problems.append(f"{what}: {type(error).__name__}: {error}"[:3000])
+
+    def check_that_it_sells(self) -> None:
+        """See that there are sales in every partition after the last hostile record, and that workers are ready."""
+        with self.checking("looking whether every partition sells"):
+            if self.separate:
+                self.restart_broker()
+            silent = asyncio.run(self._silent_partitions())
+            assert not silent, f"no sale within {SELLS_SECONDS:.0f} s in partitions {silent}"
+        with self.checking("looking whether the workers are ready"):
+            for worker in list(self.workers):
+                worker.until(lambda worker=worker: is_ready(worker), "/ready/ is true", READY_SECONDS)
+
+    async def _silent_partitions(self) -> list[int]:
+        """Partitions with products in which the shop sells nothing."""
+        logs = Logs(Connection(self.shop.servers))
+        try:
+            producer_id = await producer_id_of(logs, self.names["opening"])
+            tps = {p: TopicPartition(self.names["purchases"], p) for p in self.homes}
+            ends = {p: await logs.end(tp) for p, tp in tps.items()}
+            deadline = time.monotonic() + SELLS_SECONDS
+            while ends and time.monotonic() < deadline:
+                self.look()
+                self.do_what_is_due()
+                for p, end in list(ends.items()):
+                    if any(is_of(batch, producer_id) for batch in await logs.batches(tps[p], end)):
+                        del ends[p]
+                await asyncio.sleep(0.2)
+            return sorted(ends)
+        finally:
+            await logs.stop()
+
+    def check_logs(self) -> None:
+        """See that no worker printed a traceback, and none too much."""
+        with self.checking("reading what the workers printed"):
+            found: dict[str, list[str]] = {}
+            for worker in self.shop._workers:
+                said = worker.said
+                for match in TRACEBACK.finditer(said):
+                    found.setdefault(match["error"][:200], []).append(match[0][-3000:])
+                if len(said) > MOST_LOG_BYTES:
+                    self.problems.append(f"{worker.web} printed {len(said)} bytes. The end:\n{said[-1000:]}")
+            for error, tracebacks in found.items():
+                self.problems.append(f"{len(tracebacks)} tracebacks in workers' logs: {error}\n{tracebacks[0]}")
+
+    def check_audit(self) -> None:
+        with self.checking("auditing"):
+            audited = yasdg(self.shop, "audit", "--json", seconds=600)
+            assert "Traceback" not in audited.stderr, audited.stderr[-2500:]
+            assert audited.stdout.startswith("{"), f"status {audited.returncode}: {audited.stderr[-1000:]}"
+            self.audited = json.loads(audited.stdout)
+            self.foreign = asyncio.run(self._count_foreign())
+            if not self.audited["balanced"]:
+                kinds, some = self.audited["kinds"], self.audited["findings"][:10]
+                self.problems.append(f"the books do not balance: {kinds}: {json.dumps(some, indent=1)[:2500]}")
+            named = self.audited.get("foreign")
+            assert named is not None, "the report has no field `foreign`: topic → number of foreign messages"
+            for topic in COUNTED:
+                name, there = self.names[topic], self.foreign[topic]
+                if not there - self.unparsed[topic] <= (found := named.get(name, named.get(topic, 0))) <= there:
+                    self.problems.append(f"the audit names {found} foreign messages on {name}, there are {there}")
+
+    async def _count_foreign(self) -> Counter[str]:
+        """Count the messages of other producers on each topic, as the headers of their batches have it."""
+        logs, foreign = Logs(Connection(self.shop.servers)), Counter[str]()
+        try:
+            producer_id = await producer_id_of(logs, self.names["opening"])
+            for topic in TOPICS:
+                for partition in range(1 if topic in SINGLE else self.arguments.partitions):
+                    for batch in await logs.all(TopicPartition(self.names[topic], partition)):
+                        if not batch.is_control and batch.producer_id != producer_id:
+                            foreign[topic] += batch.count
+                            # A batch that aiokafka cannot parse may count as one message.
+                            self.unparsed[topic] += 0 if is_parsed(batch) else batch.count - 1
+        finally:
+            await logs.stop()
+        return foreign
+
+    def check_commands(self) -> None:
+        with ThreadPoolExecutor(CONSUMERS) as pool:
+            list(pool.map(self.check_consume, CONSUMED))
+        for command in (("topics",), ("incident",)):
+            with self.checking(f"yasdg {' '.join(command)}"):
+                done = yasdg(self.shop, *command, seconds=COMMAND_SECONDS)
+                assert "Traceback" not in done.stderr, done.stderr[-2500:]
+                assert command == ("incident",) or not done.returncode, done.stderr[-1000:]
+
+    def check_consume(self, what: str) -> None:
+        with self.checking(f"yasdg consume {what}"):
+            self.consume(what)
+
+    def consume(self, what: str) -> None:
+        """Read a topic to its end as a person does, who then presses Ctrl-C."""
+        command = [sys.executable, "-m", "yasdg_app", "consume", what, "--from-beginning", "--json"]
+        out, err = (self.shop.folder / f"consume-{what}.{name}" for name in ("out", "err"))
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                command, cwd=self.shop.folder, env=self.shop.environment, stdout=stdout, stderr=stderr
+            )
+        try:
+            deadline, size, since = time.monotonic() + COMMAND_SECONDS, 0, time.monotonic()
+            while process.poll() is None and time.monotonic() < deadline:
+                if (now := out.stat().st_size) != size:
+                    size, since = now, time.monotonic()
+                elif size and time.monotonic() - since > QUIET_SECONDS:
+                    break
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            status = process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+            out.unlink()
+        said = err.read_text(errors="replace")
+        assert "Traceback" not in said, said[-2500:]
+        assert status in (0, -signal.SIGINT), f"status {status}: {said[-1000:]}"
+        assert size, f"it printed nothing; {said[-1000:]}"
+
+    def check_bytes(self) -> None:
+        """See that the shop's own messages are those of the simulation."""
+        with self.checking("comparing the shop's own messages with the simulation"):
+            different = asyncio.run(self._differences())
+            assert not different, "\n".join(different[:10])
+
+    async def _differences(self) -> list[str]:
+        plan, different = await asyncio.to_thread(plan_of, self.shop), []
+        logs = Logs(Connection(self.shop.servers))
+        try:
+            producer_id = await producer_id_of(logs, self.names["opening"])
+            for partition in self.homes:
+                own = [each for each in plan.products if home(each.product_id, self.arguments.partitions) == partition]
+                for what, when in WHEN.items():
+                    tp = TopicPartition(self.names[what], partition)
+                    log = await logs.own(tp, producer_id)
+                    until = event_time(json.loads(log[-1].value)[when]) if log else plan.opened_at
+                    expected = made(Till(plan, own), what, until)
+                    for message in log:
+                        if message.value != (wanted := next(expected, None)):
+                            different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
+                            break
+                    else:
+                        if log and (rest := next(expected, None)) is not None:
+                            different.append(f"{tp} ends after {log[-1].offset}, without {rest!r}")
+                        if what == "purchases" and not log:
+                            different.append(f"{tp}: the shop has sold nothing")
+        finally:
+            await logs.stop()
+        return different
+
+
+def is_parsed(batch: Batch) -> bool:
+    try:
+        messages(batch)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_ready(worker: Worker) -> bool:
+    return bool(worker.get("/ready/").get("ready", True))
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=100_000, help="hostile records in all (default: 100000)")
+    parser.add_argument("--seconds", type=float, default=300.0, help="in which they are appended (default: 300)")
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--strangers", type=int, default=4, help="foreign producers (default: 4)")
+    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1_000.0, help="sales a second, in all (default: 1000)")
+    parser.add_argument("--interval", type=float, default=12.0, help="mean seconds between restarts; 0: none")
+    parser.add_argument("--broker", choices=("embedded", "separate"), default="separate")
+    parser.add_argument("--broker-restart", action="store_true", help="kill the broker once, in the middle of the run")
+    junk_first = argparse.BooleanOptionalAction
+    parser.add_argument("--junk-first", action=junk_first, default=True, help="on the opening's topic, before the shop")
+    parser.add_argument("--only", action="append", default=[], metavar="TOPIC[:STRATEGY]", help="these; repeatable")
+    parser.add_argument("--without", action="append", default=[], metavar="[TOPIC]:STRATEGY", help="all but these")
+    parser.add_argument("--list", action="store_true", help="list topics and strategies, and end")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the dice (default: a new one)")
+    parser.add_argument("--keep", type=Path, help="make the shop's folder here, and keep it with the workers' logs")
+    parser.add_argument("--report", type=Path, help="write the run's report to this file, as JSON")
+    arguments = parser.parse_args()
+    arguments.kinds, arguments.beyond, arguments.failures = ["kill", "stop", "start"], False, 0
+    return arguments
+
+
+def main() -> int:
+    arguments = read_arguments()
+    if arguments.list:
+        print("\n".join(f"{topic}: {strategy}" for topic in TOPICS for strategy in STRATEGIES[topic]))
+        return 0
+    tell(f"seed {arguments.seed}: {' '.join(sys.argv[1:])}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="yasdg-fuzz-") as temporary:
+        folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        fuzz = Fuzz(arguments, folder)
+        try:
+            if fuzz.open():
+                fuzz.run()
+                fuzz.check_that_it_sells()
+            with fuzz.checking("stopping the workers, and draining"):
+                fuzz.drain()
+            fuzz.check_logs()
+            fuzz.broker.start()
+            fuzz.check_audit()
+            fuzz.check_commands()
+            fuzz.check_bytes()
+        finally:
+            fuzz.strangers.stop()
+            fuzz.close()
+    report = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{os.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}",
+        "arguments": {name: str(value) for name, value in vars(arguments).items() if name != "report"},
+        "seconds": round(time.monotonic() - began),
+        "records": fuzz.strangers.sent,
+        "appended": dict(fuzz.strangers.count("appended")),
+        "refused": dict(fuzz.strangers.count("refused")),
+        "unanswered": dict(fuzz.strangers.count("unanswered")),
+        "reasons": dict(fuzz.strangers.count("reasons").most_common(30)),
+        "strategies": len(fuzz.strangers.dealt),
+        "sampled": dict(fuzz.strangers.sampled),
+        "foreign": dict(fuzz.foreign),
+        "failures": dict(fuzz.failures),
+        "workers_started": fuzz.started,
+        "workers_that_ended_by_themselves": len(fuzz.unexpected),
+        "problems": fuzz.problems,
+        "audit": {name: value for name, value in fuzz.audited.items() if name != "findings"},
+    }
+    print(json.dumps(report, indent=2))
+    if arguments.report:
+        arguments.report.write_text(json.dumps(report, indent=2) + "\n")
+    for text in fuzz.unexpected:
+        print(text, file=sys.stderr)
+    for problem in fuzz.problems:
+        tell(f"PROBLEM: {problem}")
+    well = not fuzz.problems and not fuzz.unexpected
+    tell("passed" if well else f"failed: {len(fuzz.unexpected)} workers ended, {len(fuzz.problems)} problems")
+    return 0 if well else 1
+
+
+assert SESSION < SELLS_SECONDS  # a killed worker's partitions are given to others before that
+
+if __name__ == "__main__":
+    sys.exit(main())
