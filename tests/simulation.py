@@ -47,7 +47,7 @@ def plan_of(shop: Shop) -> Plan:
     opening = opening_of(shop)
     configured = settings.load(shop.environment, shop.folder)
     products = catalog.load(configured.sales.products)
-    records = asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-control"))
+    records = asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-control", opening.producer_id))
     said = read_control(records, opening.clock, products)
     return Plan.of(configured, products, opening.opened_at).with_control(said.live, said.gaps)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from support import Shop
 
 from yasdg_app.connecting.connection import Connection
@@ -45,15 +46,28 @@ def transact(shop: Shop, topics: Sequence[str], partitions: int, commit: bool) -
 
 
 def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
-    """Delete all records before an offset, by partition; -1: all there are."""
+    """Delete all records before an offset, by partition; -1: all there are. The topic may be a compacted one."""
 
     async def delete() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
         await admin.start()
+
+        async def configure(**config: str) -> None:
+            named = {name.replace("_", "."): value for name, value in config.items()}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, named)])
+
         try:
+            (described,) = await admin.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": ""})]
+            )
+            policy = described.resources[0][4][0][1]
+            if policy == "compact":
+                await configure(cleanup_policy="delete", retention_ms="-1")
             await admin.delete_records(
                 {TopicPartition(topic, partition): RecordsToDelete(offset) for partition, offset in before.items()}
             )
+            if policy == "compact":
+                await configure(cleanup_policy="compact", segment_bytes=str(8 * 2**20))
         finally:
             await admin.close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from yasdg_app import control
 from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
 from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
+from yasdg_app.reading import Chunk
 from yasdg_app.settings import incident
 from yasdg_app.shop.clock import Clock
 
@@ -32,16 +33,23 @@ class Cluster:
         self.log: list[Record] = []
         self.late = 0.0  # seconds by which the next records are too late
         self.sold: int | None = None  # event time of the last sale
+        self.markers = 0  # of transactions, that take offsets at the end of the log
         self.silent = False  # it takes the next record and does not say so
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         await asyncio.sleep(0.01)
-        return {tp: len(self.log) for tp in tps}
+        return {tp: len(self.log) + self.markers for tp in tps}
 
-    async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Record]]:
-        found = {tp: self.log[start:] for tp, start in starts.items()}
+    async def firsts(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def all_chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[Chunk]:
+        found: list[Any] = self.log[start:end]
         await asyncio.sleep(0.01)
-        return found
+        yield Chunk(tp, start, end + self.markers, found, [], len(self.log))
+
+    async def count(self, tp: TopicPartition) -> int:
+        return len(self.log)
 
     async def append(self, topic: str, partition: int, number: int, rows: list[Row]) -> Appended:
         if number != len(self.log):
@@ -176,3 +184,12 @@ async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.M
         await asyncio.sleep(0.1)
     await set_storm(topic)
     assert len(cluster.log) == 5  # nothing was taken off the topic
+
+
+async def test_markers_of_transactions_at_its_end_shift_no_number() -> None:
+    cluster = Cluster()
+    cluster.markers = 3
+    topic = cluster.topic()
+    await set_storm(topic)
+    assert (await topic.read()).number == 1
+    assert [record.offset for record in cluster.log] == [0]

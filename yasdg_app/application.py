@@ -193,8 +193,8 @@ class ShopApp(faust.App):
     async def _take_control(self) -> None:
         topic = topics.control_topic(self.shop.kafka)
         self.control = ControlTopic(
-            topic, self.opening.clock, self.products, self.reader, self.shop_producer,
-            partial(last_message, self.reader, self.shop.kafka),
+            topic, self.opening.clock, self.products, self.own_reader, self.shop_producer,
+            partial(last_message, self.own_reader, self.shop.kafka),
         )  # fmt: skip
         while self.shop.clock.on_restart == "skip":
             try:

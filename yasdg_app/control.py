@@ -120,15 +120,11 @@ Statement = Incident | Ended | Gap
 
 
 def read_control(records: Iterable[Message], clock: Clock, products: Sequence[Product]) -> Control:
-    """Return what the records of the control topic say, in a shop with these products.
+    """Return what the shop's own records of the control topic say, in a shop with these products.
 
     Ignored is what does not count; see `statement_of`.
     """
-    number, statements = 0, []
-    for record in records:
-        number = record.offset + 1
-        statements.append(statement_of(record, clock, products))
-    return control_of(statements, number)
+    return control_of(statement_of(record, clock, products) for record in records)
 
 
 def statement_of(record: Message, clock: Clock, products: Sequence[Product]) -> Statement | None:
@@ -157,8 +153,8 @@ def statement_of(record: Message, clock: Clock, products: Sequence[Product]) -> 
     return None
 
 
-def control_of(statements: Iterable[Statement | None], number: int) -> Control:
-    """Return what statements say together, in their order; `number`: of records written so far."""
+def control_of(statements: Iterable[Statement | None], number: int = 0) -> Control:
+    """Return what statements say together, in their order; `number`: how many records the shop had appended by then."""
     live: dict[str, Incident] = {}
     gaps: list[Gap] = []
     for statement in statements:
@@ -295,7 +291,7 @@ class ControlTopic:
     products
         Of the shop's catalog.
     reader, producer
-        Through which it reads and writes.
+        Through which it reads and writes: the shop's own records, and no others.
     last_sold
         Returns an event time that no sale in the logs is later than; None if there is none.
     """
@@ -318,7 +314,8 @@ class ControlTopic:
         self._statements: list[Statement] = []
         self._here: set[bytes] = set()  # the workers that have written that they are here
         self._has_times = True  # whether the cluster tells when it took the last record
-        self._number = 0
+        self._position = 0  # next offset to read
+        self._number = 0  # how many records the shop has appended
         self._said = Control()
         self._reading = asyncio.Lock()
 
@@ -326,16 +323,19 @@ class ControlTopic:
         """Return what the topic says now."""
         async with self._reading:  # two at once would put down the same records twice
             end = (await self._reader.ends([self._tp]))[self._tp]
-            if end > self._number:
-                new = await self._reader.read({self._tp: self._number})
-                self._number = end
-                for record in new[self._tp]:  # not kept: there may be many that do not count
-                    self._take(record)
+            if end > self._position:
+                first = (await self._reader.firsts([self._tp]))[self._tp]
+                async for chunk in self._reader.all_chunks(self._tp, max(first, self._position), end):
+                    for record in chunk.messages:  # not kept: there may be many that do not count
+                        self._take(record)
+                    self._position = chunk.end
+                    self._number = self._number if chunk.count is None else chunk.count
+                if not self._number:  # it has written nothing, or that was deleted
+                    self._number = await self._reader.count(self._tp)
                 self._said = control_of(self._statements, self._number)
             return self._said
 
     def _take(self, record: Message) -> None:
-        self._number = max(self._number, record.offset + 1)
         self._has_times = record.timestamp > 0
         if (statement := statement_of(record, self._clock, self._products)) is not None:
             self._statements.append(statement)

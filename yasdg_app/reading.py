@@ -326,8 +326,8 @@ class Reader:
         return not batch.is_control_batch and batch.producer_id == self._producer_id
 
 
-async def read_all(connection: Connection, topic: str) -> list[Message]:
-    """Return all messages of a topic of one partition."""
+async def read_all(connection: Connection, topic: str, producer_id: int | None = None) -> list[Message]:
+    """Return all messages of a topic of one partition; `producer_id`: see `Reader`."""
     tp = TopicPartition(topic, 0)
-    async with Reader(connection) as reader:
+    async with Reader(connection, producer_id) as reader:
         return (await reader.read({tp: 0}))[tp]

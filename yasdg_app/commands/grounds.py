@@ -205,7 +205,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
             f"The shop on {servers} was opened {time_text(opening.opened_at)} with another configuration: "
             f"{'; '.join(changed)}. Put the values back, or say --opened-at for a shop that is not there"
         )
-    said = read_control(await read_all(app.connection, control), opening.clock, app.products)
+    said = read_control(await read_all(app.connection, control, opening.producer_id), opening.clock, app.products)
     plan = Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
     live = ", ".join(incident.name for incident in said.live) or "none"
     return Grounds(

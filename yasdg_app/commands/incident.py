@@ -128,7 +128,7 @@ def _as_option(problem: str) -> str:
 @asynccontextmanager
 async def _open_shop() -> AsyncIterator[OpenShop]:
     opening = await _read_opening()
-    reader = Reader(app.connection)
+    reader = Reader(app.connection, opening.producer_id)
     producer = ShopProducer(app.connection, opening.producer_id)
     try:
         yield OpenShop(
