@@ -33,7 +33,7 @@ class Cluster:
         self.log: list[Record] = []
         self.late = 0.0  # seconds by which the next records are too late
         self.sold: int | None = None  # event time of the last sale
-        self.markers = 0  # of transactions, that take offsets at the end of the log
+        self.markers = 0  # of transactions, that take the first offsets of the log
         self.silent = False  # it takes the next record and does not say so
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -44,9 +44,9 @@ class Cluster:
         return dict.fromkeys(tps, 0)
 
     async def all_chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[Chunk]:
-        found: list[Any] = self.log[start:end]
+        found: list[Any] = self.log[max(0, start - self.markers) : end - self.markers]
         await asyncio.sleep(0.01)
-        yield Chunk(tp, start, end + self.markers, found, [], len(self.log))
+        yield Chunk(tp, start, end, found, [], len(self.log) if found else None)
 
     async def count(self, tp: TopicPartition) -> int:
         return len(self.log)
@@ -186,7 +186,7 @@ async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.M
     assert len(cluster.log) == 5  # nothing was taken off the topic
 
 
-async def test_markers_of_transactions_at_its_end_shift_no_number() -> None:
+async def test_markers_of_transactions_shift_no_number() -> None:
     cluster = Cluster()
     cluster.markers = 3
     topic = cluster.topic()

@@ -191,7 +191,7 @@ def test_a_gap_until_now_counts_at_every_speed(speed: float | None) -> None:
 def test_where_the_cluster_tells_no_time_gaps_count_and_nothing_else() -> None:
     """As they always did: such a topic was not made by a shop."""
     gap = Gap(OPENED, WRITTEN)
-    assert said(gap_row(gap), incident_row(VALID), written=0) == Control((), (gap,), 2)
+    assert said(gap_row(gap), incident_row(VALID), written=0) == Control((), (gap,))
 
 
 # --- Any bytes at all -------------------------------------------------------------------------------------------------
@@ -251,7 +251,8 @@ def test_whatever_is_on_the_topic_the_shop_can_be_run_and_shown(rows: list[tuple
     rung_up(small, (0, 1))
     list(plan.incidents.announcements(OPENED, OPENED + 400 * DAY))
     for now in (OPENED, START, START + YEARS_50):
-        assert len(listed(plan.incidents, control, now)) == len(control.live)
+        left = [incident for incident in control.live if not incident.is_over(now)]
+        assert len(listed(plan.incidents, control, now)) == len(left)
         for each in control.live:
             json.dumps(described(each, control, now)).encode()
     plan.incidents.delivery(PRODUCTS[0], OPENED, HOUR)
