@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
 from support import Shop
 
+from yasdg_app.cluster import Cluster, check
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.reading import Reader
 
@@ -96,3 +102,26 @@ def own(shop: Shop, topic: str, partitions: int) -> dict[int, int]:
             return {tp.partition: len(messages) for tp, messages in (await reader.read(firsts)).items()}
 
     return asyncio.run(count())
+
+
+def write_unparsable(shop: Shop, topic: str, partition: int = 0) -> None:
+    """Append a message with a header whose name is not UTF-8, which Apache Kafka takes and aiokafka cannot read."""
+    builder: Any = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+        batch_size=10_000,
+    )  # fmt: skip
+    builder.append(0, int(time.time() * 1000), b"key", b"value", [("a", b"b")])
+    batch = bytearray(builder.build().replace(b"\x02a\x02b", b"\x02\xff\x02b"))
+    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+
+    async def send() -> None:
+        cluster = Cluster(Connection(shop.servers))
+        request = ProduceRequest(
+            transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(partition, bytes(batch))])]
+        )  # fmt: skip
+        response = await cluster.ask_leader(TopicPartition(topic, partition), request)
+        ((_, ((_, code, *_),)),) = response.topics
+        check(code)
+        await cluster.close()
+
+    asyncio.run(send())

@@ -357,8 +357,8 @@ async def _publish_products(
     producer = ShopProducer(connection, producer_id)
     async with Reader(connection, producer_id) as reader:
         try:
-            for attempt in range(ATTEMPTS):
-                number, told = await _told(reader, tp, products, form, attempt)
+            for _ in range(ATTEMPTS):
+                number, told = await _told(reader, tp, products, form)
                 now = time.time_ns() // 1_000_000
                 missing = (
                     Row(product.product_id.encode(), form.write("products", messages.product_json(product)), now)
@@ -382,13 +382,9 @@ async def _publish_products(
 
 
 async def _told(
-    reader: Reader, tp: TopicPartition, products: tuple[Product, ...], form: Format, attempt: int = 0
+    reader: Reader, tp: TopicPartition, products: tuple[Product, ...], form: Format
 ) -> tuple[int, bytearray]:
-    """Return how many messages of the shop the topic has seen, and whether the last one of each product is right.
-
-    Where all that the shop has written there was deleted, no batch says the number: it is 0, or that of all offsets if
-    nobody else has written, in turns.
-    """
+    """Return how many messages the shop has appended to the topic, and whether the last one of each product is right."""
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     places = {product.product_id.encode(): place for place, product in enumerate(products)}
     told = bytearray(len(products))
@@ -404,9 +400,7 @@ async def _told(
                 told[place] = record.offset not in theirs and record.value == form.write(
                     "products", messages.product_json(products[place])
                 )
-    if number is None:
-        number = end if (first > 0) != (attempt % 2 == 1) else 0
-    return number, told
+    return await reader.count(tp) if number is None else number, told
 
 
 def _offset(record: Message) -> int:

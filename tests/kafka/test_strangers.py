@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 import strangers
-from support import Shop, Worker, yasdg
+from support import Shop, Worker, consume, yasdg
 
 PARTITIONS = 2
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -284,3 +284,20 @@ def test_control_records_of_other_producers_are_ignored(lively: Shop) -> None:
     assert ended.returncode == 0, ended.stderr
     assert worker.stop() == 0
     balances(lively)
+
+
+def test_a_message_that_the_client_library_cannot_parse_ends_no_worker_and_no_command(lively: Shop) -> None:
+    worker = opened(lively)
+    names = ["products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters"]
+    topics = [lively.topic(each) for each in names]
+    for topic in (*topics, changelog(lively), *(f"{lively.name}-{each}" for each in ("opening", "control", "shelves"))):
+        strangers.write_unparsable(lively, topic)
+    sells_everywhere(lively, worker)
+    worker.kill()
+    again = lively.worker()
+    sells_everywhere(lively, again)
+    assert again.stop() == 0
+    balances(lively)
+    for what, topic in zip(names[:5], topics, strict=False):
+        lines = consume(lively, len(lively.read(topic)), what, "--from-beginning", "--json")
+        assert all(lines), what

@@ -251,7 +251,11 @@ def text_of(at: int) -> str:
 def read_products(
     records: Iterable[Message], topic: str, report: Report, products: Sequence[catalog.Product] = ()
 ) -> None:
-    """See whether the products topic tells of each product once, and of those of the catalog as they are there."""
+    """See whether the products topic tells of each product once, and of those of the catalog as they are there.
+
+    Where others have written on it a product may be there again: the shop publishes it anew after a foreign message.
+    """
+    may_repeat = report.foreign_in(topic).count > 0
     told: dict[str, Product] = {}
     values: dict[str, bytes | None] = {}
     offset = 0
@@ -263,6 +267,8 @@ def read_products(
             report.add(Finding("unreadable", topic, 0, offset, reason_of(error)))
             continue
         before = told.get(product.product_id)
+        if may_repeat and product == before:
+            continue
         if before is not None and (record.value == values[product.product_id] or product != before):
             what = "double product" if product == before else "changed product"
             report.add(Finding(what, topic, 0, offset, product.product_id))
