@@ -384,7 +384,7 @@ async def _publish_products(
 async def _told(
     reader: Reader, tp: TopicPartition, products: tuple[Product, ...], form: Format
 ) -> tuple[int, bytearray]:
-    """Return how many messages the shop has appended to the topic, and whether the last one of each product is right."""
+    """Return how many messages the shop has appended, and whether the last one of each product is right."""
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     places = {product.product_id.encode(): place for place, product in enumerate(products)}
     told = bytearray(len(products))
