@@ -233,11 +233,11 @@ class Reader:
             batches = await self._batches(tp, offset - 1, PROBE_BYTES)
             if batches and self._is_own(batches[0]) and batches[0].base_offset < offset:
                 return int(batches[0].base_sequence + offset - batches[0].base_offset) % SEQUENCES
-        position = max(first, offset)
+        position = begin = max(first, offset)  # a log may begin in the middle of a batch
         while position < end:
             for batch in await self._batches(tp, position):
                 if self._is_own(batch):
-                    return int(batch.base_sequence + max(0, offset - batch.base_offset)) % SEQUENCES
+                    return int(batch.base_sequence + max(0, begin - batch.base_offset)) % SEQUENCES
                 position = max(position, batch.next_offset)
         return await self._remembered(tp)
 

@@ -161,7 +161,7 @@ def test_an_inventory_of_which_nothing_is_left_to_compute_it_from_stops_in_one_l
     strangers.delete_records(lively, lively.topic("purchases"), {0: 3})
     again = lively.worker()
     assert again.ends() == 1
-    assert one_line(again, "cannot be computed again").endswith(OTHER_SHOP)
+    assert OTHER_SHOP in one_line(again, "deleted before they were applied")
     # The advice that keeps everything: another shop beside it.
     other = Shop(lively.folder, f"{lively.name}-other").on(lively.servers)
     try:
@@ -198,7 +198,7 @@ def test_messages_that_are_deleted_before_they_were_applied_stop_the_worker_in_o
     strangers.delete_records(lively, lively.topic("purchases"), dict.fromkeys(range(PARTITIONS), -1))
     again = lively.worker()
     assert again.ends() == 1, again.said
-    assert one_line(again, "deleted before they were applied").endswith(OTHER_SHOP)
+    assert OTHER_SHOP in one_line(again, "deleted before they were applied")
 
 
 def test_messages_that_are_deleted_after_they_were_applied_are_not_missed(lively: Shop) -> None:
