@@ -16,16 +16,17 @@ sys.argv[1:3] = []
 clock.STABLE_SECONDS = 8
 
 began: list[float] = []
+time_ns = time.time_ns
 
 
 def now() -> int:
     if tills.app.counts["sales"] and not began:
         began.append(time.monotonic())
     is_set = began and 3 < time.monotonic() - began[0] < 3 + lasts
-    return time.time_ns() // 1000 + (by if is_set else 0)
+    return time_ns() + (by * 1000 if is_set else 0)
 
 
-tills._now = now
+time.time_ns = now
 
 from yasdg_app.__main__ import main  # noqa: E402
 

@@ -37,7 +37,7 @@ def test_a_jump_of_years_sells_nothing_and_sales_go_on_when_it_is_over(kafka: Ka
     assert "If its time is right, restart this worker." in worker.said
     state = ready(worker)
     assert not state["ready"]
-    assert any("Nothing is sold until it is set back" in reason for reason in state["reasons"])
+    assert any("Nothing is sold until that is undone" in reason for reason in state["reasons"])
     worker.until(lambda: "sales continue" in worker.said, "the end of it")
     before = sold(worker)
     worker.until(lambda: sold(worker) != before, "a sale")

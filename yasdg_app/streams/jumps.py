@@ -40,16 +40,16 @@ class Jumps:
         if not jump:
             return ""
         if self._detector.needs_restart:
-            until = "until it is set back. If its time is right, restart this worker"
+            until = "until that is undone. If its time is right, restart this worker"
         else:
-            until = f"until it is set back, or has stayed as it is for {STABLE_SECONDS} s"
+            until = f"until that is undone, or it has stayed as it is for {STABLE_SECONDS} s"
         direction = "forward" if jump > 0 else "back"
         return f"The clock of this machine was set {direction} by {_length(abs(jump))}. Nothing is sold {until}."
 
 
 def _length(microseconds: int) -> str:
     """Return a length of time in its two largest units."""
-    left, parts = microseconds // SECOND, []
+    left, parts = round(microseconds / SECOND), []
     for seconds, unit in UNITS:
         count, left = divmod(left, seconds)
         if count:

@@ -88,10 +88,10 @@ def _of_cluster(ends: LogEnds | None) -> list[str]:
 
 def _of_clock() -> list[str]:
     why_not = [tills.jumps.reason] if tills.jumps.reason else []
-    if (through := tills.sold_ahead() if owned() else None) is not None:
-        why_not.append(
-            f"The log holds sales up to {time_text(through)} (UTC), of the future: nothing is sold until then."
-        )
+    through = tills.sold_ahead() if owned() else None
+    if through is not None:
+        until = time_text(through)[:19]
+        why_not.append(f"The log holds sales of the future, up to {until} (UTC): nothing is sold until then.")
     return why_not
 
 
