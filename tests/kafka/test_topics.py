@@ -23,8 +23,10 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.formats import Format
 from yasdg_app.messages import InventoryLevel
 from yasdg_app.opening import Opening, OpeningError, open_shop
+from yasdg_app.producer import RefusedError, Row, ShopProducer
 from yasdg_app.reading import read_all
 from yasdg_app.settings import ClockSettings, KafkaSettings, Settings
+from yasdg_app.topic_policies import DAY_MS
 from yasdg_app.topic_watch import LOOKS, TopicChangedError, TopicWatch
 from yasdg_app.topics import TopicsError
 
@@ -354,6 +356,34 @@ def test_what_only_readers_lose_is_told_and_the_shop_opens(
     create(settings, {settings.kafka.topic_stockings: 2})
     opens(settings)
     assert f"{settings.kafka.topic_stockings}: retention.ms is 604800000, expected -1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "old", "size"),
+    [("message.timestamp.before.max.ms", "3600000", True, 1), ("max.message.bytes", "1000", False, 5000)],
+)
+def test_a_refusal_while_the_shop_runs_names_the_setting(
+    kafka: Kafka, shop: Shop, setting: str, value: str, old: bool, size: int
+) -> None:
+    settings, topic = of(shop, kafka), f"{shop.name}.sales"
+    create(settings, {topic: 1}, {setting: value})
+    now = time.time_ns() // 1_000_000
+    row = Row(b"k", b"v" * size, now - 10 * DAY_MS if old else now)
+
+    async def append() -> None:
+        producer = ShopProducer(Connection(kafka.bootstrap_servers), opened.producer_id)
+        try:
+            await producer.append(topic, 0, 0, [row])
+        finally:
+            await producer.stop()
+
+    opened = opens(settings)
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(append())
+    assert str(refused.value).startswith(f"{topic}, partition 0: the cluster refuses our messages (")
+    follow(str(refused.value).partition(f"To set {setting}: ")[2])
+    asyncio.run(append())
+    assert len(read(settings, topic)) == 1
 
 
 # --- Partitions -----------------------------------------------------------------------------------------------------
