@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from yasdg_app import catalog, claims, messages, opening
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.formats import Format
 from yasdg_app.formats.errors import RegistryError
 from yasdg_app.settings import FormatSettings, Settings
@@ -67,6 +68,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return log
 
 
+def agree(settings: Settings, form: Format) -> opening.Opening:
+    return asyncio.run(opening._agree(Connection(""), settings, form, opening.what_it_is_made_from(settings, PRODUCTS)))
+
+
 class Refused(Format):
     """A format whose schemas the registry does not take."""
 
@@ -77,17 +82,17 @@ class Refused(Format):
 def test_a_shop_whose_schemas_are_refused_is_not_opened(log: list[Any]) -> None:
     avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
     with pytest.raises(RegistryError):
-        asyncio.run(opening._agree("", avro, PRODUCTS, Refused()))
+        agree(avro, Refused())
     assert log == []
-    opened = asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))  # JSON, as if nothing had been
+    opened = agree(Settings(), Format())  # JSON, as if nothing had been
     assert opened.producer_id == 7
 
 
 def test_schemas_of_another_shop_are_not_registered(log: list[Any]) -> None:
-    asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))
+    agree(Settings(), Format())
     avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
     with pytest.raises(opening.OpeningError, match=r"FORMAT\.value was json, is avro"):
-        asyncio.run(opening._agree("", avro, PRODUCTS, Refused()))
+        agree(avro, Refused())
     assert len(log) == 1
 
 
@@ -176,7 +181,7 @@ def test_an_opening_of_a_version_whose_stream_was_another_is_refused_with_a_way_
 
 def test_what_the_stream_is_made_from_names_no_topics(log: list[Any]) -> None:
     """The fingerprint is that of the version before: an opening that names its topics is no other shop's for it."""
-    asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))
+    agree(Settings(), Format())
     (written,) = log
     content = msgspec.json.decode(written.value)
     assert list(content) == ["opened_at", "started", "speed", "producer_id", "made_from", "topics", "partitions"]

@@ -7,7 +7,9 @@ import shlex
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +27,7 @@ from yasdg_app.messages import InventoryLevel
 from yasdg_app.opening import Opening, OpeningError, open_shop
 from yasdg_app.producer import RefusedError, Row, ShopProducer
 from yasdg_app.reading import read_all
-from yasdg_app.settings import ClockSettings, KafkaSettings, Settings
+from yasdg_app.settings import ClockSettings, FaultSettings, KafkaSettings, Settings
 from yasdg_app.topic_policies import DAY_MS
 from yasdg_app.topic_watch import LOOKS, TopicChangedError, TopicWatch
 from yasdg_app.topics import TopicsError
@@ -236,6 +238,21 @@ def test_an_opening_that_was_copied_from_elsewhere_claims_nothing(kafka: Kafka, 
     opens(settings)  # and nothing of a shop is on the topics as yet
 
 
+def test_the_topics_of_another_shop_are_not_deleted(kafka: Kafka, shop: Shop) -> None:
+    settings = of(shop, kafka)
+    opens(settings)
+    shop.on(kafka.bootstrap_servers).configure(KAFKA_PARTITIONS="2", KAFKA_APPLICATION_ID=f"{shop.name}-other")
+    before = there(settings)
+    ended = yasdg(shop, "topics", "delete", "--yes")
+    assert ended.returncode == 1
+    assert "Nothing was deleted: " in ended.stderr
+    assert there(settings) == before
+    found = re.search(r"set \[KAFKA\] application_id = (\S+)", ended.stderr)
+    assert found is not None
+    assert yasdg(shop.configure(KAFKA_APPLICATION_ID=found[1]), "topics", "delete", "--yes").returncode == 0
+    assert not any(name.startswith(shop.name) for name in there(settings))
+
+
 @pytest.mark.parametrize("what", ["purchases", "lost_sales", "stockings", "changelog"])
 def test_a_shop_whose_opening_was_deleted_is_not_opened_over(kafka: Kafka, shop: Shop, what: str) -> None:
     settings = of(shop, kafka)
@@ -298,7 +315,8 @@ def test_an_opening_of_the_version_before_opens_as_ever(kafka: Kafka, shop: Shop
 def test_a_shop_with_another_configuration_is_told_the_ways_out_the_harmless_first(kafka: Kafka, shop: Shop) -> None:
     opened = opens(of(shop, kafka))
     other = f"{shop.name}-other"
-    said = refuses(of(shop, kafka, clock=ClockSettings(time_zone="Europe/Berlin")))
+    with_faults = of(shop, kafka, clock=ClockSettings(time_zone="Europe/Berlin"))
+    said = refuses(replace(with_faults, faults=FaultSettings(late=Decimal(".1"))))  # its topics are not made before
     steps = ["Put the values back, or ", "open a new shop beside it", "yasdg topics delete"]
     assert [said.index(step) for step in steps] == sorted(said.index(step) for step in steps)
     assert opens(of(shop, kafka)) == opened
