@@ -23,7 +23,7 @@ from yasdg_app.brokers.java import java_command
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
 from yasdg_app.formats import Format
-from yasdg_app.messages import InventoryLevel
+from yasdg_app.messages import InventoryLevel, time_text
 from yasdg_app.opening import Opening, OpeningError, open_shop
 from yasdg_app.producer import RefusedError, Row, ShopProducer
 from yasdg_app.reading import read_all
@@ -100,7 +100,7 @@ def with_admin(settings: Settings, act: Callable[[AIOKafkaAdminClient], Awaitabl
 
 
 def there(settings: Settings) -> set[str]:
-    return set(with_admin(settings, lambda admin: admin.list_topics()))
+    return {name for name in with_admin(settings, lambda admin: admin.list_topics()) if not name.startswith("__")}
 
 
 def create(settings: Settings, partitions: dict[str, int], config: dict[str, str] | None = None) -> None:
@@ -236,6 +236,11 @@ def test_an_opening_that_was_copied_from_elsewhere_claims_nothing(kafka: Kafka, 
     send(settings, mirrored, original.key, original.value)
     delete(settings, topics.opening_topic(settings.kafka))
     opens(settings)  # and nothing of a shop is on the topics as yet
+    other = of(shop, kafka, f"{shop.name}-other", names=f"{shop.name}-other")
+    topic = topics.opening_topic(other.kafka)
+    create(other, {topic: 1}, {"retention.ms": "-1"})
+    send(other, topic, b"anything", original.value)  # as tests do that want the same stream once more
+    assert time_text(opens(other).opened_at) == json.loads(original.value)["opened_at"]
 
 
 def test_the_topics_of_another_shop_are_not_deleted(kafka: Kafka, shop: Shop) -> None:
