@@ -1,4 +1,4 @@
-"""What a stream is made from is told the same, however many products there are."""
+"""Openings: what they say the stream is made from, and what is taken for one."""
 
 import asyncio
 from dataclasses import asdict
@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from yasdg_app import catalog, messages, opening
+from yasdg_app import catalog, claims, messages, opening
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.formats import Format
 from yasdg_app.formats.errors import RegistryError
 from yasdg_app.settings import FormatSettings, Settings
@@ -91,6 +93,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return log
 
 
+def agree(settings: Settings, form: Format) -> opening.Opening:
+    return asyncio.run(opening._agree(Connection(""), settings, form, opening.what_it_is_made_from(settings, PRODUCTS)))
+
+
 class Refused(Format):
     """A format whose schemas the registry does not take."""
 
@@ -101,15 +107,126 @@ class Refused(Format):
 def test_a_shop_whose_schemas_are_refused_is_not_opened(log: list[Any]) -> None:
     avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
     with pytest.raises(RegistryError):
-        asyncio.run(opening._agree("", avro, PRODUCTS, Refused()))
+        agree(avro, Refused())
     assert log == []
-    opened = asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))  # JSON, as if nothing had been
+    opened = agree(Settings(), Format())  # JSON, as if nothing had been
     assert opened.producer_id == 7
 
 
 def test_schemas_of_another_shop_are_not_registered(log: list[Any]) -> None:
-    asyncio.run(opening._agree("", Settings(), PRODUCTS, Format()))
+    agree(Settings(), Format())
     avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
     with pytest.raises(opening.OpeningError, match=r"FORMAT\.value was json, is avro"):
-        asyncio.run(opening._agree("", avro, PRODUCTS, Refused()))
+        agree(avro, Refused())
     assert len(log) == 1
+
+
+# --- Records of strangers -------------------------------------------------------------------------------------------
+
+VERSION_1 = (
+    b'{"opened_at":"2026-11-24 16:20:41.123456","started":"2026-11-24 16:20:41.123456","speed":null,"producer_id":1000,'
+    b'"made_from":{"SALES.seed":"42","products":"0123456789abcdef"}}'
+)
+"""An opening as it was written before openings named their topics."""
+
+DEEP = b"[" * 100_000
+HUGE = b"9" * 5_000
+HOSTILE = [
+    None,
+    b"",
+    b"x",
+    b"null",
+    b"[]",
+    b"5",
+    b'"opened_at"',
+    b'["opened_at"]',
+    b"\xff\xfe",
+    b"{}",
+    DEEP,
+    b'{"opened_at":' + DEEP,
+    b'{"a":' * 50_000,
+    b'{"opened_at":5}',
+    b'{"opened_at":null,"made_from":{}}',
+    b'{"opened_at":"yesterday","made_from":{}}',
+    b'{"opened_at":"","made_from":{}}',
+    VERSION_1.replace(b"2026-11-24 16:20:41.123456", b"0000-00-00"),
+    VERSION_1.replace(b"2026-11-24 16:20:41.123456", b"2026-11-24 16:20:41+01:00"),
+    VERSION_1.replace(b'"started":"2026-11-24 16:20:41.123456"', b'"started":7'),
+    VERSION_1.replace(b":null", b":0"),
+    VERSION_1.replace(b":null", b":-1.5"),
+    VERSION_1.replace(b":null", b":1e999"),
+    VERSION_1.replace(b":null", b':"fast"'),
+    VERSION_1.replace(b":1000", b":-1"),
+    VERSION_1.replace(b":1000", b":1.5"),
+    VERSION_1.replace(b":1000", b":null"),
+    VERSION_1.replace(b":1000", b":18446744073709551616"),
+    VERSION_1.replace(b":1000", b":" + HUGE),
+    VERSION_1.replace(b'"42"', b"42"),
+    VERSION_1.replace(b'"42"', DEEP),
+    VERSION_1[:-1] + b',"topics":5}',
+    VERSION_1[:-1] + b',"topics":{"topic_products":5}}',
+    VERSION_1[:-1] + b',"partitions":-1}',
+    VERSION_1[:-1] + b',"partitions":1e99}',
+]
+
+
+def record(value: bytes | None, key: bytes | None = b"yasdg") -> Any:
+    return SimpleNamespace(key=key, value=value)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=[repr(value)[:40] for value in HOSTILE])
+def test_what_is_no_opening_is_passed_over(value: bytes | None) -> None:
+    assert opening.read_opening([record(value)]) is None
+    assert opening.read_opening([record(value, None), record(value, b"\xff"), record(VERSION_1)]) is not None
+
+
+def test_an_opening_of_before_reads_as_it_did() -> None:
+    read = opening.read_opening([record(b"x"), record(VERSION_1), record(VERSION_1.replace(b"1000", b"2000"))])
+    at = messages.event_time("2026-11-24 16:20:41.123456")
+    made_from = {"SALES.seed": "42", "products": "0123456789abcdef"}
+    assert read == opening.Opening(Clock(at, at, None), 1000, made_from, "yasdg", {}, 0)
+
+
+def test_an_opening_of_later_reads_too() -> None:
+    """A version to come may say more."""
+    read = opening.read_opening(
+        [record(VERSION_1[:-1] + b',"topics":{"topic_products":"a"},"more":[{}],"partitions":3}')]
+    )
+    assert read is not None
+    assert (read.topics, read.partitions) == ({"topic_products": "a"}, 3)
+
+
+def test_an_opening_of_a_version_whose_stream_was_another_is_refused_with_a_way_that_destroys_nothing() -> None:
+    value = b'{"opened_at":"2026-11-01 10:00:00.000000","made_from":{"seed":42},"producer_id":7}'
+    with pytest.raises(opening.OpeningError, match="an earlier version") as refused:
+        opening.read_opening([record(value)])
+    said = str(refused.value)
+    assert said.index("Open a new shop beside it") < said.index("yasdg topics delete")
+
+
+def test_what_the_stream_is_made_from_names_no_topics(log: list[Any]) -> None:
+    """The fingerprint is that of the version before: an opening that names its topics is no other shop's for it."""
+    agree(Settings(), Format())
+    (written,) = log
+    content = msgspec.json.decode(written.value)
+    assert list(content) == ["opened_at", "started", "speed", "producer_id", "made_from", "topics", "partitions"]
+    assert content["made_from"] == opening.what_it_is_made_from(Settings(), PRODUCTS)
+    assert not any("KAFKA" in key for key in content["made_from"])
+    assert content["topics"]["topic_purchases"] == "demo.purchases"
+
+
+# --- Whose topics they are ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, VERSION_1], ids=[repr(value)[:40] for value in [*HOSTILE, VERSION_1]])
+def test_a_record_that_names_no_topics_claims_none(value: bytes | None) -> None:
+    claim = claims.claim_of("yasdg-opening", record(value), {"demo.purchases"})
+    assert claim is None or claim.topics == ()
+
+
+def test_an_opening_claims_the_topics_that_it_names_on_the_topic_that_it_was_written_to() -> None:
+    value = VERSION_1[:-1] + b',"topics":{"topic_products":"a","topic_purchases":"b","topic_faults":"c"}}'
+    claim = claims.claim_of("yasdg-opening", record(value), {"b", "c", "d"})
+    assert claim == claims.Claim("yasdg", "2026-11-24 16:20:41.123456", ("b", "c"))
+    assert claims.claim_of("mirror.yasdg-opening", record(value), {"b"}) is None
+    assert claims.claim_of("yasdg-opening", record(value, None), {"b"}) is None

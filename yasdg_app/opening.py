@@ -106,12 +106,12 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
     RegistryError
         If the schemas cannot be registered.
     """
-    waiting = False
+    waiting, made_from = False, what_it_is_made_from(settings, products)
     while True:
         try:
             async with administration(connection) as admin:
-                await prepare_topics(admin, connection, settings, form)
-                opening = await _agree(connection, settings, products, form)
+                await prepare_topics(admin, connection, settings, form, made_from)
+                opening = await _agree(connection, settings, form, made_from)
                 await _check_claims(admin, connection, settings, opening)
                 await _publish_products(connection, settings, products, opening.producer_id, form)
                 return opening
@@ -127,7 +127,9 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
             await asyncio.sleep(RETRY)
 
 
-async def prepare_topics(admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, form: Format) -> None:
+async def prepare_topics(
+    admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, form: Format, made_from: Mapping[str, Any]
+) -> None:
     """Check that the topics can be used, and by this shop; then create those that are missing.
 
     Raises OpeningError, topics.TopicsError, RegistryError; nothing was created then.
@@ -140,6 +142,7 @@ async def prepare_topics(admin: AIOKafkaAdminClient, connection: Connection, set
         age = time.time_ns() // 1000 - first_moment(settings, time.time_ns() // 1000)
         await topics.ensure(admin, settings, age_ms=age // 1000)
     else:
+        _check_made_from(opening, made_from)
         _check_names(kafka, opening, there)
         await topics.ensure(admin, settings, opened_with=opening.partitions)
 
@@ -186,6 +189,18 @@ async def _check_claims(
         if not any(ends.values()) and (claim.started, claim.application_id) < ours:
             raise OpeningError(_claimed(kafka, claim))
         logger.warning("%s", _claimed(kafka, claim))
+
+
+async def older_claims(admin: AIOKafkaAdminClient, connection: Connection, settings: Settings) -> list[Claim]:
+    """Return the claims on our topics of other shops that were opened before ours, of all if ours was not opened."""
+    kafka, there = settings.kafka, await admin.list_topics()
+    opening = await _existing_opening(connection, kafka, there)
+    async with Reader(connection) as reader:
+        claims = await claims_on(reader, kafka, there, topics_of(settings).values())
+    if opening is None:
+        return claims
+    ours = messages.time_text(opening.clock.started), kafka.application_id
+    return [claim for claim in claims if (claim.started, claim.application_id) < ours]
 
 
 def _claimed(kafka: KafkaSettings, claim: Claim) -> str:
@@ -275,9 +290,8 @@ def _moment(text: str) -> int | None:
     return decoded_or_none(lambda value: messages.event_time(value.decode()), text.encode())
 
 
-async def _agree(connection: Connection, settings: Settings, products: tuple[Product, ...], form: Format) -> Opening:
+async def _agree(connection: Connection, settings: Settings, form: Format, made_from: Mapping[str, Any]) -> Opening:
     topic = topics.opening_topic(settings.kafka)
-    made_from = what_it_is_made_from(settings, products)
     opening = read_opening(await read_all(connection, topic))
     if opening is None or not differences(opening, made_from):
         await form.open()  # an opening is for good: before it names a format, the registry has to take the schemas
@@ -295,6 +309,13 @@ async def _agree(connection: Connection, settings: Settings, products: tuple[Pro
         await _write(connection, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
         opening = read_opening(await read_all(connection, topic))
         assert opening is not None  # it was written just now
+    _check_made_from(opening, made_from)
+    last_moment(settings, opening.opened_at)
+    return opening
+
+
+def _check_made_from(opening: Opening, made_from: Mapping[str, Any]) -> None:
+    """Raise OpeningError if the stream of the shop in the log is made from something else."""
     changed = differences(opening, made_from)
     if changed:
         raise OpeningError(
@@ -302,8 +323,6 @@ async def _agree(connection: Connection, settings: Settings, products: tuple[Pro
             f"{'; '.join(changed)}. "
             f"Its stream cannot go on with this one. Put the values back, or {OR_BESIDE}. {DELETE}"
         )
-    last_moment(settings, opening.opened_at)
-    return opening
 
 
 def first_moment(settings: Settings, now: int) -> int:

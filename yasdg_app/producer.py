@@ -25,6 +25,7 @@ from yasdg_app.cluster import REQUEST_SECONDS, RETRY, Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
 from yasdg_app.record_batches import NO_COMPRESSION, ZSTD, Records, batch
+from yasdg_app.topic_policies import refusal
 
 BATCH_BYTES = 1_000_000  # before they are compressed; a topic takes 1 MB at most by default
 SMALL = 65_536  # bytes; smaller batches for one broker go together
@@ -98,6 +99,7 @@ class ShopProducer:
 
     def __init__(self, connection: Connection, producer_id: int) -> None:
         self._cluster = Cluster(connection)
+        self._servers = connection.servers
         self._producer_id = producer_id
         self._waiting: dict[object, float] = {}
         self._together: dict[int, _Together] = {}  # by broker: what is about to be sent
@@ -220,7 +222,9 @@ class ShopProducer:
                 return await self._cluster.leader(tp)
             except KafkaError as error:
                 if not error.retriable:
-                    raise RefusedError(f"{tp.topic}, partition {tp.partition}: {error}") from error
+                    raise RefusedError(
+                        refusal(tp.topic, tp.partition, error.errno, str(error), self._servers)
+                    ) from error
                 self._cluster.forget_leaders()
             await asyncio.sleep(RETRY)
         return None
@@ -238,7 +242,7 @@ class ShopProducer:
             raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended") from error
         except KafkaError as error:
             if not error.retriable:
-                raise RefusedError(f"{tp.topic}, partition {tp.partition}: {error}") from error
+                raise RefusedError(refusal(tp.topic, tp.partition, error.errno, str(error), self._servers)) from error
             self._cluster.forget_leaders()
             raise UnansweredError(f"{tp.topic}, partition {tp.partition}: no answer ({error})") from error
         if as_one and timestamp != TAKEN_NOW:

@@ -169,9 +169,30 @@ def line(of_one_topic: Sequence[Problem], servers: str) -> str:
         f"{problem.setting} is {problem.value}, expected {problem.wanted} ({problem.why})" for problem in of_one_topic
     )
     settings = ",".join(f"{problem.setting}={problem.wanted}" for problem in of_one_topic)
+    return f"{topic}: {what}. To set it: {_command(topic, settings, servers)}"
+
+
+REFUSED_BY = {
+    10: ("max.message.bytes", str(2 * MIN_BATCH_BYTES)),  # MESSAGE_TOO_LARGE
+    18: ("max.message.bytes", str(2 * MIN_BATCH_BYTES)),  # RECORD_LIST_TOO_LARGE
+    32: ("message.timestamp.before.max.ms", ANY_TIME_MS),  # INVALID_TIMESTAMP
+}
+"""By Kafka's error codes: the setting of a topic for which the cluster refuses a batch, and what it has to be."""
+
+
+def refusal(topic: str, partition: int, code: int, error: str, servers: str) -> str:
+    """Return why the cluster refuses a batch for good, in one line, with what puts it right as far as that is known."""
+    text = f"{topic}, partition {partition}: the cluster refuses our messages ({error})"
+    if code not in REFUSED_BY:
+        return text
+    setting, wanted = REFUSED_BY[code]
+    return f"{text}. To set {setting}: {_command(topic, f'{setting}={wanted}', servers)}"
+
+
+def _command(topic: str, settings: str, servers: str) -> str:
     return (
-        f"{topic}: {what}. To set it: kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics "
-        f"--entity-name {topic} --add-config {settings}"
+        f"kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {topic} "
+        f"--add-config {settings}"
     )
 
 

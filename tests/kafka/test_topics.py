@@ -7,7 +7,9 @@ import shlex
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -21,10 +23,12 @@ from yasdg_app.brokers.java import java_command
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
 from yasdg_app.formats import Format
-from yasdg_app.messages import InventoryLevel
+from yasdg_app.messages import InventoryLevel, time_text
 from yasdg_app.opening import Opening, OpeningError, open_shop
+from yasdg_app.producer import RefusedError, Row, ShopProducer
 from yasdg_app.reading import read_all
-from yasdg_app.settings import ClockSettings, KafkaSettings, Settings
+from yasdg_app.settings import ClockSettings, FaultSettings, KafkaSettings, Settings
+from yasdg_app.topic_policies import DAY_MS
 from yasdg_app.topic_watch import LOOKS, TopicChangedError, TopicWatch
 from yasdg_app.topics import TopicsError
 
@@ -96,7 +100,7 @@ def with_admin(settings: Settings, act: Callable[[AIOKafkaAdminClient], Awaitabl
 
 
 def there(settings: Settings) -> set[str]:
-    return set(with_admin(settings, lambda admin: admin.list_topics()))
+    return {name for name in with_admin(settings, lambda admin: admin.list_topics()) if not name.startswith("__")}
 
 
 def create(settings: Settings, partitions: dict[str, int], config: dict[str, str] | None = None) -> None:
@@ -232,6 +236,26 @@ def test_an_opening_that_was_copied_from_elsewhere_claims_nothing(kafka: Kafka, 
     send(settings, mirrored, original.key, original.value)
     delete(settings, topics.opening_topic(settings.kafka))
     opens(settings)  # and nothing of a shop is on the topics as yet
+    other = of(shop, kafka, f"{shop.name}-other", names=f"{shop.name}-other")
+    topic = topics.opening_topic(other.kafka)
+    create(other, {topic: 1}, {"retention.ms": "-1"})
+    send(other, topic, b"anything", original.value)  # as tests do that want the same stream once more
+    assert time_text(opens(other).opened_at) == json.loads(original.value)["opened_at"]
+
+
+def test_the_topics_of_another_shop_are_not_deleted(kafka: Kafka, shop: Shop) -> None:
+    settings = of(shop, kafka)
+    opens(settings)
+    shop.on(kafka.bootstrap_servers).configure(KAFKA_PARTITIONS="2", KAFKA_APPLICATION_ID=f"{shop.name}-other")
+    before = there(settings)
+    ended = yasdg(shop, "topics", "delete", "--yes")
+    assert ended.returncode == 1
+    assert "Nothing was deleted: " in ended.stderr
+    assert there(settings) == before
+    found = re.search(r"set \[KAFKA\] application_id = (\S+)", ended.stderr)
+    assert found is not None
+    assert yasdg(shop.configure(KAFKA_APPLICATION_ID=found[1]), "topics", "delete", "--yes").returncode == 0
+    assert not any(name.startswith(shop.name) for name in there(settings))
 
 
 @pytest.mark.parametrize("what", ["purchases", "lost_sales", "stockings", "changelog"])
@@ -296,7 +320,8 @@ def test_an_opening_of_the_version_before_opens_as_ever(kafka: Kafka, shop: Shop
 def test_a_shop_with_another_configuration_is_told_the_ways_out_the_harmless_first(kafka: Kafka, shop: Shop) -> None:
     opened = opens(of(shop, kafka))
     other = f"{shop.name}-other"
-    said = refuses(of(shop, kafka, clock=ClockSettings(time_zone="Europe/Berlin")))
+    with_faults = of(shop, kafka, clock=ClockSettings(time_zone="Europe/Berlin"))
+    said = refuses(replace(with_faults, faults=FaultSettings(late=Decimal(".1"))))  # its topics are not made before
     steps = ["Put the values back, or ", "open a new shop beside it", "yasdg topics delete"]
     assert [said.index(step) for step in steps] == sorted(said.index(step) for step in steps)
     assert opens(of(shop, kafka)) == opened
@@ -354,6 +379,34 @@ def test_what_only_readers_lose_is_told_and_the_shop_opens(
     create(settings, {settings.kafka.topic_stockings: 2})
     opens(settings)
     assert f"{settings.kafka.topic_stockings}: retention.ms is 604800000, expected -1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "old", "size"),
+    [("message.timestamp.before.max.ms", "3600000", True, 1), ("max.message.bytes", "1000", False, 5000)],
+)
+def test_a_refusal_while_the_shop_runs_names_the_setting(
+    kafka: Kafka, shop: Shop, setting: str, value: str, old: bool, size: int
+) -> None:
+    settings, topic = of(shop, kafka), f"{shop.name}.sales"
+    create(settings, {topic: 1}, {setting: value})
+    now = time.time_ns() // 1_000_000
+    row = Row(b"k", b"v" * size, now - 10 * DAY_MS if old else now)
+
+    async def append() -> None:
+        producer = ShopProducer(Connection(kafka.bootstrap_servers), opened.producer_id)
+        try:
+            await producer.append(topic, 0, 0, [row])
+        finally:
+            await producer.stop()
+
+    opened = opens(settings)
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(append())
+    assert str(refused.value).startswith(f"{topic}, partition 0: the cluster refuses our messages (")
+    follow(str(refused.value).partition(f"To set {setting}: ")[2])
+    asyncio.run(append())
+    assert len(read(settings, topic)) == 1
 
 
 # --- Partitions -----------------------------------------------------------------------------------------------------

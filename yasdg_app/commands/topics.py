@@ -17,7 +17,7 @@ from yasdg_app.application import app
 from yasdg_app.cluster import administration, patiently
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
-from yasdg_app.opening import prepare_topics
+from yasdg_app.opening import older_claims, prepare_topics, what_it_is_made_from
 from yasdg_app.reading import Reader
 
 NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
@@ -92,7 +92,7 @@ async def _list(admin: AIOKafkaAdminClient) -> None:
 
 async def _create(admin: AIOKafkaAdminClient) -> None:
     before = await _existing(admin)
-    await prepare_topics(admin, app.connection, app.shop, app.format)
+    await prepare_topics(admin, app.connection, app.shop, app.format, what_it_is_made_from(app.shop, app.products))
     for name in _names():
         print(f"{name}: {'was there' if name in before else 'created'}")
 
@@ -115,6 +115,11 @@ async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
     group, existing = app.shop.kafka.application_id, await _existing(admin)
     if await patiently(lambda: _is_used(admin, group)):
         raise _running(group)
+    for claim in await older_claims(admin, app.connection, app.shop):
+        raise TopicsCommandError(
+            f"Nothing was deleted: {', '.join(claim.topics)}: in use by the shop {claim.application_id}, opened "
+            f"{claim.started} (UTC). To delete that shop, set [KAFKA] application_id = {claim.application_id}"
+        )
     print(f"On {app.bootstrap_servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
     if not yes:
         if not sys.stdin.isatty():
