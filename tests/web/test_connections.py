@@ -13,7 +13,8 @@ from aiohttp import web
 
 from yasdg_app.web import connections
 from yasdg_app.web.answers import HEADERS
-from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections
+from yasdg_app.web.audience import MOST
+from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections, max_listeners
 
 HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n"
 ASKED = HEAD + b"\r\n"
@@ -76,6 +77,8 @@ async def read(reader: asyncio.StreamReader) -> bytes:
 def test_half_of_the_descriptors_are_for_connections_and_never_too_many() -> None:
     assert max_connections(1024) == 512
     assert max_connections(2**31) == MAX_CONNECTIONS
+    assert max_listeners(512) == 384
+    assert max_listeners(MAX_CONNECTIONS) >= MOST  # of an audience
 
 
 async def test_the_oldest_that_waits_gives_way_and_no_request_that_is_answered(served: Served) -> None:
