@@ -1,6 +1,7 @@
 """A thousand sockets of strangers stop no shop: it sells on, and says that it lives."""
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -76,6 +77,28 @@ def test_fifteen_hundred_connections_of_strangers_leave_the_shop_open(shop: Shop
     assert len(worker.said) < LOG_BYTES
     for word in ("Traceback", "is gone", "[ERROR]"):
         assert word not in worker.said
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="elsewhere nobody sets another process's limit")
+def test_a_worker_without_a_free_descriptor_thinks_no_broker_gone_and_floods_no_log(shop: Shop) -> None:
+    worker = shop.embedded().worker()
+    worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
+    sold, said = sales_of(worker), len(worker.said)
+    limits = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    waiting = [socket.create_connection(address_of(worker), timeout=60) for _ in range(20)]  # as far as the kernel
+    time.sleep(6)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, limits)
+    for connection in waiting:
+        connection.close()
+    worker.until(lambda: is_live(worker), "that it lives")
+    worker.until(lambda: sales_of(worker) > sold + 500, "sales")
+    worker.until(lambda: worker.get("/ready/"), "that it is ready")
+    told = worker.said[said:]
+    for word in ("Traceback", "is gone", "[ERROR]"):
+        assert word not in told
+    assert told.count("No descriptor is free") == 1
+    assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("begin", [b"", HEAD, BODY], ids=["nothing", "headers", "body"])

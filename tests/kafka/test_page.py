@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import Select
 from support import Shop, Worker
 
 from yasdg_app import catalog
-from yasdg_app.settings import INCIDENT_KINDS, SalesSettings
+from yasdg_app.settings import INCIDENT_KINDS, PROJECT, SalesSettings
 
 Sums = dict[str, list[Any]]
 MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}
@@ -473,3 +473,17 @@ def test_everybody_can_read_and_use_it(kafka: Kafka, shop: Shop, page: Browser) 
     (said,) = [json.loads(record.value or b"") for record in shop.read(f"{shop.name}-control")]
     assert "storm-1" in json.dumps(said)
     assert page.complaints() == []
+
+
+def test_a_category_may_be_called_anything_or_nothing(kafka: Kafka, shop: Shop, page: Browser) -> None:
+    names = ["", "P0", "Shakes, Malts & More", "0"]
+    head = (PROJECT / "products.csv").read_text().splitlines()[0]
+    lines = [f'P{at},"{name}",Item,24 oz.,1.50,4.99,75,TRUE,FALSE,FALSE,FALSE,1,1,1,1' for at, name in enumerate(names)]
+    (shop.folder / "odd.csv").write_text("\n".join([head, *lines, ""]))
+    worker = shop.on(kafka.bootstrap_servers).configure(SALES_PRODUCTS=str(shop.folder / "odd.csv")).worker()
+    visit(page, worker)
+    page.until_read(lambda shown: set(shown["shelves"]) == {"P0", "P1", "P2", "P3"}, "four shelves")
+    heads = [each.text for each in page.driver.find_elements("css selector", "#shelves tr.heads")]
+    assert sorted(heads) == sorted(names)
+    assert page.complaints() == []
+    assert worker.stop() == 0

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from yasdg_app.web import connections
 from yasdg_app.web.answers import HEADERS
-from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections
+from yasdg_app.web.audience import MOST
+from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections, max_listeners
 
 HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n"
 ASKED = HEAD + b"\r\n"
@@ -27,6 +28,7 @@ class Served:
         self.port = port
         self.go = asyncio.Event()
         self.begun = 0
+        self.answer = b"at last"
         self._kept: list[asyncio.StreamWriter] = []  # one that is forgotten is closed
 
     async def open(self, data: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -38,7 +40,7 @@ class Served:
     async def page(self, request: web.Request) -> web.Response:
         self.begun += 1
         await self.go.wait()
-        return web.Response(text="at last")
+        return web.Response(body=self.answer)
 
     async def until(self, begun: int) -> None:
         async with asyncio.timeout(SECONDS):
@@ -76,6 +78,8 @@ async def read(reader: asyncio.StreamReader) -> bytes:
 def test_half_of_the_descriptors_are_for_connections_and_never_too_many() -> None:
     assert max_connections(1024) == 512
     assert max_connections(2**31) == MAX_CONNECTIONS
+    assert max_listeners(512) == 384
+    assert max_listeners(MAX_CONNECTIONS) >= MOST  # of an audience
 
 
 async def test_the_oldest_that_waits_gives_way_and_no_request_that_is_answered(served: Served) -> None:
@@ -139,3 +143,42 @@ async def test_that_no_descriptor_is_left_is_told_once_in_one_line(
     assert await read(idle) == b""  # it gave way
     loop.call_exception_handler({"message": "something else"})
     assert len(caplog.records) == 2
+
+
+async def test_of_those_beyond_the_bound_only_some_are_even_told_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_REFUSED", 2)
+    busy = [await served.open(ASKED) for _ in range(4)]
+    await served.until(4)
+    refused = [await served.open() for _ in range(2)]
+    await asyncio.sleep(0.05)
+    more, _ = await served.open()
+    assert await read(more) == b""
+    for _, writer in refused:
+        writer.write(ASKED)
+    assert [(await read(reader))[:12] for reader, _ in refused] == [b"HTTP/1.1 503"] * 2
+    served.go.set()
+    assert [(await reader.readline())[:12] for reader, _ in busy] == [b"HTTP/1.1 200"] * 4
+
+
+async def test_an_answer_that_nobody_takes_is_closed_in_the_end(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "TAKE_SECONDS", 0.5)
+    served.answer = b"x" * 20_000_000
+    served.go.set()
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.setblocking(False)
+        connection.send(ASKED)
+        await served.until(1)
+        await asyncio.sleep(1.5)
+        taken = 0
+        async with asyncio.timeout(SECONDS):
+            loop = asyncio.get_running_loop()
+            try:
+                while data := await loop.sock_recv(connection, 1 << 20):
+                    taken += len(data)
+            except ConnectionError:
+                pass
+        assert taken < len(served.answer)

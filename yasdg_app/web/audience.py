@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from yasdg_app.web.answers import HEADERS, NEVER_KEPT
+from yasdg_app.web.seldom import Seldom, since
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Audience:
         self._newest = b""
         self._number = 0  # of the newest event
         self._told = asyncio.Condition()
+        self._failures = Seldom(time.monotonic)
 
     @property
     def is_full(self) -> bool:
@@ -101,7 +103,8 @@ class Audience:
             try:
                 event = await self._look()
             except Exception:  # the next look may be luckier
-                logger.exception("There is nothing to be seen.")
+                if (left_out := self._failures.due()) is not None:
+                    logger.exception("There is nothing to be seen.%s", since(left_out))
                 event = None
             if event is not None:
                 self._newest = event

@@ -48,6 +48,11 @@ def max_connections(descriptors: int) -> int:
     return min(MAX_CONNECTIONS, descriptors // 2)
 
 
+def max_listeners(connections: int) -> int:
+    """Return how many connections of so many may be listeners, which never give way: some are left for questions."""
+    return connections * 3 // 4
+
+
 class Connection(RequestHandler):
     """One connection, and since when it is where it is. Times are those of the event loop, in seconds."""
 

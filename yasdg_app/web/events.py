@@ -7,8 +7,10 @@ import orjson
 from aiohttp.web import Response
 
 from yasdg_app.application import app
+from yasdg_app.descriptors import descriptor_limit
 from yasdg_app.web.answers import answer
-from yasdg_app.web.audience import MOST, STREAM, Audience
+from yasdg_app.web.audience import STREAM, Audience
+from yasdg_app.web.connections import max_connections, max_listeners
 from yasdg_app.web.snapshot import Looker, is_open
 
 looker = Looker()
@@ -40,6 +42,6 @@ async def events(web: Any, request: Any) -> Any:
     """Send what there is to see."""
     if request.method == "HEAD":
         return Response(headers=STREAM)
-    if audience.is_full:
-        return answer({"error": f"{MOST} listen already."}, 503, {"Retry-After": "10"})
+    if audience.is_full or audience.listeners >= max_listeners(max_connections(descriptor_limit())):
+        return answer({"error": f"{audience.listeners} listen already."}, 503, {"Retry-After": "10"})
     return await audience.serve(request)

@@ -60,8 +60,8 @@ export function shelves({ products, products_in_all, missing, now }, time, layer
   const shown = [...lastKnown.values()].sort((one, other) => compare(one.category, other.category) || compare(one.product_id, other.product_id));
   const at = parsed(now);
   const grouped = shown.flatMap((each, n) => (each.category === shown[n - 1]?.category ? [each] : [{ heads: each.category }, each]));
-  arrange($("shelves"), grouped, (each) => each.heads ?? each.product_id, createShelf, (node, each) => {
-    if (each.heads) return head(node, each.heads, layerOf(each.heads));
+  arrange($("shelves"), grouped, (each) => (each.heads === undefined ? each.product_id : `category ${each.heads}`), createShelf, (node, each) => {
+    if (each.heads !== undefined) return head(node, each.heads, layerOf(each.heads));
     const old = !current.has(each.product_id);
     const full = Math.max(each.initial, each.minimum + each.restock_amount, each.level, 1);
     const [product, level, order, empty, sold] = node.cells;
@@ -94,7 +94,7 @@ function head(node, category, layer) {
 }
 
 const createShelf = ({ heads }) => {
-  if (heads) return make("tr", { class: "heads" }, make("th", { scope: "rowgroup", colspan: "5" }, make("i"), make("span")));
+  if (heads !== undefined) return make("tr", { class: "heads" }, make("th", { scope: "rowgroup", colspan: "5" }, make("i"), make("span")));
   const made = row(5);
   const [product, level, order, , sold] = made.cells;
   product.append(make("span"), make("small"));
