@@ -237,3 +237,40 @@ def test_a_dirty_shop_is_compared_with_what_an_engine_sees_if_that_is_asked_for(
     once = run(tmp_path, "verify", "seen.csv", *lateness, "--deduplicated", "--json", **shop)
     kinds = {each["kind"] for each in json.loads(once.stdout)["findings"] if each["ids"]}
     assert kinds == {"double"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("minutes.csv", "--columns", "sales,revenue"), 0, "Not compared: units, members"),
+        (("minutes.csv", "--columns", "sales,margin"), 2, "there is no column margin; found window_start"),
+        (("minutes.csv", "--columns", "sales,"), 2, "expected names of columns with commas between them"),
+        (("minutes.csv", "--to", "2026-06-03 10:30:30"), 0, "or cut by --from or --to, were not looked at"),
+        (
+            ("minutes.csv", "--from", "2026-06-03 10:30:05", "--to", "2026-06-03 10:30:30"),
+            2,
+            "No whole window of 1 min",
+        ),
+        (("early.csv",), 1, "unknown: 2025-06-01 00:00:00.000000 CS01 (the shop was not there then)"),
+        (("early.csv", "--from", "2026-06-01"), 0, "1 windows of other times, or cut by --from or --to, were not"),
+        (("empty.csv",), 1, " × missing"),
+        (("odd\x1b\udcff.csv",), 2, "Cannot verify odd\\x1b\\udcff.csv: "),
+        (("/dev/null", "--format", "csv"), 2, "/dev/null: expected a file or a folder"),
+        ((".",), 2, "the name does not tell what it is"),
+    ],
+)
+def test_it_never_passes_in_silence_and_never_ends_in_a_traceback(
+    week: Path, tmp_path: Path, arguments: Sequence[str], status: int, words: str
+) -> None:
+    minutes = (week / "minutes.csv").read_text()
+    (tmp_path / "minutes.csv").write_text(minutes)
+    (tmp_path / "early.csv").write_text(
+        f"{minutes}2025-06-01 00:00:00,2025-06-01 00:01:00,CS01,5,5,5.00,0,0,0.00,1.00,0,0,0,0,3\n"
+    )
+    (tmp_path / "empty.csv").write_text(minutes.partition("\n")[0])
+    (tmp_path / "a.txt").touch()
+    done = run(tmp_path, "verify", *arguments, **WEEK)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stdout + done.stderr
+    assert words in done.stdout + done.stderr
+    if status == 2 and "Usage" not in done.stderr:
+        assert len([line for line in done.stderr.splitlines() if "Truth by" not in line]) == 1

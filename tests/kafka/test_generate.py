@@ -50,3 +50,30 @@ def test_it_is_what_two_workers_append(kafka: Kafka, shop: Shop, start: str) -> 
         wanted = logged if what == "products" else sorted(logged, key=place)
         assert wanted
         assert (shop.folder / f"{what}.jsonl").read_bytes() == b"".join(value + b"\n" for value in wanted), what
+
+
+def test_it_is_what_a_flawed_network_delivers_of_two_workers_sales(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers).configured_by(WEEK).configure(KAFKA_PARTITIONS="3", CLOCK_END="20h")
+    shop.configure(CLOCK_SPEED="max", FAULTS_LATE_BY="1m - 6h")
+    for kind in ("LATE", "DUPLICATE", "DROPPED", "OUT_OF_ORDER", "CORRUPT"):
+        shop.configure(**{f"FAULTS_{kind}": "0.05"})
+    for worker in [shop.worker() for _ in range(2)]:
+        assert worker.ends(120) == 0, worker.said
+    for what in ("dirty", "faults"):
+        generated = yasdg(shop.on("nowhere.invalid:1"), "generate", "--to", f"{what}.jsonl", "--what", what)
+        assert generated.returncode == 0, generated.stderr
+        lines = (shop.folder / f"{what}.jsonl").read_bytes().split(b"\n")[:-1]
+        logs = shop.on(kafka.bootstrap_servers).partitions(shop.topic(what))
+        partitions = {partition: [record.value or b"" for record in log] for partition, log in logs.items()}
+        assert len(partitions) == 3
+        # They are merged, each in its order: the next line is always the next record of one of them.
+        open_at = {(0,) * 3}
+        for line in lines:
+            open_at = {
+                tuple(at + (place == partition) for place, at in enumerate(here))
+                for here in open_at
+                for partition, values in partitions.items()
+                if here[partition] < len(values) and values[here[partition]] == line
+            }
+            assert open_at, line
+        assert open_at == {tuple(len(partitions[partition]) for partition in range(3))}
