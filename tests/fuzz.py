@@ -77,7 +77,7 @@ COUNTED = ("purchases", "lost_sales", "stockings")
 """Topics of which the audit has to name the very number of foreign messages."""
 
 SHELF_SECONDS = 0.4, 1.6
-"""What a shelf has when it is restocked, and what it gets: in seconds of the whole shop's sales, so it is often empty."""
+"""What a shelf has when it is restocked, and what it gets, in seconds of all sales of the shop: it is often empty."""
 FORMATS = {
     "json": {},
     "avro": {"FORMAT_VALUE": "avro"},
@@ -234,14 +234,12 @@ class Fuzz(Chaos):
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         super().__init__(arguments, folder)
         (folder / "fuzz.ini").write_text(INCIDENTS)
-        self.shop.configure(
-            CONFIG=str(folder / "fuzz.ini"),
-            CLOCK_ON_RESTART=self.dice.choice(("catch_up", "skip")),
-            INVENTORY_MIN_INVENTORY=str(round(SHELF_SECONDS[0] * arguments.rate)),
-            INVENTORY_RESTOCK_AMOUNT=str(round(SHELF_SECONDS[1] * arguments.rate)),
-            **LIVELY,
-            **FORMATS[arguments.format],
-        )
+        shelf = {
+            "INVENTORY_MIN_INVENTORY": str(round(SHELF_SECONDS[0] * arguments.rate)),
+            "INVENTORY_RESTOCK_AMOUNT": str(round(SHELF_SECONDS[1] * arguments.rate)),
+            "CLOCK_ON_RESTART": self.dice.choice(("catch_up", "skip")),
+        }
+        self.shop.configure(**LIVELY | shelf | FORMATS[arguments.format], CONFIG=str(folder / "fuzz.ini"))
         self.settings = settings.load(self.shop.environment, folder)
         kafka = self.settings.kafka
         self.names = {
