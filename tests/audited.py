@@ -4,24 +4,41 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
+from aiokafka import TopicPartition
 from faust.types import TP
 
-from yasdg_app.auditing.account import Topics
+from yasdg_app.auditing.account import Deleted, Topics
 from yasdg_app.auditing.lost import last_lost_sale
 from yasdg_app.auditing.partition import PartitionAudit, last_sale
 from yasdg_app.auditing.report import Report
 from yasdg_app.auditing.substitutions import Substitutions
 from yasdg_app.messages import InventoryLevel, LostSaleEncoder, PurchaseEncoder, encode, home, stocking
+from yasdg_app.reading import Chunk
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books
 
 TOPICS = Topics("products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters")
+DIVIDED = ("purchases", "lost_sales", "stockings")
 Log = list[tuple[bytes, bytes]]  # keys and values in the order of their offsets
 Letters = Sequence[Any]
+
+
+class Stranger(NamedTuple):
+    """A message in a log that another producer than the shop wrote."""
+
+    key: bytes
+    value: bytes
+
+
+class Gone(NamedTuple):
+    """A place in a log whose message was deleted, or never was one."""
+
+    key: bytes = b""
+    value: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -49,8 +66,22 @@ class Logs:
         return {product_id: level.asdict() for product_id, level in self.table.items()}
 
 
-def numbered(log: Sequence[tuple[bytes, bytes]]) -> list[Any]:
-    return [SimpleNamespace(offset=i, key=key, value=value, headers=[]) for i, (key, value) in enumerate(log)]
+def numbered(log: Sequence[tuple[bytes, bytes]], *others: type) -> list[Any]:
+    """The shop's messages of a log; `others`: those of these kinds instead."""
+    return [
+        SimpleNamespace(offset=i, key=each[0], value=each[1], headers=[])
+        for i, each in enumerate(log)
+        if (isinstance(each, others) if others else not isinstance(each, Stranger | Gone))
+    ]
+
+
+def read_chunks(topic: str, partition: int, log: Sequence[tuple[bytes, bytes]], size: int) -> Iterator[Chunk]:
+    """A log as it is read, so many offsets at a time."""
+    own, foreign = numbered(log), numbered(log, Stranger)
+    for begin in range(0, len(log), size):
+        end = min(begin + size, len(log))
+        here, others = ([each for each in some if begin <= each.offset < end] for some in (own, foreign))
+        yield Chunk(TopicPartition(topic, partition), begin, end, here, others)
 
 
 def chunks(records: Sequence[Any], size: int) -> Iterator[Any]:
@@ -115,9 +146,14 @@ def audit(
         report,
         {partition: last_sale(numbered(log)) for partition, log in enumerate(logs.purchases)},
         {partition: last_lost_sale(numbered(log)) for partition, log in enumerate(logs.lost_sales)},
+        _since(logs.purchases, last_sale),
+        _since(logs.lost_sales, last_lost_sale),
     )
     for partition in range(logs.partitions):
-        fold = PartitionAudit(TOPICS, partition, logs.plan, logs.partitions, report, table or {}, substitutions)
+        fold = PartitionAudit(
+            TOPICS, partition, logs.plan, logs.partitions, report, table or {}, substitutions,
+            {topic: Deleted(number, number) for topic in DIVIDED if (number := _gone(getattr(logs, topic)[partition]))},
+        )  # fmt: skip
         _audit_partition(fold, logs, partition, chunk, ahead or chunk, () if partition else letters)
         fold.close()
     for pair in substitutions.odd():
@@ -128,23 +164,37 @@ def audit(
     return report
 
 
+def _since(logs: list[Log], time_of: Callable[[Sequence[Any]], Any]) -> dict[int, Any]:
+    """The times of the first messages of the logs whose beginning was deleted."""
+    return {partition: time_of(numbered(log)[:1]) for partition, log in enumerate(logs) if _gone(log)}
+
+
+def _gone(log: Log) -> int:
+    """How many messages were deleted at the beginning of a log."""
+    return next((place for place, each in enumerate(log) if not isinstance(each, Gone)), 0)
+
+
 def _audit_partition(
     fold: PartitionAudit, logs: Logs, partition: int, chunk: int, ahead: int, letters: Letters
 ) -> None:
-    restocks, lost = (chunks(numbered(getattr(logs, topic)[partition]), ahead) for topic in ("stockings", "lost_sales"))
+    restocks = chunks(numbered(logs.stockings[partition]), ahead)
+    lost = read_chunks("lost_sales", partition, logs.lost_sales[partition], ahead)
     copies = chunks(letters, ahead)
-    for records in chunks(numbered(logs.purchases[partition]), chunk):
-        read = fold.read(records)
+    for sold_here in read_chunks("purchases", partition, logs.purchases[partition], chunk):
+        read = fold.read(sold_here.messages)
         while fold.wants_stockings(read):
             fold.stockings(next(restocks, []))
         while fold.wants_lost_sales(read):
-            fold.lost_sales(next(lost, []))
-        fold.purchases(records, read)
+            fold.lost_sales(next(lost, None))
+        fold.purchases(sold_here, read)
         while fold.wants_letters:
             fold.dead_letters(next(copies, []))
-    for rest, take in ((restocks, fold.stockings), (lost, fold.lost_sales), (copies, fold.dead_letters)):
-        for more in rest:
-            take(more)
+    for more in restocks:
+        fold.stockings(more)
+    for rest in lost:
+        fold.lost_sales(rest)
+    for more in copies:
+        fold.dead_letters(more)
 
 
 def changed(log: Log, row: int, **fields: Any) -> Log:

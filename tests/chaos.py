@@ -146,14 +146,15 @@ class Chaos:
     def kill_broker(self) -> None:
         status = BrokerFolder(self.broker_folder).read_status()
         if status is not None and status.java_pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(status.java_pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                killed = psutil.Process(status.java_pid)
+                killed.kill()
+                killed.wait(30)  # until then it may still answer, and nobody would start another one
         if self.separate:  # the embedded one is started again by its workers
             self.after(self.dice.uniform(0, 8), self.restart_broker)
 
     def restart_broker(self) -> None:
-        if not self.broker.is_running():
-            self.broker.start()
+        self.broker.start()  # whatever its folder says, which may be of before the kill
 
     def look(self) -> None:
         """See whether a worker died that was not told to."""

@@ -46,8 +46,9 @@ def plan_of(shop: Shop) -> Plan:
     """The plan by the shop's configuration and what its control topic says by now."""
     opening = opening_of(shop)
     configured = settings.load(shop.environment, shop.folder)
-    said = read_control(asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-control")), opening.clock)
     products = catalog.load(configured.sales.products)
+    records = asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-control", opening.producer_id))
+    said = read_control(records, opening.clock, products)
     return Plan.of(configured, products, opening.opened_at).with_control(said.live, said.gaps)
 
 

@@ -1,6 +1,7 @@
 """How products.csv becomes products, and what a person is told when it does not."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,53 @@ def test_a_byte_order_mark_windows_line_ends_and_empty_lines_do_no_harm(folder: 
     assert len(load(folder, *(text + "\r" for text in lines))) == 2
 
 
-def test_names_may_hold_anything(folder: Path) -> None:
-    assert load(folder, HEADER, line(item='"Kale,\n “Yeah”"'))[0].item == "Kale,\n “Yeah”"
+def test_names_may_hold_any_text(folder: Path) -> None:
+    assert load(folder, HEADER, line(item='"Kale, “Yeah” \u200f\U0001f353"'))[0].item == "Kale, “Yeah” \u200f\U0001f353"
+
+
+@pytest.mark.parametrize("column", ["Category", "Item", "Size"])
+@pytest.mark.parametrize("code", [0x00, 0x09, 0x0A, 0x1B, 0x7F, 0x85, 0x9B, 0x2028, 0x2029, 0x202E, 0x2066])
+def test_a_control_character_in_a_text_is_refused_with_its_place(folder: Path, column: str, code: int) -> None:
+    (problem,) = problems(folder, HEADER, line(**{column.lower(): f'" a{chr(code)}b"'}))
+    assert problem.startswith(f"products.csv:2: {column} = ")
+    assert problem.endswith(f": expected a text without control characters: remove U+{code:04X} at character 2")
+    assert problem.isprintable()
+    assert load(folder, HEADER, line(**{column.lower(): '"ab"'}))  # it was removed
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\xa0", "\u3000", "\u2003", "\ufeff", '"\n"'])
+def test_blanks_around_any_cell_are_stripped(folder: Path, blank: str) -> None:
+    def with_blanks(text: str) -> str:
+        return ",".join(f"{blank}{cell}{blank}" if '"' not in blank else f'"\n{cell}\n"' for cell in text.split(","))
+
+    assert load(folder, with_blanks(HEADER), with_blanks(line())) == load(folder, HEADER, line())
+    assert load(folder, HEADER, line(), with_blanks("," * HEADER.count(","))) == load(folder, HEADER, line())
+    assert problems(folder, HEADER, line(), f"\xa0{line()}") == [
+        "products.csv:3: ID = CS01: expected another id than line 2"
+    ]
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title, str.swapcase])
+def test_headers_are_known_in_any_case(folder: Path, change: Callable[[str], str]) -> None:
+    assert load(folder, change(HEADER), line()) == load(folder, HEADER, line())
+
+
+def test_of_headers_that_differ_in_case_the_one_that_is_written_right_counts(folder: Path) -> None:
+    assert load(folder, f"{HEADER},price", f"{line()},oops") == load(folder, HEADER, line())
+    assert problems(folder, f"{HEADER},price".replace("Price", "PRICE"), f"{line()},1") == [
+        "products.csv:1: column Price stands here 2 times"
+    ]
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+def test_a_header_that_is_one_column_names_the_separator_that_was_found(
+    folder: Path, separator: str, name: str
+) -> None:
+    lines = [text.replace(",", separator) for text in (HEADER, line(price="4,99"), line("b"))]
+    assert problems(folder, *lines) == [
+        f"products.csv:1: its columns have {name} between them: expected commas. Save it as CSV with commas"
+    ]
+    assert load(folder, *(text.replace(separator, ",") for text in (lines[0], lines[2])))  # it was saved so
 
 
 @pytest.mark.parametrize(
@@ -132,7 +178,7 @@ def test_names_may_hold_anything(folder: Path) -> None:
         ("_ItemWeight", "inf", "a number from 0 to 1000000"),
         ("_ItemWeight", "", "a number from 0 to 1000000"),
         ("ID", "", "1 to 64 letters, digits, underscores, dots or hyphens"),
-        ("ID", " CS01", "1 to 64 letters, digits, underscores, dots or hyphens"),
+        ("ID", "CS 01", "1 to 64 letters, digits, underscores, dots or hyphens"),
         ("ID", "Ä", "1 to 64 letters, digits, underscores, dots or hyphens"),
         ("ID", "x" * 65, "1 to 64 letters, digits, underscores, dots or hyphens"),
     ],
@@ -183,7 +229,7 @@ def test_an_empty_file_and_one_without_products_are_refused(folder: Path) -> Non
 
 
 def test_all_problems_are_reported_at_once_with_the_line_they_begin_on(folder: Path) -> None:
-    two_lines = line(item='"a\nb"', price="x", fruit="x")
+    two_lines = line(item='"ab\n"', price="x", fruit="x")
     assert problems(folder, HEADER, two_lines, line("b", inventory=""), '"c"x,', '"d') == [
         f"products.csv:2: Price = x: expected {MONEY}",
         "products.csv:2: ContainsFruit = x: expected TRUE, FALSE, 1 or 0",

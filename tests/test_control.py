@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
 
+from yasdg_app import control
 from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
 from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
+from yasdg_app.reading import Chunk
 from yasdg_app.settings import incident
 from yasdg_app.shop.clock import Clock
 
@@ -30,16 +32,24 @@ class Cluster:
     def __init__(self) -> None:
         self.log: list[Record] = []
         self.late = 0.0  # seconds by which the next records are too late
+        self.sold: int | None = None  # event time of the last sale
+        self.markers = 0  # of transactions, that take the first offsets of the log
         self.silent = False  # it takes the next record and does not say so
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         await asyncio.sleep(0.01)
-        return {tp: len(self.log) for tp in tps}
+        return {tp: len(self.log) + self.markers for tp in tps}
 
-    async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Record]]:
-        found = {tp: self.log[start:] for tp, start in starts.items()}
+    async def firsts(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def all_chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[Chunk]:
+        found: list[Any] = self.log[max(0, start - self.markers) : end - self.markers]
         await asyncio.sleep(0.01)
-        return found
+        yield Chunk(tp, start, end, found, [], len(self.log) if found else None)
+
+    async def count(self, tp: TopicPartition) -> int:
+        return len(self.log)
 
     async def append(self, topic: str, partition: int, number: int, rows: list[Row]) -> Appended:
         if number != len(self.log):
@@ -53,10 +63,13 @@ class Cluster:
             raise UnansweredError
         return Appended(True, number)
 
+    async def last_sold(self) -> int | None:
+        return self.sold
+
     def topic(self) -> ControlTopic:
         now = time.time_ns() // 1000
         # A simulated hour a second: whole minutes are near.
-        return ControlTopic("control", Clock(now - 100_000 * HOUR, now, 3600.0), self, self)  # type: ignore[arg-type]
+        return ControlTopic("control", Clock(now - 100_000 * HOUR, now, 3600.0), (), self, self, self.last_sold)  # type: ignore[arg-type]
 
 
 async def set_storm(topic: ControlTopic, settings: Any = STORM) -> Any:
@@ -73,7 +86,7 @@ async def test_reads_at_once_and_cut_short_put_nothing_down_twice() -> None:
     cut.cancel()
     said = await asyncio.gather(*reads)
     assert {(len(each.live), each.number) for each in said} == {(1, 1)}
-    assert topic._records == cluster.log
+    assert len(topic._statements) == len(cluster.log)
 
 
 async def test_two_who_set_the_same_name_at_once_set_one() -> None:
@@ -136,3 +149,47 @@ async def test_what_stands_against_it_is_told_apart() -> None:
     with pytest.raises(ConflictError, match="anyway"):
         await topic.end("short")
     assert len(cluster.log) == 1
+
+
+async def test_nothing_is_set_for_a_time_that_was_sold_before_a_clock_was_set_back() -> None:
+    cluster = Cluster()
+    topic = cluster.topic()
+    now = topic._clock.at(time.time_ns() // 1000)
+    cluster.sold = now + 1_000 * HOUR + 1
+    storm = await set_storm(topic)
+    assert storm.start > cluster.sold
+    assert storm.start - cluster.sold <= 60_000_000
+    cluster.sold = storm.start + 5 * HOUR
+    ended = await topic.end("storm")
+    assert cluster.sold < ended.end <= cluster.sold + 60_000_000
+    start = incident("x", {"kind": "storm", "start": "2026-01-01"})
+    with pytest.raises(TooEarlyError, match="is too early"):
+        await topic.set_incident(start, lambda name: False, lambda local: now - now % 60_000_000 + 1_000 * HOUR)
+
+
+async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MAX_INCIDENTS", 3)
+    cluster = Cluster()
+    topic = cluster.topic()
+    for number in range(3):
+        await set_storm(topic, incident(f"storm-{number}", {"kind": "storm", "duration": "1d"}))
+    with pytest.raises(
+        ConflictError, match=r"^3 incidents are ahead or running, and there may be no more. End one"
+    ) as no:
+        await set_storm(topic)
+    assert "\n" not in str(no.value)
+    assert len(cluster.log) == 3
+    ended = await topic.end("storm-1")  # as the message says
+    while topic._clock.at(time.time_ns() // 1000) < ended.end:
+        await asyncio.sleep(0.1)
+    await set_storm(topic)
+    assert len(cluster.log) == 5  # nothing was taken off the topic
+
+
+async def test_markers_of_transactions_shift_no_number() -> None:
+    cluster = Cluster()
+    cluster.markers = 3
+    topic = cluster.topic()
+    await set_storm(topic)
+    assert (await topic.read()).number == 1
+    assert [record.offset for record in cluster.log] == [0]

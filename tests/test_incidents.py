@@ -1,6 +1,8 @@
 """Incidents as people send them: any JSON is either an incident or told what is wrong with it."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yasdg_app import catalog
-from yasdg_app.incidents import is_configured, read_incident
+from yasdg_app.catalog import Product
+from yasdg_app.control import Control
+from yasdg_app.incidents import MAX_OVER, MAX_RANDOM, OVER_FOR, SOON, is_configured, listed, read_incident
 from yasdg_app.settings import IncidentSettings, SettingsError, incident
+from yasdg_app.shop.incidents import Incident, Incidents
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
 KEYS = ("name", "kind", "start", "duration", "ramp_up", "categories", "products", "factor", "discount", "every", "x")
@@ -57,3 +62,52 @@ def test_names_of_the_configuration_are_taken_those_of_occurrences_too(name: str
     sale = incident("sale", {"kind": "promotion", "start": "2026-01-01"})
     storm = IncidentSettings("storm", "storm", every=incident("x", {"kind": "storm"}).duration)
     assert is_configured(name, (sale, storm)) == taken
+
+
+def product(product_id: str, category: str) -> Product:
+    return replace(PRODUCTS[0], product_id=product_id, category=category)
+
+
+@pytest.mark.parametrize("category", ["Shakes, Malts & More", ",", "a,b,", ""])
+def test_a_list_is_taken_entry_by_entry_whatever_is_in_them(category: str) -> None:
+    catalog = (product("A1", "Shakes"), product("B,1", category), *PRODUCTS)
+    read = read_incident({"name": "a", "kind": "storm", "categories": [category], "products": ["B,1", "A1"]}, catalog)
+    assert (read.categories, read.products) == ((category,), ("B,1", "A1"))
+    with pytest.raises(SettingsError, match="categories: Shakes, Juices is not in the catalog"):
+        read_incident({"name": "a", "kind": "storm", "categories": ["Shakes, Juices"]}, catalog)
+
+
+MINUTE = 60_000_000
+NOW = 2_000_000 * MINUTE
+
+
+def live(name: str, start: int, end: int) -> Incident:
+    return Incident(name, "storm", NOW + start * MINUTE, NOW + end * MINUTE, 0, 0, frozenset(), frozenset(), 1.0, 0)
+
+
+def names(incidents: Incidents, *those: Incident) -> list[str]:
+    return [each["name"] for each in listed(incidents, Control(those), NOW)]
+
+
+def test_what_is_over_leaves_the_list_and_what_is_on_or_ahead_does_not() -> None:
+    none = Incidents((), lambda local: 0, 1, 0)
+    day = OVER_FOR // MINUTE
+    old, recent = live("old", -2 * day, -day), live("recent", -2 * day, -day + 1)
+    never = live("never", 30, 30)  # it was ended before it began
+    on, ahead = live("on", -9 * day, 1), live("ahead", 10**6, 10**6 + 1)
+    assert names(none, old, recent, never, on, ahead) == ["on", "recent", "never", "ahead"]
+    many = [live(f"over-{at:03}", -at - 1, -at) for at in range(500)]
+    assert names(none, on, *many) == ["on", *(f"over-{at:03}" for at in reversed(range(MAX_OVER)))]
+
+
+def test_of_those_that_come_at_random_the_list_has_the_next_ones() -> None:
+    settings = [
+        IncidentSettings(name, "storm", every=timedelta(minutes=every), duration=timedelta(minutes=5))
+        for name, every in (("often", 1), ("seldom", 60))
+    ]
+    incidents = Incidents(settings, lambda local: 0, 1, 0)
+    told = listed(incidents, Control(), NOW)
+    assert len(told) == MAX_RANDOM
+    every_one = incidents.between(NOW, NOW + SOON)
+    assert [each["name"] for each in told] == [each.name for each in every_one[:MAX_RANDOM]]
+    assert {"often", "seldom"} == {each["name"].partition("-")[0] for each in told}

@@ -23,8 +23,33 @@ def test_the_digest_of_the_catalog_is_that_of_all_products_in_one_piece(
     piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "PIECE", piece)
-    whole = sha256(repr([asdict(product) for product in PRODUCTS]).encode()).hexdigest()
+    fields = [{key: value for key, value in asdict(product).items() if key != "written"} for product in PRODUCTS]
+    whole = sha256(repr(fields).encode()).hexdigest()
     assert opening.what_it_is_made_from(Settings(), PRODUCTS)["products"] == whole[:16]
+
+
+def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(tmp_path: Path) -> None:
+    """The digests are those that the version before had of the same files, whose texts it took as they are."""
+    header, *rows = (Path(__file__).parents[1] / "products.csv").read_text().splitlines()
+
+    def digest(*lines: str) -> str:
+        (tmp_path / "products.csv").write_text("\n".join([header, *lines]))
+        told = opening.what_it_is_made_from(Settings(), catalog.load(tmp_path / "products.csv"))["products"]
+        assert isinstance(told, str)
+        return told
+
+    def of_before(*lines: str) -> str:
+        whole = [*catalog.fingerprinted(PRODUCTS[: len(lines)])]
+        for product, line in zip(whole, lines, strict=True):
+            product |= dict(zip(catalog.TEXTS, line.split(",")[1:4], strict=True))
+        return sha256(repr(whole).encode()).hexdigest()[:16]
+
+    plain = rows[:3]
+    blanks = [line.replace(",Classic Smoothies,", ", Classic Smoothies\xa0,") for line in plain]
+    assert digest(*plain) == of_before(*plain)
+    assert digest(*blanks) == of_before(*blanks) != digest(*plain)
+    # Two categories that are one now: another shop, and no other digest than without the blanks.
+    assert digest(*blanks[:1], *plain[1:]) == digest(*plain)
 
 
 def test_products_are_told_the_same_with_and_without_a_record() -> None:
@@ -56,7 +81,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return log[:]
 
     async def write(*record: Any) -> None:
-        log.append(SimpleNamespace(value=record[-1]))
+        log.append(SimpleNamespace(key=record[-2], value=record[-1]))
 
     async def new_producer_id(*_: Any) -> int:
         return 7

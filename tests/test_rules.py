@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies
+from hypothesis import strategies as st
 
 from yasdg_app import rules
 from yasdg_app.rules import Expected, Rule
@@ -172,3 +173,82 @@ def test_whatever_the_text_it_is_a_value_or_refused_in_one_line(rule: Rule[Any],
         rule.read(text)
     except Expected as error:
         assert str(error).isprintable()
+
+
+# --- What is meant --------------------------------------------------------------------------------------------------
+
+KEYS = ("min_sale_freq", "max_sale_freq", "number_of_sales", "ssl_ca_file", "sasl_protocol", "add_supp_freq_group1")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("MIN-SALE-FREQ", "min_sale_freq"), ("minsalefreq", "min_sale_freq"), ("min_sales_freq", "min_sale_freq"),
+        ("max_sale_frq", "max_sale_freq"), ("max_slae_freq", "max_sale_freq"), ("numbers_of_sales", "number_of_sales"),
+        # of another meaning, or of two
+        ("mix_sale_freq", ""), ("mn_sale_freq", "min_sale_freq"), ("m_sale_freq", ""), ("sale_freq", ""),
+        ("ssl_protocol", ""), ("", ""), ("sasl_ca_file", ""), ("add_supp_freq_group2", ""), ("add_supp_freq_group", ""),
+        ("max_inventory", ""),
+    ],
+)  # fmt: skip
+def test_a_key_is_meant_only_if_no_more_than_a_letter_differs(word: str, meant: str) -> None:
+    assert rules.did_you_mean(word, KEYS) == (f"; did you mean {meant}?" if meant else "")
+
+
+def test_of_two_that_may_be_meant_none_is_named() -> None:
+    assert rules.did_you_mean("colour", ["color", "colours"]) == ""
+    assert rules.did_you_mean("epoch_s", ["epoch_ms", "epoch_us"]) == ""
+    assert rules.did_you_mean("s", ["sunday", "saturday"], cut_short=True) == ""
+    assert rules.did_you_mean("CS2", ["CS02", "CS12", "CS20"]) == "; did you mean CS02?"
+    assert rules.did_you_mean("CS04", ["CS01", "CS02", "CS03"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("BERLIN", "Europe/Berlin"), ("europe berlin", "Europe/Berlin"), ("Europe/Berln", "Europe/Berlin"),
+        ("Sao Paulo", "America/Sao_Paulo"), ("utc", "UTC"), ("Istanbul", "Europe/Istanbul"),  # as Asia/Istanbul
+        # a clock that is another
+        ("GMT+2", ""), ("UTC+1", ""), ("IST", ""), ("BST", ""), ("EST5", ""), ("Lublin", ""), ("Europe/Bern", ""),
+        ("Asia/Bejing", ""), ("Eastern", ""), ("Mountain", ""), ("Asia/Delhi", ""), ("Europe/Lublin", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_time_zone_is_meant_only_if_its_clock_is_the_one(text: str, meant: str) -> None:
+    with pytest.raises(rules.Expected) as error:
+        rules.time_zone().read(text)
+    assert str(error.value) == f"{ZONE}{f'; did you mean {meant}?' if meant else ''}"
+
+
+@pytest.mark.parametrize(("text", "meant"), [("de", "DE"), ("germny", "DE"), ("DF", ""), ("DE-BX", ""), ("us-cal", "")])
+def test_a_region_is_meant_only_if_it_is_that_one(text: str, meant: str) -> None:
+    with pytest.raises(rules.Expected) as error:
+        rules.region().read(text)
+    assert str(error.value) == f"{REGION}{f'; did you mean {meant}?' if meant else ''}"
+
+
+# --- Lists of names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('"Shakes, Malts & More", Classic Smoothies', ("Shakes, Malts & More", "Classic Smoothies")),
+        ('"A ""B"", C","D"', ('A "B", C', "D")),
+        ('6" Subs, A', ('6" Subs', "A")),
+        ("A,\n  B C\r\n, D", ("A", "B C", "D")),
+        ('\xa0"A, B"\xa0', ("A, B",)),
+    ],
+)
+def test_names_with_commas_stand_in_quotes(text: str, wanted: tuple[str, ...]) -> None:
+    assert rules.names("names").read(text) == wanted
+
+
+@pytest.mark.parametrize("text", ['"A, B', '"A" B, C', '"", A', '""', "A, ,B"])
+def test_quotes_that_do_not_pair_up_are_refused(text: str) -> None:
+    with pytest.raises(rules.Expected, match=r"^names with commas between them"):
+        rules.names("names").read(text)
+
+
+@given(st.lists(st.text(st.sampled_from('ab ,"')).map(str.strip).filter(bool), min_size=1, unique=True))
+def test_listed_names_are_read_as_they_were(names: list[str]) -> None:
+    assert rules.names("names").read(rules.listed(names)) == tuple(names)

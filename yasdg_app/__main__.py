@@ -5,10 +5,19 @@ import signal
 import sys
 
 from yasdg_app import __version__
+from yasdg_app.terminal import escape_what_the_output_cannot_take
 
 # While all is imported, a KeyboardInterrupt may be lost in somebody's `except`. So Ctrl-C just ends the process, until
 # there is a worker or a command that knows what to do.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# Nobody has to be afraid of a signal that Faust answers with a debugger, nor of one that is early.
+for each in (signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(each, lambda *_: None)
+
+# What Faust and mode read while they are imported belongs to others. What they read later: see create_app().
+for name in [name for name in os.environ if name.startswith(("FAUST_", "F_")) or name in ("DEVLOG", "TYPEXPR_DEBUG")]:
+    del os.environ[name]
 
 # The first process of a container is spared by signals that it does not handle itself.
 if os.getpid() == 1:
@@ -18,6 +27,7 @@ if os.getpid() == 1:
 
 def main() -> None:
     """Run `faust -A yasdg_app` with the arguments of this process."""
+    escape_what_the_output_cannot_take()
     if sys.argv[1:] == ["--version"]:  # Faust's would be its own
         print(f"yasdg {__version__}")
         return

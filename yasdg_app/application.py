@@ -5,6 +5,7 @@ A wrong configuration ends the program here, with every problem at once.
 """
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -14,10 +15,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faust
+import psutil
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.types.auth import CredentialsT
@@ -25,18 +28,22 @@ from faust.web.drivers import DRIVERS
 
 from yasdg_app import catalog, settings, topics
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.errors import CannotLookError
 from yasdg_app.connecting.connection import Connection, connection_to
 from yasdg_app.connecting.refusals import LoginRefusedError, check_login
 from yasdg_app.control import ControlTopic
+from yasdg_app.crashes import OncePerError, one_line
 from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
 from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.descriptors import raise_descriptor_limit
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
-from yasdg_app.restart import leave_out_absence
+from yasdg_app.restart import last_message, leave_out_absence
 from yasdg_app.settings import Settings
+from yasdg_app.topic_watch import TopicChangedError, TopicWatch
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
 DRIVERS.aliases["yasdg"] = "yasdg_app.web.server:Web"
@@ -72,6 +79,7 @@ CLOSING = 1.0  # seconds in which the books are closed at an orderly stop
 SAVING = 3.0  # seconds in which, at the same, the datastore takes what it lacks
 LONGEST_STOP = 20.0  # seconds; an orderly stop takes about two, on a machine that is out of breath more
 AFTER_STOP = 3.0  # seconds in which a process ends that was stopped
+AFTER_CRASH_SECONDS = 4.0  # in which a process ends that has crashed, whatever still waits for whatever
 
 logger = logging.getLogger("yasdg_app")
 
@@ -145,6 +153,7 @@ class ShopApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Open the shop: broker, topics, products, and the moment when it all began."""
+        raise_descriptor_limit()  # before an embedded broker is started, which has it from us
         gc.set_threshold(YOUNG)
         sys.setswitchinterval(SWITCH)
         if not settings.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host
@@ -154,6 +163,8 @@ class ShopApp(faust.App):
         except ConfigurationError as error:
             fail(error, 2)
         try:
+            if self.conf.web_enabled and self.conf.web_transport.scheme == "tcp":
+                check_port(self.conf.web_bind, self.conf.web_port)
             make_folder(self.shop.kafka.data_dir)
             await self._open_datastore()
             await self.connect_broker()
@@ -181,10 +192,15 @@ class ShopApp(faust.App):
 
     async def _take_control(self) -> None:
         topic = topics.control_topic(self.shop.kafka)
-        self.control = ControlTopic(topic, self.opening.clock, self.reader, self.shop_producer)
+        self.control = ControlTopic(
+            topic, self.opening.clock, self.products, self.own_reader, self.shop_producer,
+            partial(last_message, self.own_reader, self.shop.kafka),
+        )  # fmt: skip
         while self.shop.clock.on_restart == "skip":
             try:
-                await leave_out_absence(self.connection, self.shop.kafka, self.opening.clock, self.reader, self.control)
+                await leave_out_absence(
+                    self.connection, self.shop.kafka, self.opening.clock, self.own_reader, self.control
+                )
                 return
             except KafkaError as error:
                 logger.debug("Where the logs end cannot be read: %r", error)
@@ -204,6 +220,9 @@ class ShopApp(faust.App):
                 try:
                     await asyncio.to_thread(broker.start)
                     break
+                except CannotLookError as error:  # says nothing of the broker
+                    logger.warning("%s Looking again.", error)
+                    await self.sleep(WATCH)
                 except YasdgError as error:
                     failures += 1  # it may have been killed again
                     if failures == RESTARTS:
@@ -231,12 +250,35 @@ class ShopApp(faust.App):
                     logger.warning("No login at present: %s. Trying again.", error)
                 well = time.monotonic()
 
+    @faust.Service.task
+    async def _watch_topics(self) -> None:
+        """End at once when a topic is deleted, cut or divided otherwise: what waits for it would wait for ever."""
+        watch = TopicWatch(self.connection, topics.specs(self.shop))
+        try:
+            while not self.should_stop:
+                await self.sleep(WATCH)
+                try:
+                    await watch.look()
+                except TopicChangedError as error:
+                    end_at_once(error)
+                except (KafkaError, OSError) as error:
+                    logger.debug("The topics cannot be looked at: %r", error)
+        finally:
+            await watch.stop()
+
     def _gets_through(self) -> bool:
         """Tell whether the cluster hears us: it takes what we append, and the group confirms that we are in it."""
         since = self.shop_producer.waiting_since
         waits = since is not None and time.monotonic() - since > UNHEARD
         idle = self.ownership.settled and not self.ownership.partitions
         return not waits and (idle or self.ownership.lease_left)
+
+    def _crash(self, reason: BaseException) -> None:
+        end_soon()
+        super()._crash(reason)
+
+    def _init_fixups(self) -> list[Any]:
+        return []  # Faust's one is for Django, wherever its variable happens to be set
 
     def _discovery_modules(self) -> list[str]:
         # Faust would import all of the package, and with it what only some have installed.
@@ -298,7 +340,35 @@ class ShopApp(faust.App):
 
 
 class ShopWorker(faust.Worker):
-    """A Faust worker that ends when it is told to: in order if that works, at once if it is told a second time."""
+    """A Faust worker that ends when it is told to: in order if that works, at once if it is told a second time.
+
+    When it crashes, the process is gone within seconds, and has said why on one line if the cause is known.
+    """
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """Log an error once, and on one line if that says enough; `-l debug`: with all tracebacks."""
+        super().on_setup_root_logger(logger, level)
+        if level > logging.DEBUG:
+            logging.raiseExceptions = False  # a log that cannot be written is no reason for more lines
+            once = OncePerError()
+            for handler in logger.handlers:
+                handler.addFilter(once)
+
+    def on_worker_shutdown(self) -> None:
+        """Begin the end: of a worker that was not told to stop, an error is the reason."""
+        if not self._signal_stop_time:
+            end_soon()
+        super().on_worker_shutdown()
+
+    def _crash(self, reason: BaseException) -> None:
+        end_soon()
+        super()._crash(reason)
+
+    def _on_sigusr1(self) -> None:
+        """Do nothing: mode would print the stacks of all tasks, with what is in them."""
+
+    def _on_sigusr2(self) -> None:
+        """Do nothing: mode would open a debugger, and wait for somebody to type."""
 
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         if self._signal_stop_time:
@@ -322,9 +392,60 @@ def make_folder(path: Path) -> None:
         raise ConfigurationError([f"[KAFKA] data_dir: {path} cannot be made: {error.strerror}"]) from error
 
 
+def end_soon() -> None:
+    """See that the process is gone within seconds: what stops in order may wait for a cluster that is away."""
+    deadline = threading.Timer(AFTER_CRASH_SECONDS, os._exit, [1])
+    deadline.daemon = True
+    deadline.start()
+
+
+class PortTakenError(YasdgError):
+    """The web server cannot have its port."""
+
+
+def check_port(host: str, port: int) -> None:
+    """See that the web server can have its port, before anything else begins. Raises PortTakenError."""
+    other = "Expected a free one: yasdg worker --web-port PORT, [WEB] port or YASDG_WEB_PORT"
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in addresses:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(f"Port {port} of {host} is taken by {_holder(port)}. {other}.") from error
+        raise PortTakenError(
+            f"The web server cannot have port {port} of {host}: {one_line(error)}. {other}."
+        ) from error
+
+
+def _holder(port: int) -> str:
+    """Return which process listens on a port, as far as that can be found out."""
+    try:
+        pids = {
+            each.pid
+            for each in psutil.net_connections("tcp")
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid
+        }
+        process = psutil.Process(min(pids))
+        is_ours = any("yasdg" in part for part in process.cmdline())
+        return f"process {process.pid} ({'a worker of yasdg' if is_ours else settings.shown(process.name())})"
+    except (psutil.Error, OSError, ValueError):  # of another user, or gone by now
+        return "another process"
+
+
 def give_up(why: str) -> None:
     """End the process at once. Nothing is lost by it: the next start goes on where the log ends."""
     print(f"yasdg: {why} Nothing is lost: the next start goes on where the log ends.", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def end_at_once(error: YasdgError) -> None:
+    """End the process at once with a message: an orderly stop would wait for what is not there any more."""
+    print(f"yasdg: {error}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
@@ -362,6 +483,7 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
     connection = connection_to(shop.kafka)
     app = ShopApp(
         shop.kafka.application_id,
+        env={},  # WEB_PORT, BROKER_URL and 90 more belong to others
         broker=[f"yasdg://{server}" for server in connection.servers.split(",")],
         broker_credentials=credentials(connection),
         store="memory://",

@@ -7,8 +7,9 @@ what was written is never written over: an incident that is ended gets a second 
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ import msgspec
 import orjson
 from aiokafka import TopicPartition
 
+from yasdg_app.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import SECOND, event_time, time_text
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer
@@ -25,19 +27,25 @@ from yasdg_app.reading import Message, Reader
 from yasdg_app.settings import IncidentSettings
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.shop.incidents import Incident, incident_of
+from yasdg_app.shop.incidents import LATEST_START, Incident, incident_of, is_within_limits
 from yasdg_app.shop.plan import Gap
 from yasdg_app.shop.shelf import NEVER
 
 AHEAD = 6 * SECOND  # of now: the earliest time for which something is set
 IN_TIME = 4 * SECOND  # what was written later than that before its time has no effect
 ATTEMPTS = 10  # to write a record
+MAX_INCIDENTS = 500  # set on the topic that are ahead or running; each of them is looked at in every minute
 RETRY = 0.2  # seconds
 HERE = b"here"  # key of the record of a worker that is about to sell
+HERE_BYTES = 32  # of its value
+MAX_CLOCK_SKEW = 300 * SECOND  # of a worker's clock ahead of the cluster's
+MAX_RECORD_BYTES = 1_048_000  # of a value: an announcement of it has to fit into a batch, of 1,048,588 bytes by default
 KNOWN = 2 * SECOND  # whoever has read the topic knows what holds until then
 
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}")
 
-class LiveIncident(msgspec.Struct, frozen=True):
+
+class LiveIncident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An incident as it stands on the control topic: times in event time, the discount in ten-thousandths."""
 
     name: str
@@ -52,13 +60,13 @@ class LiveIncident(msgspec.Struct, frozen=True):
     discount: int
 
 
-class Ending(msgspec.Struct, frozen=True):
+class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That an incident ends earlier."""
 
     end: str
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A gap."""
 
     after: str
@@ -99,32 +107,110 @@ def earliest(clock: Clock, now: int) -> int:
     return -(-clock.at(now + AHEAD) // MINUTE) * MINUTE
 
 
-def read_control(records: Iterable[Message], clock: Clock) -> Control:
-    """Return what the records of the control topic say. What is none of its own, or came too late, is left out."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """That an incident of that name ends at an event time."""
+
+    name: str
+    end: int
+
+
+Statement = Incident | Ended | Gap
+"""What one record of the control topic says."""
+
+
+def read_control(records: Iterable[Message], clock: Clock, products: Sequence[Product]) -> Control:
+    """Return what the shop's own records of the control topic say, in a shop with these products.
+
+    Ignored is what does not count; see `statement_of`.
+    """
+    return control_of(statement_of(record, clock, products) for record in records)
+
+
+def statement_of(record: Message, clock: Clock, products: Sequence[Product]) -> Statement | None:
+    """Return what a record says; None if it does not count.
+
+    A record counts if it is one that this version or an earlier one may have written: well-formed, within the limits of
+    requests, about products that the shop has, and taken by the cluster in time. It is a function of the record and the
+    opening alone, so that all workers agree, and must never raise: anybody who may write to the topic may write
+    anything. What counted once has to count for ever, so the limits are only ever widened.
+    """
+    key, value = record.key or b"", record.value or b""
+    if len(value) > MAX_RECORD_BYTES:
+        return None
+    try:
+        kind, _, name = key.decode().partition("/")
+        match kind:
+            case "incident":
+                return _incident_that_counts(value, name, _in_time(record, clock), products)
+            case "end":
+                end = _time(msgspec.json.decode(value, type=Ending).end)
+                return Ended(name, end) if end >= _in_time(record, clock) and end % MINUTE == 0 else None
+            case "gap":
+                return _gap_that_counts(value, key, record, clock)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        pass
+    return None
+
+
+def control_of(statements: Iterable[Statement | None], number: int = 0) -> Control:
+    """Return what statements say together, in their order; `number`: how many records the shop had appended by then."""
     live: dict[str, Incident] = {}
     gaps: list[Gap] = []
-    number = 0
-    for record in records:
-        number = record.offset + 1
-        kind, _, name = (record.key or b"").decode(errors="replace").partition("/")
-        # Where the cluster does not tell when it took a record, nothing is known to have come in time.
-        too_late = clock.at(record.timestamp * 1000 + IN_TIME) if record.timestamp > 0 else NEVER
-        try:
-            if kind == "incident":
-                incident = _incident(msgspec.json.decode(record.value or b"", type=LiveIncident))
-                if incident.start >= too_late:
-                    live[name] = incident
-            elif kind == "end" and name in live:
-                end = event_time(msgspec.json.decode(record.value or b"", type=Ending).end)
-                if end >= too_late:
-                    of = live[name]
-                    live[name] = replace(of, end=max(of.start, min(of.end, end)), planned_end=of.planned)
-            elif kind == "gap":
-                left_out = msgspec.json.decode(record.value or b"", type=LeftOut)
-                gaps.append(Gap(event_time(left_out.after), event_time(left_out.until)))
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-            continue
+    for statement in statements:
+        match statement:
+            case Incident():
+                live.setdefault(statement.name, statement)  # nobody sets one of a name that there is already
+            case Ended(name, end) if name in live:
+                of = live[name]
+                live[name] = replace(of, end=max(of.start, min(of.end, end)), planned_end=of.planned)
+            case Gap():
+                gaps.append(statement)
     return Control(tuple(live.values()), tuple(gaps), number)
+
+
+def _in_time(record: Message, clock: Clock) -> int:
+    """Return the earliest event time for which a record was written in time."""
+    # Where the cluster does not tell when it took a record, nothing is known to have come in time.
+    return clock.at(record.timestamp * 1000 + IN_TIME) if record.timestamp > 0 else NEVER
+
+
+def _incident_that_counts(value: bytes, name: str, in_time: int, products: Sequence[Product]) -> Incident | None:
+    incident = _incident(msgspec.json.decode(value, type=LiveIncident))
+    counts = (
+        incident.name == name
+        and incident.start >= in_time
+        and is_within_limits(incident)
+        and _has_all_of(products, incident)
+    )
+    return incident if counts else None
+
+
+def _gap_that_counts(value: bytes, key: bytes, record: Message, clock: Clock) -> Gap | None:
+    left_out = msgspec.json.decode(value, type=LeftOut)
+    gap = Gap(_time(left_out.after), _time(left_out.until))
+    # Only time that has passed is left out; where the cluster does not say when it took a record, that is not known.
+    latest = clock.at(record.timestamp * 1000 + MAX_CLOCK_SKEW) if record.timestamp > 0 else NEVER
+    counts = key == gap_row(gap).key and clock.start <= gap.after < gap.until <= latest
+    return gap if counts else None
+
+
+def _time(text: str) -> int:
+    """Return a time as it is written here. Raises ValueError if it is written otherwise."""
+    if not _TIME.fullmatch(text):
+        raise ValueError("expected a time such as 2026-01-01 08:30:00.000000")
+    return event_time(text)
+
+
+def _has_all_of(products: Sequence[Product], incident: Incident) -> bool:
+    """Tell whether a catalog has all that an incident names."""
+    ids, categories = set(incident.products), set(incident.categories)
+    for product in products if ids or categories else ():  # there may be a million of them
+        ids.discard(product.product_id)
+        categories.discard(product.category)
+        if not (ids or categories):
+            break
+    return not (ids or categories)
 
 
 def incident_row(incident: Incident) -> Row:
@@ -166,8 +252,8 @@ def _incident(told: LiveIncident) -> Incident:
     return Incident(
         name=told.name,
         kind=told.kind,
-        start=event_time(told.start),
-        end=event_time(told.end),
+        start=_time(told.start),
+        end=_time(told.end),
         ramp_up=told.ramp_up,
         ramp_down=told.ramp_down,
         categories=frozenset(told.categories),
@@ -202,17 +288,34 @@ class ControlTopic:
         Its name.
     clock
         The shop's.
+    products
+        Of the shop's catalog.
     reader, producer
-        Through which it reads and writes.
+        Through which it reads and writes: the shop's own records, and no others.
+    last_sold
+        Returns an event time that no sale in the logs is later than; None if there is none.
     """
 
-    def __init__(self, topic: str, clock: Clock, reader: Reader, producer: ShopProducer) -> None:
+    def __init__(
+        self,
+        topic: str,
+        clock: Clock,
+        products: Sequence[Product],
+        reader: Reader,
+        producer: ShopProducer,
+        last_sold: Callable[[], Awaitable[int | None]],
+    ) -> None:
+        self._last_sold = last_sold
         self._tp = TopicPartition(topic, 0)
         self._clock = clock
+        self._products = products
         self._reader = reader
         self._producer = producer
-        self._records: list[Message] = []
-        self._number = 0
+        self._statements: list[Statement] = []
+        self._here: set[bytes] = set()  # the workers that have written that they are here
+        self._has_times = True  # whether the cluster tells when it took the last record
+        self._position = 0  # next offset to read
+        self._number = 0  # how many records the shop has appended
         self._said = Control()
         self._reading = asyncio.Lock()
 
@@ -220,12 +323,24 @@ class ControlTopic:
         """Return what the topic says now."""
         async with self._reading:  # two at once would put down the same records twice
             end = (await self._reader.ends([self._tp]))[self._tp]
-            if end > self._number:
-                new = await self._reader.read({self._tp: self._number})
-                self._records += new[self._tp]
-                self._number = max(end, self._records[-1].offset + 1 if self._records else 0)
-                self._said = replace(read_control(self._records, self._clock), number=self._number)
+            if end > self._position:
+                first = (await self._reader.firsts([self._tp]))[self._tp]
+                async for chunk in self._reader.all_chunks(self._tp, max(first, self._position), end):
+                    for record in chunk.messages:  # not kept: there may be many that do not count
+                        self._take(record)
+                    self._position = chunk.end
+                    self._number = self._number if chunk.count is None else chunk.count
+                if not self._number:  # it has written nothing, or that was deleted
+                    self._number = await self._reader.count(self._tp)
+                self._said = control_of(self._statements, self._number)
             return self._said
+
+    def _take(self, record: Message) -> None:
+        self._has_times = record.timestamp > 0
+        if (statement := statement_of(record, self._clock, self._products)) is not None:
+            self._statements.append(statement)
+        elif record.key == HERE and record.value is not None and len(record.value) == HERE_BYTES:
+            self._here.add(record.value)
 
     async def set_incident(
         self, settings: IncidentSettings, taken: Callable[[str], bool], utc: Callable[[datetime], int]
@@ -244,7 +359,7 @@ class ControlTopic:
         Raises
         ------
         ConflictError
-            If there is one of that name.
+            If there is one of that name, or if there are too many.
         TooEarlyError
             If it would begin too early to be known to all.
         ControlError
@@ -257,7 +372,13 @@ class ControlTopic:
                 return its[0]  # the cluster took it and did not say so
             if taken(settings.name) or any(incident.name == settings.name for incident in said.live):
                 raise ConflictError(f"name: there is an incident {settings.name} already. Choose another name")
-            soonest = earliest(self._clock, time.time_ns() // 1000)
+            now = self._clock.at(time.time_ns() // 1000)
+            if sum(not incident.is_over(now) for incident in said.live) >= MAX_INCIDENTS:
+                raise ConflictError(
+                    f"{MAX_INCIDENTS} incidents are ahead or running, and there may be no more. "
+                    "End one of them, or wait until one is over"
+                )
+            soonest = await self._soonest()
             start = soonest if settings.start is None else utc(settings.start)
             if start < soonest:
                 raise TooEarlyError(
@@ -292,7 +413,7 @@ class ControlTopic:
                 # A second record would take the place of the first, and may be too late itself.
                 when = f"at {time_text(incident.end)} (UTC)" if incident.start < incident.end else "before it began"
                 raise ConflictError(f"name: {name} was ended {when}")
-            end = earliest(self._clock, time.time_ns() // 1000)
+            end = await self._soonest()
             if incident.end <= end:
                 raise ConflictError(f"name: {name} ends at {time_text(incident.end)} (UTC) anyway")
             if await self._write(said, ending_row(name, end)):
@@ -308,12 +429,20 @@ class ControlTopic:
     async def be_here(self) -> None:
         """Write that a worker is here, so that a gap on which somebody has decided before is not taken any more."""
         this = uuid4().hex
-        while not any(record.value == this.encode() for record in self._records):
+        while this.encode() not in self._here:
             await self._write(await self.read(), Row(HERE, this.encode(), 0))
             await self.read()
 
+    async def _soonest(self) -> int:
+        """Return the earliest event time for which something can be set now, later than all that was sold."""
+        sold = await self._last_sold()  # ahead of the clock where that, or another machine's, was set back
+        soonest = earliest(self._clock, time.time_ns() // 1000)
+        if sold is None or sold >= LATEST_START:  # no time of a sale
+            return soonest
+        return max(soonest, (sold // MINUTE + 1) * MINUTE)
+
     def _not_taken(self) -> ControlError:
-        if self._records and not self._records[-1].timestamp:
+        if not self._has_times:
             return ControlError(f"{self._tp.topic} needs message.timestamp.type=LogAppendTime. Set it, and try again")
         return ControlError(
             f"{self._tp.topic} does not take it in time: the cluster is slow, or somebody else has written into the "

@@ -4,19 +4,24 @@ One till serves the whole shop, so its order is that of the stream: by time, and
 that was asked for. Nothing here knows a broker, a table or what time it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from heapq import heappop, heappush
+from math import prod
 from typing import NamedTuple
 
 from yasdg_app.catalog import Product
 from yasdg_app.encoding import BulkEncoder
 from yasdg_app.formats import Format
-from yasdg_app.messages import LostSaleEncoder, Write, announcement, encode, product, stocking
+from yasdg_app.messages import LostSaleEncoder, Write, announcement, encode, encode_fault, product, stocking
+from yasdg_app.settings import Settings
 from yasdg_app.shop.customer import quantity_of
 from yasdg_app.shop.demand import microseconds
+from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, NONE, Faults
+from yasdg_app.shop.faults import KINDS as FAULTS
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.randomness import UInts
 from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
 from yasdg_app.shop.till import Sales, Till, served_until
 
@@ -42,14 +47,15 @@ class Told(NamedTuple):
 
 
 def stream(
-    what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows: int | None = None, form: Format | None = None
-) -> Iterator[Lines]:
+    what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows: int | None = None,
+    form: Format | None = None, faults: Faults | None = None,
+) -> Iterator[Lines]:  # fmt: skip
     """Yield the rows of a shop's stream, part by part; a part may be empty.
 
     Parameters
     ----------
     what
-        One of `KINDS`.
+        One of `KINDS`, or where there are faults of `FAULTY`.
     until
         Event time up to which the stream goes, that included.
     number_of_sales
@@ -58,9 +64,17 @@ def stream(
         No more of them; None: all.
     form
         Of the lines, which are JSON; None: the default.
+    faults
+        Of the network through which the sales come.
     """
-    left = rows
-    for text, through in KINDS[what](plan, until, number_of_sales, form or Format()):
+    left, form = rows, form or Format()
+    told: Iterator[Told]
+    if what in FAULTY:
+        assert faults is not None
+        told = FAULTY[what](plan, until, number_of_sales, form, faults)
+    else:
+        told = KINDS[what](plan, until, number_of_sales, form)
+    for text, through in told:
         count = text.count(b"\n")  # JSON has none inside
         if left is not None and count >= left:
             yield Lines(_head(text, left), left, through)
@@ -139,6 +153,92 @@ KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[Told]]] = {
     "products": _products,
 }
 """What a stream consists of, as `yasdg consume` calls it, and what makes it."""
+
+
+class _Arrival(NamedTuple):
+    """A sale that arrives through a flawed network, in the order in which it does: of time, product and number."""
+
+    released_at: int
+    product: int  # its place among the till's
+    number: int
+    kind: int
+    at: int
+    line: bytes
+
+
+def _arrivals(
+    till: Till, until: int, number_of_sales: int, faults: Faults, lines: Callable[[Sales], bytes | bytearray]
+) -> Iterator[tuple[Sequence[_Arrival], int]]:
+    """Yield what arrives, and up to when. What is still on its way when the shop closes never does.
+
+    Memory holds what is on its way: a share of the sales of the longest delay.
+    """
+    keys = faults.keys([product.product_id for product in till.products])
+    held: list[_Arrival] = []  # a heap
+    for served, through in served_until(till, until, number_of_sales):
+        sales = served.sales
+        kinds, delays = faults.of_rows(keys[sales.product], sales.number)
+        columns = (sales.at + delays, sales.product, sales.number, kinds, sales.at)
+        texts = bytes(lines(sales)).split(b"\n")[:-1]
+        here: list[_Arrival] = []
+        for arrival in map(_Arrival._make, zip(*(column.tolist() for column in columns), texts, strict=True)):
+            if arrival.released_at <= through:
+                here.append(arrival)
+            else:
+                heappush(held, arrival)
+        while held and held[0].released_at <= through:
+            here.append(heappop(held))
+        here.sort()
+        yield here, through
+
+
+def _dirty(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+    keys = faults.keys([product.product_id for product in till.products])
+    encoder = BulkEncoder(till.products, plan.sales, form)
+    for arrivals, through in _arrivals(till, until, number_of_sales, faults, encoder.lines):
+        yield Told(joined(value for each in arrivals for value in _delivered(each, keys, faults)), through)
+
+
+def _delivered(arrival: _Arrival, keys: UInts, faults: Faults) -> Sequence[bytes]:
+    """Return the values of the messages with which a sale arrives."""
+    if arrival.kind == DROPPED:
+        return ()
+    if arrival.kind == CORRUPT:
+        return (faults.damaged(int(keys[arrival.product]), arrival.number, arrival.line),)
+    return (arrival.line,) * (2 if arrival.kind == DUPLICATE else 1)
+
+
+def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+
+    def no_lines(sales: Sales) -> bytes:
+        return b"\n" * len(sales)
+
+    for arrivals, through in _arrivals(till, until, number_of_sales, faults, no_lines):
+        values = (
+            encode_fault(
+                each.at, till.products[each.product].product_id, each.number, FAULTS[each.kind],
+                None if each.kind == DROPPED else each.released_at,
+            )
+            for each in arrivals
+            if each.kind != NONE
+        )  # fmt: skip
+        yield Told(joined(values, form.writer("faults")), through)
+
+
+FAULTY: Mapping[str, Callable[[Plan, int, int, Format, Faults], Iterator[Told]]] = {"dirty": _dirty, "faults": _faults}
+"""What there is besides where a shop has [FAULTS]."""
+BY_SALES = ("purchases", "stockings", "lost_sales", *FAULTY)
+"""What comes only as customers do."""
+
+
+def most_expected(settings: Settings, plan: Plan, until: int) -> float:
+    """Return an upper bound of the number of customers who are expected up to an event time, that included."""
+    seconds = max(until + 1 - plan.opened_at, 0) / 1_000_000
+    growth = (1 + max(settings.volume.growth, 0.0)) ** (seconds / (365 * 86_400))
+    rush = prod(max(1.0, incident.factor) for incident in settings.incidents)
+    return float(seconds / settings.sales.mean_seconds_between_sales * plan.calendar.peak * growth * rush)
 
 
 # --- The shop -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from aiokafka.partitioner import murmur2
 from msgspec import Meta
 
 from yasdg_app import catalog
+from yasdg_app.decoding import UnreadableError, decoded
 from yasdg_app.errors import YasdgError
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop import shelf, till
@@ -28,6 +29,8 @@ from yasdg_app.shop.till import Sales
 SECOND = 1_000_000  # microseconds
 EPOCH = datetime(1970, 1, 1)
 NUMBER = re.compile("[0-9]{6,18}")
+MAX_QUANTITY = 2**52  # units of a sale, as exact in an array of floats as here
+MAX_AMOUNT = 2**45  # of a sale, in the currency of its prices: exact in cents, too
 MOST_PREPARED = 50_000  # kinds of purchases that an encoder keeps prepared: a big catalog has millions of them
 
 
@@ -235,14 +238,6 @@ class TurnedHere(Turned, frozen=True, gc=False):
     quantity: Annotated[int, Meta(ge=1)]
 
 
-class Announced(msgspec.Struct, frozen=True):
-    """The fields that make an announcement."""
-
-    incident: str
-    phase: str
-
-
-_read_announced = msgspec.json.Decoder(Announced).decode
 _read_turned = msgspec.json.Decoder(Turned).decode
 _read_sold = msgspec.json.Decoder(Sold).decode
 read_sold: Callable[[bytes], Sold] = msgspec.json.Decoder(SoldHere).decode
@@ -435,15 +430,6 @@ def announcement(at: int, phase: str, incident: Incident) -> Announcement:
     )
 
 
-def is_announcement(value: bytes | None) -> bool:
-    """Tell whether a message on the topic of incidents is one of the shop's."""
-    try:
-        _read_announced(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
-
-
 def receipt(sale: Mapping[str, Any], item: str) -> str:
     """Return a purchase as a line for people: its time, product, and what was paid."""
     extras = (" with supplements" if sale["add_supplements"] else "") + (", member" if sale["is_member"] else "")
@@ -495,8 +481,8 @@ def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple
         If it is none.
     """
     try:
-        sale = _read_sold(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        sale = decoded(_read_sold, value)
+    except UnreadableError as error:
         raise NoPurchaseError(str(error)) from error
     home = home_of(sale.product_id)
     if home is None:
@@ -505,6 +491,7 @@ def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple
         raise NoPurchaseError("quantity below 1")
     if sale.transaction_time.tzinfo is not None:
         raise NoPurchaseError("transaction_time with a time zone")
+    _check_range(sale.transaction_time, sale.quantity, sale.total_purchase, sale.total_cost or 0.0)
     if partition != home:
         raise NoPurchaseError(f"sales of this product belong into partition {home}")
     number = sale_number(sale.product_id, sale.transaction_id)
@@ -516,8 +503,8 @@ def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple
 def read_lost_sale(value: bytes | None, partition: int, home_of: HomeOf) -> tuple[Turned, int]:
     """Return a lost sale and its number among those of its product; as `read_purchase`."""
     try:
-        lost = _read_turned(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        lost = decoded(_read_turned, value)
+    except UnreadableError as error:
         raise NoPurchaseError(str(error)) from error
     if home_of(lost.product_id) != partition:
         raise NoPurchaseError("unknown product, or one of another partition")
@@ -526,7 +513,20 @@ def read_lost_sale(value: bytes | None, partition: int, home_of: HomeOf) -> tupl
         raise NoPurchaseError("lost_sale_id is not the product's id and a number")
     if lost.quantity < 1 or lost.event_time.tzinfo is not None:
         raise NoPurchaseError("quantity below 1, or event_time with a time zone")
+    _check_range(lost.event_time, lost.quantity, lost.value)
     return lost, int(number)
+
+
+def is_in_range(at: datetime, quantity: int, *amounts: float) -> bool:
+    """Tell whether a sale is of a time and a size that the table can hold."""
+    return at >= EPOCH and quantity <= MAX_QUANTITY and all(abs(each) <= MAX_AMOUNT for each in amounts)
+
+
+def _check_range(at: datetime, quantity: int, *amounts: float) -> None:
+    if not is_in_range(at, quantity, *amounts):
+        raise NoPurchaseError(
+            f"expected a time from 1970 on, a quantity up to {MAX_QUANTITY}, and amounts up to {MAX_AMOUNT}"
+        )
 
 
 def encode(record: faust.Record) -> bytes:

@@ -1,21 +1,25 @@
 """Opening the shop, before Faust connects: the broker is there, the topics exist, all workers agree when it all began.
 
-The opening is the first record of a topic of its own. Workers that start at once may each write one; the log has put
-one of them first, and that is it. It also says what the stream is made from, so that nobody goes on with another, and
-under which id all workers produce.
+The opening is the first record of a topic of its own that reads as one. Workers that start at once may each write one;
+the log has put one of them first, and that is it. It also says what the stream is made from, so that nobody goes on
+with another, under which id all workers produce, and whose topics they are (see claims.py).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from itertools import islice
+from math import inf
+from typing import Annotated, Any
 
+import msgspec
 import orjson
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -24,17 +28,20 @@ from aiokafka.errors import (
 )
 
 from yasdg_app import messages, topics
-from yasdg_app.catalog import Product
+from yasdg_app.catalog import Product, fingerprinted
+from yasdg_app.claims import Claim, claims_on, sign_of_a_shop
 from yasdg_app.cluster import administration
 from yasdg_app.connecting.connection import Connection
+from yasdg_app.decoding import decoded_or_none
 from yasdg_app.errors import YasdgError
 from yasdg_app.formats import Format
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
 from yasdg_app.reading import Message, Reader, read_all
-from yasdg_app.settings import Settings, texts
+from yasdg_app.settings import KafkaSettings, Settings, texts
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import microseconds
+from yasdg_app.topic_policies import BESIDE
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +49,10 @@ RETRY = 2.0  # seconds between two looks for a broker that is not there
 ATTEMPTS = 10  # to tell of the products
 PIECE = 10_000  # products
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+NOT_TO_BE_MADE_AGAIN = ("topic_purchases", "topic_lost_sales", "topic_stockings")
+"""Topics whose messages are numbered on by what the table says."""
+DELETE = "To delete the old one with all of its messages, for good: yasdg topics delete"
+OR_BESIDE = f"{BESIDE[0].lower()}{BESIDE[1:]}"
 UNSAID = {"FORMAT.value": "json", "FORMAT.time": "sql"}
 """What an opening means that does not say so: there was nothing else when it was written, or it is the default."""
 
@@ -62,11 +73,20 @@ class Opening:
         The id under which all of them produce.
     made_from
         What the stream is a function of, beside time.
+    application_id
+        Whose opening it is by the key of its record.
+    topics
+        The names of the topics, by their keys in [KAFKA]; empty if the opening does not say so.
+    partitions
+        The number of partitions with which the shop was opened; 0 if the opening does not say so.
     """
 
     clock: Clock
     producer_id: int
     made_from: dict[str, Any]
+    application_id: str = ""
+    topics: Mapping[str, str] = field(default_factory=dict)
+    partitions: int = 0
 
     @property
     def opened_at(self) -> int:
@@ -90,8 +110,9 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
     while True:
         try:
             async with administration(connection) as admin:
-                await topics.ensure(admin, settings)
+                await prepare_topics(admin, connection, settings, form)
                 opening = await _agree(connection, settings, products, form)
+                await _check_claims(admin, connection, settings, opening)
                 await _publish_products(connection, settings, products, opening.producer_id, form)
                 return opening
         except FORBIDDEN as error:
@@ -106,23 +127,152 @@ async def open_shop(connection: Connection, settings: Settings, products: tuple[
             await asyncio.sleep(RETRY)
 
 
+async def prepare_topics(admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, form: Format) -> None:
+    """Check that the topics can be used, and by this shop; then create those that are missing.
+
+    Raises OpeningError, topics.TopicsError, RegistryError; nothing was created then.
+    """
+    kafka = settings.kafka
+    there = set(await admin.list_topics())
+    opening = await _existing_opening(connection, kafka, there)
+    if opening is None:
+        await _check_unclaimed(admin, connection, settings, there, form)
+        age = time.time_ns() // 1000 - first_moment(settings, time.time_ns() // 1000)
+        await topics.ensure(admin, settings, age_ms=age // 1000)
+    else:
+        _check_names(kafka, opening, there)
+        await topics.ensure(admin, settings, opened_with=opening.partitions)
+
+
+async def _existing_opening(connection: Connection, kafka: KafkaSettings, there: Collection[str]) -> Opening | None:
+    topic = topics.opening_topic(kafka)
+    return read_opening(await read_all(connection, topic)) if topic in there else None
+
+
+async def _check_unclaimed(
+    admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, there: Collection[str], form: Format
+) -> None:
+    """Raise OpeningError if the topics are another shop's, or hold messages of a shop whose opening is gone."""
+    kafka = settings.kafka
+    async with Reader(connection) as reader:
+        for claim in await claims_on(reader, kafka, there, topics_of(settings).values()):
+            raise OpeningError(_claimed(kafka, claim))
+        sign = await sign_of_a_shop(reader, kafka, there, form)
+    if sign is None or await _existing_opening(connection, kafka, await admin.list_topics()):
+        return  # a worker that was started with us may have opened the shop meanwhile
+    tp, offset, said = sign
+    raise OpeningError(
+        f"{topics.opening_topic(kafka)} holds no opening, but {tp.topic}, partition {tp.partition}, offset {offset} "
+        f"holds {said}: these are the topics of a shop that was opened under another [KAFKA] application_id, or whose "
+        "opening was deleted. Set application_id to that of the shop, or restore the opening from a backup, or "
+        f"{OR_BESIDE}"
+    )
+
+
+async def _check_claims(
+    admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, opening: Opening
+) -> None:
+    """Raise OpeningError if another shop that was opened before has our topics, unless we have sold something already.
+
+    Two shops that open at once may not have seen each other's opening. Where both have sold the log has a warning.
+    """
+    kafka, there = settings.kafka, await admin.list_topics()
+    changelog = topics.changelog_topic(kafka)
+    async with Reader(connection) as reader:
+        claims = await claims_on(reader, kafka, there, topics_of(settings).values())
+        ends = await reader.ends([TopicPartition(changelog, partition) for partition in range(kafka.partitions)])
+    ours = messages.time_text(opening.clock.started), kafka.application_id
+    for claim in claims:
+        if not any(ends.values()) and (claim.started, claim.application_id) < ours:
+            raise OpeningError(_claimed(kafka, claim))
+        logger.warning("%s", _claimed(kafka, claim))
+
+
+def _claimed(kafka: KafkaSettings, claim: Claim) -> str:
+    return (
+        f"{', '.join(claim.topics)}: in use by the shop {claim.application_id}, opened {claim.started} (UTC); two "
+        "shops on the same topics would sell each sale twice. To continue that shop, set [KAFKA] application_id = "
+        f"{claim.application_id}. To open {kafka.application_id} beside it, give each of its topics (topic_…) another "
+        "name"
+    )
+
+
+def topics_of(settings: Settings) -> dict[str, str]:
+    """Return the names of a shop's topics for others, by their keys in [KAFKA]."""
+    return {spec.key: spec.name for spec in topics.specs(settings) if spec.key != "application_id"}
+
+
+def _check_names(kafka: KafkaSettings, opening: Opening, there: Collection[str]) -> None:
+    """Raise OpeningError if the topics that an opening names are not those of the configuration, or are gone."""
+    if opening.application_id != kafka.application_id:
+        return  # it was copied from another topic, and so its names are those of another shop
+    changed = [
+        f"{key} was {name}, is {getattr(kafka, key)}"
+        for key, name in sorted(opening.topics.items())
+        if hasattr(kafka, key) and getattr(kafka, key) != name
+    ]
+    if changed:
+        raise OpeningError(
+            f"The shop {kafka.application_id} was opened {messages.time_text(opening.opened_at)} with topics of other "
+            f"names: {'; '.join(changed)}. Put the names back, or set another [KAFKA] application_id for a new shop"
+        )
+    gone = [opening.topics[key] for key in NOT_TO_BE_MADE_AGAIN if key in opening.topics]
+    if gone := [name for name in gone if name not in there]:
+        raise OpeningError(
+            f"{', '.join(gone)}: deleted, and with it what the shop {kafka.application_id} cannot continue without. "
+            f"Restore it from a backup, or {OR_BESIDE}"
+        )
+
+
+class _Content(msgspec.Struct):
+    """What the record of an opening holds. What later versions add is left out."""
+
+    opened_at: str
+    producer_id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    made_from: dict[str, str]
+    started: str
+    speed: float | None = None
+    topics: dict[str, str] = {}
+    partitions: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+
+
+class _Earlier(msgspec.Struct):
+    """What the record of an opening held in versions of YASDG whose stream was another."""
+
+    opened_at: str
+    made_from: dict[str, msgspec.Raw]
+    started: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Content).decode
+_decode_earlier = msgspec.json.Decoder(_Earlier).decode
+
+
 def read_opening(records: Iterable[Message]) -> Opening | None:
-    """Return the opening that counts among the records of its topic; None if there is none.
+    """Return the opening that counts among the records of its topic: the first that reads as one; None: there is none.
 
     Raises OpeningError if it is one of a version of YASDG whose stream was another.
     """
     for record in records:
-        content = orjson.loads(record.value or b"{}")
-        if "opened_at" in content:
-            if "started" not in content:
+        content = decoded_or_none(_decode, record.value)
+        if content is None:
+            earlier = decoded_or_none(_decode_earlier, record.value)
+            if earlier is not None and earlier.started is None and _moment(earlier.opened_at) is not None:
                 raise OpeningError(
-                    f"The shop in this log was opened {content['opened_at']} by an earlier version of YASDG, whose "
-                    "stream cannot go on with this one. Begin anew: yasdg topics delete"
+                    f"The shop in this log was opened {earlier.opened_at} by an earlier version of YASDG, whose stream "
+                    f"cannot go on with this one. {BESIDE}. {DELETE}"
                 )
-            start, started = (messages.event_time(content[name]) for name in ("opened_at", "started"))
-            clock = Clock(start, started, content["speed"])
-            return Opening(clock, content["producer_id"], content["made_from"])
+            continue
+        opened_at, started = _moment(content.opened_at), _moment(content.started)
+        if opened_at is not None and started is not None and (content.speed is None or 0 < content.speed < inf):
+            clock = Clock(opened_at, started, content.speed)
+            key = (record.key or b"").decode(errors="replace")
+            return Opening(clock, content.producer_id, dict(content.made_from), key, content.topics, content.partitions)
     return None
+
+
+def _moment(text: str) -> int | None:
+    return decoded_or_none(lambda value: messages.event_time(value.decode()), text.encode())
 
 
 async def _agree(connection: Connection, settings: Settings, products: tuple[Product, ...], form: Format) -> Opening:
@@ -139,6 +289,8 @@ async def _agree(connection: Connection, settings: Settings, products: tuple[Pro
             "speed": settings.clock.speed,
             "producer_id": await new_producer_id(connection),
             "made_from": made_from,
+            "topics": topics_of(settings),
+            "partitions": settings.kafka.partitions,
         }
         await _write(connection, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
         opening = read_opening(await read_all(connection, topic))
@@ -148,7 +300,7 @@ async def _agree(connection: Connection, settings: Settings, products: tuple[Pro
         raise OpeningError(
             f"The shop in this log was opened {messages.time_text(opening.opened_at)} with another configuration: "
             f"{'; '.join(changed)}. "
-            "Its stream cannot go on with this one. Put the values back, or begin anew: yasdg topics delete"
+            f"Its stream cannot go on with this one. Put the values back, or {OR_BESIDE}. {DELETE}"
         )
     last_moment(settings, opening.opened_at)
     return opening
@@ -203,7 +355,7 @@ async def _publish_products(
     """Write the products that the topic does not hold yet, or holds otherwise."""
     tp = TopicPartition(settings.kafka.topic_products, 0)
     producer = ShopProducer(connection, producer_id)
-    async with Reader(connection) as reader:
+    async with Reader(connection, producer_id) as reader:
         try:
             for _ in range(ATTEMPTS):
                 number, told = await _told(reader, tp, products, form)
@@ -219,7 +371,12 @@ async def _publish_products(
                     return
                 except OutOfDateError:
                     await asyncio.sleep(RETRY)
-            raise OpeningError(f"{tp.topic}: somebody else writes into it. Give the topic another name.")
+            raise OpeningError(
+                f"{tp.topic} does not take the products: the cluster counts other messages of this shop there than the "
+                "topic holds, since messages were deleted. Start again; if it stays so, delete that topic alone, with "
+                f"kafka-topics.sh --bootstrap-server {connection.servers} --delete --topic {tp.topic}: the next start "
+                "makes it again, with all products"
+            )
         finally:
             await producer.stop()
 
@@ -227,26 +384,35 @@ async def _publish_products(
 async def _told(
     reader: Reader, tp: TopicPartition, products: tuple[Product, ...], form: Format
 ) -> tuple[int, bytearray]:
-    """Return how many messages the topic has seen, and whether the last one of each product says what it is now."""
+    """Return how many messages the shop has appended, and whether the last one of each product is right."""
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     places = {product.product_id.encode(): place for place, product in enumerate(products)}
     told = bytearray(len(products))
     first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
-    async for chunk in reader.chunks(tp, first, end):
-        for record in chunk:
+    number: int | None = None
+    async for chunk in reader.all_chunks(tp, first, end):
+        number = number if chunk.count is None else chunk.count
+        theirs = {record.offset for record in chunk.foreign}
+        records = sorted([*chunk.messages, *chunk.foreign], key=_offset) if theirs else chunk.messages
+        for record in records:
             place = places.get(record.key or b"")
             if place is not None:
-                told[place] = record.value == form.write("products", messages.product_json(products[place]))
-    return end, told
+                told[place] = record.offset not in theirs and record.value == form.write(
+                    "products", messages.product_json(products[place])
+                )
+    return await reader.count(tp) if number is None else number, told
+
+
+def _offset(record: Message) -> int:
+    return record.offset
 
 
 def what_it_is_made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, Any]:
     """Return what the stream is a function of, beside time. How many sales there shall be changes none of them."""
-    # The digest of `repr([asdict(product) for product in products])`, a piece at a time.
-    names, digest = [field.name for field in fields(Product)], sha256(b"[")
+    # The digest of `repr([*fingerprinted(products)])`, a piece at a time.
+    told, digest = fingerprinted(products), sha256(b"[")
     for start in range(0, len(products), PIECE):
-        piece = products[start : start + PIECE]
-        rows = ", ".join(repr({name: getattr(product, name) for name in names}) for product in piece)
+        rows = ", ".join(map(repr, islice(told, PIECE)))
         digest.update(((", " if start else "") + rows).encode())
     digest.update(b"]")
     return texts(settings) | {"products": digest.hexdigest()[:16]}

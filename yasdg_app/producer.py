@@ -61,7 +61,7 @@ class RefusedError(YasdgError):
 class Row(NamedTuple):
     """A record to append."""
 
-    key: bytes
+    key: bytes | None
     value: bytes | None
     timestamp: int  # milliseconds since 1970
     headers: Sequence[tuple[str, bytes]] = ()

@@ -1,26 +1,52 @@
-"""Reading partitions: a chunk at a time, in no group, changing nothing. Must not know what stands in them.
+"""Reading partitions: a chunk at a time, in no group, changing nothing. Must not know what the messages say.
 
 aiokafka's consumer makes an object of eleven fields of every message, which is half the time of an audit; here messages
 are what its parser in C returns: `offset`, `timestamp`, `key`, `value`, `headers`.
+
+Offsets are not message numbers: markers of transactions take offsets, compaction and deletion leave gaps, and the log
+may end with either. So a position is the offset to fetch next, as the batches say it, and how many records a producer
+has appended is what its batches say, too.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from yasdg_app.cluster import Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
+from yasdg_app.decoding import UNREADABLE, reason_of
+from yasdg_app.describe_producers import DescribeProducersRequest, last_sequence
+from yasdg_app.errors import YasdgError
 
 FETCH_BYTES = 2 * 2**20
+PROBE_BYTES = 4096  # of a fetch of which only the first batch counts: the cluster sends that one whole
 FETCH_WAIT = 500  # milliseconds that the cluster may wait where nothing is new
 FIRST, END = -2, -1  # what the protocol calls the first offset and the one behind the last
 READ_UNCOMMITTED = 0
+SEQUENCES = 2**31  # the protocol counts the records of a producer modulo this
+
+
+class DamagedLogError(YasdgError):
+    """A batch does not match its checksum: it was damaged on the broker's disk or on its way.
+
+    `next_offset`: the first offset after the batch, as far as its header can be believed.
+    """
+
+    def __init__(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
+        self.next_offset = next_offset
+        super().__init__(
+            f"{tp.topic}, partition {tp.partition}, offset {offset}: the checksum of the batch does not match, so it "
+            "was damaged on the broker's disk. Check the disk, restore the partition from a replica or a backup, and "
+            "start again."
+        )
 
 
 class Message(Protocol):
@@ -38,10 +64,82 @@ class Message(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
+class Unparsed(NamedTuple):
+    """A batch that cannot be taken apart, as one message without content at the offset of its first record.
+
+    aiokafka's parser refuses what Apache Kafka takes: the name of a header that is not UTF-8, for example.
+    """
+
+    offset: int
+    timestamp: int
+    why: str
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What a partition holds from one offset to another.
+
+    Attributes
+    ----------
+    tp
+        The partition.
+    begin, end
+        The offsets: nothing is missing between them, whether there are messages or not. `end` is to be fetched next.
+    messages
+        Those of the producer that is read, in order; of everyone where no producer is named.
+    foreign
+        Those that other producers wrote, in order.
+    count
+        How many records the producer had appended to the partition by the end of its last batch here, modulo SEQUENCES;
+        None: there is no batch of it here.
+    """
+
+    tp: TopicPartition
+    begin: int
+    end: int
+    messages: list[Message]
+    foreign: list[Message]
+    count: int | None = None
+
+
+def add_batch(chunk: Chunk, batch: Any, producer_id: int | None) -> None:
+    """Append to a chunk what a batch holds from the end of the chunk on; `producer_id`: see `Reader`.
+
+    Raises DamagedLogError.
+    """
+    if not batch.validate_crc():
+        raise DamagedLogError(chunk.tp, chunk.end, max(chunk.end + 1, batch.next_offset))
+    is_own = producer_id in (None, batch.producer_id)
+    if producer_id is not None and is_own:
+        chunk.count = count_at_end(batch)
+    if not batch.is_control_batch:
+        messages = records_of(batch)
+        if messages and messages[0].offset < chunk.end:  # a batch is sent whole, even from the middle of it
+            messages = [message for message in messages if message.offset >= chunk.end]
+        (chunk.messages if is_own else chunk.foreign).extend(messages)
+    chunk.end = max(chunk.end, batch.next_offset)
+
+
+def records_of(batch: Any) -> list[Message]:
+    """Return the records of a batch; compaction may have left none."""
+    try:
+        return list(batch)
+    except UNREADABLE as error:
+        return [Unparsed(batch.base_offset, batch.max_timestamp, f"a batch that cannot be parsed: {reason_of(error)}")]
+
+
+def count_at_end(batch: Any) -> int:
+    """Return how many records the producer of a batch had appended to the partition with it, modulo SEQUENCES."""
+    return int(batch.base_sequence + batch.last_offset_delta + 1) % SEQUENCES
+
+
 class Reader:
     """Reads partitions of a cluster. Connects when it is first used; to be stopped, or used with `async with`.
 
-    `producer_id`: whose messages alone are read; None: everybody's.
+    `producer_id`: the producer whose messages are read, as their batches say it; None: everyone's.
     """
 
     def __init__(self, connection: Connection, producer_id: int | None = None) -> None:
@@ -71,39 +169,124 @@ class Reader:
         offset = (await self._offsets([tp], timestamp))[tp]
         return None if offset < 0 else offset
 
-    async def last(self, tp: TopicPartition) -> tuple[Message, int] | None:
-        """Return the last message, and how many its producer had appended to the partition with it, as a batch says it.
+    async def last(self, tp: TopicPartition) -> tuple[Message | None, int]:
+        """Return the last message of the producer, and how many records it has appended to the partition.
 
-        None if there is none.
+        The message is None if there is none; the number is then what an empty batch says that compaction left, or what
+        the broker remembers. It is modulo SEQUENCES.
         """
-        first, behind = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
-        while behind > first:
-            batches = await patiently(partial(self._batches, tp, behind - 1), self._cluster.forget_leaders)
-            for batch in reversed(batches):
-                if self._is_wanted(batch):
-                    return list(batch)[-1], batch.base_sequence + batch.last_offset_delta + 1
-            behind = min((batch.base_offset for batch in batches), default=behind)
-        return None
+        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
+        count: int | None = None
+        stop, stretch = end, 1
+        while stop > first:
+            start = max(first, stop - stretch)
+            message: Message | None = None
+            found: int | None = None
+            async for chunk in self.all_chunks(tp, start, stop):
+                message = chunk.messages[-1] if chunk.messages else message
+                found = found if chunk.count is None else chunk.count
+            count = found if count is None else count
+            if message is not None:
+                return message, count or 0
+            stop, stretch = start, min(stretch * 16, 100_000)
+        return None, (await self._remembered(tp) or 0) if count is None else count
+
+    async def count(self, tp: TopicPartition) -> int:
+        """Return how many records the producer has appended to the partition, modulo SEQUENCES, as its last batch says.
+
+        Where none is left, what the broker remembers counts. The checksum is not looked at: the cluster compares the
+        number with its own at the next append.
+        """
+        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
+        stop, stretch = end, 1
+        while stop > first:
+            position = start = max(first, stop - stretch)
+            found = None
+            while position < stop:
+                batches = await self._batches(tp, position)
+                found = next((count_at_end(batch) for batch in reversed(batches) if self._is_own(batch)), found)
+                position = max((batch.next_offset for batch in batches), default=stop)
+            if found is not None:
+                return found
+            stop, stretch = start, min(stretch * 16, 100_000)
+        return await self._remembered(tp) or 0
+
+    async def _remembered(self, tp: TopicPartition) -> int | None:
+        """Return how many records the producer has appended, as the leader remembers it; None: it does not."""
+        if self._producer_id is None:
+            return None
+        try:
+            response = await self._cluster.ask_leader(tp, DescribeProducersRequest(*tp))
+        except (KafkaError, NotImplementedError):  # a cluster before Apache Kafka 2.8, or one that does not let us ask
+            return None
+        sequence = last_sequence(response, self._producer_id)
+        return None if sequence is None else (sequence + 1) % SEQUENCES
+
+    async def count_before(self, tp: TopicPartition, offset: int) -> int | None:
+        """Return how many records the producer had appended to the partition before an offset, modulo SEQUENCES.
+
+        The reader has to be one of a single producer. None if nothing says it: the producer has appended nothing, or
+        what it had appended was deleted, and the broker has forgotten it.
+        """
+        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
+        if first < offset <= end:
+            batches = await self._batches(tp, offset - 1, PROBE_BYTES)
+            if batches and self._is_own(batches[0]) and batches[0].base_offset < offset:
+                return int(batches[0].base_sequence + offset - batches[0].base_offset) % SEQUENCES
+        position = max(first, offset)
+        while position < end:
+            for batch in await self._batches(tp, position):
+                if self._is_own(batch):
+                    return int(batch.base_sequence + max(0, offset - batch.base_offset)) % SEQUENCES
+                position = max(position, batch.next_offset)
+        return await self._remembered(tp)
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Message]]:
-        """Yield the messages from one offset up to another, none of them empty; the next one is fetched meanwhile."""
-        position = start
-        fetching = asyncio.ensure_future(self.fetch(tp, position)) if position < end else None
+        """Yield the producer's messages from one offset up to another; none of the lists is empty."""
+        async for chunk in self.all_chunks(tp, start, end):
+            if chunk.messages:
+                yield chunk.messages
+
+    async def all_chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[Chunk]:
+        """Yield what a partition holds from one offset up to another; the next chunk is fetched meanwhile."""
+        fetching = asyncio.ensure_future(self.fetch_chunk(tp, start, end)) if start < end else None
         try:
             while fetching is not None:
-                messages, position = await fetching
-                fetching = asyncio.ensure_future(self.fetch(tp, position)) if position < end else None
-                if position > end:
-                    messages = [message for message in messages if message.offset < end]
-                if messages:
-                    yield messages
+                chunk = await fetching
+                fetching = asyncio.ensure_future(self.fetch_chunk(tp, chunk.end, end)) if chunk.end < end else None
+                if chunk.end > end:
+                    chunk.messages = [message for message in chunk.messages if message.offset < end]
+                    chunk.foreign = [message for message in chunk.foreign if message.offset < end]
+                    chunk.end = end
+                yield chunk
         finally:
             if fetching is not None:
                 fetching.cancel()
+                # One that has failed by now would be told of by asyncio, with a traceback.
+                fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
-        """Return the next messages from an offset on, and the offset behind them; waits a little if there are none."""
-        return await patiently(partial(self._fetch, tp, position), self._cluster.forget_leaders)
+        """Return the next messages from an offset on, and the offset to fetch next; waits a little if there is none."""
+        chunk = await self.fetch_chunk(tp, position)
+        return chunk.messages, chunk.end
+
+    async def fetch_chunk(self, tp: TopicPartition, position: int, end: int | None = None) -> Chunk:
+        """Return what comes next from an offset on, in whole batches; waits a little if there is nothing.
+
+        `end`: batches from this offset on are left out. Raises DamagedLogError.
+        """
+        chunk = Chunk(tp, position, position, [], [])
+        for batch in await self._batches(tp, position):
+            if end is not None and batch.base_offset >= end:
+                chunk.end = max(chunk.end, end)  # compaction left nothing before it
+                break
+            try:
+                add_batch(chunk, batch, self._producer_id)
+            except DamagedLogError:
+                if chunk.end == position:
+                    raise
+                break  # what comes before it is whole
+        return chunk
 
     async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Message]]:
         """Return all messages from the given offsets to the present ends; deleted ones are left out."""
@@ -124,32 +307,27 @@ class Reader:
         offsets = await asyncio.gather(*(patiently(partial(ask, tp), forget) for tp in listed))
         return dict(zip(listed, offsets, strict=True))
 
-    async def _fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
-        messages: list[Message] = []
-        for batch in await self._batches(tp, position):
-            if self._is_wanted(batch):
-                # A batch is sent whole, even if we are in the middle of it.
-                messages += [message for message in batch if message.offset >= position]
-            position = max(position, batch.next_offset)
-        return messages, position
+    async def _batches(self, tp: TopicPartition, position: int, size: int = FETCH_BYTES) -> list[Any]:
+        """Return the next batches, that of an offset first. Raises KafkaError."""
 
-    async def _batches(self, tp: TopicPartition, position: int) -> list[Any]:
-        """Return the next batches, that of an offset first."""
-        topics = [(tp.topic, [(tp.partition, position, FETCH_BYTES)])]
-        request = FetchRequest(FETCH_WAIT, 1, FETCH_BYTES, READ_UNCOMMITTED, topics)
-        ((_, ((_, code, _, *_, data),)),) = (await self._cluster.ask_leader(tp, request)).topics
-        check(code)
-        batches, found = MemoryRecords(data), []
-        while batches.has_next():
-            found.append(batches.next_batch())
-        return found
+        async def ask() -> list[Any]:
+            topics = [(tp.topic, [(tp.partition, position, size)])]
+            request = FetchRequest(FETCH_WAIT, 1, size, READ_UNCOMMITTED, topics)
+            ((_, ((_, code, _, *_, data),)),) = (await self._cluster.ask_leader(tp, request)).topics
+            check(code)
+            batches, found = MemoryRecords(data), []
+            while batches.has_next():
+                found.append(batches.next_batch())
+            return found
 
-    def _is_wanted(self, batch: Any) -> bool:
-        return not batch.is_control_batch and self._producer_id in (None, batch.producer_id)
+        return await patiently(ask, self._cluster.forget_leaders)
+
+    def _is_own(self, batch: Any) -> bool:
+        return not batch.is_control_batch and batch.producer_id == self._producer_id
 
 
-async def read_all(connection: Connection, topic: str) -> list[Message]:
-    """Return all messages of a topic of one partition."""
+async def read_all(connection: Connection, topic: str, producer_id: int | None = None) -> list[Message]:
+    """Return all messages of a topic of one partition; `producer_id`: see `Reader`."""
     tp = TopicPartition(topic, 0)
-    async with Reader(connection) as reader:
+    async with Reader(connection, producer_id) as reader:
         return (await reader.read({tp: 0}))[tp]

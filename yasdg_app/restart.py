@@ -31,6 +31,8 @@ async def leave_out_absence(
 ) -> None:
     """Leave out the time between the last message of the shop and now, unless a worker runs or it was not long.
 
+    `reader`: of the shop's own records.
+
     Whoever decides on it has read the control topic before; a worker that sells was in the group, and has written on
     the topic, before it began: either it is seen here, or what was decided is not taken.
 
@@ -38,7 +40,7 @@ async def leave_out_absence(
     """
     for _ in range(ATTEMPTS):
         said = await control.read()
-        last, now = await _last_message(reader, kafka), clock.at(time.time_ns() // 1000)
+        last, now = await last_message(reader, kafka), clock.at(time.time_ns() // 1000)
         if last is None:
             return  # nobody has sold anything yet: the shop begins where it was opened
         last = max([last, *(gap.until for gap in said.gaps)])
@@ -66,14 +68,13 @@ async def _members(admin: AIOKafkaAdminClient, group: str) -> bool:
     return bool(members)
 
 
-async def _last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
+async def last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
     """Return an event time that no sale and no lost sale is later than; None if there is none at all."""
     tps = [
         TopicPartition(topic, partition)
         for topic in (kafka.topic_purchases, kafka.topic_lost_sales)
         for partition in range(kafka.partitions)
     ]
-    ends = await reader.ends(tps)
-    last = await reader.read({tp: end - 1 for tp, end in ends.items() if end})
-    times = [message.timestamp for messages in last.values() for message in messages]
+    last = await asyncio.gather(*map(reader.last, tps))
+    times = [message.timestamp for message, _ in last if message is not None]
     return (max(times) + 1) * 1000 if times else None  # they are in milliseconds, rounded down

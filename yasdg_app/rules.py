@@ -3,13 +3,13 @@
 This file must not know which keys there are, nor where their texts come from.
 """
 
-import difflib
+import csv
 import importlib.resources
 import ipaddress
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -52,14 +52,64 @@ class Rule(Generic[T_co]):
             raise Expected(self.expected) from None
 
 
-def did_you_mean(word: str, known: Iterable[str], shown_as: Mapping[str, str] | None = None) -> str:
-    """Return "; did you mean X?", X being the nearest known word, or what it is shown as; "" if none is near."""
-    by_case = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), by_case, n=1)
-    if not close:
-        return ""
-    found = by_case[close[0]]
-    return f"; did you mean {(shown_as or {}).get(found, found)}?"
+def did_you_mean(
+    word: str, known: Iterable[str], shown_as: Mapping[str, str] | None = None, *, cut_short: bool = False
+) -> str:
+    """Return "; did you mean X?", X being the one known word that is meant, or what it is shown as; "" if none is sure.
+
+    A word is meant if no more differs than case, separators and leading zeros, or else one letter that is missing, too
+    much, or in the place of its neighbour; `cut_short`: or it is a part of one, as fri. Of several, none is meant.
+    """
+    names = list(dict.fromkeys(known))
+    for is_meant in (_is_same, _is_misspelt(names), *((_is_cut_short,) if cut_short else ())):
+        meant = {(shown_as or {}).get(name, name) for name in names if is_meant(word, name)}
+        if meant:
+            return f"; did you mean {meant.pop()}?" if len(meant) == 1 else ""
+    return ""
+
+
+SHORTEST = 4  # letters in which one that is wrong leaves no doubt
+_SEPARATORS = re.compile(r"[\s_./-]+")
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+
+
+def _words(text: str) -> list[str]:
+    return [part for part in _SEPARATORS.split(_LEADING_ZEROS.sub("", text.casefold())) if part]
+
+
+def _is_same(word: str, name: str) -> bool:
+    return "".join(_words(word)) == "".join(_words(name))
+
+
+def _is_cut_short(word: str, name: str) -> bool:
+    return len(word) >= 3 and (name.casefold().startswith(word.casefold()) or word.casefold() in _words(name))
+
+
+def _is_misspelt(names: Iterable[str]) -> Callable[[str, str], bool]:
+    """Return what tells whether a word is a name of these with a letter wrong, not one with another of their words."""
+    vocabulary = {part for name in names for part in _words(name)}
+
+    def is_misspelt(word: str, name: str) -> bool:
+        ours, theirs = _words(word), _words(name)
+        if not _differ_in_a_letter("".join(ours), "".join(theirs)):
+            return False
+        if len(ours) == len(theirs):  # ssl is no misspelling of sasl where there are both, but sales is one of sale
+            others = [(one, other) for one, other in zip(ours, theirs, strict=True) if one != other]
+            return all(one not in vocabulary or one.rstrip("s") == other.rstrip("s") for one, other in others)
+        return True
+
+    return is_misspelt
+
+
+def _differ_in_a_letter(one: str, other: str) -> bool:
+    """Tell whether one letter is missing in one of two words, or two that stand side by side are swapped."""
+    short, long = sorted((one, other), key=len)
+    if len(short) < SHORTEST or len(long) - len(short) > 1 or re.findall("[0-9]+", one) != re.findall("[0-9]+", other):
+        return False
+    at = next((place for place, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    return short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
 
 
 # Python's own int() and float() also take "1_000", "nan", "infinity" and digits of other scripts: not here.
@@ -75,6 +125,7 @@ _WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")  # of DynamoDB
 _REGION = re.compile(r"[a-z0-9-]+")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+/?")
+_LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
 _COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
 
 
@@ -206,25 +257,43 @@ def kafka_name(longest: int, what: str) -> Rule[str]:
     return Rule(parse, f"{what} of 1 to {longest} letters, digits, dots, underscores or hyphens")
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text may be the name of a supplier or an incident."""
+    return _NAME.fullmatch(text) is not None
+
+
 def name() -> Rule[str]:
     """The name of a supplier or an incident: in headers, addresses of the web, and keys of messages."""
 
     def parse(text: str) -> str:
-        _require(_NAME.fullmatch(text))
+        _require(is_name(text))
         return text
 
     return Rule(parse, "a name of 1 to 40 letters, digits, underscores or hyphens")
 
 
 def names(what: str) -> Rule[tuple[str, ...]]:
-    """One or more of something that has a name, between commas, each of them once."""
+    """One or more of something that has a name, between commas, each of them once; see `listed`."""
 
     def parse(text: str) -> tuple[str, ...]:
-        values = [part.strip() for part in text.split(",")]
-        _require(all(values))
+        line = _LINE_ENDS.sub(" ", text.strip())
+        try:
+            parts = next(csv.reader([line], skipinitialspace=True, strict=True), [])
+        except csv.Error:
+            raise Expected(f'{expected}; quotes around a whole name, such as "Shakes, Malts & More"') from None
+        values = [part.strip() for part in parts]
+        _require(values and all(values))
         return tuple(dict.fromkeys(values))
 
-    return Rule(parse, f"{what} with commas between them")
+    expected = f"{what} with commas between them"
+    return Rule(parse, expected)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as `names` reads them: with commas between them, in quotes where a name could be taken for more."""
+    return ", ".join(
+        '"' + name.replace('"', '""') + '"' if "," in name or name.startswith('"') else name for name in names
+    )
 
 
 def choice(*known: str) -> Rule[str]:
@@ -233,7 +302,7 @@ def choice(*known: str) -> Rule[str]:
 
     def parse(text: str) -> str:
         word = text.lower()
-        _require(word in known, f"{expected}{did_you_mean(word, known)}")
+        _require(word in known, f"{expected}{did_you_mean(word, known, cut_short=True)}")
         return word
 
     return Rule(parse, expected)
@@ -392,12 +461,27 @@ def time_zone() -> Rule[str]:
     def parse(text: str) -> str:
         known = importlib.resources.files("tzdata").joinpath("zones").read_text("utf-8").split()
         if text not in known:
-            cities = {zone.rpartition("/")[2]: zone for zone in known if zone.count("/") == 1}
-            raise Expected(expected + did_you_mean(text.replace(" ", "_"), [*cities, *known], cities))
+            raise Expected(expected + _zone_meant(text, known))
         return text
 
     expected = "the name of a time zone, such as UTC or Europe/Berlin"
     return Rule(parse, expected)
+
+
+def _zone_meant(text: str, known: Sequence[str]) -> str:
+    """Return "; did you mean X?" for a time zone, or its city alone; "" if zones of several clocks may be meant."""
+    files = importlib.resources.files("tzdata").joinpath("zoneinfo")
+    names = [zone for zone in known if not zone.startswith("Etc/")]  # whose GMT+2 is what others call GMT-2
+    for is_meant in (_is_same, _is_misspelt(names)):
+        meant = [
+            zone
+            for zone in names
+            if is_meant(text, zone) or (zone.count("/") == 1 and is_meant(text, zone.rpartition("/")[2]))
+        ]
+        if meant:
+            clocks = {files.joinpath(zone).read_bytes() for zone in meant}
+            return f"; did you mean {meant[0]}?" if len(clocks) == 1 and "+" not in text else ""
+    return ""
 
 
 def region() -> Rule[str]:
@@ -416,7 +500,10 @@ def region() -> Rule[str]:
         codes = {name: code for name, code, *_ in COUNTRIES.values()}
         here = {country: countries[country]} if country in countries else countries
         known = [f"{code}-{part}" for code, parts in here.items() for part in parts]
-        raise Expected(expected + did_you_mean(text, [*known, *here, *codes], codes))
+        if any(_is_same(text, code) for code in (*known, *here)):
+            raise Expected(expected + did_you_mean(text, [*known, *here]))
+        # One letter more or less makes another code, but hardly another country's name.
+        raise Expected(expected + did_you_mean(text, codes, codes))
 
     expected = "a country such as DE, one with its subdivision such as DE-BY, or nothing"
     return Rule(parse, expected)
@@ -538,7 +625,7 @@ def weekdays() -> Rule[tuple[int, ...]]:
             return tuple(range(7))
         words = [word.lower() for word in _COMMA_OR_BLANK.split(text)]
         for word in words:
-            _require(word in WEEKDAYS, f"{expected}{did_you_mean(word, WEEKDAYS)}")
+            _require(word in WEEKDAYS, f"{expected}{did_you_mean(word, WEEKDAYS, cut_short=True)}")
         return tuple(sorted({WEEKDAYS.index(word) for word in words}))
 
     return Rule(parse, expected)

@@ -19,7 +19,7 @@ from yasdg_app.errors import ConfigurationError
 
 # These are known under the names of this module, too.
 from yasdg_app.rules import WEEKDAYS as WEEKDAYS
-from yasdg_app.rules import Expected, clock_text, did_you_mean, span_text
+from yasdg_app.rules import Expected, clock_text, did_you_mean, listed, span_text
 from yasdg_app.rules import Rule as Rule
 from yasdg_app.rules import Span as Span
 from yasdg_app.rules import money as money
@@ -234,6 +234,14 @@ INCIDENT_KINDS = {
 }  # fmt: skip
 """Kinds of incidents, and the factor of each where none is given; None: it has to be."""
 
+# What an incident may be, wherever it comes from: a file, a request, or a record of the control topic. What counted
+# once on that topic counts for ever, so these limits are only ever widened (tests/test_control_limits.py pins them).
+MAX_FACTOR = 100
+MAX_DISCOUNT = 9_999  # ten-thousandths of the price
+MAX_DURATION = rules.LONGEST
+DISCOUNTED_KINDS = ("promotion", "custom")
+KINDS_WITHOUT_RAMPS = ("supply",)
+
 
 @dataclass(frozen=True, slots=True)
 class IncidentSettings:
@@ -255,7 +263,7 @@ class IncidentSettings:
     categories: tuple[str, ...] = _key((), rules.names("categories"))
     products: tuple[str, ...] = _key((), rules.names("ids of products"))
     """Products that it concerns, with those of the categories; neither: all."""
-    factor: float = _key(1.0, rules.number(100))
+    factor: float = _key(1.0, rules.number(MAX_FACTOR))
     """On demand; of kind `supply`: on the speed of deliveries, 0: none come."""
     discount: Decimal = _key(Decimal(0), rules.share(below_one=True))
     """Share of the price that nobody pays in the meantime, at most four decimals; not ramped."""
@@ -381,6 +389,8 @@ _SECRETS = {
 _NAMED = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules(IncidentSettings)}
 """Of sections that may stand there any number of times, as [KIND name]."""
 _VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in _RULES.items() for key in keys}
+_GENERAL = ("WEB", "FORMAT", "DATASTORE")
+"""Sections whose keys, such as port or time, mean something else elsewhere: there they are not told to belong here."""
 _DAY, _NAME = rules.day(), rules.name()
 _MINUTE = timedelta(minutes=1)
 
@@ -550,10 +560,10 @@ def _incident(section: str, values: _Values, *, live: bool = False) -> IncidentS
             values.require(section, "factor")
         else:
             result = replace(result, factor=factor)
-    if result.kind not in ("promotion", "custom", "") and result.discount:
+    if result.kind not in (*DISCOUNTED_KINDS, "") and result.discount:
         values.refuse(section, ("discount",), "expected no discount, but in an incident of kind promotion or custom")
     ramps = result.ramp_up + result.ramp_down
-    if result.kind == "supply" and ramps:
+    if result.kind in KINDS_WITHOUT_RAMPS and ramps:
         ramp = "ramp_up" if result.ramp_up else "ramp_down"
         values.refuse(section, (ramp,), "expected no ramps in an incident of kind supply")
     elif ramps > result.duration and values.all_read(section, "duration"):
@@ -620,8 +630,8 @@ def _read_file(path: Path, name: str, values: _Values) -> None:
                 else:
                     values.given[section, key] = _Given(value, f"{place} = {shown(value)}")
             else:
-                homes = (f"; it belongs in [{other}]" for other, keys in _RULES.items() if key in keys)
-                home = next(homes, "") if section in _RULES else ""
+                homes = [f"[{other}]" for other, keys in _RULES.items() if key in keys and other not in _GENERAL]
+                home = f"; it belongs in {' or '.join(homes)}" if homes and section in _RULES else ""
                 values.problems.append(f"{place}: unknown key{home or did_you_mean(key, known)}")
 
 
@@ -632,8 +642,8 @@ def _section(header: str, file: str, values: _Values, again: bool) -> str | None
     place = f"{file}: [{shown(header)}]"
     kind, *words = header.split() or [""]
     if kind not in _NAMED:
-        known = [*_RULES, *(f"{kind} name" for kind in _NAMED)]
-        hint = did_you_mean(f"[{header}]", [f"[{each}]" for each in known])
+        known = {each: f"[{each}]" for each in _RULES} | {each: f"[{each} name]" for each in _NAMED}
+        hint = did_you_mean(kind, known, known)
         values.problems.append(f"{place}: unknown section{hint}")
         return None
     try:
@@ -878,7 +888,7 @@ def texts(settings: Settings) -> dict[str, str]:
     for supplier in sorted(settings.suppliers, key=lambda each: each.name):
         sections[f"SUPPLIER {supplier.name}"] = _supply(supplier, without=("name",))
     for each in sorted(settings.incidents, key=lambda each: each.name):
-        scope = {"categories": sorted(each.categories), "products": sorted(each.products)}
+        scope = {"categories": listed(sorted(each.categories)), "products": listed(sorted(each.products))}
         sections[f"INCIDENT {each.name}"] = _fields(each, without=("name",)) | scope
     if settings.faults.any:  # a shop without is the one it was before there were any
         sections["FAULTS"] = _fields(settings.faults)
@@ -893,7 +903,7 @@ def _fields(settings: Any, without: Sequence[str] = ()) -> dict[str, Any]:
 
 def _supply(supplier: SupplierSettings, without: Sequence[str]) -> dict[str, Any]:
     days = [WEEKDAYS[day] for day in sorted(supplier.delivery_days)]
-    meant = {"delivery_days": days, "categories": sorted(supplier.categories)}
+    meant = {"delivery_days": days, "categories": listed(sorted(supplier.categories))}
     return {key: meant.get(key, value) for key, value in _fields(supplier, without).items()}
 
 

@@ -3,13 +3,29 @@
 Faust's first assignment silently leaves out topics that do not exist, so they are made beforehand.
 """
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from yasdg_app.errors import YasdgError
 from yasdg_app.settings import KafkaSettings, Settings
+from yasdg_app.topic_policies import (
+    BROKER_SETTINGS,
+    LETTER_EXTRA_BYTES,
+    SETTINGS,
+    TopicSpec,
+    Use,
+    fitting,
+    line,
+    partition_problem,
+    problems,
+)
+
+logger = logging.getLogger(__name__)
 
 DELETED = {"cleanup.policy": "delete", "retention.ms": "-1"}  # the sales of a gap are older than any retention
 COMPACTED = {"cleanup.policy": "compact"}
@@ -27,15 +43,6 @@ LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
 
 class TopicsError(YasdgError):
     """A topic is not as it has to be, and only its owner can say what should become of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """What a topic has to be like."""
-
-    name: str
-    partitions: int
-    config: dict[str, str] = field(default_factory=dict)
 
 
 def opening_topic(kafka: KafkaSettings) -> str:
@@ -61,53 +68,162 @@ def changelog_topic(kafka: KafkaSettings) -> str:
 def fault_specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
     """Return the topics that belong to a shop with a flawed network."""
     return (
-        TopicSpec(kafka.topic_dirty, kafka.partitions, DELETED),
-        TopicSpec(kafka.topic_faults, kafka.partitions, DELETED),
+        TopicSpec(kafka.topic_dirty, kafka.partitions, DELETED, "topic_dirty", Use.ALL),
+        TopicSpec(kafka.topic_faults, kafka.partitions, DELETED, "topic_faults", Use.ALL),
     )
 
 
 def specs(shop: Settings) -> tuple[TopicSpec, ...]:
     """Return all topics that belong to a shop."""
-    kafka = shop.kafka
+    kafka, many = shop.kafka, shop.kafka.partitions
     return (
-        TopicSpec(kafka.topic_products, 1, COMPACTED),
-        TopicSpec(kafka.topic_purchases, kafka.partitions, DELETED),
-        TopicSpec(kafka.topic_stockings, kafka.partitions, DELETED),
-        TopicSpec(kafka.topic_lost_sales, kafka.partitions, DELETED),
-        TopicSpec(kafka.topic_incidents, 1, DELETED),
-        TopicSpec(kafka.topic_dead_letters, kafka.partitions, LETTERS),
-        TopicSpec(opening_topic(kafka), 1, DELETED),
-        TopicSpec(control_topic(kafka), 1, CONTROL),
-        TopicSpec(changelog_topic(kafka), kafka.partitions, TABLE),
-        TopicSpec(shelves_topic(kafka), kafka.partitions, TABLE),
+        TopicSpec(kafka.topic_products, 1, COMPACTED, "topic_products", Use.PRODUCTS, False),
+        TopicSpec(kafka.topic_purchases, many, DELETED, "topic_purchases", Use.SALES),
+        TopicSpec(kafka.topic_stockings, many, DELETED, "topic_stockings", Use.REPORT),
+        TopicSpec(kafka.topic_lost_sales, many, DELETED, "topic_lost_sales", Use.SALES),
+        TopicSpec(kafka.topic_incidents, 1, DELETED, "topic_incidents", Use.ALL, False),
+        TopicSpec(kafka.topic_dead_letters, many, LETTERS, "topic_dead_letters", Use.REPORT),
+        TopicSpec(opening_topic(kafka), 1, DELETED, "application_id", Use.ALL, False),
+        TopicSpec(control_topic(kafka), 1, CONTROL, "application_id", Use.CONTROL, False),
+        TopicSpec(changelog_topic(kafka), many, TABLE, "application_id", Use.TABLE),
+        TopicSpec(shelves_topic(kafka), many, TABLE, "application_id", Use.TABLE),
         *(fault_specs(kafka) if shop.faults.any else ()),
     )
 
 
-async def ensure(admin: AIOKafkaAdminClient, shop: Settings) -> None:
-    """Create the topics that are missing; use the others as they are, if their partitions match.
+async def ensure(admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None) -> None:
+    """Create the topics that are missing, if those that exist are as they have to be: check first, create afterwards.
+
+    Parameters
+    ----------
+    age_ms
+        Milliseconds before now of the earliest event time that will be written, 0 if that is not known.
+    opened_with
+        See `topic_policies.partition_problem`.
 
     Raises
     ------
     TopicsError
-        If partitions do not match, or the cluster refuses to create a topic.
+        If topics cannot be used as they are, or the cluster refuses to create one. Nothing was created then, but for
+        what the cluster did create before it refused another.
+    """
+    missing = await check_existing(admin, shop, age_ms, opened_with)
+    if missing:
+        await _create(admin, missing, _replication_factor(shop))
+
+
+async def check_existing(
+    admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None
+) -> list[TopicSpec]:
+    """Return the topics that are missing, each with the settings to create it with; as `ensure` otherwise.
+
+    Of settings that only take something from readers, the log has a line.
     """
     wanted = specs(shop)
     existing = set(await admin.list_topics())
+    there = [spec for spec in wanted if spec.name in existing]
+    descriptions = await admin.describe_topics([spec.name for spec in there]) if there else ()
+    described = {description["topic"]: description for description in descriptions}
+    counts = {name: len(topic["partitions"]) for name, topic in described.items() if topic["partitions"]}
+    if problem := partition_problem(wanted, counts, opened_with):
+        raise TopicsError(problem)
+    configs = await _configs(admin, ConfigResourceType.TOPIC, [spec.name for spec in there])
     missing = [spec for spec in wanted if spec.name not in existing]
-    if missing:
-        await _create(admin, missing, 1 if shop.kafka.embedded else shop.kafka.replication_factor)
-    problems = []
-    for description in await admin.describe_topics([spec.name for spec in wanted if spec not in missing]):
-        spec = next(spec for spec in wanted if spec.name == description["topic"])
-        has = len(description["partitions"])
-        if has != spec.partitions:
-            problems.append(f"{spec.name} has {has} partitions, expected {spec.partitions}")
-    if problems:
-        raise TopicsError(
-            "; ".join(problems) + ". Set [KAFKA] partitions to what is there, or give the topics other names, "
-            "or delete them: yasdg topics delete"
+    defaults = await _defaults(admin) if missing else {}
+    letter_bytes = {shop.kafka.topic_dead_letters: _largest_letter(shop.kafka, configs, defaults)}
+    replicas = {name: len(described[name]["partitions"][0]["replicas"]) for name in counts}
+    _check_settings(there, configs, age_ms, letter_bytes, _servers(shop.kafka))
+    _check_replicas(replicas, configs, {spec.name: defaults for spec in missing}, _replication_factor(shop))
+    return [replace(spec, config=fitting(spec, defaults, letter_bytes.get(spec.name, 0))) for spec in missing]
+
+
+def _check_settings(
+    there: Iterable[TopicSpec],
+    configs: Mapping[str, Mapping[str, str]],
+    age_ms: int,
+    letter_bytes: Mapping[str, int],
+    servers: str,
+) -> None:
+    fatal: list[str] = []
+    for spec in there:
+        found = problems(spec, configs[spec.name], age_ms, letter_bytes.get(spec.name, 0))
+        if any(problem.is_fatal for problem in found):
+            fatal.append(line(found, servers))
+        elif found:
+            logger.warning(line(found, servers))
+    if fatal:
+        raise TopicsError("\n".join(fatal))
+
+
+def _check_replicas(
+    replicas: Mapping[str, int],
+    configs: Mapping[str, Mapping[str, str]],
+    defaults: Mapping[str, Mapping[str, str]],
+    replication_factor: int,
+) -> None:
+    """Raise TopicsError if a topic needs more copies to be written to than it has."""
+    lines = []
+    for name, config in {**configs, **defaults}.items():
+        least, has = int(config.get("min.insync.replicas", "1")), replicas.get(name, replication_factor)
+        if least > has and name in defaults:
+            lines.append(
+                f"{name} cannot be created: the cluster takes messages only where {least} replicas have them "
+                f"(min.insync.replicas). Set [KAFKA] replication_factor = {least}"
+            )
+        elif least > has and name in replicas:
+            lines.append(
+                f"{name}: min.insync.replicas is {least}, but the topic has {has}, so nothing can be written to it. "
+                f"Set min.insync.replicas={has}, or give the topic more replicas (kafka-reassign-partitions.sh)"
+            )
+    if lines:
+        raise TopicsError("\n".join(lines))
+
+
+def _largest_letter(kafka: KafkaSettings, configs: Mapping[str, Mapping[str, str]], defaults: Mapping[str, str]) -> int:
+    """Return the size of the largest dead letter: a copy of any message that a topic of the shop may hold."""
+    sizes = [
+        int(configs.get(name, defaults).get("max.message.bytes", "0"))
+        for name in (kafka.topic_purchases, kafka.topic_lost_sales)
+    ]
+    return max(sizes) + LETTER_EXTRA_BYTES
+
+
+async def _configs(
+    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Sequence[str], settings: Iterable[str] = SETTINGS
+) -> dict[str, dict[str, str]]:
+    """Return the settings of topics or of a broker, by name; none of one whose settings we may not read."""
+    wanted = dict.fromkeys(settings, "")
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    for response in await admin.describe_configs([ConfigResource(kind, name, wanted) for name in names]):
+        for code, message, _, name, entries in response.resources:
+            if code:
+                logger.debug("The settings of %s cannot be read: %s", name, message or for_code(code).__name__)
+            else:
+                found[name] = {setting: value for setting, value, *_ in entries if value is not None}
+    unread = [name for name, config in found.items() if not config]
+    if unread and kind is ConfigResourceType.TOPIC:
+        logger.warning(
+            "The settings of %s cannot be read, so nobody has checked that what the shop needs stays there. "
+            "Have the user allowed to describe the configuration of topics.",
+            ", ".join(unread),
         )
+    return found
+
+
+async def _defaults(admin: AIOKafkaAdminClient) -> dict[str, str]:
+    """Return the settings of a topic for which nothing else is said; none if we may not read them."""
+    brokers = (await admin.describe_cluster())["brokers"]
+    name = str(brokers[0]["node_id"])
+    told = (await _configs(admin, ConfigResourceType.BROKER, [name], BROKER_SETTINGS.values()))[name]
+    return {setting: told[its] for setting, its in BROKER_SETTINGS.items() if its in told}
+
+
+def _servers(kafka: KafkaSettings) -> str:
+    return f"127.0.0.1:{kafka.embedded_port}" if kafka.embedded else kafka.bootstrap_servers
+
+
+def _replication_factor(shop: Settings) -> int:
+    return 1 if shop.kafka.embedded else shop.kafka.replication_factor
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: list[TopicSpec], replication_factor: int) -> None:

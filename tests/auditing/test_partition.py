@@ -19,6 +19,7 @@ from audited import (
     next_of,
     numbered,
     places,
+    read_chunks,
     sold,
     twice,
     without,
@@ -198,10 +199,10 @@ def test_restocks_that_come_while_the_audit_runs_are_waited_for() -> None:
     late = numbered(STOCKINGS)
     fold.stockings(late[:-3])
     fold.stockings([])
-    fold.lost_sales([])
+    fold.lost_sales(None)
     fold.dead_letters([])
-    records = numbered(PURCHASES)
-    fold.purchases(records, fold.read(records))
+    (records,) = read_chunks("purchases", 0, PURCHASES, len(PURCHASES))
+    fold.purchases(records, fold.read(records.messages))
     assert fold.owes
     fold.late_stockings(late[-3:])
     assert not fold.owes
@@ -247,10 +248,11 @@ def test_a_log_without_restocks_takes_no_memory_for_each() -> None:
     plan = Plan.of(Settings(inventory=InventorySettings(75, 2)), CATALOG, OPENED)
     fold = PartitionAudit(TOPICS, 0, plan, 1, report, {}, nobody(report))
     fold.stockings([])
-    fold.lost_sales([])
+    fold.lost_sales(None)
     fold.dead_letters([])
-    records = numbered(sold(PLAN, OPENED + 24 * HOUR)[0])
-    fold.purchases(records, fold.read(records))
+    log = sold(PLAN, OPENED + 24 * HOUR)[0]
+    (records,) = read_chunks("purchases", 0, log, len(log))
+    fold.purchases(records, fold.read(records.messages))
     assert max(len(account.owed) for account in fold._accounts.values()) == 1000
     assert report.kinds["missing restock"] > 0
 

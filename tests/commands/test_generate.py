@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from flaws import flawed
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import Stream, simulate
@@ -22,12 +26,14 @@ from simulation import Stream, simulate
 from yasdg_app import catalog, messages, settings
 from yasdg_app.commands.generate import GenerateError, last_row
 from yasdg_app.formats import json_format
-from yasdg_app.generating import FOREVER, KINDS, STRETCH, stream
+from yasdg_app.generating import FAULTY, FOREVER, KINDS, STRETCH, stream
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time
 from yasdg_app.opening import last_moment
-from yasdg_app.settings import FormatSettings, Settings
+from yasdg_app.settings import FAULTS, FormatSettings, Settings
+from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import NOBODY, LastSale, Till
+from yasdg_app.streams.network import Network
 
 PROJECT = Path(__file__).parents[2]
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC
@@ -57,7 +63,7 @@ def half_a_day(what: str) -> tuple[Plan, list[bytes]]:
     return plan, generated(what, plan, plan.opened_at + 12 * HOUR)
 
 
-def generated(what: str, plan: Plan, until: int, **limits: int) -> list[bytes]:
+def generated(what: str, plan: Plan, until: int, **limits: Any) -> list[bytes]:
     parts = list(stream(what, plan, until, **limits))
     assert sum(part.rows for part in parts) == sum(part.text.count(b"\n") for part in parts)
     assert all(part.text.endswith(b"\n") for part in parts if part.text)
@@ -529,3 +535,132 @@ def test_what_was_written_ends_with_its_last_time_whatever_its_format(tmp_path: 
         said[name] = done.stderr.decode().partition(": ")[2].partition(",")[0]
     assert len(set(said.values())) == 1
     assert said["sql"].startswith("3 purchases up to 2026-06-01")
+
+
+# --- What a flawed network delivers ---
+
+FLAWS = {f"FAULTS_{name}": ".05" for name in ("LATE", "DUPLICATE", "DROPPED", "OUT_OF_ORDER", "CORRUPT")}
+
+
+@lru_cache
+def flawed_shop() -> tuple[Plan, Faults, int, list[SimpleNamespace]]:
+    """A shop, and its purchases as they stand in a log."""
+    of = shop("week", "2026-06-05 18:00", **FLAWS, FAULTS_LATE_BY="1s - 3h")
+    plan = plan_of(of)
+    last = plan.opened_at + 20 * HOUR
+    log = []
+    for line in generated("purchases", plan, last):
+        told = json.loads(line)
+        key, timestamp = told["product_id"].encode(), event_time(told["transaction_time"]) // 1000
+        log.append(SimpleNamespace(key=key, value=line, timestamp=timestamp, headers=[]))
+    return plan, Faults.of(of.faults, of.sales.seed), last, log
+
+
+def test_what_arrives_is_what_the_plain_way_makes_of_all_sales() -> None:
+    plan, faults, last, log = flawed_shop()
+    dirty, told = flawed(faults, log, last)
+    lines = b"".join(part.text for part in stream("dirty", plan, last, faults=faults)).split(b"\n")[:-1]
+    assert lines == [row.value for row in dirty]
+    assert b"" in lines
+    assert generated("faults", plan, last, faults=faults) == [row.value for row in told]
+    assert {json.loads(row.value or b"")["kind"] for row in told} == {*FAULTS}
+    assert 0 < len(log) - len({id(each) for each in log if each.value in set(lines)}) < len(log) / 5
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_what_arrives_is_what_workers_append_to_each_partition(partitions: int) -> None:
+    plan, faults, last, log = flawed_shop()
+    dirty = b"".join(part.text for part in stream("dirty", plan, last, faults=faults)).split(b"\n")[:-1]
+    told = generated("faults", plan, last, faults=faults)
+    appended: Counter[bytes] = Counter()
+    for partition in range(partitions):
+        here = [each for each in log if messages.home(each.key.decode(), partitions) == partition]
+        network = Network(faults)
+        network.take(here)
+        its_faults, delivered = network.arrived(last + 1)
+        values = [row.value or b"" for row in delivered]
+        appended.update(values)
+        ids = {row.value for row in its_faults}
+        assert [line for line in told if line in ids] == [row.value for row in its_faults]
+        whole = {value for value in values if len(value) > 200 and dirty.count(value) == 1}
+        assert [line for line in dirty if line in whole] == [value for value in values if value in whole]
+    assert appended == Counter(dirty)
+
+
+def test_dirty_purchases_end_with_the_shop_and_have_the_times_that_are_configured() -> None:
+    plan, faults, last, _ = flawed_shop()
+    for what in FAULTY:
+        few = list(stream(what, plan, last, faults=faults, number_of_sales=500))
+        whole = b"".join(part.text for part in stream(what, plan, last, faults=faults))
+        told = b"".join(part.text for part in few)
+        assert whole.startswith(told)
+        assert told.count(b"\n") > 20
+    form = json_format(FormatSettings(time="epoch_us"))
+    lines = b"".join(part.text for part in stream("faults", plan, last, faults=faults, form=form)).splitlines()
+    assert lines == [form.write("faults", line) for line in generated("faults", plan, last, faults=faults)]
+
+
+def test_they_are_written_like_all_others_where_there_are_faults(tmp_path: Path) -> None:
+    faulty = WEEK | {f"YASDG_{key}": value for key, value in FLAWS.items()}
+    for what, name in (("dirty", "dirty purchases"), ("faults", "faults")):
+        done = run(tmp_path, "--what", what, "--until", "12h", "--to", what, **faulty)
+        assert done.returncode == 0, done.stderr
+        rows = (tmp_path / what).read_bytes().count(b"\n")
+        assert f"{what}: {rows:,} {name} up to 2026-06-01" in done.stderr.decode()
+        refused = run(tmp_path, "--what", what, **WEEK)
+        assert refused.stderr == f"yasdg: This shop has no {name}: every share in [FAULTS] is 0\n".encode()
+        assert refused.returncode == 1
+
+
+# --- Odd shops ---
+
+
+def test_a_message_may_be_of_any_length(tmp_path: Path) -> None:
+    header, line = (PROJECT / "products.csv").read_text().splitlines()[:2]
+    products = [f"A-product-with-a-long-name-{number:04}" for number in range(300)]
+    rows = [",".join([name, *line.split(",")[1:]]) for name in products]
+    (tmp_path / "products.csv").write_text("\n".join([header, *rows]))
+    (tmp_path / "x.ini").write_text(
+        "[CLOCK]\nstart = 2026-06-01\nend = 2026-06-02\n[INCIDENT long]\nkind = storm\nstart = 2026-06-01 08:00\n"
+        f"products = {', '.join(products)}\n"
+    )
+    done = run(tmp_path, "--what", "incidents", "--to", "incidents.jsonl", YASDG_CONFIG=str(tmp_path / "x.ini"))
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "incidents.jsonl").read_bytes().splitlines()[-1]) > 2_000
+    assert "2 incidents up to 2026-06-01 09:00:00" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("arguments", [("-n", "3"), ("--until", "40y"), ("--what", "lost_sales", "--until", "40y")])
+def test_sales_that_never_come_are_told_of(tmp_path: Path, arguments: Sequence[str]) -> None:
+    rare = {"YASDG_SALES_MIN_SALE_FREQ": "1e300", "YASDG_SALES_MAX_SALE_FREQ": "1e300", "YASDG_CLOCK_START": "30d"}
+    done = run(tmp_path, *arguments, **rare)
+    assert (done.returncode, done.stdout) == (1, b"")
+    said = done.stderr.decode()
+    assert "Sales are too rare: up to 2" in said
+    assert "less than one can be expected" in said
+    assert said.count("\n") == 1
+
+
+def test_more_sales_than_come_by_the_end_of_time_are_told_of_with_a_way_out(tmp_path: Path) -> None:
+    rare = {"YASDG_SALES_MIN_SALE_FREQ": "1e6", "YASDG_SALES_MAX_SALE_FREQ": "1e6", "YASDG_CLOCK_START": "2026-01-01"}
+    done = run(tmp_path, "-n", "1000000", **rare)
+    assert done.returncode == 1
+    assert "and 1,000,000 are wanted" in done.stderr.decode()
+    assert "or an end such as --until 365d" in done.stderr.decode()
+    done = run(tmp_path, "-n", "1000000", "--until", "365d", **rare)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert 5 < done.stdout.count(b"\n") < 100
+
+
+@pytest.mark.parametrize("command", [("truth",), ("verify", "a.csv")])
+def test_so_they_are_where_the_last_of_them_is_looked_for(tmp_path: Path, command: Sequence[str]) -> None:
+    (tmp_path / "a.csv").write_text("window_start,product_id,sales\n")
+    rare = {"YASDG_SALES_MIN_SALE_FREQ": "1e300", "YASDG_SALES_MAX_SALE_FREQ": "1e300"}
+    rare["YASDG_CLOCK_START"] = "2026-01-01"
+    done = subprocess.run(
+        [*COMMAND[:-1], *command], cwd=tmp_path, env=clean(rare | {"YASDG_SALES_NUMBER_OF_SALES": "9"}),
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert b"Sales are too rare" in done.stderr
+    assert b"Traceback" not in done.stderr

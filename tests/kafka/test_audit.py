@@ -4,15 +4,17 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from support import KEPT, Shop, yasdg
 
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.producer import Row, ShopProducer, UnansweredError, new_producer_id
-from yasdg_app.reading import Message
+from yasdg_app.reading import Message, Reader, read_all
 
 PARTITIONS = 2
 
@@ -21,6 +23,7 @@ class Kafka(Protocol):
     """See conftest.py."""
 
     bootstrap_servers: str
+    data_dir: Path
 
 
 Log = list[Message]
@@ -77,13 +80,21 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-async def copy(shop: Shop, topics: dict[str, dict[int, list[Any]]]) -> None:
-    """Make topics with these messages."""
+def opening(shop: Shop) -> dict[str, Any]:
+    """What the shop's opening says."""
+    records = asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-opening"))
+    return next(content for record in records if "producer_id" in (content := json.loads(record.value or b"{}")))
+
+
+async def copy(shop: Shop, topics: dict[str, dict[int, list[Any]]], producer_id: int | None = None) -> None:
+    """Make topics with these messages. `producer_id`: who writes them; None: another producer than the shop."""
     admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
     await admin.start()
     await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=KEPT) for topic in topics])
     await admin.close()
-    producer = ShopProducer(Connection(shop.servers), await new_producer_id(Connection(shop.servers)))
+    if producer_id is None:
+        producer_id = await new_producer_id(Connection(shop.servers))
+    producer = ShopProducer(Connection(shop.servers), producer_id)
     for topic, logs in topics.items():
         for partition, log in logs.items():
             rows = [Row(message.key or b"", message.value, message.timestamp) for message in log]
@@ -96,13 +107,163 @@ async def copy(shop: Shop, topics: dict[str, dict[int, list[Any]]]) -> None:
     await producer.stop()
 
 
+async def write(shop: Shop, topic: str, rows: list[tuple[int, Row]], commit: bool | None = None) -> None:
+    """Write rows, each into a partition, as another producer does. `commit`: in a transaction that ends so."""
+    transactional = {} if commit is None else {"transactional_id": f"{topic}-{commit}"}
+    async with AIOKafkaProducer(bootstrap_servers=shop.servers, linger_ms=5, **transactional) as producer:
+        if commit is not None:
+            await producer.begin_transaction()
+        sent = [await producer.send(topic, row.value, row.key, partition, row.timestamp) for partition, row in rows]
+        for each in sent:
+            await each
+        if commit is not None:
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+
+
+async def put_aside(shop: Shop, producer_id: int, letters: list[tuple[str, int, int]]) -> None:
+    """Copy messages, by topic, partition and offset, to the dead letters, as the shop's workers do."""
+    producer = ShopProducer(Connection(shop.servers), producer_id)
+    async with Reader(Connection(shop.servers), producer_id) as reader:
+        for topic, partition, offset in letters:
+            tp = TopicPartition(shop.topic("dead_letters"), partition)
+            headers = [("topic", topic.encode()), ("partition", b"%d" % partition), ("offset", b"%d" % offset)]
+            _, number = await reader.last(tp)
+            row = Row(b"", b"", time.time_ns() // 1_000_000, headers)
+            await producer.append(tp.topic, tp.partition, number, [row])
+    await producer.stop()
+
+
+def audited(shop: Shop, status: int) -> tuple[dict[str, Any], str]:
+    """What an audit finds, and what it prints for people."""
+    told = yasdg(shop, "audit", "--json")
+    for_people = yasdg(shop, "audit")
+    for each in (told, for_people):
+        assert each.returncode == status, each.stdout + each.stderr
+        assert "Traceback" not in each.stderr
+    report: dict[str, Any] = json.loads(told.stdout)
+    return report, for_people.stdout
+
+
+def small(shop: Shop, kafka: Kafka) -> Shop:
+    """A shop that has sold a few hundred times."""
+    shop.on(kafka.bootstrap_servers).configure(KAFKA_PARTITIONS=str(PARTITIONS), SALES_NUMBER_OF_SALES="600")
+    worker = shop.worker()
+    assert worker.ends(120) == 0, worker.said
+    return shop
+
+
+HOSTILE = [b'{"a":' * 3000, None, b"", b"no JSON", b"null", b"\xff\xfe"]
+
+
+def test_what_strangers_wrote_is_named_and_is_no_part_of_the_books(kafka: Kafka, shop: Shop) -> None:
+    small(shop, kafka)
+    _, clean = audited(shop, 0)
+    ends = {
+        what: {partition: log[-1].offset + 1 for partition, log in shop.partitions(shop.topic(what)).items()}
+        for what in ("purchases", "stockings")
+    }
+    sold = shop.partitions(shop.topic("purchases"))
+    value = json.loads(sold[0][-1].value or b"")
+    ahead = value | {"transaction_id": f"{value['product_id']}-099999"}
+    # A sale that was there, one with a number far ahead, one at a time far ahead, and what is no sale at all.
+    strange = [
+        *(message.value for message in sold[0][:2]), json.dumps(ahead).encode(),
+        json.dumps(ahead | {"transaction_time": "9999-12-31 23:59:59.999999", "total_purchase": 1e308}).encode(),
+        *HOSTILE,
+    ]  # fmt: skip
+    rows = [(0, Row(sold[0][0].key or b"", value, 1)) for value in strange]
+    asyncio.run(write(shop, shop.topic("purchases"), rows))
+    asyncio.run(write(shop, shop.topic("purchases"), rows[:1], commit=True))  # ends with a marker
+    asyncio.run(write(shop, shop.topic("lost_sales"), rows[:3], commit=False))
+    for what in ("products", "incidents", "stockings", "dead_letters"):
+        asyncio.run(write(shop, shop.topic(what), rows))
+    gap = json.dumps({"after": "2020-01-01 00:00:00.000000", "until": "2099-01-01 00:00:00.000000"}).encode()
+    asyncio.run(write(shop, f"{shop.name}-control", [(0, Row(b"gap/2020", gap, 1))]))
+    foreign = {"purchases": len(rows) + 1, "lost_sales": 3} | dict.fromkeys(
+        ("products", "incidents", "stockings", "dead_letters"), len(rows)
+    )
+    named = {shop.topic(what): count for what, count in foreign.items()} | {f"{shop.name}-control": 1}
+
+    report, text = audited(shop, 1)
+    assert (report["foreign"], report["by_content"]) == (named, False)
+    assert report["kinds"] == {"not put aside": len(rows) + 1 + 3}
+    first = ends["purchases"][0]
+    assert [finding["offset"] for finding in report["findings"]][: len(rows)] == [*range(first, first + len(rows))]
+    assert all("written by another producer" in finding["text"] for finding in report["findings"])
+    assert f"{shop.topic('purchases')}: {len(rows) + 1} messages of other producers, 0 of them in the dead" in text
+
+    lost = shop.partitions(shop.topic("lost_sales"))[0]
+    offsets = [(shop.topic("purchases"), 0, first + row) for row in range(len(rows) + 1)]
+    offsets += [(shop.topic("lost_sales"), 0, lost[-1].offset - row) for row in (2, 1, 0)]
+    asyncio.run(put_aside(shop, opening(shop)["producer_id"], offsets))
+    report, text = audited(shop, 0)
+    assert (report["foreign"], report["purchases"]) == (named, sum(map(len, sold.values())))
+    assert f"{shop.topic('purchases')}: {len(rows) + 1} messages of other producers, all of them in the dead" in text
+    assert f"(partition 0, offset {first}; partition 0, offset {first + 1}; " in text
+    place = f"partition 0, offset {ends['stockings'][0]}"
+    assert f"{shop.topic('stockings')}: {len(rows)} messages of other producers were ignored ({place}" in text
+    assert f"{shop.name}-control: 1 message of other producers was ignored" in text
+    assert text.splitlines()[0] == clean.splitlines()[0]
+
+
+def test_a_copy_under_another_id_is_audited_by_content(kafka: Kafka, shop: Shop) -> None:
+    """As MirrorMaker makes one."""
+    small(shop, kafka)
+    logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "stockings", "lost_sales")}
+    before, _ = audited(shop, 0)
+    asyncio.run(copy(shop, {f"{shop.name}.copy.{what}": logs[what] for what in logs}))
+    shop.configure(**{f"KAFKA_TOPIC_{what.upper()}": f"{shop.name}.copy.{what}" for what in logs})
+    report, text = audited(shop, 0)
+    assert (report["by_content"], report["purchases"]) == (True, before["purchases"])
+    assert "the audit goes by content" in text
+    logs["purchases"][1] = FAULTS["one total off by a cent"][1](logs["purchases"][1])
+    asyncio.run(copy(shop, {f"{shop.name}.planted.{what}": logs[what] for what in logs}))
+    shop.configure(**{f"KAFKA_TOPIC_{what.upper()}": f"{shop.name}.planted.{what}" for what in logs})
+    report, _ = audited(shop, 1)
+    assert (report["by_content"], report["kinds"]) == (True, {"wrong total": 1})
+
+
+async def delete_before(shop: Shop, topic: str, offsets: dict[int, int]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
+    await admin.start()
+    await admin.delete_records(
+        {TopicPartition(topic, partition): RecordsToDelete(before_offset=at) for partition, at in offsets.items()}
+    )
+    await admin.close()
+
+
+def test_messages_that_were_deleted_are_one_finding_and_a_damaged_batch_is_another(kafka: Kafka, shop: Shop) -> None:
+    small(shop, kafka)
+    topic = shop.topic("purchases")
+    asyncio.run(write(shop, topic, [(0, Row(b"", b"x", 1))]))
+    (foreign,) = (shop.partitions(topic)[0][-1].offset,)
+    asyncio.run(put_aside(shop, opening(shop)["producer_id"], [(topic, 0, foreign)]))
+    asyncio.run(delete_before(shop, topic, {0: 10}))
+    report, text = audited(shop, 1)
+    assert report["kinds"] == {"deleted": 1}
+    assert f"{topic}, partition 0, offset 10: deleted: 10 messages of the shop at the beginning" in text
+
+    (segment,) = kafka.data_dir.rglob(f"{topic}-1/*.log")
+    content = bytearray(segment.read_bytes())
+    content[-10] ^= 1
+    with segment.open("r+b") as file:
+        file.seek(len(content) - 10)
+        file.write(content[-10:-9])
+    report, text = audited(shop, 1)
+    assert report["kinds"] == {"deleted": 1, "damaged": 1}
+    found = report["findings"][-1]
+    assert (found["topic"], found["partition"]) == (topic, 1)
+    assert "the checksum of the batch does not match" in text
+
+
 def find_planted(shop: Shop, faults: dict[str, Fault], partition: int = 1) -> None:
     """Plant each fault in copies of a shop's topics, and see that it is found."""
     logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "stockings", "lost_sales")}
+    own = opening(shop)["producer_id"]
     for number, (name, (where, plant, kind, at, place)) in enumerate(faults.items()):
         topics = {what: f"{shop.name}.{number}.{what}" for what in logs}
         planted = {**logs, where: {**logs[where], partition: plant(logs[where][partition])}}
-        asyncio.run(copy(shop, {topics[what]: planted[what] for what in logs}))
+        asyncio.run(copy(shop, {topics[what]: planted[what] for what in logs}, own))
         shop.configure(**{f"KAFKA_TOPIC_{what.upper()}": topic for what, topic in topics.items()})
         audited = yasdg(shop, "audit", "--json")
         assert audited.returncode == 1, f"{name}: {audited.stderr}"
@@ -217,9 +378,15 @@ def test_a_purchase_instead_of_another_needs_its_lost_sale_wherever_that_stands(
     logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "lost_sales")}
     lost = json.loads(logs["lost_sales"][1][not_taken(logs["lost_sales"][1])].value or b"")
     logs["lost_sales"][1] = nothing_taken(logs["lost_sales"][1])
-    asyncio.run(copy(shop, {f"{shop.name}.planted": logs["lost_sales"]}))
+    asyncio.run(copy(shop, {f"{shop.name}.planted": logs["lost_sales"]}, opening(shop)["producer_id"]))
+    # The last messages of a partition need not be the shop's: how far it has come is what its own say.
+    for topic in (f"{shop.name}.planted", shop.topic("purchases")):
+        rows = [(partition, Row(b"", b"no JSON", 1)) for partition in range(PARTITIONS) for _ in range(150)]
+        asyncio.run(write(shop, topic, rows))
     audited = yasdg(shop.configure(KAFKA_TOPIC_LOST_SALES=f"{shop.name}.planted"), "audit", "--json")
-    (found,) = json.loads(audited.stdout)["findings"]
+    report = json.loads(audited.stdout)
+    assert report["kinds"] == {"not put aside": 4 * 150, "not lost before": 1}
+    found = next(finding for finding in report["findings"] if finding["kind"] == "not lost before")
     assert (found["kind"], found["topic"]) == ("not lost before", shop.topic("purchases"))
     sale = json.loads(logs["purchases"][found["partition"]][found["offset"]].value or b"")
     assert (sale["product_id"], sale["transaction_time"]) == (lost["substitute"], lost["event_time"])

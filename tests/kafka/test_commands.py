@@ -111,6 +111,8 @@ def test_messages_are_shown_as_lines_and_as_json(kafka: Kafka, shop: Shop) -> No
     assert sale in shop.purchases()
     for what, words in (("products", "24 oz."), ("purchases", " × "), ("stockings", " restocked: ")):
         assert all(words in line for line in consume(shop, 3, what, "--from-beginning"))
+    shop.environment |= {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    assert all(" \\u00d7 " in line for line in consume(shop, 3, "purchases", "--from-beginning"))
 
 
 def test_a_broker_is_not_run_where_a_cluster_is_configured(kafka: Kafka, shop: Shop) -> None:

@@ -1,9 +1,11 @@
 """What those who ask a worker are promised: the whole stream, the same everywhere, as the topics have it."""
 
+import http.server
 import json
 import re
 import signal
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -341,6 +343,121 @@ def test_with_a_token_nobody_is_told_without_it_and_workers_tell_each_other(kafk
     audited = yasdg(shop, "audit", "--json", "--table", workers[0].web)
     assert audited.returncode == 0, audited.stderr
     assert json.loads(audited.stdout)["table_rows"] == len(PRODUCTS)
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert not any(TOKEN in worker.said for worker in workers)
+
+
+ODD_CATEGORIES = ["", "Shakes, Malts & More", "0", "Superfoods Smoothies"]
+
+
+def test_categories_page_and_have_incidents_whatever_they_are_called(kafka: Kafka, shop: Shop) -> None:
+    lines = [(settings.PROJECT / "products.csv").read_text().splitlines()[0]]
+    lines += [
+        f'P{at},"{name}",Item {at},24 oz.,1.50,4.99,75,TRUE,FALSE,FALSE,FALSE,1,1,1,1'
+        for at, name in enumerate(ODD_CATEGORIES)
+    ]
+    (shop.folder / "odd.csv").write_text("\n".join(lines) + "\n")
+    worker = shop.on(kafka.bootstrap_servers).configure(SALES_PRODUCTS=str(shop.folder / "odd.csv")).worker()
+    worker.until(lambda: len(worker.get("/inventory/")["inventory"]) == 4, "sales of all")
+
+    def pages(path: str) -> list[Any]:
+        found: list[Any] = []
+        while path and len(found) < 20:
+            told = worker.get(path)
+            found += told[path.split("/")[1]]
+            path = told["next"]
+        return found
+
+    def of_all() -> bool:
+        return len(worker.get("/sales/?window=day")["sales"]) == 4
+
+    worker.until(of_all, "a minute with sales of all")
+    assert [row["category"] for row in pages("/sales/?window=day&by=category&limit=1")] == ODD_CATEGORIES
+    assert [row["product_id"] for row in pages("/sales/?window=day&by=product&limit=1")] == ["P0", "P1", "P2", "P3"]
+    assert [row["product_id"] for row in pages("/inventory/?limit=1")] == ["P0", "P1", "P2", "P3"]
+    for at, name in enumerate(ODD_CATEGORIES):
+        body = json.dumps({"name": f"web-{at}", "kind": "storm", "categories": [name]}).encode()
+        status, told, _ = ask(worker, "/incidents/", "POST", body, Content_Type="application/json")
+        assert (status, told["categories"]) == (201, [name])
+    added = yasdg(
+        shop,
+        *("incident", "add", "cli", "--kind", "storm", "--json"),
+        *("--category", "Shakes, Malts & More"),
+        "--category=",
+    )
+    assert added.returncode == 0, added.stderr
+    assert json.loads(added.stdout)["categories"] == ["", "Shakes, Malts & More"]
+    assert worker.stop() == 0
+
+
+class Impostor(http.server.ThreadingHTTPServer):
+    """Listens where a worker is said to be: keeps what it is asked, passes that on to another, and forges answers."""
+
+    def __init__(self, at: Worker, real: Worker) -> None:
+        self.asked: list[tuple[str, str]] = []  # request line, and all headers
+        self.passed_on: list[int] = []  # statuses of the other worker
+        self.real = real
+        super().__init__(("127.0.0.1", int(at.web.rpartition(":")[2])), ImpostorHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class ImpostorHandler(http.server.BaseHTTPRequestHandler):
+    server: Impostor
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.requestline, str(self.headers)))
+        said = {"Authorization": self.headers.get("Authorization", "")}
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(self.server.real.web + self.path, headers=said)
+            ) as taken:
+                self.server.passed_on.append(taken.status)
+        except urllib.error.HTTPError as error:
+            self.server.passed_on.append(error.code)
+        state = {"ready": True, "reasons": [], "lag": 0, "rate": 666.0, "behind": 0.0}
+        share = {"generation": 2**31, "partitions": list(range(8)), "rows": [], "state": state}
+        body = json.dumps(share | {"complete_from": None, "complete_through": None}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a machine has no address 127.0.0.2 of its own")
+def test_somebody_who_joins_with_a_false_address_gets_no_token_and_is_not_believed(kafka: Kafka, shop: Shop) -> None:
+    shop.on(kafka.bootstrap_servers).configure(WEB_TOKEN=TOKEN)
+    workers = [shop.worker(), shop.worker()]
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    for worker in workers:
+        worker.until(lambda worker=worker: worker.get("/ready/"), "that it is ready")  # type: ignore[misc]
+    shop.configure(WEB_TOKEN="another-token-0123")
+    stranger = shop.worker("impostor.py")
+    with Impostor(stranger, workers[0]) as impostor:
+        url = stranger.web
+
+        def told(worker: Worker) -> dict[str, Any] | None:
+            view: dict[str, Any] = ask(worker, "/workers/", **bearer)[1]
+            missing = {each["url"]: each for each in view["missing"]}
+            return missing.get(url) if url in missing and len(view["workers"]) == 3 else None
+
+        for worker in workers:
+            missing = worker.until(lambda worker=worker: told(worker), "the stranger")  # type: ignore[misc]
+            assert missing["why"] == "does not prove that it has the token"
+            assert missing["partitions"]
+            view = ask(worker, "/workers/", **bearer)[1]
+            assert sorted(view["partitions"] + missing["partitions"]) == list(range(8))
+            assert 666.0 not in [each["rate"] for each in view["workers"]]
+        assert impostor.asked
+        for line, headers in impostor.asked:
+            assert TOKEN not in line + headers
+            assert "YASDG-HMAC-SHA256" in headers
+        assert set(impostor.passed_on) == {401}  # what it was asked is of no use elsewhere
+        impostor.shutdown()
+    status, _, _ = ask(workers[0], "/share/?what=state", **bearer)  # as a worker of the version before asks
+    assert status == 200
     assert [worker.stop() for worker in workers] == [0, 0]
     assert not any(TOKEN in worker.said for worker in workers)
 

@@ -312,14 +312,19 @@ def live(draw: st.DrawFn, world: World) -> Incident:
     """An incident that begins within the stretch or behind it."""
     first, last = OPENED // MINUTE + 1, world.until // MINUTE + 1
     start = draw(st.integers(first, last)) * MINUTE
-    end = start + draw(st.integers(0, last - first + 1)) * MINUTE
+    minutes = draw(st.integers(1, last - first + 1))
     kind, factor, discount = draw(
         st.sampled_from([("storm", 0.3, 0), ("viral", 4.0, 0), ("promotion", 2.5, 1500), ("supply", 0.0, 0),
                          ("supply", 0.25, 0), ("supply", 3.0, 0)])
     )  # fmt: skip
-    ramp_up, ramp_down = (draw(st.integers(0, 60)) * MINUTE for _ in range(2))
+    longest = 0 if kind == "supply" else min(minutes, 60)
+    ramp_up = draw(st.integers(0, longest))
+    ramp_down = draw(st.integers(0, longest - ramp_up))
     scope = draw(st.sampled_from([frozenset[str](), frozenset({"Classics"})]))
-    return Incident("live", kind, start, end, ramp_up, ramp_down, scope, frozenset(), factor, discount)
+    return Incident(
+        "live", kind, start, start + minutes * MINUTE, ramp_up * MINUTE, ramp_down * MINUTE, scope, frozenset(), factor,
+        discount,
+    )  # fmt: skip
 
 
 def go_on(world: World, before: Plan, after: Plan, at: int) -> Told:
@@ -348,7 +353,7 @@ def test_so_does_one_that_is_ended_before_its_time(world: World, data: st.DataOb
     end = data.draw(st.integers(incident.start // MINUTE, incident.end // MINUTE)) * MINUTE
     until = data.draw(st.integers(OPENED, max(min(end - 1, world.until), OPENED)))
     records = [record(row, OPENED - HOUR) for row in (incident_row(incident), ending_row("live", end))]
-    (ended,) = read_control(records, Clock(OPENED - HOUR, OPENED - HOUR, 1.0)).live
+    (ended,) = read_control(records, Clock(OPENED - HOUR, OPENED - HOUR, 1.0), PRODUCTS).live
     assert ended.end == end
     before, after = (world.plan.with_control([each], []) for each in (incident, ended))
     assert go_on(world, before, after, until) == serve(Till(after, PRODUCTS), world.until)

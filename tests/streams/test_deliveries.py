@@ -1,6 +1,7 @@
 """An agent is handed much at once, in order, and no more before it has done with what there was of it."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yasdg_app.reading import Chunk
 from yasdg_app.streams import deliveries
-from yasdg_app.streams.deliveries import FEW, MOST, Chunk, Delivery, together
+from yasdg_app.streams.deliveries import FEW, MOST, Delivery, cut, size_of, together
 
 GENERATION = 7
 
@@ -17,7 +19,7 @@ GENERATION = 7
 def chunk(partition: int, count: int) -> Chunk:
     """So many messages of a partition, whatever they are: they are only counted."""
     messages: list[Any] = [None] * count
-    return Chunk(TP("purchases", partition), messages)
+    return Chunk(TP("purchases", partition), 0, count, messages, [])
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,23 @@ def test_chunks_go_together_as_far_as_there_is_room_and_stay_in_order(sizes: lis
     assert all(count <= MOST or len(part) == 1 for part, count in zip(parts, counts, strict=True))
     for count, behind in zip(counts, parts[1:], strict=False):
         assert count + len(behind[0].messages) > MOST
+
+
+@given(st.lists(st.sampled_from(["own", "foreign", "marker"]), max_size=40), st.integers(1, 7))
+def test_a_chunk_that_is_cut_has_all_its_messages_and_no_gap(kinds: list[str], most: int) -> None:
+    by_kind = {
+        kind: [SimpleNamespace(offset=3 + place) for place, each in enumerate(kinds) if each == kind]
+        for kind in ("own", "foreign")
+    }
+    whole = Chunk(TP("purchases", 0), 3, 3 + len(kinds), by_kind["own"], by_kind["foreign"])
+    pieces = list(cut(whole, most))
+    assert [message for piece in pieces for message in piece.messages] == by_kind["own"]
+    assert [message for piece in pieces for message in piece.foreign] == by_kind["foreign"]
+    assert [piece.begin for piece in pieces] == [3, *(piece.end for piece in pieces[:-1])]
+    assert pieces[-1].end == whole.end
+    for piece in pieces:
+        assert size_of(piece) <= most
+        assert all(piece.begin <= message.offset < piece.end for message in (*piece.messages, *piece.foreign))
 
 
 async def test_the_next_one_comes_when_each_chunk_is_done_with() -> None:

@@ -1,7 +1,8 @@
 """What a worker that takes over learns from the logs, whatever their format."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,28 +13,62 @@ import pytest
 from faust.types import TP
 
 from yasdg_app import catalog
-from yasdg_app.messages import encode_stocking
+from yasdg_app.messages import InventoryLevel, encode_stocking
+from yasdg_app.reading import Reader
 from yasdg_app.settings import KafkaSettings
 from yasdg_app.shop.shelf import Stocking
 from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.takeover import read_told
+from yasdg_app.streams.books import BooksError
+from yasdg_app.streams.table import Rows, numbers_of
+from yasdg_app.streams.takeover import CUT_LETTER_BYTES, MAX_LETTER_BYTES, check_table, dead_letter, read_told
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 KAFKA = KafkaSettings(partitions=1)
-NOBODYS = b"nobody's"
+SHOP = 7  # its producer id
 
 
-class Logs:
-    """The logs of one partition, and a reader of them."""
+class Logs(Reader):
+    """The logs of one partition, and a reader of them: batches as they are in a log, without a cluster."""
 
-    def __init__(self, stockings: list[bytes]) -> None:
-        self._values = {TP(KAFKA.topic_stockings, 0): stockings}
+    def __init__(self, logs: Mapping[TP, Sequence[SimpleNamespace]], firsts: Mapping[TP, int] | None = None) -> None:
+        self._logs, self._firsts, self._producer_id = logs, firsts or {}, SHOP
 
-    async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {tp: len(self._values.get(tp, ())) for tp in tps}
+    async def firsts(self, tps: Iterable[TP]) -> dict[TP, int]:  # type: ignore[override]
+        return {tp: self._firsts.get(tp, 0) for tp in tps}
 
-    async def read(self, starts: Mapping[TP, int]) -> dict[TP, list[Any]]:
-        return {tp: forms.messages(self._values.get(tp, [])[start:]) for tp, start in starts.items()}
+    async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:  # type: ignore[override]
+        return {tp: max((batch.next_offset for batch in self._logs.get(tp, ())), default=0) for tp in tps}
+
+    async def _batches(self, tp: Any, position: int, size: int = 0) -> list[Any]:
+        assert position >= self._firsts.get(tp, 0)
+        return [batch for batch in self._logs.get(tp, ()) if batch.next_offset > position]
+
+
+class Batch(SimpleNamespace):
+    """A batch of messages, which are read once."""
+
+    def __iter__(self) -> Any:
+        return iter(self.records)
+
+    def validate_crc(self) -> bool:
+        return True
+
+
+def batch(
+    first: int, *values: bytes, number: int | None = None, is_marker: bool = False, headers: Any = ()
+) -> SimpleNamespace:
+    """A batch at an offset; `number`: of its first record among the shop's, None: it is a foreign one."""
+    records = [SimpleNamespace(offset=first + place, value=value, key=b"key", timestamp=0, headers=headers)
+               for place, value in enumerate(values)]  # fmt: skip
+    return Batch(
+        base_offset=first, next_offset=first + len(values), last_offset_delta=len(values) - 1, records=records,
+        is_control_batch=is_marker, base_sequence=-1 if number is None else number,
+        producer_id=99 if number is None else SHOP, max_timestamp=0,
+    )  # fmt: skip
+
+
+STOCKINGS, LETTERS = TP(KAFKA.topic_stockings, 0), TP(KAFKA.topic_dead_letters, 0)
+PURCHASES, LOST_SALES = TP(KAFKA.topic_purchases, 0), TP(KAFKA.topic_lost_sales, 0)
 
 
 @pytest.mark.parametrize("name", forms.NAMES)
@@ -41,12 +76,127 @@ def test_restocks_that_were_told_before_the_table_knew_are_heard_of(name: str) -
     form = forms.form_named(name)
     restocks = [(its, number) for number in (1, 2, 3) for its in ("CS01", "SF02")]
     told = [form.write("stockings", encode_stocking(its, Stocking(number, 10**15, 9, 15))) for its, number in restocks]
+    foreign = form.write("stockings", encode_stocking("SF02", Stocking(9, 10**15, 9, 15)))
     table: Any = SimpleNamespace(
-        # The table has the first two of one product, and stands behind them.
+        # The table has the first two of one product.
         rows_of=lambda partition: SimpleNamespace(column=lambda field: np.array([2] if field == "stockings" else [-1])),
         level_of=lambda its: SimpleNamespace(stockings=2) if its == "CS01" else None,
         assortment=Assortment.of(PRODUCTS, 1),
     )
-    reader: Any = Logs([NOBODYS, *told])
-    heard = asyncio.run(read_told(reader, KAFKA, table, [0], form))[0]
+    logs = {STOCKINGS: [batch(0, b"junk"), batch(1, *told, number=0), batch(7, foreign), batch(8, b"", is_marker=True)]}
+    heard = asyncio.run(read_told(Logs(logs), KAFKA, table, [0], form))[0]
     assert (heard.ahead, heard.stockings) == ({"CS01": 3, "SF02": 3}, 6)
+
+
+@pytest.mark.parametrize("after", [[], [batch(2, b"x")], [batch(2, b"", is_marker=True), batch(3, b"y", b"z")]])
+def test_what_was_buried_is_what_the_last_own_letter_says_whatever_comes_after_it(after: list[Any]) -> None:
+    headers = [("buried", json.dumps({"purchases": 41}).encode())]
+    logs = {LETTERS: [batch(0, b"letter", b"letter", number=0, headers=headers), *after]}
+    heard = asyncio.run(read_told(Logs(logs), KAFKA, empty_table(), [0], forms.form_named("sql")))[0]
+    assert (heard.letters, heard.buried) == (2, {"purchases": 41})
+
+
+# --- Whether the table belongs to the logs --------------------------------------------------------------------------
+
+
+def table_of(*levels: InventoryLevel) -> Any:
+    """A table that holds these rows."""
+    assortment = Assortment.of(PRODUCTS, 1)
+    rows = {0: Rows(PRODUCTS)}
+    rows[0].put([assortment.seats[assortment.places[level.product_id]] for level in levels], numbers_of(levels))
+
+    def clear(partition: int) -> None:
+        rows[partition] = Rows(PRODUCTS)
+
+    return SimpleNamespace(
+        rows_of=rows.get, assortment=assortment, clear_partition=clear, level_of=lambda product_id: None
+    )
+
+
+def empty_table() -> Any:
+    return table_of()
+
+
+def row(product_id: str, sales: int, offset: int, lost_sales: int = 0, lost_offset: int = -1) -> InventoryLevel:
+    return InventoryLevel(
+        product_id, 5, 9, sales, sales, 0, 0, 0, 0, "2026-01-01 00:00:00.000000", offset, lost_sales=lost_sales,
+        lost_offset=lost_offset,
+    )  # fmt: skip
+
+
+def checked(table: Any, logs: Mapping[TP, Sequence[Any]], firsts: Mapping[TP, int] | None = None) -> dict[TP, int]:
+    return asyncio.run(check_table(Logs(logs, firsts), KAFKA, table, [0]))
+
+
+SOLD = [batch(0, *[b"sale"] * 4, number=0), batch(4, b"foreign"), batch(5, *[b"sale"] * 3, number=4)]
+
+
+def test_a_table_that_holds_what_the_log_says_is_kept_and_positions_follow_its_last_sale() -> None:
+    table = table_of(row("CS01", 3, 3), row("CS02", 2, 5))  # five sales, the last one at offset 5
+    assert checked(table, {PURCHASES: SOLD}) == {PURCHASES: 6, LOST_SALES: 0}
+    assert len(table.rows_of(0)) == 2
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row("CS02", 2, 5)],  # the other one was taken from the changelog by a foreign record with its key
+        [row("CS01", 1, 1), row("CS02", 2, 5)],  # it is an old one
+        [row("CS01", 3, 3, lost_sales=2, lost_offset=1), row("CS02", 2, 5)],  # of the lost sales one is missing
+    ],
+)
+def test_a_table_that_lacks_a_row_is_computed_again_from_logs_that_are_whole(rows: list[InventoryLevel]) -> None:
+    table = table_of(*rows)
+    logs = {PURCHASES: SOLD, LOST_SALES: [batch(0, b"lost", number=0), batch(1, b"lost", b"lost", number=1)]}
+    if rows[0].lost_sales:
+        logs[LOST_SALES] = [batch(0, b"lost", number=0), batch(1, b"lost", number=3)]
+    assert checked(table, logs) == {PURCHASES: 0, LOST_SALES: 0}
+    assert len(table.rows_of(0)) == 0
+
+
+def test_a_table_that_lacks_a_row_is_not_guessed_where_the_log_is_not_whole() -> None:
+    table = table_of(row("CS02", 2, 5))
+    with pytest.raises(BooksError, match=r"cannot be computed again.*application_id"):
+        checked(table, {PURCHASES: SOLD}, {PURCHASES: 2})
+    assert len(table.rows_of(0)) == 1
+
+
+def test_a_log_that_was_cut_behind_the_table_is_gone_on_with() -> None:
+    table = table_of(row("CS01", 3, 3), row("CS02", 1, 2))
+    assert checked(table, {PURCHASES: SOLD}, {PURCHASES: 5}) == {PURCHASES: 5, LOST_SALES: 0}
+
+
+def test_a_log_that_was_cut_before_the_table_had_seen_it_stops_the_worker() -> None:
+    with pytest.raises(BooksError, match=r"begins at offset 5, .* up to 2 only.*application_id"):
+        checked(table_of(row("CS01", 2, 1)), {PURCHASES: SOLD}, {PURCHASES: 5})
+
+
+def test_a_log_that_is_shorter_than_the_table_stops_the_worker() -> None:
+    with pytest.raises(BooksError, match=r"ends at offset 8, .* up to offset 10.*application_id"):
+        checked(table_of(row("CS01", 9, 9)), {PURCHASES: SOLD})
+
+
+# --- Dead letters ---------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_letter_keeps_key_and_headers_of_the_original() -> None:
+    message = SimpleNamespace(offset=5, key=b"k", value=b"v", headers=[("offset", b"77"), ("buried", b"{}")])
+    letter = dead_letter(PURCHASES, message, "why", {LOST_SALES.topic: 3}, 1_000)
+    assert (letter.key, letter.value) == (b"k", b"v")
+    headers = dict(letter.headers)
+    assert headers["offset"] == b"5"
+    assert json.loads(headers["buried"]) == {PURCHASES.topic: 5, LOST_SALES.topic: 3}
+    assert (headers["original.offset"], headers["original.buried"]) == (b"77", b"{}")
+
+
+def test_a_dead_letter_of_nothing_has_no_key_and_no_value() -> None:
+    letter = dead_letter(PURCHASES, SimpleNamespace(offset=5, key=None, value=None, headers=()), "why", {}, 1_000)
+    assert (letter.key, letter.value) == (None, None)
+
+
+def test_a_dead_letter_of_a_message_that_is_too_long_is_cut_and_says_so() -> None:
+    long = SimpleNamespace(offset=5, key=b"k" * 10**6, value=b"v" * 10**6, headers=[("h", b"x" * 10**6)])
+    letter = dead_letter(PURCHASES, long, "why", {}, MAX_LETTER_BYTES)
+    assert len(letter.key or b"") + len(letter.value or b"") == CUT_LETTER_BYTES
+    assert int(dict(letter.headers)["original.size"]) > 3 * 10**6
+    assert "original.h" not in dict(letter.headers)

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
-from aiokafka.errors import CorruptRecordException, RebalanceInProgressError
+from aiokafka.errors import RebalanceInProgressError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from faust.types import TP as FaustTP
 
+from yasdg_app.reading import Chunk, DamagedLogError
 from yasdg_app.streams import deliveries
 from yasdg_app.streams.deliveries import Delivery
 from yasdg_app.streams.transport import Consumer, ConsumerThread, Whole
@@ -20,50 +22,95 @@ TP = TopicPartition("purchases", 0)
 CONTROL = 0x20  # in the attributes of a batch: a mark of a transaction
 
 
-def batch(first: int, count: int, compression: int = 0, attributes: int = 0) -> bytes:
-    """A batch of records as it stands in a log."""
+SHOP = 1  # its producer id
+
+
+def batch(
+    first: int, count: int, compression: int = 0, attributes: int = 0, producer: int = SHOP, header: bytes = b"a"
+) -> bytes:
+    """A batch of records as it is in a log."""
     builder: Any = DefaultRecordBatchBuilder(
-        magic=2, compression_type=compression, is_transactional=0, producer_id=1, producer_epoch=0, base_sequence=0,
-        batch_size=1_000_000,
+        magic=2, compression_type=compression, is_transactional=0, producer_id=producer, producer_epoch=0,
+        base_sequence=0, batch_size=1_000_000,
     )  # fmt: skip
     for place in range(count):
         builder.append(place, 7 + place, b"key", b"value %d" % (first + place), [("a", b"b")])
     made = bytearray(builder.build())
+    if header != b"a":
+        made = made.replace(b"\x02a\x02b", b"\x02" + header + b"\x02b")
     made[:8] = first.to_bytes(8, "big")
     made[22] |= attributes
+    made[17:21] = calc_crc32c(bytes(made[21:])).to_bytes(4, "big")
     return bytes(made)
 
 
-def fetched(log: bytes, position: int, check_crcs: bool = False) -> PartitionRecords:
-    return PartitionRecords(TP, MemoryRecords(log), [], position, None, None, check_crcs, READ_UNCOMMITTED)
+def fetched(log: bytes, position: int) -> PartitionRecords:
+    return PartitionRecords(TP, MemoryRecords(log), [], position, None, None, False, READ_UNCOMMITTED)
 
 
 @pytest.mark.parametrize("position", [0, 3, 5, 8, 9, 11])
 @pytest.mark.parametrize("compression", [0, 4])
 def test_messages_and_positions_are_those_of_aiokafka(position: int, compression: int) -> None:
-    log = batch(0, 5, compression) + batch(5, 1, attributes=CONTROL) + batch(8, 3, compression)  # 6 and 7 are gone
-    plain, whole = fetched(log, position), Whole.of(fetched(log, position))
+    log = batch(8, 3, compression)  # 6 and 7 are gone
+    if position < 6:
+        log = batch(5, 1, attributes=CONTROL) + log
+    if position < 5:
+        log = batch(0, 5, compression) + log
+    plain, whole = fetched(log, position), Whole.of(fetched(log, position), SHOP)
     wanted = list(plain)
-    batches: list[Any] = list(whole)
-    assert [(m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for each in batches for m in each] == [
+    chunks: list[Any] = list(whole)
+    assert [(m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for each in chunks for m in each.messages] == [
         (m.offset, m.timestamp, m.key, m.value, m.headers) for m in wanted
     ]
-    assert all(batches)
     assert whole.next_fetch_offset == plain.next_fetch_offset == 11
+    assert [(chunk.begin, chunk.end) for chunk in chunks] == ([(position, 11)] if position < 11 else [])
 
 
-def test_what_was_damaged_on_its_way_is_not_handed_over() -> None:
-    damaged = bytearray(batch(0, 5))
+def test_what_other_producers_wrote_is_kept_apart_and_what_is_no_message_only_moves_the_position() -> None:
+    log = (
+        batch(0, 2)
+        + batch(2, 3, producer=99)
+        + batch(5, 1, producer=-1)
+        + batch(6, 1)
+        + batch(7, 1, attributes=CONTROL)
+    )
+    (chunk,) = Whole.of(fetched(log, 1), SHOP)
+    assert [message.offset for message in chunk.messages] == [1, 6]
+    assert [message.offset for message in chunk.foreign] == [2, 3, 4, 5]
+    assert (chunk.begin, chunk.end) == (1, 8)
+
+
+def test_a_stretch_without_a_message_of_anyone_moves_the_position() -> None:
+    (chunk,) = Whole.of(fetched(batch(0, 1, attributes=CONTROL) + batch(4, 1, attributes=CONTROL), 0), SHOP)
+    assert (chunk.messages, chunk.foreign, chunk.begin, chunk.end) == ([], [], 0, 5)
+
+
+def test_a_batch_that_aiokafka_cannot_take_apart_is_one_message_without_content() -> None:
+    log = batch(0, 1) + batch(1, 3, producer=99, header=b"\xff") + batch(4, 1)
+    (chunk,) = Whole.of(fetched(log, 0), SHOP)
+    ((foreign),) = chunk.foreign
+    assert (foreign.offset, foreign.value, [m.offset for m in chunk.messages], chunk.end) == (1, None, [0, 4], 5)
+    assert "cannot be parsed" in foreign.why
+
+
+def test_what_was_damaged_on_disk_is_not_handed_over_and_what_comes_before_it_is() -> None:
+    damaged = bytearray(batch(5, 5))
     damaged[-3] ^= 1
-    with pytest.raises(CorruptRecordException):
-        list(Whole.of(fetched(bytes(damaged), 0, check_crcs=True)))
+    whole = Whole.of(fetched(batch(0, 5) + bytes(damaged) + batch(10, 1), 0), SHOP)
+    chunk, error = whole
+    assert isinstance(chunk, Chunk)
+    assert (len(chunk.messages), chunk.end, whole.next_fetch_offset) == (5, 5, 5)
+    assert isinstance(error, DamagedLogError)
+    assert "purchases, partition 0, offset 5" in str(error)
 
 
 GENERATION = 7
 
 
-def message(offset: int) -> Any:
-    return SimpleNamespace(offset=offset, timestamp=1_000)
+def chunk(tp: FaustTP, *offsets: int) -> Chunk:
+    return Chunk(
+        tp, offsets[0], offsets[-1] + 1, [SimpleNamespace(offset=offset, timestamp=1_000) for offset in offsets], []
+    )
 
 
 class Fetching(Consumer):
@@ -72,14 +119,14 @@ class Fetching(Consumer):
     flow_active = True
     should_stop = False
 
-    def __init__(self, *fetches: dict[FaustTP, list[list[Any]]], most: int) -> None:
+    def __init__(self, *fetches: dict[FaustTP, list[Any]], most: int) -> None:
         ownership = SimpleNamespace(topics={"purchases", "lost_sales"}, most=dict.fromkeys(range(8), most))
         self.app = SimpleNamespace(ownership=ownership, consumer_generation_id=GENERATION)
         self.scheduler = SimpleNamespace(iterate=lambda records: iter(records.items()))
         self._read_offset, self._buffered_partitions, self._deliveries = {}, set(), []
         self._fetches = list(fetches)
 
-    async def _wait_next_records(self, timeout: float) -> tuple[dict[FaustTP, list[list[Any]]], None]:
+    async def _wait_next_records(self, timeout: float) -> tuple[dict[FaustTP, list[Any]], None]:
         return self._fetches.pop(0), None
 
 
@@ -89,18 +136,19 @@ async def delivered(consumer: Consumer) -> list[Delivery]:
 
 async def test_what_was_fetched_of_a_topic_comes_at_once_partition_by_partition() -> None:
     purchases, more, lost = FaustTP("purchases", 0), FaustTP("purchases", 5), FaustTP("lost_sales", 0)
-    batches = {purchases: [[message(3), message(4)], [message(5)]], lost: [[message(0)]], more: [[message(8)]]}
-    sold, turned_away = await delivered(Fetching(batches, most=2))
-    found = [(tp, [m.offset for m in messages]) for tp, messages in sold.chunks]
+    fetches = {purchases: [chunk(purchases, 3, 4, 5)], lost: [chunk(lost, 0)], more: [chunk(more, 8)]}
+    sold, turned_away = await delivered(Fetching(fetches, most=2))
+    found = [(each.tp, [m.offset for m in each.messages]) for each in sold.chunks]
     assert found == [(purchases, [3, 4]), (purchases, [5]), (more, [8])]
-    assert [tp for tp, _ in turned_away.chunks] == [lost]
+    assert [each.tp for each in turned_away.chunks] == [lost]
     assert sold.generation == turned_away.generation == GENERATION
 
 
 async def test_the_next_is_not_fetched_before_the_agents_have_done_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "PATIENCE", 600)
     purchases, lost = FaustTP("purchases", 0), FaustTP("lost_sales", 0)
-    consumer = Fetching({purchases: [[message(0)]], lost: [[message(0)]]}, {purchases: [[message(1)]]}, most=10)
+    first = {purchases: [chunk(purchases, 0)], lost: [chunk(lost, 0)]}
+    consumer = Fetching(first, {purchases: [chunk(purchases, 1)]}, most=10)
     handed_over = await delivered(consumer)
     following = asyncio.create_task(delivered(consumer))
     for each in handed_over:
@@ -114,7 +162,7 @@ async def test_the_next_is_not_fetched_before_the_agents_have_done_with_it(monke
 
 async def test_nothing_more_is_handed_over_when_the_group_has_changed() -> None:
     purchases, lost = FaustTP("purchases", 0), FaustTP("lost_sales", 0)
-    consumer = Fetching({purchases: [[message(0)]], lost: [[message(0)]]}, most=10)
+    consumer = Fetching({purchases: [chunk(purchases, 0)], lost: [chunk(lost, 0)]}, most=10)
     found = []
     async for tp, _ in consumer.getmany(1.0):
         found.append(tp)

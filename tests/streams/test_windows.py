@@ -128,7 +128,7 @@ class Worker:
             format=Format(),
             ownership=SimpleNamespace(topics=TOPICS),
             opening=SimpleNamespace(opened_at=OPENED, clock=SimpleNamespace(at=lambda _: self.now)),
-            reader=self.logs, rebalancing=False, should_stop=False, consumer_generation_id=0,
+            own_reader=self.logs, rebalancing=False, should_stop=False, consumer_generation_id=0,
             add_future=self.reading,
         )  # fmt: skip
         self.task: asyncio.Task[None] | None = None

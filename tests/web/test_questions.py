@@ -21,7 +21,7 @@ def refused(field: str, question: object) -> str:
 
 
 def test_a_part_of_a_long_answer() -> None:
-    assert page({}, ["CS01"]) == (USUAL_LIMIT, "")
+    assert page({}, ["CS01"]) == (USUAL_LIMIT, None)
     assert page({"limit": str(MOST), "after": "CS01"}, ["CS01"]) == (MOST, "CS01")
 
 

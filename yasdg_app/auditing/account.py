@@ -10,7 +10,8 @@ import msgspec
 
 from yasdg_app import catalog
 from yasdg_app.auditing.report import Finding, Report
-from yasdg_app.messages import amount
+from yasdg_app.decoding import UNREADABLE, reason_of
+from yasdg_app.messages import amount, time_text
 from yasdg_app.reading import Message
 from yasdg_app.shop import shelf
 from yasdg_app.shop.shelf import Shelf, Stocking
@@ -80,7 +81,6 @@ read_sale = msgspec.json.Decoder(Sale).decode
 read_lost = msgspec.json.Decoder(LostSale).decode
 read_restock = msgspec.json.Decoder(Restock).decode
 _read_product = msgspec.json.Decoder(Product).decode
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 Find = Callable[[str, str, int, str], None]
 """Takes note of a finding in the partition that is looked at: kind, topic, offset, text."""
@@ -95,6 +95,19 @@ class Topics(NamedTuple):
     lost_sales: str
     incidents: str
     dead_letters: str
+
+
+class Deleted(NamedTuple):
+    """What was deleted at the beginning of a partition."""
+
+    first: int  # offset from which on the partition is left
+    number: int | None  # of the shop's messages before it; None: no batch that is left says it
+
+    @property
+    def text(self) -> str:
+        """What was deleted, in words."""
+        what = "messages" if self.number is None else f"{self.number} messages of the shop"
+        return f"{what} at the beginning, before offset {self.first}, were deleted and cannot be audited"
 
 
 class Told(NamedTuple):
@@ -161,6 +174,8 @@ class Account:
         Restocks as they ought to be, beyond the end of what was read.
     shift
         By how much the log numbers restocks higher than it should, for which it was told off.
+    is_followed
+        False: sales at the beginning were deleted, so neither the level nor what is on order can be known.
     """
 
     product: catalog.Product
@@ -180,8 +195,10 @@ class Account:
     came: list[Stocking] = field(default_factory=list)
     told: deque[Told] = field(default_factory=deque)
     told_number: int = 0  # of the last one that was read
+    first_told: int | None = None  # number of the first one that was read
     owed: deque[Told] = field(default_factory=deque)
     shift: int = 0
+    is_followed: bool = True
     gaps: list[Gap] = field(default_factory=list)
     row: Row | None = None
     lost: deque[Turned] = field(default_factory=deque)
@@ -199,6 +216,9 @@ class Account:
 
     def refresh(self, min_inventory: int) -> None:
         """Reckon anew what a sale may leave, and when there is something else to look at."""
+        if not self.is_followed:
+            self.wake, self.floor = LATEST, NO_FLOOR
+            return
         wakes = [NEVER] if self.came or self.blind else []
         if self.told:
             wakes.append(self.told[0].at)
@@ -220,10 +240,22 @@ def moment(at: int) -> datetime:
     return EPOCH + timedelta(microseconds=at) if at < LATEST_MICROSECOND else LATEST
 
 
+def text_of(at: int) -> str:
+    """Return an event time as the table has it; of one that no clock can show, the number of its microseconds."""
+    try:
+        return time_text(at)
+    except UNREADABLE:
+        return str(at)
+
+
 def read_products(
     records: Iterable[Message], topic: str, report: Report, products: Sequence[catalog.Product] = ()
 ) -> None:
-    """See whether the products topic tells of each product once, and of those of the catalog as they are there."""
+    """See whether the products topic tells of each product once, and of those of the catalog as they are there.
+
+    Where others have written on it a product may be there again: the shop publishes it anew after a foreign message.
+    """
+    may_repeat = report.foreign_in(topic).count > 0
     told: dict[str, Product] = {}
     values: dict[str, bytes | None] = {}
     offset = 0
@@ -232,9 +264,11 @@ def read_products(
         try:
             product = _read_product(record.value or b"")
         except UNREADABLE as error:
-            report.add(Finding("unreadable", topic, 0, offset, str(error)))
+            report.add(Finding("unreadable", topic, 0, offset, reason_of(error)))
             continue
         before = told.get(product.product_id)
+        if may_repeat and product == before:
+            continue
         if before is not None and (record.value == values[product.product_id] or product != before):
             what = "double product" if product == before else "changed product"
             report.add(Finding(what, topic, 0, offset, product.product_id))

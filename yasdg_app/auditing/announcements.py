@@ -1,11 +1,12 @@
 """Whether the incidents that were announced are those of the plan."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
-from yasdg_app.auditing.account import UNREADABLE
 from yasdg_app.auditing.report import Finding, Report
+from yasdg_app.decoding import decoded_or_none
 from yasdg_app.messages import announcement, encode, event_time
 from yasdg_app.reading import Message
 from yasdg_app.shop.incidents import Incident
@@ -21,7 +22,7 @@ class Timed(msgspec.Struct):
 _read = msgspec.json.Decoder(Timed).decode
 
 
-def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: Report) -> None:
+def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: Report, deleted: int = 0) -> None:
     """See whether the incidents topic is what the plan announces, from its first on, and in its order.
 
     Only where it first is not is told: what follows would all be off.
@@ -29,13 +30,15 @@ def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: 
     Parameters
     ----------
     records
-        The whole topic.
+        The messages of the shop on the topic, all that are left.
     plan
         With all that is said on the control topic, which was read after it.
+    deleted
+        Number of announcements before them that were deleted.
     """
     report.incidents = len(records)
     last = max((_time(record, plan.opened_at) for record in records), default=plan.opened_at)
-    announced = plan.incidents.announcements(plan.opened_at, last + 1)
+    announced = islice(plan.incidents.announcements(plan.opened_at, last + 1), deleted, None)
     for record in records:
         wrong = _wrong(record, next(announced, None))
         if wrong:
@@ -55,7 +58,9 @@ def _wrong(record: Message, right: tuple[int, str, Incident] | None) -> str:
 
 
 def _time(record: Message, otherwise: int) -> int:
-    try:
-        return event_time(_read(record.value or b"").event_time)
-    except (*UNREADABLE, ValueError, TypeError):
-        return otherwise
+    at = decoded_or_none(_event_time, record.value)
+    return otherwise if at is None else at
+
+
+def _event_time(value: bytes) -> int:
+    return event_time(_read(value).event_time)

@@ -1,12 +1,11 @@
 """The lost sales of a partition: numbered without a gap, worth what they could be, and lost for want of stock alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from yasdg_app.auditing.account import (
     LATEST,
     NEVER,
-    UNREADABLE,
     Account,
     Find,
     LostSale,
@@ -15,14 +14,16 @@ from yasdg_app.auditing.account import (
     micros,
     moment,
     read_lost,
+    text_of,
 )
 from yasdg_app.auditing.letters import Letters
 from yasdg_app.auditing.moments import Moments
 from yasdg_app.auditing.report import Report
 from yasdg_app.auditing.restocks import Restocks
 from yasdg_app.auditing.substitutions import Substitutions
-from yasdg_app.messages import NoPurchaseError, amount, lost_sale_id, read_lost_sale, time_text
-from yasdg_app.reading import Message
+from yasdg_app.decoding import decoded_or_none
+from yasdg_app.messages import NoPurchaseError, amount, lost_sale_id, read_lost_sale
+from yasdg_app.reading import Chunk, Message
 from yasdg_app.shop import shelf
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import line, terms
@@ -37,6 +38,8 @@ class LostSales:
     ----------
     restocks
         Keeps the shelves.
+    is_cut
+        Whether lost sales at the beginning were deleted.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class LostSales:
         restocks: Restocks,
         letters: Letters,
         substitutions: Substitutions,
+        is_cut: bool = False,
     ) -> None:
         self._plan = plan
         self._topic = topics.lost_sales
@@ -62,6 +66,7 @@ class LostSales:
         self._restocks = restocks
         self._letters = letters
         self._substitutions = substitutions
+        self._is_cut = is_cut
         self._moments = Moments(plan, plan.products)
         self._until = NEVER  # event time up to which they were read
         self._values: dict[tuple[str, int, int], frozenset[float]] = {}
@@ -70,16 +75,18 @@ class LostSales:
         """Tell whether more of them are to be read before sales up to an event time are looked at."""
         return self._until <= until != NEVER
 
-    def take(self, records: Sequence[Message]) -> None:
-        """Take lost sales in the order of the log; none at all: there are no more of them."""
-        if not records:
+    def take(self, chunk: Chunk | None) -> None:
+        """Take what comes next on the topic, in the order of the log; None: there is no more of it."""
+        if chunk is None:
             self._until = LATEST
             return
-        for record in records:
+        if chunk.foreign:
+            self._letters.foreign(message.offset for message in chunk.foreign)
+        for record in chunk.messages:
             lost = self._readable(record)
             if lost is not None:
                 self._take(self._accounts[lost.product_id], lost, record)
-        self._letters.read_through(records[-1].offset)
+        self._letters.read_through(chunk.end - 1)
 
     def _readable(self, record: Message) -> LostSale | None:
         try:
@@ -87,12 +94,9 @@ class LostSales:
         except NoPurchaseError as why:
             self._letters.no_message(record.offset, str(why))
             return None
-        try:
-            lost = read_lost(record.value or b"")
-            if lost.promised is None or lost.promised.tzinfo is None:
-                return lost
-        except UNREADABLE:
-            pass
+        lost = decoded_or_none(read_lost, record.value)
+        if lost is not None and (lost.promised is None or lost.promised.tzinfo is None):
+            return lost
         self._find("unreadable", self._topic, record.offset, f"{turned.lost_sale_id} lacks fields of a lost sale")
         account = self._accounts[turned.product_id]
         account.lost_number = max(account.lost_number, number)
@@ -114,8 +118,9 @@ class LostSales:
         account.lost_at, account.lost_offset = at, offset
         self._count(account, lost, offset)
         self._check(account, lost, offset)
-        account.lost.append(Turned(at, lost, offset))
-        account.wake = min(account.wake, account.lost[0].at)
+        if account.is_followed:
+            account.lost.append(Turned(at, lost, offset))
+            account.wake = min(account.wake, account.lost[0].at)
         if account.row is not None and account.row.lost_sales == account.lost_number:
             self._compare(account)
 
@@ -126,7 +131,7 @@ class LostSales:
             text = f"{lost.lost_sale_id} was told before; the last one is number {last}"
             self._find("double lost sale", self._topic, offset, text)
             return False
-        if number > last + 1:
+        if number > last + 1 and (last or not self._is_cut):
             first, until = lost_sale_id(product_id, last + 1), lost_sale_id(product_id, number - 1)
             text = first if number == last + 2 else f"{first} to {until}"
             self._find("missing lost sale", self._topic, offset, f"{text} should stand before it")
@@ -222,7 +227,7 @@ class LostSales:
             "lost": account.lost_units,
             "lost_cents": account.lost_cents,
             "substituted": account.substituted,
-            "last_lost": time_text(micros(account.lost_at)),
+            "last_lost": text_of(micros(account.lost_at)),
             "lost_offset": account.lost_offset,
         }
         off = account.row.differences(log)
@@ -242,8 +247,5 @@ def last_lost_sale(records: Iterable[Message]) -> datetime:
 
 
 def _time(record: Message) -> datetime:
-    try:
-        at = read_lost(record.value or b"").event_time
-    except UNREADABLE:
-        return NEVER
-    return NEVER if at.tzinfo else at
+    lost = decoded_or_none(read_lost, record.value)
+    return NEVER if lost is None or lost.event_time.tzinfo else lost.event_time

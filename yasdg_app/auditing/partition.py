@@ -6,14 +6,15 @@ from typing import Any
 
 from yasdg_app.auditing.account import (
     NEVER,
-    UNREADABLE,
     Account,
+    Deleted,
     Gap,
     Row,
     Sale,
     Topics,
     micros,
     read_sale,
+    text_of,
 )
 from yasdg_app.auditing.letters import Letters
 from yasdg_app.auditing.lost import LostSales
@@ -21,8 +22,9 @@ from yasdg_app.auditing.moments import Moments
 from yasdg_app.auditing.report import Finding, Report
 from yasdg_app.auditing.restocks import Restocks
 from yasdg_app.auditing.substitutions import Substitutions
-from yasdg_app.messages import NoPurchaseError, amount, home, read_purchase, time_text, transaction_id
-from yasdg_app.reading import Message
+from yasdg_app.decoding import UNREADABLE, decoded_or_none
+from yasdg_app.messages import NoPurchaseError, amount, home, read_purchase, transaction_id
+from yasdg_app.reading import Chunk, Message
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import TEN_THOUSAND, Line, line, terms
 
@@ -37,6 +39,8 @@ class PartitionAudit:
     chunk of purchases; `dead_letters` while `wants_letters`. At the end call the three with what is left, then
     `late_stockings` and `late_letters` while `owes`, then `close`.
 
+    What other producers wrote to purchases and lost sales has to be among the dead letters, and is nothing else to it.
+
     Parameters
     ----------
     plan
@@ -45,6 +49,9 @@ class PartitionAudit:
         The workers' rows that the log is compared with, by product_id.
     substitutions
         Those of the whole shop.
+    deleted
+        What was deleted at the beginning of the partition, by topic. Where these are purchases, neither levels nor
+        restocks nor the table can be compared with the others.
     """
 
     def __init__(
@@ -56,7 +63,10 @@ class PartitionAudit:
         report: Report,
         table: Mapping[str, Mapping[str, Any]],
         substitutions: Substitutions,
+        deleted: Mapping[str, Deleted] | None = None,
     ) -> None:
+        deleted = deleted or {}
+        cut = {topic: what for topic, what in deleted.items() if what.number != 0}
         self._topics = topics
         self._partition = partition
         self._plan = plan
@@ -68,14 +78,27 @@ class PartitionAudit:
         for product_id, account in self._accounts.items():
             row = table.get(product_id)
             account.row = None if row is None else Row(row, row["sales"], row.get("lost_sales", 0))
+            if topics.purchases in cut:
+                account.is_followed, account.certain, account.row = False, False, None
+                account.refresh(plan.supply.min_inventory)
         self._moments = Moments(plan, here)
-        self._letters = Letters(topics.purchases, topics.dead_letters, self._find)
-        self._lost_letters = Letters(topics.lost_sales, topics.dead_letters, self._find)
+        for topic, what in cut.items():
+            self._find("deleted", topic, what.first, what.text)
+        self._is_cut = topics.purchases in cut
+        self._letters, self._lost_letters = (
+            Letters(
+                topic, topics.dead_letters, self._find, report.foreign_in(topic),
+                first=deleted[topic].first if topic in deleted else 0, are_whole=topics.dead_letters not in cut,
+            )
+            for topic in (topics.purchases, topics.lost_sales)
+        )  # fmt: skip
         self._letters_ended = False
-        self._restocks = Restocks(plan.supply, topics, self._find, report, self._accounts)
+        self._restocks = Restocks(
+            plan.supply, topics, self._find, report, self._accounts, is_cut=topics.stockings in cut
+        )
         self._lost = LostSales(
             plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
-            self._lost_letters, substitutions,
+            self._lost_letters, substitutions, is_cut=topics.lost_sales in cut,
         )  # fmt: skip
         self._until = NEVER  # event time of the last sale that was looked at
 
@@ -98,9 +121,9 @@ class PartitionAudit:
         """Take restocks in the order of the log; none at all: there are no more of them."""
         self._restocks.take(records)
 
-    def lost_sales(self, records: Sequence[Message]) -> None:
-        """Take lost sales in the order of the log; none at all: there are no more of them."""
-        self._lost.take(records)
+    def lost_sales(self, chunk: Chunk | None) -> None:
+        """Take what comes next on the topic of lost sales, in the order of the log; None: there is no more of it."""
+        self._lost.take(chunk)
 
     def dead_letters(self, records: Sequence[Message]) -> None:
         """Take dead letters in the order of the log; none at all: there are no more of them."""
@@ -115,11 +138,11 @@ class PartitionAudit:
                 letters.letter(of, record.offset)
 
     def _letter_of(self, record: Message) -> tuple[Letters, int | None]:
-        headers = dict(record.headers)
-        lost = headers.get("topic") == self._topics.lost_sales.encode()
         try:
+            headers = dict(record.headers)
+            lost = headers.get("topic") == self._topics.lost_sales.encode()
             return self._lost_letters if lost else self._letters, int(headers["offset"])
-        except (KeyError, ValueError):
+        except UNREADABLE:
             return self._letters, None
 
     # --- The fold ---
@@ -129,15 +152,20 @@ class PartitionAudit:
         """Return the purchases of a chunk; None where a message is none at first sight."""
         try:
             return [read_sale(record.value) for record in records]  # type: ignore[arg-type]
-        except (*UNREADABLE, TypeError):
+        except UNREADABLE:
             return [_sale_or_none(record.value) for record in records]
 
-    def purchases(self, records: Sequence[Message], sales: Sequence[Sale | None]) -> None:
-        """Look at messages of the purchases topic in the order of the log; `sales`: what `read` makes of them."""
+    def purchases(self, chunk: Chunk, sales: Sequence[Sale | None]) -> None:
+        """Look at what comes next on the topic of purchases, in the order of the log.
+
+        `sales`: what `read` makes of the chunk's messages.
+        """
         accounts, report = self._accounts, self._report
         begin, end = self._open()
-        report.purchases += len(records)
-        for record, sale in zip(records, sales, strict=True):
+        report.purchases += len(chunk.messages)
+        if chunk.foreign:
+            self._letters.foreign(message.offset for message in chunk.foreign)
+        for record, sale in zip(chunk.messages, sales, strict=True):
             account = accounts.get(sale.product_id) if sale is not None else None
             if sale is None or account is None:
                 self._no_purchase(record)
@@ -179,7 +207,7 @@ class PartitionAudit:
             if account.row is not None and number == account.row.sales:
                 self._compare(account)
         self._until = max(self._until, _last_time(sales))
-        self._letters.read_through(records[-1].offset)
+        self._letters.read_through(chunk.end - 1)
         self._restocks.sweep()
         self._note_times(sales)
 
@@ -190,6 +218,8 @@ class PartitionAudit:
 
     def _look_closer(self, account: Account, sale: Sale) -> None:
         """Take a sale from the shelf before or behind which something else may have come."""
+        if not account.is_followed:
+            return
         if account.lost:
             self._lost.look(account, account.at, sale.substituted_from)
         self._restocks.sell(account, sale.quantity)
@@ -202,7 +232,9 @@ class PartitionAudit:
             self._find("wrong substitute", self._topics.purchases, record.offset, text)
 
     def _note_times(self, sales: Sequence[Sale | None]) -> None:
-        times = [sale.transaction_time for sale in (sales[0], sales[-1]) if sale and not sale.transaction_time.tzinfo]
+        times = [
+            sale.transaction_time for sale in (*sales[:1], *sales[-1:]) if sale and not sale.transaction_time.tzinfo
+        ]
         report = self._report
         report.first = min((at for at in (report.first, *times) if at), default=None)
         report.last = max((at for at in (report.last, *times) if at), default=None)
@@ -253,7 +285,7 @@ class PartitionAudit:
     def _in_order(self, account: Account, record: Message, number: int) -> int:
         """See whether a sale is the next one; return the number of the last sale with it, 0 if it does not count."""
         topic, offset, product_id = self._topics.purchases, record.offset, account.product.product_id
-        if number == account.number + 1:
+        if number == account.number + 1 or (self._is_cut and not account.number and number):
             return number
         if number > account.number + 1:
             self._lose_count(account)
@@ -337,12 +369,12 @@ class PartitionAudit:
             "stockings": of.stockings,
             "restocked": of.restocked,
             "on_order": of.on_order,
-            "ordered_at": time_text(of.ordered_at) if of.on_order else "",
-            "promised": time_text(of.promised) if of.on_order else "",
+            "ordered_at": text_of(of.ordered_at) if of.on_order else "",
+            "promised": text_of(of.promised) if of.on_order else "",
             "revenue_cents": account.revenue_cents,
             "cost_cents": account.cost_cents,
             "margin_cents": account.revenue_cents - account.cost_cents,
-            "last_sale": time_text(micros(account.at)),
+            "last_sale": text_of(micros(account.at)),
             "offset": account.offset,
         }
         off = account.row.differences(log)
@@ -362,10 +394,7 @@ class PartitionAudit:
 
 
 def _sale_or_none(value: bytes | None) -> Sale | None:
-    try:
-        return read_sale(value or b"")
-    except UNREADABLE:
-        return None
+    return decoded_or_none(read_sale, value)
 
 
 def _last_time(sales: Sequence[Sale | None]) -> datetime:

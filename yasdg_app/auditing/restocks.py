@@ -7,7 +7,6 @@ missing, double, superfluous or wrong; so those of a product are compared by the
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from yasdg_app.auditing.account import (
-    UNREADABLE,
     Account,
     Find,
     Told,
@@ -17,26 +16,42 @@ from yasdg_app.auditing.account import (
     read_restock,
 )
 from yasdg_app.auditing.report import Report
+from yasdg_app.decoding import UNREADABLE, UnreadableError, decoded, reason_of
 from yasdg_app.messages import stocking_number
 from yasdg_app.reading import Message
 from yasdg_app.shop.shelf import Stocking
 from yasdg_app.shop.supply import Supply
 
 WINDOW = 1_000  # restocks of a partition within which one may stand elsewhere than it should; those of a product owed
+MIN_LEVEL = -1_000_000  # units; one that is lower is not followed: its orders alone would take for ever
+MAX_LEVEL = 2**53
 A_SALE = 2  # restocks that stand before a sale, on the average, at most: each brings something, and a sale takes two
 
 
 class Restocks:
-    """The restocks of one partition."""
+    """The restocks of one partition.
+
+    Parameters
+    ----------
+    is_cut
+        Whether restocks at the beginning were deleted: none is missing before the first that is left of its product.
+    """
 
     def __init__(
-        self, supply: Supply, topics: Topics, find: Find, report: Report, accounts: Mapping[str, Account]
+        self,
+        supply: Supply,
+        topics: Topics,
+        find: Find,
+        report: Report,
+        accounts: Mapping[str, Account],
+        is_cut: bool = False,
     ) -> None:
         self._supply = supply
         self._topics = topics
         self._find = find
         self._report = report
         self._accounts = accounts
+        self._is_cut = is_cut
         self._ended = False  # no more of them were there when the audit began
         self._read = 0
         self._place = 0  # of the last one that a sale caused, among those that were read
@@ -55,6 +70,9 @@ class Restocks:
             found = self._readable(record)
             if found is not None:
                 account, told = found
+                if not account.is_followed:
+                    self._place = told.place
+                    continue
                 account.told.append(told)
                 account.wake = min(account.wake, account.told[0].at)
 
@@ -87,18 +105,21 @@ class Restocks:
         self._report.stockings += 1
         topic = self._topics.stockings
         try:
-            message = read_restock(record.value or b"")
-        except UNREADABLE as error:
-            self._find("unreadable", topic, record.offset, str(error))
+            message = decoded(read_restock, record.value)
+        except UnreadableError as why:
+            self._find("unreadable", topic, record.offset, str(why))
             return None
         account = self._accounts.get(message.product_id)
         number = None if account is None else _number(account, message.stocking_id)
-        if account is None or number is None or message.event_time.tzinfo is not None:
+        levels = message.existing_level, message.stock_quantity, message.new_level
+        are_levels = min(levels) >= MIN_LEVEL and max(levels) <= MAX_LEVEL
+        if account is None or number is None or message.event_time.tzinfo is not None or not are_levels:
             self._find("unreadable", topic, record.offset, f"no restock of a product of this partition: {message}")
             return None
         if record.key != account.key:
             self._find("wrong key", topic, record.offset, f"{message.stocking_id} has the key {record.key!r}")
-        levels = message.existing_level, message.stock_quantity, message.new_level
+        if account.first_told is None:
+            account.first_told = number
         self._read += 1
         return account, Told(message.event_time, number, levels, record.offset, self._read)
 
@@ -106,13 +127,28 @@ class Restocks:
 
     def receive(self, account: Account, until: int) -> None:
         """Take in what is due by an event time, as a customer is turned away: the log tells of it at the next sale."""
-        if not account.certain:
-            self._learn(account, until)
-        if account.certain and account.shelf.due <= until:
-            account.came += account.shelf.receive(until, self._supply)
+        try:
+            if not account.certain:
+                self._learn(account, until)
+            if account.certain and account.shelf.due <= until:
+                account.came += account.shelf.receive(until, self._supply)
+        except UNREADABLE as error:
+            self._lose(account, error)
 
     def sell(self, account: Account, quantity: int) -> None:
         """Take the last sale of a product from its shelf, and see whether it has caused the restocks that it should."""
+        try:
+            self._sell(account, quantity)
+        except UNREADABLE as error:
+            self._lose(account, error)
+
+    def _lose(self, account: Account, error: Exception) -> None:
+        """Give up the level: no calendar and no supplier reaches as far as the times or numbers of what was read."""
+        account.certain, account.came = False, []
+        text = f"the shelf of {account.product.product_id} cannot be followed: {reason_of(error)}"
+        self._find("wrong level", self._topics.purchases, account.offset, text)
+
+    def _sell(self, account: Account, quantity: int) -> None:
         of, at = account.shelf, micros(account.at)
         if not account.certain:
             self._learn(account, at)
@@ -126,6 +162,9 @@ class Restocks:
         if of.level < quantity:
             text = f"{account.product.product_id}: {of.level - quantity}"
             self._find("below zero", self._topics.purchases, account.offset, text)
+            if of.level - quantity < MIN_LEVEL:
+                of.level, account.certain = 0, False
+                return
         came += of.sell(quantity, at, self._supply)
         for stocking in came:
             if not self._is_next(account, stocking):
@@ -197,6 +236,8 @@ class Restocks:
         self._compare(account, wanted, told)
 
     def _owe(self, account: Account, wanted: Told) -> None:
+        if self._is_cut and (account.first_told is None or account.first_told > wanted.number):
+            return  # it was deleted
         if not self._ended:
             self._missing(account, wanted)
             self._place += 1  # or reading would stop in front of many that no sale caused

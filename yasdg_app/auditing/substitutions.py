@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from yasdg_app.auditing.account import NEVER, UNREADABLE, LostSale, Sale, Topics, micros, read_lost, read_sale
+from yasdg_app.auditing.account import NEVER, LostSale, Sale, Topics, micros, read_lost, read_sale
 from yasdg_app.auditing.report import Finding, Report
+from yasdg_app.decoding import decoded_or_none
 from yasdg_app.reading import Message
 from yasdg_app.shop.plan import Plan
 
@@ -38,11 +39,16 @@ class Side:
 
 @dataclass(slots=True)
 class Both:
-    """What both topics say of a pair, up to an event time up to which they both are known."""
+    """What both topics say of a pair, between two event times between which they both are known."""
 
+    since: datetime
     until: datetime
     sold: Side = field(default_factory=Side)
     lost: Side = field(default_factory=Side)
+
+    def spans(self, at: datetime) -> bool:
+        """Tell whether both topics are known at an event time."""
+        return self.since < at < self.until
 
 
 class Substitutions:
@@ -54,6 +60,8 @@ class Substitutions:
         The partition of each product, by id.
     sold_until, lost_until
         Event time of the last purchase, and the last lost sale, of each partition that has any.
+    sold_since, lost_since
+        Event time of the first one that is left, of each partition where others before it were deleted.
     """
 
     def __init__(
@@ -64,6 +72,8 @@ class Substitutions:
         report: Report,
         sold_until: Mapping[int, datetime],
         lost_until: Mapping[int, datetime],
+        sold_since: Mapping[int, datetime] | None = None,
+        lost_since: Mapping[int, datetime] | None = None,
     ) -> None:
         self._topics = topics
         self._beside = plan.beside
@@ -71,26 +81,37 @@ class Substitutions:
         self._report = report
         self._sold_until = sold_until
         self._lost_until = lost_until
+        self._sold_since = sold_since or {}
+        self._lost_since = lost_since or {}
+        self._left_out: set[int] = set()
         self._pairs: dict[Pair, Both] = {}
 
     def sold(self, asked: str, sale: Sale, offset: int) -> bool:
         """Take note of a purchase instead of what was asked for; False if nobody takes the one for the other."""
         both = self._both((asked, sale.product_id))
-        if both is not None and sale.transaction_time < both.until:
+        if both is not None and both.spans(sale.transaction_time):
             both.sold.add(sale.transaction_time, offset)
         return both is not None
 
     def lost(self, lost: LostSale, taken: str, offset: int) -> bool:
         """Take note of a lost sale whose customer took another product; False if nobody does."""
         both = self._both((lost.product_id, taken))
-        if both is not None and lost.event_time < both.until:
+        if both is not None and both.spans(lost.event_time):
             both.lost.add(lost.event_time, offset)
         return both is not None
 
+    def leave_out(self, partition: int) -> None:
+        """Compare nothing in which a partition has a part: it was not read whole."""
+        self._left_out.add(partition)
+
     def odd(self) -> list[Pair]:
         """Return the pairs of which the topics do not say the same."""
-        pairs = self._pairs.items()
-        return [pair for pair, both in pairs if (both.sold.number, both.sold.sum) != (both.lost.number, both.lost.sum)]
+        return [
+            pair
+            for pair, both in self._pairs.items()
+            if (both.sold.number, both.sold.sum) != (both.lost.number, both.lost.sum)
+            and self._left_out.isdisjoint(self._homes[product_id] for product_id in pair)
+        ]
 
     def closer(self, pair: Pair) -> "Closer":
         """Return what looks closer at a pair."""
@@ -102,7 +123,8 @@ class Substitutions:
             asked, taken = (self._homes[product_id] for product_id in pair)
             # Workers tell of lost sales before the purchases behind them.
             lost = max(self._lost_until.get(asked, NEVER), self._sold_until.get(asked, NEVER))
-            both = self._pairs[pair] = Both(min(lost, self._sold_until.get(taken, NEVER)))
+            since = max(self._lost_since.get(asked, NEVER), self._sold_since.get(taken, NEVER))
+            both = self._pairs[pair] = Both(since, min(lost, self._sold_until.get(taken, NEVER)))
         return both
 
 
@@ -124,9 +146,8 @@ class Closer:
     def lost_sales(self, records: Iterable[Message]) -> None:
         """Take all lost sales of the partition, a chunk at a time."""
         for record in records:
-            try:
-                lost = read_lost(record.value or b"")
-            except UNREADABLE:
+            lost = decoded_or_none(read_lost, record.value)
+            if lost is None:
                 continue
             if (lost.product_id, lost.substitute) == self._pair and self._known(lost.event_time):
                 if lost.event_time in self._offsets:
@@ -137,9 +158,8 @@ class Closer:
     def purchases(self, records: Iterable[Message]) -> None:
         """Take all purchases of the partition, a chunk at a time."""
         for record in records:
-            try:
-                sale = read_sale(record.value or b"")
-            except UNREADABLE:
+            sale = decoded_or_none(read_sale, record.value)
+            if sale is None:
                 continue
             at = sale.transaction_time
             if (sale.substituted_from, sale.product_id) != self._pair or not self._known(at):
@@ -155,7 +175,7 @@ class Closer:
             self._no_lost_sale(self._both.sold.offset, self._both.until)
 
     def _known(self, at: datetime) -> bool:
-        return at.tzinfo is None and at < self._both.until
+        return at.tzinfo is None and self._both.spans(at)
 
     def _no_lost_sale(self, offset: int, at: datetime) -> None:
         asked, taken = self._pair

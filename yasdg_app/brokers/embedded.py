@@ -11,19 +11,22 @@ import sys
 import time
 from pathlib import Path
 
-from yasdg_app.brokers.errors import BrokerError, reason
+from yasdg_app.brokers.errors import BrokerError, CannotLookError, reason
 from yasdg_app.brokers.folder import HOST, BrokerFolder, Status, answers
 from yasdg_app.brokers.jars import JarCache
 from yasdg_app.brokers.java import find_java
 from yasdg_app.brokers.keeper import ALREADY_KEPT, START_SECONDS, Keeper
 from yasdg_app.brokers.locks import FileLock
 from yasdg_app.brokers.node import STOP_SECONDS, last_line
+from yasdg_app.descriptors import has_none_left
 
 __all__ = ["BrokerError", "EmbeddedBroker", "run_in_foreground"]
 
 POLL = 0.05
-MOST_KILLS = 3  # of Kafka while it starts, in a row: who kills it so often means it
 """Seconds between two looks at a keeper that starts or stops."""
+LOOK_SECONDS = 10.0
+"""For which a look may be impossible, for want of a descriptor, before that is an error."""
+MOST_KILLS = 3  # of Kafka while it starts, in a row: who kills it so often means it
 
 
 class EmbeddedBroker:
@@ -43,7 +46,8 @@ class EmbeddedBroker:
         """Start the broker, or find the one that runs; its address, such as `127.0.0.1:9092`, once it can be used.
 
         Blocks: about 3 s, a minute the first time ever, when Kafka itself has to be fetched (shown on the standard
-        error). To be called again if `is_running()` says no. Raises BrokerError, and holds nothing then.
+        error). To be called again if `is_running()` says no. Raises BrokerError, and holds nothing then;
+        CannotLookError if it could not be found out whether one runs, which says nothing of it.
         """
         self._folder.prepare()
         try:
@@ -55,7 +59,10 @@ class EmbeddedBroker:
 
     def is_running(self) -> bool:
         """Whether this user has a broker that was ready when last seen. Cheap: opens two files."""
-        return self._users_lock.held and self._ready_status() is not None
+        try:
+            return self._users_lock.held and self._ready_status() is not None
+        except CannotLookError:
+            return self._users_lock.held  # nothing is known but that it was there
 
     def stop(self) -> None:
         """Let go of the broker; the last user waits until it is down, 20 s at most. May be called again."""
@@ -67,20 +74,34 @@ class EmbeddedBroker:
     def _become_user(self) -> None:
         deadline = time.monotonic() + 2 * STOP_SECONDS
         # It cannot be had while a keeper stops the broker that its last users left.
-        while not self._users_lock.try_acquire(shared=True):
+        while not self._take_users_lock():
             if time.monotonic() > deadline:
                 raise BrokerError(f"The embedded broker in {self._folder.path} is being stopped and does not end.")
             time.sleep(POLL)
 
+    def _take_users_lock(self) -> bool:
+        try:
+            return self._users_lock.try_acquire(shared=True)
+        except OSError as error:
+            raise CannotLookError(self._folder.users_lock, error) from error
+
     def _until_ready(self) -> str:
         deadline = time.monotonic() + START_SECONDS + 2 * STOP_SECONDS
         spawned: subprocess.Popen[bytes] | None = None
-        kills = 0
+        kills, looked = 0, time.monotonic()
         while time.monotonic() < deadline:
-            status = self._ready_status()
-            if status is not None and answers(status.port):
-                return self._address(status)
-            if not self._folder.is_kept() and (spawned is None or spawned.poll() is not None):
+            try:
+                status = self._ready_status()
+                if status is not None and answers(status.port):
+                    return self._address(status)
+                is_kept = self._folder.is_kept()
+            except CannotLookError:
+                if time.monotonic() - looked > LOOK_SECONDS:
+                    raise
+                time.sleep(POLL)
+                continue
+            looked = time.monotonic()
+            if not is_kept and (spawned is None or spawned.poll() is not None):
                 if spawned is not None and spawned.returncode != ALREADY_KEPT:
                     kills += 1
                     if kills == MOST_KILLS or not self._was_killed(spawned):
@@ -119,6 +140,8 @@ class EmbeddedBroker:
                     start_new_session=True,  # Ctrl-C is for the worker; others may be using the broker
                 )
         except OSError as error:
+            if has_none_left(error):
+                raise CannotLookError(self._folder.path, error) from error
             raise BrokerError(f"Cannot start the embedded broker in {self._folder.path}: {reason(error)}.") from error
         return self._keeper
 
@@ -137,8 +160,14 @@ class EmbeddedBroker:
     def _until_gone(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         seen_others = False
-        while time.monotonic() < deadline and self._folder.is_kept():
-            status = self._folder.read_status()
+        while time.monotonic() < deadline:
+            try:
+                if not self._folder.is_kept():
+                    return
+                status = self._folder.read_status()
+            except CannotLookError:
+                time.sleep(POLL)
+                continue
             if status is not None and status.stays:
                 return
             # The keeper takes the users' lock an instant before it says that it is stopping, so one look is not enough.
@@ -160,7 +189,7 @@ class EmbeddedBroker:
     def _reap(self) -> None:
         """Take note of our keeper's end, so that no zombie stays for it."""
         if self._keeper is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired, CannotLookError):
                 self._keeper.wait(0 if self._folder.is_kept() else 1)
                 self._keeper = None
 

@@ -1,5 +1,6 @@
 """What can go wrong with a broker, in words for the person at the terminal. Knows nothing of the rest of the room."""
 
+from yasdg_app.descriptors import has_none_left
 from yasdg_app.errors import YasdgError
 
 
@@ -10,3 +11,18 @@ class BrokerError(YasdgError):
 def reason(error: OSError) -> str:
     """What the operating system says, without the number and the path: `No space left on device`."""
     return error.strerror or str(error) or type(error).__name__
+
+
+class CannotLookError(BrokerError):
+    """Whether a broker runs cannot be found out now: the system has no descriptor, lock or memory for a look.
+
+    Nothing is known by it. It must never be taken for an answer, least of all for "it is gone".
+    """
+
+    def __init__(self, what: object, error: OSError) -> None:
+        advice = (
+            "Raise the limit of open files (LimitNOFILE, ulimit -n)" if has_none_left(error) else "Give access there"
+        )
+        super().__init__(
+            f"Cannot look whether the embedded broker runs ({what}): {reason(error)}. {advice} if this stays so."
+        )

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from yasdg_app.brokers.errors import BrokerError, reason
+from yasdg_app.brokers.errors import BrokerError, CannotLookError, reason
 from yasdg_app.brokers.locks import FileLock
+from yasdg_app.descriptors import has_none_left
 
 HOST = "127.0.0.1"
 """The only address that an embedded broker listens on."""
@@ -60,34 +61,42 @@ class BrokerFolder:
         self._status = self.path / "broker.json"
 
     def prepare(self) -> None:
-        """Make the folder. Raises BrokerError if it cannot be written to, or if its disk is full."""
+        """Make the folder. Raises BrokerError if it cannot be written to, or if its disk is full; CannotLookError."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for file in (self.users_lock, self.keeper_lock, self.log, self.output):
                 file.open("ab").close()
             free = shutil.disk_usage(self.path).free
         except OSError as error:
+            if has_none_left(error):
+                raise CannotLookError(self.path, error) from error
             raise self._cannot_write(reason(error)) from error
         if free < LEAST_SPACE:
             raise self._cannot_write(f"its disk is full ({free // 2**20} of at least {LEAST_SPACE // 2**20} MB free)")
 
     def is_kept(self) -> bool:
-        """Whether a keeper lives."""
+        """Whether a keeper lives. Raises CannotLookError."""
         probe = FileLock(self.keeper_lock)
         try:
             return not probe.try_acquire(shared=True)
-        except OSError:
-            return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # nobody keeps a folder that is not there
+        except OSError as error:
+            raise CannotLookError(self.keeper_lock, error) from error
         finally:
             probe.release()
 
     def read_status(self) -> Status | None:
-        """What the present or the last keeper said; None if nothing or nothing that can be read."""
+        """What the present or the last keeper said; None if nothing, or nothing of sense. Raises CannotLookError."""
         try:
             content = json.loads(self._status.read_text("utf-8"))
             content.pop("bootstrap_servers", None)
             return Status(**content)
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CannotLookError(self._status, error) from error
+        except (ValueError, TypeError, AttributeError):
             return None
 
     def write_status(self, status: Status) -> None:
@@ -115,7 +124,15 @@ class BrokerFolder:
 
 
 def answers(port: int) -> bool:
-    """Whether something accepts connections on a port of this machine."""
-    with socket.socket() as probe:
+    """Whether something accepts connections on a port of this machine. Raises CannotLookError."""
+    with probe_socket(port) as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def probe_socket(port: int) -> socket.socket:
+    """A socket with which to look at a port. Raises CannotLookError if there is none to be had."""
+    try:
+        return socket.socket()
+    except OSError as error:
+        raise CannotLookError(f"port {port}", error) from error

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from yasdg_app.brokers.errors import BrokerError, reason
+from yasdg_app.brokers.errors import BrokerError, CannotLookError, reason
 from yasdg_app.brokers.folder import BrokerFolder, State, Status
 from yasdg_app.brokers.locks import FileLock
 from yasdg_app.brokers.node import KafkaNode, PortRace, end_orphan
@@ -107,7 +107,7 @@ class Keeper:
         while not self._is_to_stop():
             if self._node.exit_status() is not None:
                 raise self._node.death()
-            if not ready and self._node.answers():
+            if not ready and self._answers():
                 ready = True
                 self._say("ready")
                 self._tell_ready()
@@ -120,7 +120,19 @@ class Keeper:
     def _is_to_stop(self) -> bool:
         # Whoever starts a keeper is a user before it does, so "no users" is never too early. From here on the lock is
         # held: who comes now waits until the broker is down, instead of getting one that is about to go.
-        return self._signals > 0 or (not self._stays and self._users_lock.try_acquire())
+        return self._signals > 0 or (not self._stays and self._is_left())
+
+    def _is_left(self) -> bool:
+        try:
+            return self._users_lock.try_acquire()
+        except OSError:
+            return False  # that we cannot look says nothing of users; the next look may be luckier
+
+    def _answers(self) -> bool:
+        try:
+            return self._node.answers()
+        except CannotLookError:
+            return False  # as above: it is asked again in a moment
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import psutil
 
 from yasdg_app.brokers.errors import BrokerError, reason
-from yasdg_app.brokers.folder import HOST, BrokerFolder, answers
+from yasdg_app.brokers.folder import HOST, BrokerFolder, answers, probe_socket
 from yasdg_app.brokers.java import java_command, logging_option
 
 STOP_SECONDS = 20.0
@@ -232,7 +232,7 @@ def _read(path: os.PathLike[str], begin: int = 0, most: int = 1_000_000) -> str:
 
 
 def _can_bind(port: int) -> bool:
-    with socket.socket() as probe:
+    with probe_socket(port) as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
         )  # as Java does: a closed one's last packets are no use

@@ -4,12 +4,16 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from typing import Any, ClassVar
 
+from aiokafka.errors import KafkaError
 from faust.cli import AppCommand
 
 from yasdg_app.application import ShopApp, fail, silence_libraries
+from yasdg_app.crashes import one_line
 from yasdg_app.errors import YasdgError
+from yasdg_app.terminal import escape_what_the_output_cannot_take
 
 
 class ShopCommand(AppCommand):
@@ -21,6 +25,7 @@ class ShopCommand(AppCommand):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, with the embedded broker if that is the one that is configured."""
         silence_libraries()
+        escape_what_the_output_cannot_take()  # for those who come through `faust -A yasdg_app`
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see __main__.py
         try:
             status = asyncio.run(self._run_with_broker())
@@ -29,9 +34,17 @@ class ShopCommand(AppCommand):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; do not complain at exit
             status = 0
-        except YasdgError as error:
-            fail(error, 1)
+        except (YasdgError, KafkaError, OSError) as error:
+            if str(self.state.loglevel).upper() == "DEBUG":
+                traceback.print_exception(error)
+            fail(self._explained(error), 1)
         raise SystemExit(status or 0)
+
+    def _explained(self, error: Exception) -> YasdgError:
+        if isinstance(error, YasdgError):
+            return error
+        where = f"Apache Kafka at {self.app.bootstrap_servers}: " if isinstance(error, KafkaError) else ""
+        return YasdgError(where + (str(error) if where else one_line(error)))
 
     async def _run_with_broker(self) -> Any:
         await self.app.connect_broker()

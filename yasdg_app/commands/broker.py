@@ -3,9 +3,11 @@
 import sys
 from typing import Any
 
-from yasdg_app.application import app
+from yasdg_app.application import app, fail
 from yasdg_app.brokers.embedded import run_in_foreground
 from yasdg_app.commands.base import ShopCommand
+from yasdg_app.crashes import one_line
+from yasdg_app.errors import YasdgError
 
 
 class broker(ShopCommand):
@@ -20,4 +22,7 @@ class broker(ShopCommand):
         if not kafka.embedded:
             print(f"yasdg: [KAFKA] bootstrap_servers is {kafka.bootstrap_servers}: no broker to run.", file=sys.stderr)
             raise SystemExit(2)
-        raise SystemExit(run_in_foreground(kafka.data_dir, kafka.embedded_port))
+        try:
+            raise SystemExit(run_in_foreground(kafka.data_dir, kafka.embedded_port))
+        except (YasdgError, OSError) as error:
+            fail(YasdgError(one_line(error)), 1)

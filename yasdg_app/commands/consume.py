@@ -16,9 +16,10 @@ from yasdg_app.cluster import administration
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.connecting.tokens import TokenError
+from yasdg_app.decoding import UNREADABLE
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import FAULT, receipt
-from yasdg_app.reading import Message
+from yasdg_app.reading import Message, Reader
 from yasdg_app.settings import shown
 
 TOPICS = {
@@ -139,7 +140,7 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
     consumer = await _connected(app.connection, TOPICS[what], from_beginning)
     try:
         while True:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
+            for records in await _fetched(consumer, app.connection):
                 plain = await app.format.plain(KINDS.get(what, what), records)
                 for record, told in zip(records, plain, strict=True):
                     if as_json:
@@ -149,6 +150,28 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
             sys.stdout.flush()
     finally:
         await consumer.stop()
+
+
+async def _fetched(consumer: AIOKafkaConsumer, connection: Connection) -> list[Sequence[Message]]:
+    """Return what comes next, partition by partition; waits a little if there is nothing.
+
+    aiokafka's parser refuses some messages that Apache Kafka takes. Then each partition is read by a reader that
+    does not.
+    """
+    try:
+        return list((await consumer.getmany(timeout_ms=500)).values())
+    except UNREADABLE as error:
+        if isinstance(error, KafkaError):
+            raise
+    found: list[Sequence[Message]] = []
+    async with Reader(connection) as reader:
+        for tp in sorted(consumer.assignment()):
+            position = await consumer.position(tp)
+            if position < (await reader.ends([tp]))[tp]:
+                chunk = await reader.fetch_chunk(tp, position)
+                consumer.seek(tp, chunk.end)
+                found.append(chunk.messages)
+    return found
 
 
 async def _connected(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:

@@ -21,18 +21,21 @@ from yasdg_app.commands.base import PaperCommand, ShopCommand
 from yasdg_app.commands.progress import Progress
 from yasdg_app.errors import YasdgError
 from yasdg_app.formats import MOMENTS, json_format, time_of
-from yasdg_app.generating import FOREVER, KINDS, Lines, stream
+from yasdg_app.generating import BY_SALES, FAULTY, FOREVER, KINDS, Lines, most_expected, stream
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.opening import first_moment, last_moment
 from yasdg_app.outlook.words import length
 from yasdg_app.settings import Settings, shown
 from yasdg_app.shop.demand import microseconds
+from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 
 STDOUT = ("-", "stdout")
 NOW = "now"
 INTERRUPTED = 130  # exit status, as a shell has it
 STEPS = 1000  # of the bar
+NEXT_TO_NOTHING = 1e-3  # sales expected in all: fewer are none
+NAMES = {"dirty": "dirty purchases"}  # for people
 PATIENCE = 1.0  # seconds before there is one beside a pipe, whose reader may want no more than the first lines
 
 Until = datetime | timedelta | str | None
@@ -66,7 +69,9 @@ def event_time_option(_: click.Context, __: click.Parameter, value: str | None) 
 
 @app.command(
     option("--to", "to", default="-", metavar="FILE", help="Where to; - or stdout: standard output."),
-    option("--what", type=click.Choice(list(KINDS)), default="purchases", show_default=True, help="Which messages."),
+    option(
+        "--what", type=click.Choice([*KINDS, *FAULTY]), default="purchases", show_default=True, help="Which messages."
+    ),
     option(
         "--until", callback=_until, metavar="TIME|DURATION",
         help="Up to then on the shop's clock, such as '2026-02-01 08:30'; so long after its first moment, such as 30d; "
@@ -85,10 +90,11 @@ async def generate(
 ) -> int:
     """Write the messages that workers would append, one a line, without Kafka: a year in a minute.
 
-    They are the same, byte by byte, in order of event time; where [FORMAT] value is not json, they are what the default
-    would have on the topics. As configured: without incidents that are set while a shop
-    runs. If [CLOCK] start is now or a time back from now, each run is of another shop; its first moment is told at the
-    end, and --opened-at takes it, or the opened_at of a running shop's topic of openings.
+    They are the same, byte by byte, in order of event time; dirty and faults, which a shop with [FAULTS] has, in that
+    of arrival, and within a microsecond of product and number. A dirty message may be empty, or no text. Where [FORMAT]
+    value is not json, they are what the default would have on the topics. As configured: without incidents that are
+    set while a shop runs. If [CLOCK] start is now or a time back from now, each run is of another shop; its first
+    moment is told at the end, and --opened-at takes it, or the opened_at of a running shop's topic of openings.
 
     A file has its name when it is complete; until then, and after a Ctrl-C, its lines stand in FILE.part. Ends with
     [SALES] number_of_sales, too.
@@ -101,14 +107,20 @@ async def generate(
     now = time.time_ns() // 1000
     begin = first_moment(app.shop, now) if opened_at is None else opened_at
     plan = Plan.of(app.shop, app.products, begin)
+    if what in FAULTY and not app.shop.faults.any:
+        raise GenerateError(f"This shop has no {NAMES.get(what, what)}: every share in [FAULTS] is 0")
     last = last_row(app.shop, plan, now, what, until, rows)
+    if what in BY_SALES:
+        refuse_if_too_slow(app.shop, plan, last, app.shop.sales.number_of_sales or rows or 0)
     run = Run(what, begin, last, rows)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may take for ever
     target = Target(to, force)
     signal.signal(signal.SIGINT, run.interrupt)
     try:
         form = json_format(app.shop.format)
-        parts = stream(what, plan, last, number_of_sales=app.shop.sales.number_of_sales, rows=rows, form=form)
+        faults = Faults.of(app.shop.faults, app.shop.sales.seed)
+        number = app.shop.sales.number_of_sales
+        parts = stream(what, plan, last, number_of_sales=number, rows=rows, form=form, faults=faults)
         run.write(parts, target)
         if run.interrupted:
             target.leave()
@@ -158,6 +170,23 @@ def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, 
     return (end if closes_at is None else min(end, closes_at)) - 1
 
 
+def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -> None:
+    """Refuse a shop whose sales are so rare that they would be looked for in vain. Raises GenerateError.
+
+    `last`: event time up to which, that included; `wanted`: number of sales that end it before, 0: none do.
+    """
+    expected = most_expected(settings, plan, last)
+    if expected < NEXT_TO_NOTHING or (last == FOREVER and expected < wanted):
+        within_a_year = most_expected(settings, plan, min(last, plan.opened_at + microseconds(timedelta(days=365))))
+        count = f"{expected:,.0f} at most" if expected >= 1 else "less than one"
+        raise GenerateError(
+            f"Sales are too rare: up to {time_text(last)[:10]} {count} can be expected"
+            f"{f', and {wanted:,} are wanted' if wanted else ''}. Expected a lower [SALES] min_sale_freq and "
+            f"max_sale_freq than {settings.sales.min_sale_freq:g} and {settings.sales.max_sale_freq:g} seconds"
+            + (", or an end such as --until 365d" if within_a_year >= 1 else "")
+        )
+
+
 def again_by(opened_at: int) -> str:
     """Return how to make the same once more, of a shop whose first moment depends on when that is."""
     return f"\nThe first moment of this shop, to make its stream once more: --opened-at '{time_text(opened_at)}'"
@@ -175,7 +204,7 @@ class Run:
     def __init__(self, what: str, begin: int, last: int, most_rows: int | None) -> None:
         self.interrupted = False
         self._what, self._begin, self._last, self._most_rows = what, begin, last, most_rows
-        self._rows, self._bytes, self._latest = 0, 0, b""
+        self._rows, self._bytes, self._latest, self._through = 0, 0, b"", begin
         self._started = time.monotonic()
 
     def interrupt(self, *_: Any) -> None:
@@ -191,7 +220,9 @@ class Run:
             while not self.interrupted and (part := next(parts, None)) is not None:
                 target.write(part.text)
                 self._rows, self._bytes = self._rows + part.rows, self._bytes + len(part.text)
-                self._latest = bytes(part.text[-2000:]) or self._latest
+                if part.rows:
+                    self._latest = bytes(part.text[part.text.rfind(b"\n", 0, len(part.text) - 1) + 1 :])
+                self._through = part.through
                 before, step = step, int(STEPS * self._share(part.through))
                 progress.advance(step - before, self._shown(part.through))
 
@@ -209,9 +240,12 @@ class Run:
     @property
     def made(self) -> str:
         """What was written, in words."""
-        last = self._latest.rstrip(b"\n").rpartition(b"\n")[2]
-        timed = MOMENTS[self._what] and last
-        return f"{self._rows:,} {self._what}{f' up to {time_of(self._what, last)} (UTC)' if timed else ''}"
+        until = ""
+        if self._rows and self._what == "dirty":  # whose messages may be damaged, and late
+            until = time_text(self._through)
+        elif self._rows and MOMENTS[self._what]:
+            until = time_of(self._what, self._latest)
+        return f"{self._rows:,} {NAMES.get(self._what, self._what)}{f' up to {until} (UTC)' if until else ''}"
 
     @property
     def took(self) -> str:

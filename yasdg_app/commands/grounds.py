@@ -15,12 +15,13 @@ from yasdg_app.application import app
 from yasdg_app.brokers.errors import BrokerError
 from yasdg_app.brokers.folder import BrokerFolder
 from yasdg_app.cluster import administration
-from yasdg_app.commands.generate import again_by
+from yasdg_app.commands.generate import again_by, refuse_if_too_slow
 from yasdg_app.control import read_control
 from yasdg_app.errors import YasdgError
 from yasdg_app.generating import FOREVER
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.opening import differences, first_moment, last_moment, read_opening, what_it_is_made_from
+from yasdg_app.outlook.words import length
 from yasdg_app.reading import read_all
 from yasdg_app.settings import shown
 from yasdg_app.shop.demand import microseconds
@@ -100,8 +101,30 @@ class Grounds:
             )
         return Span(begin, end, window)
 
+    def whole_windows(self, window: int | None, begin: int | None, end: int | None) -> Span:
+        """Return the span of the windows that are judged: see `span`, without those that `begin` or `end` cut.
+
+        What cuts a window is not the shop's own first or last moment: such a window has all that there was. Raises
+        TruthError if there are none.
+        """
+        span = self.span(window, begin, end)
+        if window is None:
+            return span
+        first, before = span.begin, span.end
+        if begin is not None and begin > self.plan.opened_at:
+            first = -(-begin // window) * window
+        if end is not None and end < self.until + 1:
+            before = end // window * window
+        if first >= before:
+            raise TruthError(
+                f"No whole window of {length(window / SECOND)} lies between {time_text(span.begin)} and "
+                f"{time_text(span.end)} (UTC), and windows that --from or --to cut are not judged. Say other times"
+            )
+        return Span(first, before, window)
+
     def _last_sale(self) -> int:
-        """Return the event time of the sale that ends a run of so many."""
+        """Return the event time of the sale that ends a run of so many. Raises GenerateError if there is none."""
+        refuse_if_too_slow(app.shop, self.plan, self.until, self.number_of_sales)
         served = served_until(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
@@ -182,7 +205,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
             f"The shop on {servers} was opened {time_text(opening.opened_at)} with another configuration: "
             f"{'; '.join(changed)}. Put the values back, or say --opened-at for a shop that is not there"
         )
-    said = read_control(await read_all(app.connection, control), opening.clock)
+    said = read_control(await read_all(app.connection, control, opening.producer_id), opening.clock, app.products)
     plan = Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
     live = ", ".join(incident.name for incident in said.live) or "none"
     return Grounds(

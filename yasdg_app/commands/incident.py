@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -25,6 +26,7 @@ from yasdg_app.messages import event_time, time_text
 from yasdg_app.opening import Opening, differences, read_opening, what_it_is_made_from
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader, read_all
+from yasdg_app.restart import last_message
 from yasdg_app.settings import SettingsError
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
@@ -126,13 +128,20 @@ def _as_option(problem: str) -> str:
 @asynccontextmanager
 async def _open_shop() -> AsyncIterator[OpenShop]:
     opening = await _read_opening()
-    reader = Reader(app.connection)
+    reader = Reader(app.connection, opening.producer_id)
     producer = ShopProducer(app.connection, opening.producer_id)
     try:
         yield OpenShop(
             opening,
             Plan.of(app.shop, app.products, opening.opened_at),
-            ControlTopic(shop_topics.control_topic(kafka), opening.clock, reader, producer),
+            ControlTopic(
+                shop_topics.control_topic(kafka),
+                opening.clock,
+                app.products,
+                reader,
+                producer,
+                partial(last_message, reader, kafka),
+            ),
         )
     finally:
         await producer.stop()

@@ -17,6 +17,7 @@ from yasdg_app.application import app
 from yasdg_app.cluster import administration, patiently
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.errors import YasdgError
+from yasdg_app.opening import prepare_topics
 from yasdg_app.reading import Reader
 
 NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
@@ -91,7 +92,7 @@ async def _list(admin: AIOKafkaAdminClient) -> None:
 
 async def _create(admin: AIOKafkaAdminClient) -> None:
     before = await _existing(admin)
-    await shop_topics.ensure(admin, app.shop)
+    await prepare_topics(admin, app.connection, app.shop, app.format)
     for name in _names():
         print(f"{name}: {'was there' if name in before else 'created'}")
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -37,8 +38,29 @@ from yasdg_app.truth.values import NULL, UNREADABLE, times
 from yasdg_app.truth.windows import BY, Keys, sorted_products
 
 MOST_SHOWN = 50  # findings in the report for people
-MINUTE = 60_000_000
-END = "window_end"
+SECOND, MINUTE = 1_000_000, 60_000_000
+MOST_NAMED = 20  # columns that were not compared, in the report for people
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about a file: see the options of `verify`. Times are in microseconds."""
+
+    window: int | str | None = None
+    by: str | None = None
+    begin: int | None = None
+    end: int | None = None
+    lateness: int | None = None
+    deduplicated: bool = False
+    columns: tuple[str, ...] = ()
+
+
+def _columns_option(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read names of columns."""
+    names = tuple(dict.fromkeys(part.strip() for part in (value or "").split(",")))
+    if value is not None and not all(names):
+        raise click.BadParameter(f"{shown(value)}: expected names of columns with commas between them")
+    return names if value is not None else ()
 
 
 @app.command(
@@ -62,6 +84,11 @@ END = "window_end"
         help="Compare with what an engine sees that reads the dirty topic and waits so long for late events.",
     ),
     option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
+    option(
+        "--columns", "named", callback=_columns_option, metavar="NAMES",
+        help="Compare these columns, with commas between them; if one of them cannot be, nothing is compared. "
+        "(default: those of the stream, or of yasdg truth, that are there)",
+    ),
     option("--format", "kind", type=click.Choice(KINDS), help="Of the file. (default: by its name)"),
     option(
         "--opened-at", callback=event_time_option, metavar="TIME",
@@ -79,6 +106,7 @@ async def verify(
     end: int | None,
     lateness: int | None,
     deduplicated: bool,
+    named: tuple[str, ...],
     kind: str | None,
     opened_at: int | None,
     as_json: bool,
@@ -87,7 +115,7 @@ async def verify(
 
     FILE is CSV, lines of JSON or Parquet, or a folder with such parts. With a column transaction_id it has a row for
     each purchase, and any of its fields; with window_start and product_id or category it has sums, and any columns of
-    yasdg truth. Other columns are not looked at.
+    yasdg truth. Other columns are not looked at, and the report names them.
 
     Exits with 0 if nothing differs, 1 if anything does, 2 if it cannot be read.
 
@@ -96,31 +124,19 @@ async def verify(
     """
     try:
         source = Source(path, kind)
-        columns = source.columns()
+        source.columns()  # what cannot be read needs no cluster
         known = await grounds(opened_at, of_a_stream=True)
         if end is None and not known.closes:
             raise TruthError(
                 f"The shop has no end, so say up to which event time the file goes: --to '{time_text(known.now)[:16]}'"
             )
         signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
-        report = Report()
-        if purchases.ID in columns:
-            span = known.span(MINUTE if window is None else _length(window), begin, end)
-            _verify_purchases(source, columns, known, span, lateness, deduplicated, report)
-        else:
-            by = by or _by(columns, path)
-            if window is None:
-                window, *edges = _window(source, columns)
-                if window == ALL:
-                    begin, end = (
-                        its if asked is None else asked for asked, its in zip((begin, end), edges, strict=True)
-                    )
-            span = known.span(_length(window), begin, end)
-            _verify_sums(source, columns, known, span, by, lateness, deduplicated, report)
+        report = compare(source, known, Question(window, by, begin, end, lateness, deduplicated, named))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (YasdgError, OSError) as error:
-        fail(TruthError(f"Cannot verify {path}: {error}"), 2)
+    except (YasdgError, OSError, MemoryError) as error:
+        why = str(error) or "there is not enough memory"
+        fail(TruthError(f"Cannot verify {shown(str(path), 4096)}: {why}"), 2)
     if as_json:
         print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -128,11 +144,22 @@ async def verify(
     return 0 if report.equal else 1
 
 
+def compare(source: Source, known: Grounds, asked: Question) -> Report:
+    """Compare what an engine has written with the truth. Raises YasdgError or OSError if that cannot be done."""
+    columns, report = source.columns(), Report()
+    if purchases.ID in columns:
+        _verify_purchases(source, columns, known, asked, report)
+    else:
+        _verify_sums(source, columns, known, asked, report)
+    report.uncompared = [name for name in source.seen if name not in report.compared]
+    return report
+
+
 def _length(window: int | str) -> int | None:
     return None if window == ALL else int(window)
 
 
-def _by(columns: list[str], path: Path) -> str:
+def _by(columns: list[str]) -> str:
     """Return what sums are made by, as the columns have it. Raises FileError."""
     if sums.START in columns:
         for by in BY:
@@ -140,7 +167,7 @@ def _by(columns: list[str], path: Path) -> str:
                 return by
     raise FileError(
         f"expected a column {purchases.ID}, or {sums.START} and product_id or category; "
-        f"found {shown(', '.join(columns)) or 'none'}"
+        f"found {shown(', '.join(columns)) or 'none (CSV has them in its first line, JSON one object a line)'}"
     )
 
 
@@ -150,12 +177,14 @@ def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
     A minute if it does not; ALL if there is but one, and it begins at no multiple of its length. Raises FileError.
     """
     found: tuple[int, int] | None = None
-    for batch in source.batches([sums.START, END]) if END in columns else ():
-        starts, ends = (times(batch.columns[name]) for name in (sums.START, END))
+    for batch in source.batches([sums.START, sums.END]) if sums.END in columns else ():
+        starts, ends = (times(batch.columns[name]) for name in (sums.START, sums.END))
         there = (starts < ends) & ~np.isin(starts, (NULL, UNREADABLE)) & ~np.isin(ends, (NULL, UNREADABLE))
         for start, end in np.unique(np.stack([starts[there], ends[there]], axis=1), axis=0).tolist():
             found = found or (start, end)
             if found[0] % (found[1] - found[0]) == 0:
+                if (found[1] - found[0]) % SECOND:
+                    raise FileError(f"windows of {length((found[1] - found[0]) / 1e6)}: expected whole seconds")
                 return found[1] - found[0], *found
             if (start, end) != found:
                 raise FileError(
@@ -165,43 +194,61 @@ def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
     return (MINUTE, 0, MINUTE) if found is None else (ALL, *found)
 
 
-def _compared(columns: list[str], of: tuple[str, ...]) -> list[str]:
-    return [name for name in of if name in columns]
+def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
+    """Return which columns are compared besides the keys; `named`: those that have to be. Raises FileError."""
+    if missing := [name for name in named if name not in columns]:
+        raise FileError(f"there is no column {shown(', '.join(missing))}; found {shown(', '.join(columns), 500)}")
+    if others := [name for name in named if name not in (*of, *keys)]:
+        raise FileError(
+            f"the column {shown(', '.join(others))} cannot be compared. These can: {', '.join((*keys, *of))}"
+        )
+    return [name for name in of if name in (named or columns)]
 
 
-def _verify_purchases(
-    source: Source, columns: list[str], known: Grounds, span: Span, lateness: int | None, deduplicated: bool,
-    report: Report,
-) -> None:  # fmt: skip
+def _verify_purchases(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
     products = sorted_products(known.plan)
-    report.what, report.columns = "purchases", _compared(columns, purchases.FIELDS)
+    span = known.span(MINUTE if asked.window is None else _length(asked.window), asked.begin, asked.end)
+    report.what, report.keys = "purchases", (purchases.ID,)
+    report.columns = _compared(columns, purchases.FIELDS, report.keys, asked.columns)
     kept = purchases.Kept(products, report.columns, report)
     _read(source, [purchases.ID, *report.columns], kept)
-    network = known.network(span, lateness, deduplicated) or known.faults(span)
+    network = known.network(span, asked.lateness, asked.deduplicated) or known.faults(span)
     happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), network)
     receipts = Receipts(products, known.plan.sales)
     _run(purchases.compare(kept, happenings, span, receipts, report), known, span, report)
 
 
-def _verify_sums(
-    source: Source, columns: list[str], known: Grounds, span: Span, by: str, lateness: int | None, deduplicated: bool,
-    report: Report,
-) -> None:  # fmt: skip
+def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
     products = sorted_products(known.plan)
-    keys = Keys(products, by)
-    report.what, report.columns = "windows", _compared(columns, VALUES)
+    keys = Keys(products, asked.by or _by(columns))
     if missing := {sums.START, keys.column} - set(columns):
-        raise FileError(f"there is no column {', '.join(sorted(missing))}")
+        raise FileError(f"there is no column {', '.join(sorted(missing))}; found {shown(', '.join(columns), 500)}")
+    window, begin, end = asked.window, asked.begin, asked.end
+    has_ends = sums.END in columns and window != ALL
+    if window is None:
+        window, *edges = _window(source, columns)
+        if window == ALL:
+            begin, end = (its if said is None else said for said, its in zip((begin, end), edges, strict=True))
+    report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
+    report.columns = _compared(columns, VALUES, report.keys, asked.columns)
     if not report.columns:
-        raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {shown(', '.join(columns))}")
-    found = sums.Sums(keys, span, report.columns, report)
-    _read(source, [sums.START, keys.column, *report.columns], found)
+        found_here = shown(", ".join(asked.columns or columns), 500)
+        raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")
+    span = known.whole_windows(_length(window), begin, end)
+    found = sums.Sums(keys, span, report.columns, report, (begin, end), has_ends)
+    _read(source, [*report.keys, *report.columns], found)
     comparison = sums.Comparison(found, keys, span, report)
-    network = known.network(span, lateness, deduplicated)
+    network = known.network(span, asked.lateness, asked.deduplicated)
     _run(comparison.compare(blocks(known.plan, known.until, network)), known, span, report)
     if comparison.is_to_be_explained:
-        again = blocks(known.plan, known.until, known.network(span, lateness, deduplicated) or known.faults(span))
-        _run(comparison.explain(again, products), known, span, report, "Looking closer")
+        network = known.network(span, asked.lateness, asked.deduplicated) or known.faults(span)
+        _run(
+            comparison.explain(blocks(known.plan, known.until, network), products),
+            known,
+            span,
+            report,
+            "Looking closer",
+        )
 
 
 def _read(source: Source, columns: list[str], into: purchases.Kept | sums.Sums) -> None:
@@ -229,8 +276,12 @@ def _show(report: Report) -> None:
     """Print the report for people."""
     print(f"{report.rows:,} {report.what} compared with {report.wanted:,}, {report.begin} to {report.end} (UTC)")
     print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
+    if others := report.uncompared:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        print(f"Not compared: {', '.join(map(shown, others[:MOST_NAMED]))}{more}")
     if report.outside:
-        print(f"{report.outside:,} {report.what} of other times were not looked at.")
+        cut = ", or cut by --from or --to," if report.what == "windows" else ""
+        print(f"{report.outside:,} {report.what} of other times{cut} were not looked at.")
     if report.equal:
         print("All is as it should be.")
         return

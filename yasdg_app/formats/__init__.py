@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from yasdg_app.decoding import UNREADABLE, reason_of
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.formats import schemas, times
 from yasdg_app.formats.many import PurchaseReader
@@ -110,8 +111,8 @@ class OtherFormat(Format):
     def _plain(self, what: str, message: Message) -> Plain:
         try:
             return _read(message, self.read(what, message.value or NOTHING))
-        except ValueError as error:
-            return _read(message, NOTHING, str(error))
+        except UNREADABLE as error:
+            return _read(message, NOTHING, reason_of(error))
 
 
 def _read(message: Message, value: bytes, why: str = "") -> Plain:

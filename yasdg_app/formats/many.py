@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from yasdg_app.decoding import UNREADABLE
 from yasdg_app.formats.times import SQL, Place
 from yasdg_app.messages import MOST_PREPARED
 from yasdg_app.reading import Message
@@ -77,7 +78,7 @@ class PurchaseReader:
         """Read a message the plain way, and keep what it says; None if it is no purchase as ours are."""
         try:
             message = self._read(value)
-        except ValueError:
+        except UNREADABLE:
             return None
         begin = len(_HEAD) + _TIME
         name = b'"transaction_id":"%b"' % transaction_id

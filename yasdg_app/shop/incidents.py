@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import ceil
 
 import numpy as np
 
 from yasdg_app.catalog import Product
-from yasdg_app.settings import IncidentSettings
+from yasdg_app.rules import is_name
+from yasdg_app.settings import (
+    DISCOUNTED_KINDS,
+    INCIDENT_KINDS,
+    KINDS_WITHOUT_RAMPS,
+    MAX_DISCOUNT,
+    MAX_DURATION,
+    MAX_FACTOR,
+    IncidentSettings,
+)
 from yasdg_app.shop.demand import MINUTE, Ints, microseconds
 from yasdg_app.shop.price import TEN_THOUSAND
 from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
@@ -25,6 +34,8 @@ from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 DAY_MINUTES = 1440
 DAY = DAY_MINUTES * MINUTE
 LONGEST_DELAY = 36_525 * DAY  # of a delivery: 100 years
+LATEST_START = 10**16  # microseconds since 1970 (the year 2286): the last time that fits into all of our messages
+UNBOUNDED_FACTOR = 1e100  # a product of factors above it is cut off, so that it never becomes infinite
 
 _BLOCK = 16  # random incidents that are drawn at a time, more or less
 _MOST_DAYS = 512  # and days, where there is hardly any
@@ -58,6 +69,10 @@ class Incident:
     def is_supply(self) -> bool:
         """Whether the factor is one on deliveries, not on demand."""
         return self.kind == "supply"
+
+    def is_over(self, at: int) -> bool:
+        """Tell whether it has no effect any more from an event time on, be it that it was ended before it began."""
+        return self.end <= max(self.start, at)
 
     def concerns(self, product: Product) -> bool:
         return self.concerns_category(product.category) or product.product_id in self.products
@@ -146,6 +161,11 @@ class Incidents:
     def between(self, first: int, last: int) -> tuple[Incident, ...]:
         """Return those that last for some time from `first` up to `last`, ordered by start and name."""
         return _between(self._fixed, self._random, first, last) if self._has_any else ()
+
+    def random_between(self, first: int, last: int, number: int) -> list[Incident]:
+        """Return the first ones, so many at most, of those that come at random and last for some time in between."""
+        found = [incident for process in self._random for incident in islice(process.between(first, last), number)]
+        return sorted(found, key=_order)[:number]
 
     def demand(self, product: Product, minutes: Ints) -> Floats | None:
         """Return the factor on a product's demand in consecutive minutes since 1970; None: 1 throughout."""
@@ -281,6 +301,23 @@ def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
     )
 
 
+def is_within_limits(incident: Incident) -> bool:
+    """Tell whether an incident is one that the configuration or a request can make, but for what the catalog has."""
+    duration = incident.end - incident.start
+    times = (incident.start, incident.end, incident.ramp_up, incident.ramp_down)
+    return (
+        is_name(incident.name)
+        and incident.kind in INCIDENT_KINDS
+        and not any(time % MINUTE for time in times)
+        and 0 <= incident.start < LATEST_START
+        and 0 < duration <= microseconds(MAX_DURATION)
+        and min(incident.ramp_up, incident.ramp_down) >= 0
+        and incident.ramp_up + incident.ramp_down <= (0 if incident.kind in KINDS_WITHOUT_RAMPS else duration)
+        and 0 <= incident.factor <= MAX_FACTOR
+        and 0 <= incident.discount <= (MAX_DISCOUNT if incident.kind in DISCOUNTED_KINDS else 0)
+    )
+
+
 def demand_of(incidents: Iterable[Incident], minutes: Ints) -> Floats | None:
     """Return the factor on the demand of products that the incidents concern, in consecutive minutes since 1970.
 
@@ -294,6 +331,7 @@ def demand_of(incidents: Iterable[Incident], minutes: Ints) -> Floats | None:
     for incident in here:
         its = slice(max(incident.start // MINUTE - offset, 0), incident.end // MINUTE - offset)
         result[its] *= incident.demand(minutes[its])
+        np.minimum(result, UNBOUNDED_FACTOR, out=result)
     return result
 
 

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from yasdg_app.catalog import Product
-from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.settings import MAX_FACTOR, SalesSettings, Settings
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.demand import Cells, Ints
 from yasdg_app.shop.incidents import Incident, Incidents, demand_of, discount_of
 from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
 
+MAX_CUSTOMERS_PER_CELL = 1_000_000  # that incidents together can bring; a till computes whole cells, in memory
 BESIDE = 8  # products that stand beside each other: among them a customer looks for another
 
 
@@ -39,6 +40,8 @@ class Plan:
         Mean rate at which each product is asked for while the shop is open, by product_id.
     beside
         The products of its category that a customer may take instead of one, by product_id.
+    max_factor
+        The highest factor that incidents have on demand together: what goes beyond is cut off.
     """
 
     products: tuple[Product, ...]
@@ -49,6 +52,7 @@ class Plan:
     per_second: Mapping[str, float]
     cells: Cells
     beside: Mapping[str, tuple[Product, ...]]
+    max_factor: float
     opened_at: int
     gaps: tuple[Gap, ...]
     _settings: Settings
@@ -64,6 +68,8 @@ class Plan:
         share = in_all / sum(product.weight for product in products)
         rates = {weight: weight * share for weight in {product.weight for product in products}}  # one of each: memory
         per_second = {product.product_id: rates[product.weight] for product in products}
+        # Not of incidents, which may be set at any time: the length of a cell is part of the stream.
+        cells = Cells.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak)
         return cls(
             products=tuple(products),
             sales=sales,
@@ -71,9 +77,9 @@ class Plan:
             incidents=incidents,
             supply=_supply(settings, calendar, incidents),
             per_second=per_second,
-            # Not of incidents, which may be set at any time: the length of a cell is part of the stream.
-            cells=Cells.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak),
+            cells=cells,
             beside=_beside(products) if sales.substitution_freq else {},
+            max_factor=max(MAX_FACTOR, MAX_CUSTOMERS_PER_CELL / max(in_all * calendar.peak * cells.seconds, 1e-9)),
             opened_at=opened_at,
             gaps=(),
             _settings=settings,
@@ -101,7 +107,7 @@ class Plan:
     def rush(self, first: int, count: int) -> float:
         """Return how many times as many customers as usual incidents bring at most, in `count` cells from `first`."""
         here = self.incidents.between(self.cells.start(first), self.cells.start(first + count))
-        return prod(max(1.0, incident.factor) for incident in here if not incident.is_supply)
+        return min(self.max_factor, prod(max(1.0, incident.factor) for incident in here if not incident.is_supply))
 
     def expected(self, product: Product, first: int, activity: Floats) -> Floats:
         """Return how many customers are expected to ask for a product in each cell from `first` on.
@@ -118,7 +124,7 @@ class Plan:
         `incidents`: of `during`, those that concern a product.
         """
         factor = demand_of(incidents, self._minutes(first, count))
-        return None if factor is None else self._by_cell(factor, first, count)
+        return None if factor is None else np.minimum(self._by_cell(factor, first, count), self.max_factor)
 
     def discount(self, product: Product, first: int, count: int) -> Ints | None:
         """Return a product's discount in each cell from `first`, in ten-thousandths; None: none at all."""

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.generating import STRETCH
-from yasdg_app.messages import announcement, encode, is_announcement
+from yasdg_app.messages import announcement, encode
 from yasdg_app.producer import OutOfDateError, Row
 from yasdg_app.streams.takeover import Disputes
 from yasdg_app.streams.watch import watch
@@ -43,8 +43,7 @@ class Announcer:
         """Announce what begins or ends up to an event time, that included."""
         try:
             if self._told is None:
-                read = (await app.reader.read({self._tp: 0}))[self._tp]
-                self._told = sum(is_announcement(m.value) for m in await app.format.plain("incidents", read))
+                self._told = await app.own_reader.count(self._tp)
                 self._through, self._told_before = watch.plan.opened_at, 0
             while self._through <= until and allowed():
                 await self._announce_before(min(until + 1, self._through + STRETCH), allowed)

@@ -9,18 +9,22 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 import numpy as np
 from faust.types import TP
 
 from yasdg_app.catalog import Product
+from yasdg_app.decoding import UNREADABLE
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import (
+    EPOCH,
+    MAX_AMOUNT,
+    MAX_QUANTITY,
     InventoryLevel,
     NoPurchaseError,
     Sold,
     Turned,
     event_time,
+    is_in_range,
     microseconds,
     read_lost_sale,
     read_purchase,
@@ -38,6 +42,13 @@ M = TypeVar("M", Sold, Turned)
 MANY = 32  # messages from which arrays are faster than a loop
 EXACT = 2**52  # numbers below it are as exact in an array as they are here
 NOTHING = -1  # in place of an offset
+
+
+OTHER_SHOP = (
+    "Or leave everything as it is and open another shop: set [KAFKA] application_id and the names of its topics "
+    "(topic_…) to new ones."
+)
+"""The advice that destroys nothing, where the topics of a shop can no longer be continued."""
 
 
 class BooksError(YasdgError):
@@ -166,7 +177,7 @@ class Books:
             return None
         value = np.array([sale.total_purchase for sale in sales]) * 100
         cost = np.array([sale.total_cost or 0.0 for sale in sales]) * 100
-        if max(quantity.max(), np.abs(value).max(), np.abs(cost).max()) > EXACT:
+        if quantity.max() > MAX_QUANTITY or max(np.abs(value).max(), np.abs(cost).max()) > MAX_AMOUNT * 100:
             return None
         begins = [start for _, start, _ in products]
         paid, costs = (np.rint(cents).astype(np.int64) for cents in (value, cost))
@@ -176,6 +187,8 @@ class Books:
             account = ledger.account(product)
             row, shelf, own = account.row, account.shelf, sales[start:end]
             if not _follow([sale.transaction_id for sale in own], f"{product.product_id}-", shelf.sales):
+                return None
+            if own[-1].transaction_time < EPOCH:
                 return None
             if end - start < MANY or not _is_filled_at_once(shelf, quantity[start:end], supply):
                 came = _sell(shelf, own, supply)
@@ -234,6 +247,8 @@ class Books:
             row = account.row
             if not _follow([lost.lost_sale_id for lost in own], f"{product.product_id}-L", row.lost_sales):
                 return None
+            if not all(is_in_range(lost.event_time, lost.quantity, lost.value) for lost in own):
+                return None
             for lost in own:
                 _turn_away(row, lost)
             row.lost_sales += len(own)
@@ -272,7 +287,7 @@ def _grouped(
     try:
         told = list(map(read, [message.value for message in chunk]))
         places = np.array([assortment.places[each.product_id] for each in told])
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
+    except UNREADABLE:
         return None
     order: Ints = np.argsort(places, kind="stable")
     places = places[order]
@@ -352,8 +367,7 @@ def _is_next(tp: TP, message: Any, name: str, number: int, last: int) -> bool:
     if number > last + 1:
         raise BooksError(
             f"{tp.topic}, partition {tp.partition}, offset {message.offset}: {name} follows number {last} of its "
-            "product: those between them are missing in the log. If the topic was deleted or cut by its owner, begin "
-            "anew: yasdg topics delete"
+            f"product: those between them are missing in the log. Restore the topic from a backup. {OTHER_SHOP}"
         )
     return number == last + 1
 

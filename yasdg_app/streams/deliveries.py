@@ -6,24 +6,20 @@ handed over together, and no more is while the agent works on it: what comes mea
 """
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from operator import attrgetter
 
-from faust.types import TP
+from aiokafka import TopicPartition
 
-from yasdg_app.reading import Message
+from yasdg_app.reading import Chunk
 
 MOST = 10_000  # messages in a chunk and in a delivery, whose fold holds up everything else: a hundredth of a second
 FEW = MOST // 2  # messages from which a delivery is large enough by itself
 PATIENCE = 0.05  # seconds that one partition, whose leader is slow or away, may hold up the others
 
-
-class Chunk(NamedTuple):
-    """Consecutive messages of a partition, at least one."""
-
-    tp: TP
-    messages: list[Message]
+_offset = attrgetter("offset")
 
 
 class Delivery:
@@ -44,7 +40,7 @@ class Delivery:
         self._handled = asyncio.Event()
 
     @property
-    def tp(self) -> TP:
+    def tp(self) -> TopicPartition:
         """The partition of the first chunk."""
         return self.chunks[0].tp
 
@@ -56,9 +52,27 @@ class Delivery:
 
     async def handled(self) -> None:
         """Wait until the agent has done with all of them; not at all for many messages, and not long for few."""
-        if sum(len(chunk.messages) for chunk in self.chunks) < FEW:
+        if sum(map(size_of, self.chunks)) < FEW:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._handled.wait(), PATIENCE)
+
+
+def size_of(chunk: Chunk) -> int:
+    """Return the number of messages of a chunk, whoever wrote them."""
+    return len(chunk.messages) + len(chunk.foreign)
+
+
+def cut(chunk: Chunk, most: int) -> Iterator[Chunk]:
+    """Yield a chunk in pieces of so many messages at most."""
+    if size_of(chunk) <= most:
+        yield chunk
+        return
+    bounds = [*(message.offset for message in sorted((*chunk.messages, *chunk.foreign), key=_offset)[most::most])]
+    begin, own, foreign = chunk.begin, chunk.messages, chunk.foreign
+    for end in (*bounds, chunk.end):
+        before, foreign_before = bisect_left(own, end, key=_offset), bisect_left(foreign, end, key=_offset)
+        yield Chunk(chunk.tp, begin, end, own[:before], foreign[:foreign_before])
+        begin, own, foreign = end, own[before:], foreign[foreign_before:]
 
 
 def together(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
@@ -66,10 +80,11 @@ def together(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
     some: list[Chunk] = []
     count = 0
     for chunk in chunks:
-        if some and count + len(chunk.messages) > MOST:
+        size = size_of(chunk)
+        if some and count + size > MOST:
             yield some
             some, count = [], 0
         some.append(chunk)
-        count += len(chunk.messages)
+        count += size
     if some:
         yield some

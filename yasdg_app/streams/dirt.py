@@ -118,19 +118,19 @@ class Dirt:
     async def _open(self, partition: int) -> _Line:
         """Find out where a partition's network stands."""
         reader, sales = app.own_reader, TP(kafka.topic_purchases, partition)
-        last_told = await reader.last(TP(kafka.topic_faults, partition))
-        last = await reader.last(TP(kafka.topic_dirty, partition))
-        told = BEFORE_ALL if last_told is None else place_of_told(await _plain("faults", last_told[0]))
+        last_told, told_count = await reader.last(TP(kafka.topic_faults, partition))
+        last, delivered_count = await reader.last(TP(kafka.topic_dirty, partition))
+        told = BEFORE_ALL if last_told is None else place_of_told(await _plain("faults", last_told))
         position, delivered = (await reader.firsts([sales]))[sales], BEFORE_ALL
         if last is not None:
-            delivered = place_of_delivered(await _plain("purchases", last[0]), self._faults)
+            delivered = place_of_delivered(await _plain("purchases", last), self._faults)
             since = await reader.since(sales, max(0, delivered.released_at - self._faults.longest) // 1000)
             position = max(position, (await reader.ends([sales]))[sales] if since is None else since)
         return _Line(
             network=Network(self._faults, delivered, told, app.format.writer("faults")),
             position=position,
-            told=0 if last_told is None else last_told[1],
-            delivered=0 if last is None else last[1],
+            told=told_count,
+            delivered=delivered_count,
         )
 
     async def _catch_up(self, partition: int, line: _Line) -> bool:

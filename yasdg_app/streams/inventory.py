@@ -6,28 +6,42 @@ told by then is not told again; a death after it skips the chunk.
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, cast
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.cluster import passes
+from yasdg_app.errors import YasdgError
 from yasdg_app.formats import as_it_came
 from yasdg_app.messages import InventoryLevel, encode_stocking
-from yasdg_app.producer import BATCH_BYTES, OutOfDateError, OvertakenError, Row
-from yasdg_app.reading import Message
+from yasdg_app.producer import BATCH_BYTES, OutOfDateError, OvertakenError, RefusedError, Row
+from yasdg_app.reading import Chunk, Message
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import Books, Folded, LevelOf, shelf_of
 from yasdg_app.streams.deliveries import MOST, Delivery
+from yasdg_app.streams.foreign import ForeignLog, foreign_reason
 from yasdg_app.streams.ownership import Ownership, Told
 from yasdg_app.streams.table import Rows
-from yasdg_app.streams.takeover import Disputes, dead_letter, read_told
+from yasdg_app.streams.takeover import (
+    CUT_LETTER_BYTES,
+    MAX_LETTER_BYTES,
+    Disputes,
+    check_table,
+    cut_log,
+    dead_letter,
+    is_cut,
+    read_told,
+    shorter,
+)
 from yasdg_app.streams.transport import Chunks
 from yasdg_app.streams.watch import watch
 from yasdg_app.streams.windows import Windows
@@ -39,6 +53,7 @@ PARTITIONS = kafka.partitions
 AT_HAND = 16  # chunks that wait or are applied; with those before them they are the bound of a worker's memory
 # In a chunk of so many products that each message may change another row, which all go into one batch.
 MOST_ROWS = BATCH_BYTES // 700
+CHECK_SECONDS = 3.0  # between two looks at where the logs begin and end
 RETRY = 0.2  # seconds between two attempts to read where partitions stand
 
 purchases, lost_sales = (
@@ -87,15 +102,6 @@ def column_of(partition: int, name: str) -> dict[str, int]:
     return dict(zip((product.product_id for product in rows.products()), rows.column(name).tolist(), strict=True))
 
 
-def positions_of(partition: int) -> dict[TP, int]:
-    """Return the next purchase and lost sale to apply: a position lives with the state that it belongs to."""
-    rows = inventory.rows_of(partition)
-    return {
-        TP(kafka.topic_purchases, partition): int(rows.column("offset").max(initial=-1)) + 1,
-        TP(kafka.topic_lost_sales, partition): int(rows.column("lost_offset").max(initial=-1)) + 1,
-    }
-
-
 app.ownership = Ownership(
     app,
     (kafka.topic_purchases, kafka.topic_lost_sales),
@@ -108,6 +114,18 @@ room = asyncio.Semaphore(AT_HAND)
 looking_anew = asyncio.Lock()
 tasks: set[asyncio.Task[None]] = set()
 disputes = Disputes()
+foreign_log = ForeignLog()
+last_check: dict[TP, int] = {}  # positions at the last check of the logs
+
+
+@dataclass(slots=True)
+class MaxLetter:
+    """How long a copy may be: less, once the cluster has refused one."""
+
+    bytes: int = MAX_LETTER_BYTES
+
+
+max_letter = MaxLetter()
 
 
 async def look_anew() -> None:
@@ -130,7 +148,8 @@ async def take_over() -> None:
         while not app.should_stop and generation == app.consumer_generation_id:
             try:
                 await inventory.recover(partitions)
-                told = await read_told(app.reader, kafka, inventory, partitions, app.format)
+                positions = await check_table(app.own_reader, kafka, inventory, partitions)
+                told = await read_told(app.own_reader, kafka, inventory, partitions, app.format)
                 if app.shop.clock.on_restart == "skip":
                     await app.control.be_here()
                 await watch.look()
@@ -144,7 +163,6 @@ async def take_over() -> None:
                 await app.crash(error)
                 return
             else:
-                positions = {tp: at for partition in partitions for tp, at in positions_of(partition).items()}
                 app.ownership.settle(generation, positions, told)
                 windows.settle(generation, positions)
                 logger.info(
@@ -172,12 +190,13 @@ async def _keep(stream: Any) -> None:
         for chunk in event.value.chunks:
             await room.acquire()
             app.ownership.applying[chunk.tp.partition] += 1
-            task = asyncio.create_task(_keep_in_turn(event.value, *chunk))
+            task = asyncio.create_task(_keep_in_turn(event.value, chunk))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
 
-async def _keep_in_turn(delivery: Delivery, tp: TP, chunk: list[Message]) -> None:
+async def _keep_in_turn(delivery: Delivery, chunk: Chunk) -> None:
+    tp = TP(*chunk.tp)
     try:
         async with turns[tp.partition]:
             told = app.ownership.told
@@ -196,7 +215,7 @@ async def _keep_in_turn(delivery: Delivery, tp: TP, chunk: list[Message]) -> Non
         room.release()
 
 
-async def _is_overtaken(tp: TP, chunk: list[Message], generation: int) -> bool:
+async def _is_overtaken(tp: TP, chunk: Chunk, generation: int) -> bool:
     """Apply a chunk if it can be; tell whether what is known of the logs is out of date."""
     told = app.ownership.told
     try:
@@ -207,12 +226,12 @@ async def _is_overtaken(tp: TP, chunk: list[Message], generation: int) -> bool:
         app.counts["overtaken"] += isinstance(error, OvertakenError)
         if told is app.ownership.told:  # else a rebalance has settled it meanwhile
             app.ownership.unsettle()  # while the turn is ours: the next chunk must not go by what is out of date
-        disputes.note(tp, chunk[0].offset, str(error))
+        disputes.note(tp, chunk.begin, str(error))
         return True
     return False
 
 
-async def _apply(tp: TP, chunk: list[Message], generation: int) -> bool:
+async def _apply(tp: TP, chunk: Chunk, generation: int) -> bool:
     """Apply a chunk of purchases or of lost sales to the table, if it is ours and the next; tell whether it was.
 
     `generation`: of the group when it was fetched.
@@ -225,41 +244,59 @@ async def _apply(tp: TP, chunk: list[Message], generation: int) -> bool:
         return bool(ownership.settled and ownership.generation == generation)
 
     sold = tp.topic == kafka.topic_purchases
-    if await _is_ahead(tp, chunk):
-        if ours():
+    if chunk.begin > ownership.applied[tp]:  # fetched from another position before a rebalance, or the log was cut
+        try:
+            await pass_deleted(tp)
+        except KafkaError as error:
+            logger.debug("Where %s begins cannot be read: %r", tp, error)
+        if not ours():
+            return False
+        if chunk.begin > ownership.applied[tp]:
             await ownership.go_back_to({tp: ownership.applied[tp]})
-        return False
-    plain = await app.format.plain("purchases" if sold else "lost_sales", chunk)
+            return False
+    plain = await app.format.plain("purchases" if sold else "lost_sales", chunk.messages)
     await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
     if app.should_stop or not ours():
         return False
     fold = books.fold if sold else books.fold_lost
-    folded = fold(tp, plain, level_of, watch.plan.supply)
-    counted = windows.count(tp.partition, folded) if sold else None
+    folded = fold(tp, plain, level_of, watch.plan.supply) if plain else Folded()
+    counted = windows.count(tp.partition, folded) if sold and plain else None
     folded.sales, folded.grouped = [], None  # what follows may have to wait for the cluster
     told = ownership.told[tp.partition]
-    if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, folded, told, ours)):
+    letters = dead_letters_of(chunk, folded)
+    if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, letters, told, ours)):
         return False
     if not await inventory.write(tp.partition, folded.levels, ours):
         return False
-    ownership.applied[tp] = max(ownership.applied[tp], chunk[-1].offset + 1)
+    ownership.applied[tp] = max(ownership.applied[tp], chunk.end)
     if sold:
         windows.add(tp.partition, folded, counted)
-    else:
+    elif plain:
         windows.add_lost(tp.partition, plain)
     return True
 
 
-async def _is_ahead(tp: TP, chunk: list[Message]) -> bool:
-    """Tell whether messages are missing before a chunk, which was fetched from another position before a rebalance."""
-    position = app.ownership.applied[tp]
-    if chunk[0].offset <= position:
-        return False
-    try:
-        (first, *_), _ = await app.reader.fetch(tp, position)
-    except (KafkaError, ValueError):
-        return True
-    return bool(first.offset != chunk[0].offset)  # else there is nothing in between, such as marks of transactions
+def dead_letters_of(chunk: Chunk, folded: Folded) -> list[tuple[Message, str]]:
+    """Return the messages of a chunk that are not the shop's, each with the reason, in the order of the log."""
+    foreign = [(message, foreign_reason(message)) for message in chunk.foreign]
+    return sorted((*foreign, *itertools.starmap(as_it_came, folded.dead_letters)), key=lambda letter: letter[0].offset)
+
+
+async def pass_deleted(tp: TP) -> None:
+    """Go on at the first message that is left, where those before it were deleted after they had been applied.
+
+    Raises BooksError if messages were deleted that the table has not seen.
+    """
+    first = (await app.own_reader.firsts([tp]))[tp]
+    if first <= app.ownership.applied.get(tp, first):
+        return
+    count = await app.own_reader.count_before(tp, first)
+    position = app.ownership.applied.get(tp, first)
+    if first <= position:
+        return  # it was applied meanwhile
+    if is_cut(count, inventory, kafka, tp):
+        raise cut_log(tp, position, first)
+    app.ownership.applied[tp] = first
 
 
 async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
@@ -287,17 +324,50 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
     return True
 
 
-async def _bury(tp: TP, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
-    """Copy messages that are none of the shop's to the dead letters, but for those that a worker before us copied."""
+async def _bury(tp: TP, letters: list[tuple[Message, str]], told: Told, ours: Callable[[], bool]) -> bool:
+    """Copy messages that are not the shop's to the dead letters, but for those that a worker before us copied."""
     done = told.buried.get(tp.topic, -1)
-    letters = [as_it_came(*letter) for letter in folded.dead_letters if letter[0].offset > done]
-    what = "purchase" if tp.topic == kafka.topic_purchases else "lost sale"
+    letters = [letter for letter in letters if letter[0].offset > done]
     for message, reason in letters:
-        logger.warning("No %s: %s, partition %d, offset %d: %s", what, *tp, message.offset, reason)
-    rows = (dead_letter(tp, message, reason, told.buried) for message, reason in letters)
-    appended = await app.shop_producer.append(kafka.topic_dead_letters, tp.partition, told.letters, rows, ours)
+        foreign_log.note(tp, message.offset, reason)
+    rows = (dead_letter(tp, message, reason, told.buried, max_letter.bytes) for message, reason in letters)
+    try:
+        appended = await app.shop_producer.append(kafka.topic_dead_letters, tp.partition, told.letters, rows, ours)
+    except RefusedError as error:
+        if not isinstance(error.__cause__, MessageSizeTooLargeError) or max_letter.bytes == CUT_LETTER_BYTES:
+            raise
+        logger.warning("%s Copies of more than %d bytes are cut.", error, CUT_LETTER_BYTES)
+        max_letter.bytes = CUT_LETTER_BYTES
+        raise OutOfDateError(str(error)) from error  # those before it may be there
     if letters and appended.complete:
         told.letters += len(letters)
         told.buried[tp.topic] = letters[-1][0].offset
         app.counts["dead_letters"] += len(letters)
     return appended.complete
+
+
+@app.timer(CHECK_SECONDS)
+async def check_logs() -> None:
+    """See whether the logs still hold what is to be applied, and report foreign messages that came in numbers."""
+    foreign_log.report()
+    ownership, generation = app.ownership, app.ownership.generation
+    if not ownership.settled or app.closing:
+        return
+    applied = dict(ownership.applied)
+    try:
+        firsts, ends = await app.own_reader.firsts(applied), await app.own_reader.ends(applied)
+        for tp, position in applied.items():
+            if generation != ownership.generation:
+                return
+            if ends[tp] < position:
+                raise shorter(tp, ends[tp], position)
+            # What was fetched before it was deleted is applied first.
+            if firsts[tp] > position and last_check.get(tp) == position and not ownership.is_busy(tp.partition):
+                await pass_deleted(tp)
+    except KafkaError as error:
+        logger.debug("The logs cannot be checked: %r", error)
+    except YasdgError as error:
+        if generation == ownership.generation and not app.should_stop:
+            await app.crash(error)
+    last_check.clear()
+    last_check.update(applied)

@@ -17,7 +17,9 @@ from faust.types import TP
 
 from yasdg_app import topics
 from yasdg_app.application import app
+from yasdg_app.decoding import decoded_or_none
 from yasdg_app.producer import OutOfDateError, Row
+from yasdg_app.reading import DamagedLogError
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import Place, Till, behind
 from yasdg_app.streams.inventory import assortment, column_of, products_of
@@ -61,19 +63,23 @@ class ShelvesTopic:
         """
         tp = TP(self._topic, partition)
         try:
-            records = (await app.reader.read({tp: 0}))[tp]
-            self._numbers[partition] = (await app.reader.ends([tp]))[tp]
+            records = (await app.own_reader.read({tp: 0}))[tp]
+            self._numbers[partition] = await app.own_reader.count(tp)
         except KafkaError:
             return None
+        except DamagedLogError as error:
+            logger.warning("%s Its shelves are computed again from the first sale.", error)
+            records, self._numbers[partition] = [], await app.own_reader.count(tp)
         found: dict[int, dict[int, Kept]] = {}
         for record in records:
-            kept = _read(record.value or b"")
-            found.setdefault(kept.through, {})[kept.place] = kept
+            kept = decoded_or_none(_read, record.value)
+            if kept is not None:
+                found.setdefault(kept.through, {})[kept.place] = kept
         sold = {product.product_id: 0 for product in products_of[partition]} | column_of(partition, "sales")
         for through in sorted(filter(watch.plan.holds, found), reverse=True):
             pieces = list(found[through].values())
             shelves = {product_id: values for kept in pieces for product_id, values in kept.shelves.items()}
-            complete = len(pieces) == pieces[0].pieces
+            complete = len(pieces) == pieces[0].pieces and sold.keys() <= shelves.keys()
             # A cluster that lost its last records has a table that is older than what is kept.
             if complete and all(shelves[product_id][2] <= sold[product_id] for product_id in sold):
                 return behind(through), {

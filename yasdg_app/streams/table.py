@@ -7,6 +7,7 @@ change neither. Faust's own way is slower by two orders of magnitude, may lose w
 rebalance, and writes the changelog behind the table, through a producer that nothing holds back.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -19,10 +20,14 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 
 from yasdg_app.catalog import Product
+from yasdg_app.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.messages import InventoryLevel, encode_level, event_time, read_level, time_text
 from yasdg_app.producer import Row
+from yasdg_app.reading import DamagedLogError
 from yasdg_app.shop.demand import Ints
 from yasdg_app.streams.assortment import Assortment
+
+logger = logging.getLogger(__name__)
 
 NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is the product_id
 COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
@@ -138,6 +143,13 @@ def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
     return np.array(lines, np.int64).reshape(-1, len(NUMBERS))
 
 
+def _read_row(value: bytes) -> InventoryLevel:
+    """Return a row that can be kept as numbers: its times are times, and nothing is beyond 64 bits."""
+    level = read_level(value)
+    numbers_of([level])
+    return level
+
+
 class Levels(Mapping[bytes, InventoryLevel]):
     """All rows that a worker holds, by key: what Faust takes for the content of the table."""
 
@@ -178,7 +190,8 @@ class ChunkedTable(faust.Table[bytes, Any]):
         super().__init__(*args, **kwargs)
         self.assortment = assortment
         self._rows: dict[int, Rows] = {}  # by partition we hold
-        self._through: dict[int, int] = {}  # offset behind what is known of the changelog, by the same
+        self._through: dict[int, int] = {}  # next offset of the changelog to read, by the same
+        self._numbers: dict[int, int] = {}  # how many records the shop has appended to it, by the same
         levels, store = Levels(assortment, self._rows), cast(Any, self.data)
         store.data = levels
         self.level_of = levels.level_of
@@ -188,21 +201,59 @@ class ChunkedTable(faust.Table[bytes, Any]):
         return self._rows.get(partition, NO_ROWS)
 
     async def recover(self, partitions: Collection[int]) -> None:
-        """Hold these partitions and no others, each as its changelog has it now."""
+        """Hold these partitions and no others, each as its changelog has it now.
+
+        A row counts if the shop itself wrote it. One that cannot be read is left out: whether the rows belong to the
+        logs is told by their numbers (see takeover.py). Raises KafkaError.
+        """
         for partition in self._rows.keys() - set(partitions):
-            del self._rows[partition]
-            self._through.pop(partition, None)
+            self._forget(partition)
         tps = [TP(self.changelog_topic.get_topic_name(), partition) for partition in sorted(partitions)]
-        firsts, ends = await self.app.reader.firsts(tps), await self.app.reader.ends(tps)
+        firsts, ends = await self.app.own_reader.firsts(tps), await self.app.own_reader.ends(tps)
         for tp in tps:
-            rows = self._rows.setdefault(tp.partition, Rows(self.assortment.here(tp.partition)))
-            async for chunk in self.app.reader.chunks(tp, self._through.get(tp.partition, firsts[tp]), ends[tp]):
-                latest = {record.key: record.value for record in chunk}
-                levels = [read_level(value) for value in latest.values()]
-                # The catalog may have had more products once.
-                known = [level for level in levels if self.assortment.home(level.product_id) == tp.partition]
-                self._put(rows, known, numbers_of(known))
-            self._through[tp.partition] = ends[tp]
+            await self._read_changelog(tp, firsts[tp], ends[tp])
+
+    async def _read_changelog(self, tp: TP, first: int, end: int) -> None:
+        """Bring the rows of a partition up to date."""
+        partition, reader = tp.partition, self.app.own_reader
+        if self._through.get(partition, end + 1) > end:  # never read, or of a topic that was deleted since
+            self._forget(partition)
+        rows = self._rows.setdefault(partition, Rows(self.assortment.here(partition)))
+        position, number = max(self._through.get(partition, first), first), self._numbers.get(partition)
+        while position < end:
+            try:
+                async for chunk in reader.all_chunks(tp, position, end):
+                    self._put(rows, *self._levels(tp, {record.key: record.value for record in chunk.messages}))
+                    number = number if chunk.count is None else chunk.count
+                    position = chunk.end
+            except DamagedLogError as error:
+                logger.warning("%s The rows in it are computed again if they are missing.", error)
+                number, position = await reader.count(tp), error.next_offset
+        if number is None:
+            number = await reader.count(tp)
+        self._through[partition], self._numbers[partition] = end, number
+
+    def _levels(self, tp: TP, latest: Mapping[bytes | None, bytes | None]) -> tuple[list[InventoryLevel], Ints]:
+        """Return the rows that a chunk of the changelog holds of the shop's products, and their numbers."""
+        try:
+            levels = [read_level(value or b"") for value in latest.values()]
+            numbers = numbers_of(levels)
+        except UNREADABLE:
+            levels = [level for value in latest.values() if (level := decoded_or_none(_read_row, value)) is not None]
+            numbers = numbers_of(levels)
+            logger.warning("%s, partition %d: %d rows cannot be read.", *tp, len(latest) - len(levels))
+        # The catalog may have had more products once.
+        known = [self.assortment.home(level.product_id) == tp.partition for level in levels]
+        return [level for level, is_known in zip(levels, known, strict=True) if is_known], numbers[known]
+
+    def _forget(self, partition: int) -> None:
+        self._rows.pop(partition, None)
+        self._through.pop(partition, None)
+        self._numbers.pop(partition, None)
+
+    def clear_partition(self, partition: int) -> None:
+        """Hold a partition without rows, as before its first sale: they are computed again from the logs."""
+        self._rows[partition] = Rows(self.assortment.here(partition))
 
     async def write(self, partition: int, levels: Sequence[InventoryLevel], allowed: Callable[[], bool]) -> bool:
         """Write rows, in order, to the changelog and then into the table; False if it may not.
@@ -214,11 +265,13 @@ class ChunkedTable(faust.Table[bytes, Any]):
         now = time.time_ns() // 1_000_000
         numbers = numbers_of(levels)
         changes = [Row(level.product_id.encode(), encode_level(level), now) for level in levels]
-        number, topic = self._through[partition], self.changelog_topic.get_topic_name()
+        number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()
         appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, as_one=True)
         if not appended.complete or not allowed():
             return False  # what the log has of it comes back with the next recovery
-        self._through[partition] = number + len(changes)
+        self._numbers[partition] = number + len(changes)
+        if changes:
+            self._through[partition] = appended.offset + len(changes)
         self._put(self._rows[partition], levels, numbers)
         return True
 

@@ -35,6 +35,7 @@ from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, LostSale, Place, S
 from yasdg_app.streams.announcer import Announcer
 from yasdg_app.streams.dirt import dirt
 from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of, windows
+from yasdg_app.streams.jumps import Jumps
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
 from yasdg_app.streams.takeover import Disputes, shorter
@@ -56,6 +57,7 @@ MOST_A_ROUND = 1.0  # seconds that a round waits for the cluster
 LOOK = 0.5  # seconds between two looks whether all workers are done
 DISPUTE = 0.5  # seconds before a look whether it still does
 REPORT = 10.0  # seconds between two lines about what was sold
+MAX_AHEAD_SECONDS = 5.0  # that a log may be ahead of the shop's clock without a word
 SLOW_ENOUGH_TO_SHOW = 0.5  # mean seconds between sales from which each of them is shown
 
 shop = app.shop
@@ -96,6 +98,8 @@ class Tills:
         self._waits_for_others = False
         self._shelves = ShelvesTopic()
         self._announcer = Announcer()
+        self._said_ahead = False
+        self.jumps = Jumps()
 
     async def tick(self) -> None:
         """Ring up sales as they become due, for a while."""
@@ -114,7 +118,7 @@ class Tills:
         `due`: microseconds since 1970. Who is due soon is rung up before, and has only the way to the cluster left.
         """
         ownership = app.ownership
-        if not ownership.settled:
+        if not self.jumps.is_steady(_now()) or not ownership.settled:
             return
         if self._generation != ownership.generation:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
@@ -170,6 +174,15 @@ class Tills:
         opened = self._open.get(partition) if app.ownership.generation == self._generation else None
         through = self._after(partition).at if opened is None else opened.told
         return int(max(0, min(clock.at(at), self._last_moment) - through) / clock.pace(at))
+
+    def sold_ahead(self) -> int | None:
+        """Return the event time up to which a log of ours holds sales of the future; None if there is none.
+
+        The clock of this or another machine was ahead before; nothing is sold until it has come there.
+        """
+        at, clock = _now(), app.opening.clock
+        through = max((self._after(partition).at for partition in app.ownership.partitions), default=0)
+        return through if (through - clock.at(at)) / clock.pace(at) > MAX_AHEAD_SECONDS * 1e6 else None
 
     def _until(self, due: int) -> int:
         """Return the event time up to which sales are rung up: as far as is known what happens, and to the end."""
@@ -434,6 +447,7 @@ class Tills:
         if passed < REPORT:
             return
         self._reported = (app.counts["sales"], time.monotonic())
+        self._report_sold_ahead()
         behind = max((self.delay(partition) for partition in self._open), default=0) / 1e6
         lost = app.counts["lost_sales"]
         logger.info(
@@ -445,6 +459,16 @@ class Tills:
             kafka.partitions,
             f"; {time_text(self._through())[:16]} (UTC) by the shop's clock, catching up" if behind > REPORT else "",
         )
+
+    def _report_sold_ahead(self) -> None:
+        """Log once that the log holds sales of the future."""
+        through = self.sold_ahead()
+        if through is not None and not self._said_ahead:
+            logger.warning(
+                "The log holds sales up to %s (UTC), but it is %s by the shop's clock: a clock was ahead. Nothing is "
+                "sold until then.", time_text(through)[:19], time_text(app.opening.clock.at(_now()))[:19],
+            )  # fmt: skip
+        self._said_ahead = through is not None
 
     def _through(self) -> int:
         """Return the event time up to which all our partitions are rung up."""

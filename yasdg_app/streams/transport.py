@@ -7,21 +7,21 @@ Everything else is Faust's own aiokafka transport.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from itertools import chain
 from typing import Any, cast
 
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
-from aiokafka.errors import CorruptRecordException, RebalanceInProgressError
+from aiokafka.errors import RebalanceInProgressError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from yasdg_app.reading import Message
-from yasdg_app.streams.deliveries import Chunk, Delivery, together
+from yasdg_app.reading import Chunk, DamagedLogError, add_batch
+from yasdg_app.streams.deliveries import Delivery, cut, together
 
 FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
 CREATE_TIME = 0  # what the protocol calls a timestamp that is not the cluster's
@@ -29,30 +29,37 @@ CONFIRM_SECONDS = 2.0  # how long the group may take to confirm a lease; longer 
 
 
 class Whole(PartitionRecords):
-    """What was fetched of a partition, as lists of messages: a batch each, made by aiokafka's parser alone.
+    """What was fetched of a partition, as one chunk, made by aiokafka's parser alone.
 
     aiokafka makes an object of eleven fields of every message, which takes longer than all that is done with it here.
+    It also does not say who wrote a message, and says nothing of a stretch of the log that holds none.
     """
 
     next_fetch_offset: int
+    producer_id: int
 
     @classmethod
-    def of(cls, records: PartitionRecords) -> "Whole":
-        """Return what was fetched, of which nothing was looked at yet."""
-        crcs, isolation = records._check_crcs, records._isolation_level
-        return cls(records._tp, records._records, [], records.next_fetch_offset, None, None, crcs, isolation)
+    def of(cls, records: PartitionRecords, producer_id: int) -> "Whole":
+        """Return what was fetched, of which nothing was looked at yet; `producer_id`: the shop's."""
+        isolation = records._isolation_level
+        whole = cls(records._tp, records._records, [], records.next_fetch_offset, None, None, True, isolation)
+        whole.producer_id = producer_id
+        return whole
 
-    def _unpack_records(self) -> Iterator[list[Message]]:
-        while self._records.has_next():
-            batch: Any = self._records.next_batch()
-            if self._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
-            messages: list[Message] = [] if batch.is_control_batch else list(batch)
-            if messages and messages[0].offset < self.next_fetch_offset:  # a batch is sent whole
-                messages = [message for message in messages if message.offset >= self.next_fetch_offset]
-            self.next_fetch_offset = batch.next_offset
-            if messages:
-                yield messages
+    def _unpack_records(self) -> Iterator[Chunk | DamagedLogError]:
+        """Yield a chunk, and the error if it ends where the log is damaged."""
+        chunk = Chunk(self._tp, self.next_fetch_offset, self.next_fetch_offset, [], [])
+        damage = None
+        while damage is None and self._records.has_next():
+            try:
+                add_batch(chunk, self._records.next_batch(), self.producer_id)
+            except DamagedLogError as error:
+                damage = error
+        self.next_fetch_offset = chunk.end
+        if chunk.end > chunk.begin:
+            yield chunk
+        if damage is not None:
+            yield damage
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -76,7 +83,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, fetched in fetcher._records.items():
                 records = getattr(fetched, "_partition_records", None)  # an error has none
                 if type(records) is PartitionRecords and tp.topic in self.app.ownership.topics:
-                    fetched._partition_records = Whole.of(records)
+                    fetched._partition_records = Whole.of(records, self.app.opening.producer_id)
             return is_new
 
         fetcher._proc_fetch_request = process_whole
@@ -153,16 +160,19 @@ class Consumer(driver.Consumer):
             if not self._chunked(tp):
                 others[tp] = fetched
             elif active is None or tp in active or tp in self._buffered_partitions:
-                messages, most = list(chain.from_iterable(fetched)), self.app.ownership.most[tp.partition]
-                chunks[tp.topic] += (Chunk(tp, messages[at : at + most]) for at in range(0, len(messages), most))
+                for chunk in fetched:
+                    if isinstance(chunk, DamagedLogError):
+                        await self.app.crash(chunk)
+                        return
+                    chunks[tp.topic] += cut(chunk, self.app.ownership.most[tp.partition])
         for of_topic in chunks.values():
             for some in together(of_topic):
                 if stale():
                     return
                 delivery = Delivery(some, generation)
                 self._deliveries.append(delivery)
-                self._read_offset[delivery.tp] = None  # or Faust drops what is fetched a second time
-                yield delivery.tp, self._message_of(delivery)
+                self._read_offset[TP(*delivery.tp)] = None  # or Faust drops what is fetched a second time
+                yield TP(*delivery.tp), self._message_of(delivery)
         for tp, record in self.scheduler.iterate(others):
             if stale():
                 return
@@ -170,11 +180,13 @@ class Consumer(driver.Consumer):
                 yield tp, self._to_message(tp, record)
 
     def _message_of(self, delivery: Delivery) -> ConsumerMessage:
-        tp, last = delivery.tp, delivery.chunks[0].messages[-1]
+        first = delivery.chunks[0]
+        tp = TP(*first.tp)
+        at = first.messages[-1].timestamp / 1000.0 if first.messages else time.time()
         value = cast(Any, delivery)  # what Faust's message is meant to hold are the bytes of one
         return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, CREATE_TIME, [], None, value, None,
-            0, 0, tp, generation_id=delivery.generation,
+            tp.topic, tp.partition, first.end - 1, at, CREATE_TIME, [], None, value, None, 0, 0, tp,
+            generation_id=delivery.generation,
         )  # fmt: skip
 
     async def verify_all_partitions_active(self) -> None:

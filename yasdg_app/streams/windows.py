@@ -17,12 +17,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from yasdg_app.decoding import UNREADABLE, decoded_or_none
+from yasdg_app.errors import YasdgError
 from yasdg_app.formats.errors import RegistryError
 from yasdg_app.messages import (
     NoPurchaseError,
@@ -279,6 +280,8 @@ class Windows:
                 except (KafkaError, RegistryError) as error:
                     logger.debug("The sales of the last day are read again later: %r", error)
                     await asyncio.sleep(RETRY)
+        except YasdgError as error:
+            logger.warning("The views lack the sales of the last day: %s", error)
         except Exception:  # the shop goes on without
             logger.exception("The sales of the last day cannot be read again.")
         finally:
@@ -290,11 +293,11 @@ class Windows:
         if past is None:
             return
         tp = TP(self._app.ownership.topics[0], partition)
-        stop = max((await self._app.reader.firsts([tp]))[tp], past.position - MOST_READ)
+        stop = max((await self._app.own_reader.firsts([tp]))[tp], past.position - MOST_READ)
         while past.read_from > stop and window.whole_from > max(past.oldest, self._horizon()) and not window.is_cut_off:
             start = max(stop, past.read_from - PIECE)
             columns = [NO_COLUMNS]
-            async with aclosing(self._app.reader.chunks(tp, start, past.read_from)) as chunks:
+            async with aclosing(self._app.own_reader.chunks(tp, start, past.read_from)) as chunks:
                 async for read in chunks:
                     chunk = await self._app.format.plain("purchases", read)
                     for begin in range(0, len(chunk), STEP):
@@ -316,7 +319,7 @@ class Windows:
         """Read which restocks and lost sales were told of last."""
         if share.past is None:
             return
-        reader = self._app.reader
+        reader = self._app.own_reader
         restocks, lost = TP(self._kafka.topic_stockings, partition), TP(self._kafka.topic_lost_sales, partition)
         ends = {**await reader.ends([restocks]), lost: share.past.lost_position}
         firsts, values = await reader.firsts(ends), dict[TP, list[bytes]]()
@@ -387,7 +390,7 @@ def _columns(messages: Sequence[Message], partition: int, assortment: Assortment
         sales = [(sale, number) for sale, number in zip(told, numbers, strict=True) if number is not None]
         if len(sales) < len(told) or any(assortment.home(sale.product_id) != partition for sale in told):
             raise NoPurchaseError
-    except (msgspec.DecodeError, UnicodeDecodeError, NoPurchaseError):
+    except UNREADABLE:
         sales = []
         for message in messages:
             try:
@@ -406,11 +409,8 @@ def _columns(messages: Sequence[Message], partition: int, assortment: Assortment
 def _restocks(values: Collection[bytes]) -> list[dict[str, Any]]:
     found = []
     for value in values:
-        try:
-            read_stocking(value)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # somebody else's message
-        found.append(orjson.loads(value))
+        if decoded_or_none(read_stocking, value) is not None:
+            found.append(orjson.loads(value))
     return found
 
 

@@ -17,7 +17,7 @@ from yasdg_app.outlook.words import length
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
 from yasdg_app.shop.till import NOBODY, Sales
-from yasdg_app.truth.files import Batch
+from yasdg_app.truth.files import NOTHING, Batch
 from yasdg_app.truth.happenings import Block
 from yasdg_app.truth.network import Arrived
 from yasdg_app.truth.receipts import UNKNOWN, Lines, Receipts
@@ -139,7 +139,7 @@ class Kept:
         known = place is not None and NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number))
         if place is not None and known and 0 < int(number) < 2**BITS:
             return place << BITS | int(number)
-        self._report.add(Finding("unknown", {ID: text[:200]}, why="no id of a product and a number"))
+        self._report.add(Finding("unknown", {ID: text[:200] or "NULL"}, why="no id of a product and a number"))
         return -1
 
     def _read(self, name: str, column: Any) -> Ints:
@@ -151,6 +151,8 @@ class Kept:
         place = self._places.get(text)
         if place is not None:
             return place
+        if text in NOTHING:
+            return NULL
         if len(self._strangers) >= MOST_STRANGERS and text not in self._strangers:
             return UNREADABLE
         return STRANGER - self._strangers.setdefault(text, len(self._strangers))

@@ -66,10 +66,17 @@ class Report:
     rows: int = 0  # of the engine's, that were compared
     wanted: int = 0  # that there ought to be
     outside: int = 0  # of the engine's, of other event times: not looked at
-    columns: Sequence[str] = ()  # that were compared
+    keys: Sequence[str] = ()  # columns by which the engine's rows are known
+    columns: Sequence[str] = ()  # others that were compared
+    uncompared: Sequence[str] = ()  # of the engine's columns, those that were not
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)  # the first of them
     remark: str = ""  # on what is not told, in words
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """The names of all columns that were looked at."""
+        return frozenset((*self.keys, *self.columns))
 
     @property
     def equal(self) -> bool:
@@ -103,6 +110,7 @@ class Report:
             "wanted": self.wanted,
             "outside": self.outside,
             "columns": list(self.columns),
+            "not_compared": list(self.uncompared),
             "kinds": dict(self.kinds),
             "remark": self.remark or None,
             "findings": [finding.as_json() for finding in self.findings],

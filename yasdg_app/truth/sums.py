@@ -23,13 +23,14 @@ from yasdg_app.truth.spans import Span
 from yasdg_app.truth.values import CENT, NULL, SCALE, UNREADABLE, numbers, texts, times
 from yasdg_app.truth.windows import Keys, Rows, rows_of
 
-START = "window_start"
+START, END = "window_start", "window_end"
 CLOSING = "closing_stock"
 TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same happenings add
 MOST_CLOSER = 10_000  # rows that are looked at closer
 MOST_HAPPENINGS = 100_000  # that are remembered for it, some 900 bytes each
 MOST_FAULTS = 8  # of a row, of which every combination is looked at
 MOST_NAMED = 10  # ids of a finding
+MOST_CHARACTERS = 200  # of a key in a finding
 
 
 class Difference(NamedTuple):
@@ -59,15 +60,24 @@ class Sums:
         Of the engine's that are compared, some of VALUES.
     report
         Takes what belongs to no window or key.
+    asked
+        Event times from which on, and before which, windows are judged; None: no such bound. What lies within them but
+        outside the span is no window of the shop's life.
+    has_ends
+        Whether the engine tells where windows end, which is compared then.
     """
 
-    def __init__(self, keys: Keys, span: Span, columns: Sequence[str], report: Report) -> None:
+    def __init__(
+        self, keys: Keys, span: Span, columns: Sequence[str], report: Report,
+        asked: tuple[int | None, int | None] = (None, None), has_ends: bool = False,
+    ) -> None:  # fmt: skip
         self._keys, self._span, self._report = keys, span, report
+        self._asked, self._has_ends = asked, has_ends
         self._places = {name: place for place, name in enumerate(keys.names)}
         self.columns = columns
         self._parts: list[list[Ints]] = []
         self.group = np.empty(0, dtype=np.int64)
-        self.values: dict[str, Ints] = {}
+        self.values: dict[str, Ints] = {name: np.empty(0, dtype=np.int64) for name in columns}
 
     def take(self, batch: Batch) -> None:
         """Take some rows."""
@@ -86,14 +96,42 @@ class Sums:
                 kind, why = "unreadable", f"{START} is no time"
             else:
                 kind, why = "unknown", f"no such {self._keys.column}" if key[row] < 0 else "no window begins then"
-            self._report.add(Finding(kind, {START: _text(int(start[row])), self._keys.column: names[row]}, why=why))
-        number = self._span.number(start)
+            self._add(kind, int(start[row]), names[row] or "NULL", why)
+        known = readable & aligned & (key >= 0)
+        number = np.where(known, self._span.number(start), 0)
         first, end = self._span.edges(number)
-        inside = (end > self._span.begin) & (first < self._span.end) & readable & aligned & (key >= 0)
-        self._report.outside += int(np.count_nonzero(readable & aligned & (key >= 0) & ~inside))
-        columns = [numbers(batch.columns[name], name in MONEY)[inside] for name in self.columns]
+        inside = known & (end > self._span.begin) & (first < self._span.end)
+        columns = [numbers(batch.columns[name], name in MONEY) for name in self.columns]
         columns = [np.where(column == NULL, 0, column) for column in columns]
-        self._parts.append([self._keys.groups(number[inside], key[inside]), *columns])
+        foreign = known & ~inside & self._is_judged(first, end) & self._is_something(columns)
+        self._report.outside += int(np.count_nonzero(known & ~inside & ~foreign))
+        for row in np.flatnonzero(foreign).tolist():
+            self._add("unknown", int(start[row]), names[row], "the shop was not there then")
+        if self._has_ends and self._span.window is not None:
+            ends = times(batch.columns[END])
+            for row in np.flatnonzero(inside & (ends != end)).tolist():
+                values = {END: (_moment(int(ends[row])), _text(int(end[row])))}
+                self._add("wrong", int(start[row]), names[row], values=values)
+        self._parts.append([self._keys.groups(number[inside], key[inside]), *(column[inside] for column in columns)])
+
+    def _is_judged(self, first: Ints, end: Ints) -> Any:
+        """Tell which windows lie within the event times that were asked for."""
+        begin, before = self._asked
+        judged = np.ones(len(first), dtype=np.bool_)
+        judged &= True if begin is None else first >= begin
+        judged &= True if before is None else end <= before
+        return judged
+
+    def _is_something(self, columns: Sequence[Ints]) -> Any:
+        """Tell which rows say that something happened: engines that fill gaps have rows of zeros at any time."""
+        counted = [column for name, column in zip(self.columns, columns, strict=True) if name != CLOSING]
+        return np.any([column != 0 for column in counted or columns], axis=0)
+
+    def _add(
+        self, kind: str, start: int, key: str, why: str = "", values: Mapping[str, tuple[Any, Any]] | None = None
+    ) -> None:
+        place = {START: _moment(start), self._keys.column: key[:MOST_CHARACTERS]}
+        self._report.add(Finding(kind, place, values or {}, why=why))
 
     def close(self) -> None:
         """Put all rows in order: of window and key."""
@@ -110,6 +148,11 @@ class Sums:
         number, key = divmod(group, len(self._keys.names))
         start, _ = self._span.edges(np.array([number]))
         return {START: _text(int(start[0])), self._keys.column: self._keys.names[key]}
+
+
+def _moment(at: int) -> str:
+    """Return an engine's time as it is shown."""
+    return {NULL: "NULL", UNREADABLE: "not readable"}.get(at) or _text(at)
 
 
 def _text(at: int) -> str:

@@ -21,6 +21,8 @@ MOST = 9e14  # of a number, in whole units
 TRUE, FALSE = ("true", "t", "yes"), ("false", "f", "no")
 SECOND = 1_000_000
 FIRST, LAST = microseconds(datetime.min), microseconds(datetime.max)
+NEVER = LAST + 1
+MICROSECONDS = {"d": 86_400 * SECOND, "s": SECOND, "ms": 1_000, "us": 1, "ns": 0}  # of a unit; less than one: 0
 MOST_SINCE_1970 = 9e18  # of any unit, in 64 bits
 UNITS = ((1e11, SECOND), (1e14, 1_000), (1e17, 1))
 """A time as a number below the first is of the unit of so many microseconds; above all of them it is of nanoseconds."""
@@ -36,13 +38,16 @@ def numbers(column: Any, amounts: bool = False) -> Ints:
     if pa.types.is_boolean(kind):
         return _scaled(_filled(column.cast(pa.int8()).cast(pa.float64())), amounts)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _scaled(_filled(column.cast(pa.float64(), safe=False)), amounts)
+        try:
+            return _scaled(_filled(column.cast(pa.float64(), safe=False)), amounts)
+        except (pa.ArrowException, NotImplementedError):  # halves, and decimals of the oddest kinds
+            pass
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
             return _scaled(_filled(column.cast(pa.float64())), amounts)
         except pa.ArrowInvalid:
             pass
-    return np.array([_number(value, amounts) for value in column.to_pylist()], dtype=np.int64)
+    return np.array([_number(value, amounts) for value in _values(column)], dtype=np.int64)
 
 
 def times(column: Any) -> Ints:
@@ -53,28 +58,44 @@ def times(column: Any) -> Ints:
     if pa.types.is_null(kind):
         return np.full(len(column), NULL, dtype=np.int64)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _moments(column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False))
+        return _moments(column, "d" if kind == pa.date32() else "ms" if kind == pa.date64() else kind.unit)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _of_epoch(_filled(column.cast(pa.float64(), safe=False)), column)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         for zone in (None, "UTC"):
             try:
-                return _moments(column.cast(pa.timestamp("us", tz=zone)))
+                return _moments(column.cast(pa.timestamp("us", tz=zone)), "us")
             except pa.ArrowInvalid:
                 continue
-    return np.array([_time(value) for value in column.to_pylist()], dtype=np.int64)
+    return np.array([_time(value) for value in _values(column)], dtype=np.int64)
 
 
 def names(column: Any, places: Callable[[str], int]) -> Ints:
     """Return texts of an Arrow array as what stands for them: `places` of each."""
     return np.array(
-        [NULL if value is None or value == "" else places(str(value)) for value in column.to_pylist()], dtype=np.int64
+        [NULL if value is None or value == "" else places(str(value)) for value in _values(column)], dtype=np.int64
     )
 
 
 def texts(column: Any) -> list[str]:
     """Return texts of an Arrow array; nothing where there is none."""
-    return ["" if value is None else str(value) for value in column.to_pylist()]
+    return ["" if value is None else str(value) for value in _values(column)]
+
+
+def _values(column: Any) -> list[Any]:
+    """Return what is in an Arrow array; marks in place of what Python has no value for, such as the year 10000."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except Exception:  # whatever the makers of Python's values raise: some ten kinds, by the type of the column
+        return [_value(each) for each in column]
+    return values
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except Exception:
+        return f"(a {scalar.type} that cannot be shown)"
 
 
 def _filled(column: Any) -> Any:
@@ -102,11 +123,19 @@ def _number(value: Any, amounts: bool) -> int:
         return UNREADABLE
 
 
-def _moments(column: Any) -> Ints:
+def _moments(column: Any, unit: str) -> Ints:
+    """Return times, or dates, of Arrow's: of a unit, one of MICROSECONDS."""
     import pyarrow as pa
 
     there = ~np.asarray(column.is_null().to_numpy(zero_copy_only=False))
-    result: Ints = np.where(there, column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), NULL)
+    column = column.cast(pa.int32()) if pa.types.is_date32(column.type) else column
+    raw = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    if each := MICROSECONDS[unit]:
+        values = np.where((raw >= FIRST // each) & (raw <= LAST // each), raw * each, NEVER)
+    else:
+        values = raw // 1_000
+    fits = (values >= FIRST) & (values <= LAST)
+    result: Ints = np.where(there, np.where(fits, values, UNREADABLE), NULL)
     return result
 
 

@@ -25,12 +25,20 @@ class Refusal(NamedTuple):
 
 
 def refusal(
-    token: str, method: str, path: str, headers: Mapping[str, str], cookies: Mapping[str, str]
+    token: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    cookies: Mapping[str, str],
+    is_worker: bool = False,
 ) -> Refusal | None:
-    """Return why a request is refused; None if it is not. `token`: the server's, empty if it has none."""
+    """Return why a request is refused; None if it is not.
+
+    `token`: the server's, empty if it has none; `is_worker`: whether it has proven to come from a worker that has it.
+    """
     if not token and not is_loopback(host_of(headers.get("Host", ""))):
         return Refusal(403, "Ask localhost or 127.0.0.1, or set [WEB] token: without one, other names are refused.")
-    if token and path not in OPEN and not knows(token, headers, cookies):
+    if token and not is_worker and path not in OPEN and not knows(token, headers, cookies):
         return Refusal(401, "Send the token as `Authorization: Bearer …`; a browser gets it at /?token=…")
     if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
         return Refusal(403, "Pages of others may not ask here.")

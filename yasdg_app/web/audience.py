@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from yasdg_app.web.server import HEADERS, NEVER_KEPT
+from yasdg_app.web.answers import HEADERS, NEVER_KEPT
 
 logger = logging.getLogger(__name__)
 

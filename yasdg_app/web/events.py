@@ -7,8 +7,8 @@ import orjson
 from aiohttp.web import Response
 
 from yasdg_app.application import app
+from yasdg_app.web.answers import answer
 from yasdg_app.web.audience import MOST, STREAM, Audience
-from yasdg_app.web.server import answer
 from yasdg_app.web.snapshot import Looker, is_open
 
 looker = Looker()

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from yasdg_app.application import app
-from yasdg_app.web.server import WHERE, answer
+from yasdg_app.web.answers import WHERE, answer
 
 KEPT = "no-cache"  # a browser may keep it, and asks whether it is still the same
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}

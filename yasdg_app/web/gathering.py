@@ -1,26 +1,36 @@
 """Asks all workers for their shares, in parallel and in bounded time: any of them answers for the whole stream.
 
 Where they are is what the group's leader told all members at the last rebalance: the address that each advertises, and
-its partitions.
+its partitions. Anybody who reaches the cluster may advertise any address, so the token is never sent to one: both sides
+prove that they have it (proof.py), and an answer without a proof is none.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from yasdg_app.application import app
+from yasdg_app.rules import is_loopback
 from yasdg_app.streams.inventory import PARTITIONS, inventory
 from yasdg_app.web.merging import Gathered, Share, stand_together
+from yasdg_app.web.proof import ANSWER_HEADER, NONCE_BYTES, Question, address_of, authorization, is_answer
+from yasdg_app.web.server import SHARE
 
 logger = logging.getLogger(__name__)
 
 BOUND = 1.0  # seconds in which the others have to answer
 LARGEST = 64 * 1024 * 1024  # bytes of a share
 SILENT = f"does not answer within {BOUND:.0f} s"
+REFUSES = ": its token is another, its clock is more than a minute off, or it is of an earlier version"
+IMPOSTOR = "does not prove that it has the token"
+NEEDS_TOKEN = "is on another machine, and workers on several machines need a token"
 
 S = TypeVar("S", bound=Share)
 
@@ -70,19 +80,26 @@ class Asker:
             return await asyncio.wait_for(self._asked(url, kind, query), BOUND)
         except TimeoutError:
             return SILENT
-        except (aiohttp.ClientError, OSError, ValueError, msgspec.MsgspecError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             logger.debug("%s does not answer: %r", url, error)
             return "does not answer"
 
     async def _asked(self, url: str, kind: type[S], query: dict[str, str]) -> S | str:
-        address, headers = f"{url.rstrip('/')}/share/", _headers()
-        # A redirect could lead the token elsewhere.
-        async with self._connected().get(address, params=query, headers=headers, allow_redirects=False) as response:
+        token, member = app.shop.web.token, URL(url)
+        address = address_of(member)
+        if not token and not is_loopback(str(member.raw_host)):
+            return NEEDS_TOKEN  # it would refuse us, and anybody may have advertised it
+        target = URL.build(scheme=member.scheme, host=str(member.raw_host), port=member.port, path=SHARE, query=query)
+        question = Question("GET", target.raw_path_qs, address, int(time.time()), token_hex(NONCE_BYTES))
+        headers = {"Authorization": authorization(token, question)} if token else {}
+        async with self._connected().get(target, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
-                return f"answers with status {response.status}"
+                return f"answers with status {response.status}{REFUSES if response.status == 401 else ''}"
             body = await response.content.read(LARGEST)
             while chunk := await response.content.read(LARGEST - len(body)):
                 body += chunk
+            if token and not is_answer(token, question, 200, body, response.headers.get(ANSWER_HEADER, "")):
+                return IMPOSTOR
             return msgspec.json.decode(body, type=kind)
 
     def _connected(self) -> aiohttp.ClientSession:
@@ -97,11 +114,6 @@ class Asker:
 
 
 asker = Asker()
-
-
-def _headers() -> dict[str, str]:
-    token = app.shop.web.token
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 async def close(_: Any) -> None:

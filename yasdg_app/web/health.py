@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
+from yasdg_app.messages import time_text
 from yasdg_app.streams.inventory import PARTITIONS, products_of
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.tills import tills
@@ -68,7 +69,7 @@ def reasons(ends: LogEnds | None) -> list[str]:
     tps = owned()
     # While it takes over anew, those of before say how late it is.
     late = _of_sales(tps or settled_last())
-    return _of_cluster(ends) + late + (_of_table(tps, ends or {}) if tps else [_without_partitions()])
+    return _of_cluster(ends) + _of_clock() + late + (_of_table(tps, ends or {}) if tps else [_without_partitions()])
 
 
 def _without_partitions() -> str:
@@ -83,6 +84,15 @@ def _of_cluster(ends: LogEnds | None) -> list[str]:
     if owned() and not app.ownership.lease_left:
         return [f"The broker does not answer: the group has not confirmed this worker within {LEASE:.0f} s."]
     return []
+
+
+def _of_clock() -> list[str]:
+    why_not = [tills.jumps.reason] if tills.jumps.reason else []
+    if (through := tills.sold_ahead() if owned() else None) is not None:
+        why_not.append(
+            f"The log holds sales up to {time_text(through)} (UTC), of the future: nothing is sold until then."
+        )
+    return why_not
 
 
 def _of_sales(tps: Sequence[TP]) -> list[str]:

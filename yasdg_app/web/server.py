@@ -3,41 +3,32 @@
 Faust finds it under the name `yasdg` (see application.py). Must not know what the pages show.
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-import orjson
 from aiohttp import web
-from aiohttp.typedefs import LooseHeaders
 from faust.web.drivers import aiohttp as driver
 
 from yasdg_app.settings import shown
 from yasdg_app.web.access import COOKIE, is_token, refusal
+from yasdg_app.web.answers import HEADERS, MAX_BODY_BYTES, NEVER_KEPT, WHERE, answer, complete, refused
+from yasdg_app.web.connections import ACCEPTED_AT_ONCE, BODY_SECONDS, WRONG, Runner
+from yasdg_app.web.proof import ANSWER_HEADER, SCHEME, Question, address_of, of_answer, proven
+from yasdg_app.web.seldom import Seldom, since
+
+__all__ = ["HEADERS", "LARGEST_BODY", "NEVER_KEPT", "WHERE", "Web", "answer"]
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BODY = 64 * 1024  # bytes; an incident has some hundred
+SHARE = "/share/"  # where workers ask each other
+LARGEST_BODY = MAX_BODY_BYTES
 LONGEST_STOP = 1.0  # seconds in which answers that are under way have to end when the worker does
-HEADERS = {
-    "Server": "yasdg",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # an address may have the token in it
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-}
-"""Of every answer."""
-NEVER_KEPT = {"Cache-Control": "no-store"}
-WHERE = "GET /openapi.json tells of all there is."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def answer(body: Any, status: int = 200, headers: LooseHeaders | None = None) -> web.Response:
-    """Return an answer in JSON."""
-    return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", charset="utf-8", headers=headers
-    )
 
 
 class Web(driver.Web):
@@ -52,9 +43,12 @@ class Web(driver.Web):
     def __init__(self, app: Any, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self.web_app = web.Application(middlewares=[self._guard], client_max_size=LARGEST_BODY)
-        self._runner = web.AppRunner(
-            self.web_app, access_log=None, shutdown_timeout=LONGEST_STOP, handler_cancellation=True
-        )
+        self._runner = Runner(self.web_app, LONGEST_STOP)
+        self._failures = Seldom(time.monotonic)
+
+    def _new_transport_tcp(self) -> web.BaseSite:
+        bind, port, context = self.app.conf.web_bind, self.app.conf.web_port, self.app.conf.web_ssl_context
+        return web.TCPSite(self._runner, bind, port, ssl_context=context, backlog=ACCEPTED_AT_ONCE)
 
     def route(self, pattern: str, handler: Any, cors_options: Any = None) -> None:
         """Serve a page; by HEAD only if there is something to GET, which Faust does not look at."""
@@ -65,29 +59,64 @@ class Web(driver.Web):
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._answered(request, handler)
-        if not response.prepared:
-            for name, value in (HEADERS | NEVER_KEPT).items():
-                response.headers.setdefault(name, value)
+        complete(response)
         return response
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         token = self.app.shop.web.token
         if token and request.path == "/" and request.method in ("GET", "HEAD") and "token" in request.query:
             return _welcome(token, request)
-        why_not = refusal(token, request.method, request.path, request.headers, request.cookies)
+        question = self._question(token, request)
+        known = question is not None
+        why_not = refusal(token, request.method, request.path, request.headers, request.cookies, known)
         if why_not:
             headers = {"WWW-Authenticate": "Bearer"} if why_not.status == HTTPStatus.UNAUTHORIZED else {}
             return answer({"error": why_not.error}, why_not.status, headers)
+        response = await self._handled(request, handler)
+        if question is not None and isinstance(response, web.Response) and isinstance(response.body, bytes):
+            proof = of_answer(token, question, response.status, response.body)
+            response.headers[ANSWER_HEADER] = proof
+        return response
+
+    def _question(self, token: str, request: web.Request) -> Question | None:
+        """Return what another worker asks, if it proves to be one."""
+        header = request.headers.get("Authorization", "")
+        if not token or request.path != SHARE or not header.startswith(SCHEME):
+            return None
+        here = address_of(self.app.conf.canonical_url)
+        return proven(token, header, request.method, request.raw_path, here, time.time())
+
+    async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await handler(request)
+            return await _unread(request) or await handler(request)
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise
-            headers = {name: value for name, value in error.headers.items() if name == "Allow"}
-            return answer({"error": _words(error)}, error.status, headers)
+            return refused(error)
         except Exception:
-            logger.exception("%s %s could not be answered.", request.method, shown(request.path))
-            return answer({"error": "Something went wrong here; the worker's log tells what."}, 500)
+            if (left_out := self._failures.due()) is not None:
+                logger.exception("%s %s could not be answered.%s", request.method, shown(request.path), since(left_out))
+            return answer({"error": WRONG}, 500)
+
+
+async def _unread(request: web.Request) -> web.Response | None:
+    """Read the body of a request, so that its page has it; return what is said of one that cannot be read."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        return answer(
+            {"error": "Send the body as it is, without a Content-Encoding."}, 415, {"Accept-Encoding": "identity"}
+        )
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            await request.read()
+    except TimeoutError:
+        late = answer({"error": f"The body did not come within {BODY_SECONDS:.0f} s."}, 408)
+        late.force_close()
+        return late
+    except (web.HTTPException, ConnectionError):
+        raise
+    except Exception:  # a chunk or a length that is none
+        return answer({"error": "The body cannot be read: it is not sent as HTTP/1.1 has it."}, 400)
+    return None
 
 
 def _welcome(token: str, request: web.Request) -> web.StreamResponse:
@@ -97,15 +126,3 @@ def _welcome(token: str, request: web.Request) -> web.StreamResponse:
     response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
     response.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
     return response
-
-
-def _words(error: web.HTTPException) -> str:
-    match error.status:
-        case HTTPStatus.NOT_FOUND:
-            return f"There is no such page. {WHERE}"
-        case HTTPStatus.METHOD_NOT_ALLOWED:
-            return f"This cannot be done here. {WHERE}"
-        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return f"The body is too large: expected {LARGEST_BODY} bytes at most."
-        case _:
-            return error.reason

@@ -25,6 +25,7 @@ from yasdg_app.shop.plan import Plan
 from yasdg_app.streams.inventory import assortment, inventory, level_of, products_of, windows
 from yasdg_app.streams.watch import watch
 from yasdg_app.streams.windows import WINDOWS, Sums
+from yasdg_app.web.answers import answer
 from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, owned, reasons
 from yasdg_app.web.merging import (
     MOST_BEST,
@@ -44,8 +45,7 @@ from yasdg_app.web.merging import (
     largest,
     latest,
 )
-from yasdg_app.web.questions import MOST
-from yasdg_app.web.server import answer
+from yasdg_app.web.questions import BY, MOST
 
 SHOWN_MINUTES = 180  # of the chart
 RATE_OVER = 10  # seconds
@@ -132,12 +132,17 @@ async def state_share() -> StateShare:
     return StateShare(**_claim(), state=state(logs))
 
 
-async def levels_share(limit: int, after: str) -> LevelsShare:
+async def levels_share(limit: int, after: str | None) -> LevelsShare:
     """Tell the first rows of the table behind that of a product, one more than are shown."""
-    place = assortment.places[after] if after else -1
+    place = _place(after)
     rows = [row for partition in _mine() for row in _rows(partition, place, limit + 1)]
     rows.sort(key=lambda row: row[0])
     return LevelsShare(**_claim(), rows=rows[: limit + 1])
+
+
+def _place(after: str | None) -> int:
+    """Return the place of a product in the catalog, and the one before the first of all where none is meant."""
+    return -1 if after is None else assortment.places[after]
 
 
 def _rows(partition: int, after: int, most: int) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -162,7 +167,7 @@ def _row(product_id: str) -> InventoryLevel:
     return InventoryLevel(product_id, shelf, shelf, *(0,) * 6, last_sale="", offset=-1)
 
 
-async def sales_share(window: str, by: str, through: int | None, limit: int, after: str) -> SalesShare:
+async def sales_share(window: str, by: str, through: int | None, limit: int, after: str | None) -> SalesShare:
     """Tell what was sold in a window that ends at an event time; None: only which times are known."""
     mine = _known(windows.products_from() if by == "product" else windows.complete_from())
     claim = _claim() | {"partitions": mine.partitions}
@@ -173,7 +178,7 @@ async def sales_share(window: str, by: str, through: int | None, limit: int, aft
     else:
         sums = windows.by_category(window, through).items()
         rows = [Counted(categories[key], key, *count) for key, count in sums]
-        rows = [row for row in rows if not after or row.place > categories[after]]
+        rows = [row for row in rows if after is None or row.place > categories[after]]
     rows = sorted(rows, key=attrgetter("place"))[: limit + 1]
     return SalesShare(**claim, complete_from=mine.since, complete_through=mine.until, rows=rows)
 
@@ -201,9 +206,9 @@ def _known(since: Mapping[int, int]) -> Known:
     )
 
 
-def by_product(window: str, through: int, most: int, after: str) -> list[Counted]:
+def by_product(window: str, through: int, most: int, after: str | None) -> list[Counted]:
     """Return what was sold in a window of the first products behind one, so many of each partition at most."""
-    place = assortment.places[after] if after else -1
+    place = _place(after)
 
     def first(partition: int, seats: Ints, sums: Ints) -> Ints:
         begin = int(np.searchsorted(seats, _seat_behind(partition, place)))
@@ -332,9 +337,12 @@ class Rates:
 
 
 async def share_of(query: Mapping[str, str]) -> Any:
-    """Return what another worker asks for; it has looked at what it asks."""
+    """Return what another worker asks for. Raises KeyError or ValueError if that is nothing that workers ask for."""
     number = {name: int(query[name]) for name in ("through", "limit") if name in query}
+    through, after = number.get("through"), query.get("after")
     if not (0 <= number.get("through", 0) <= FOREVER and 0 <= number.get("limit", 0) <= MOST):
+        raise ValueError
+    if number.get("through", 0) % MINUTE:
         raise ValueError
     match query.get("what"):
         case "state":
@@ -342,12 +350,13 @@ async def share_of(query: Mapping[str, str]) -> Any:
         case "level":
             return await level_share(query["product_id"])
         case "levels":
-            return await levels_share(number["limit"], query["after"])
-        case "sales":
-            through = number.get("through")
-            return await sales_share(query["window"], query["by"], through, number["limit"], query["after"])
+            return await levels_share(number["limit"], after or None)
+        case "sales" if query["window"] in WINDOWS and query["by"] in BY:
+            # A worker of the version before sends an empty one where it means none.
+            after = after or (None if query["by"] == "product" or "" not in categories else after)
+            return await sales_share(query["window"], query["by"], through, number["limit"], after)
         case "live":
-            return await live_share(number.get("through"))
+            return await live_share(through)
         case _:
             raise KeyError("what")
 

@@ -16,10 +16,10 @@ from yasdg_app.shop.demand import MINUTE
 from yasdg_app.streams.inventory import assortment
 from yasdg_app.streams.windows import WINDOWS
 from yasdg_app.web import merging, questions
+from yasdg_app.web.answers import answer
 from yasdg_app.web.gathering import asker
 from yasdg_app.web.merging import Counted, Gathered, LevelsShare, SalesShare, StateShare
 from yasdg_app.web.questions import BY, BadQuestionError, Page
-from yasdg_app.web.server import answer
 from yasdg_app.web.shares import categories, level_share, levels_share, sales_share, state_share
 from yasdg_app.web.snapshot import count_of, is_open, missing_of, named, states_of
 
@@ -49,7 +49,7 @@ async def products(web: Any, request: Any) -> Any:
     """List the shop's products in the order of the catalog."""
     questions.only(request.query, "limit", "after")
     limit, after = questions.page(request.query, assortment)
-    first = assortment.places[after] + 1 if after else 0
+    first = 0 if after is None else assortment.places[after] + 1
     shown = app.products[first : first + limit]
     more = first + limit < len(app.products)
     headers = {"Link": f'<{_next("/products/", {"limit": limit}, shown[-1].product_id)}>; rel="next"'} if more else {}
@@ -63,7 +63,7 @@ async def levels(web: Any, request: Any) -> Any:
     questions.only(request.query, "limit", "after")
     page = questions.page(request.query, assortment)
     gathered = await asker.gather(
-        LevelsShare, lambda: levels_share(*page), what="levels", limit=str(page.limit), after=page.after
+        LevelsShare, lambda: levels_share(*page), what="levels", limit=str(page.limit), **_after(page)
     )
     rows, more = merging.levels(merging.owning(gathered), page.limit)
     query = {"limit": page.limit}
@@ -96,8 +96,8 @@ async def level(web: Any, request: Any, product_id: str) -> Any:
 @careful
 async def sales(web: Any, request: Any) -> Any:
     """Show what was sold in a window of event time, by product or by category."""
+    questions.only(request.query, "window", "by", "through", "limit", "after")
     query = dict(request.query)
-    questions.only(query, "window", "by", "through", "limit", "after")
     window = questions.choice({"window": "hour"} | query, "window", WINDOWS, "minute, hour or day")
     by = questions.choice({"by": "category"} | query, "by", BY, "product or category")
     page = questions.page(query, assortment if by == "product" else categories)
@@ -133,7 +133,7 @@ async def sales(web: Any, request: Any) -> Any:
 
 
 async def _sales(window: str, by: str, through: int | None, page: Page) -> Gathered[SalesShare]:
-    query = {"what": "sales", "window": window, "by": by, "limit": str(page.limit), "after": page.after}
+    query = {"what": "sales", "window": window, "by": by, "limit": str(page.limit), **_after(page)}
     if through is not None:
         query["through"] = str(through)
     return await asker.gather(SalesShare, lambda: sales_share(window, by, through, *page), **query)
@@ -154,6 +154,10 @@ async def workers(web: Any, request: Any) -> Any:
 
 def _whole(gathered: Gathered[Any]) -> dict[str, Any]:
     return {"partitions": gathered.partitions, "missing": missing_of(gathered.missing)}
+
+
+def _after(page: Page) -> dict[str, str]:
+    return {} if page.after is None else {"after": page.after}
 
 
 def _next(path: str, query: dict[str, Any], after: str) -> str:

@@ -1,0 +1,9 @@
+"""A worker that tells the group an address at which somebody else listens: 127.0.0.1, while it is at 127.0.0.2."""
+
+import sys
+
+sys.argv += ["--web-bind", "127.0.0.2", "--web-host", "127.0.0.1"]
+
+from yasdg_app.__main__ import main  # noqa: E402
+
+sys.exit(main())

@@ -1,0 +1,71 @@
+"""Clocks that jump: sales pause, and nothing is sold of a time that is not there."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from on_kafka import Kafka
+from support import Shop, Worker, yasdg
+
+from yasdg_app.messages import event_time
+
+YEAR_SECONDS = 365 * 86_400
+
+
+def ready(worker: Worker) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(worker.web + "/ready/", timeout=10) as response:
+            body: dict[str, Any] = json.load(response)
+    except urllib.error.HTTPError as error:
+        body = json.load(error)
+    return body
+
+
+def sold(worker: Worker) -> Any:
+    return worker.get("/inventory/")["inventory"]
+
+
+def latest(shop: Shop) -> int:
+    return max(event_time(sale["transaction_time"]) for sale in shop.purchases())
+
+
+def test_a_jump_of_years_sells_nothing_and_sales_go_on_when_it_is_over(kafka: Kafka, shop: Shop) -> None:
+    worker = shop.on(kafka.bootstrap_servers).worker("clock_jumps.py", str(2 * YEAR_SECONDS), "10")
+    worker.until(lambda: "was set forward by 730 d" in worker.said, "a word on the jump")
+    assert "If its time is right, restart this worker." in worker.said
+    state = ready(worker)
+    assert not state["ready"]
+    assert any("Nothing is sold until it is set back" in reason for reason in state["reasons"])
+    worker.until(lambda: "sales continue" in worker.said, "the end of it")
+    before = sold(worker)
+    worker.until(lambda: sold(worker) != before, "a sale")
+    assert worker.stop() == 0, worker.said
+    assert latest(shop) <= time.time_ns() // 1000
+
+
+def test_sales_of_the_future_are_told_and_no_incident_is_set_for_their_time(kafka: Kafka, shop: Shop) -> None:
+    """The clock is half an hour ahead until it has been believed, and then it is set back."""
+    worker = shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.2")
+    worker = shop.worker("clock_jumps.py", "1800", "40")
+    worker.until(lambda: "The clock is believed again" in worker.said, "trust in the clock")
+    now = time.time_ns() // 1000
+    worker.until(lambda: shop.purchases() and latest(shop) > now + 1_700_000_000, "sales of the future")
+    worker.until(lambda: "was set back by 30 min" in worker.said, "the clock to be set back")
+    worker.until(lambda: "The log holds sales up to" in worker.said, "a word on it")
+    through = latest(shop)
+    reasons = worker.until(
+        lambda: [each for each in ready(worker)["reasons"] if "sales of the future" in each], "a reason"
+    )
+    assert "nothing is sold until then" in reasons[0]
+    request = urllib.request.Request(
+        worker.web + "/incidents/", data=b'{"name": "late", "kind": "storm"}', method="POST",
+        headers={"Content-Type": "application/json"},
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=20) as response:
+        assert event_time(json.load(response)["start"]) > through
+    added = yasdg(shop, "incident", "add", "later", "--kind", "storm", "--json")
+    assert added.returncode == 0, added.stderr
+    assert event_time(json.loads(added.stdout)["start"]) > through
+    assert worker.stop() == 0, worker.said

@@ -1,0 +1,127 @@
+"""Producers that have no business on a shop's topics, and what may happen to a log besides."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+from support import Shop
+
+from yasdg_app.cluster import Cluster, check
+from yasdg_app.connecting.connection import Connection
+from yasdg_app.reading import Reader
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+def write(
+    shop: Shop, topic: str, *values: bytes | None, partition: int = 0, key: bytes | None = b"key", headers: Headers = ()
+) -> list[int]:
+    """Append messages as an ordinary producer; their offsets."""
+
+    async def send() -> list[int]:
+        async with AIOKafkaProducer(bootstrap_servers=shop.servers, max_request_size=3_000_000) as producer:
+            sent = [
+                await producer.send_and_wait(topic, value, key, partition=partition, headers=list(headers))
+                for value in values
+            ]
+        return [each.offset for each in sent]
+
+    return asyncio.run(send())
+
+
+def transact(shop: Shop, topics: Sequence[str], partitions: int, commit: bool) -> None:
+    """Write a message into each partition within a transaction, which leaves a marker after each."""
+
+    async def send() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=shop.servers, transactional_id=f"foreign-{commit}") as producer:
+            await producer.begin_transaction()
+            for topic in topics:
+                for partition in range(partitions):
+                    await producer.send_and_wait(topic, b"foreign", b"key", partition=partition)
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+
+    asyncio.run(send())
+
+
+def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
+    """Delete all records before an offset, by partition; -1: all there are. The topic may be a compacted one."""
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
+        await admin.start()
+
+        async def configure(**config: str) -> None:
+            named = {name.replace("_", "."): value for name, value in config.items()}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, named)])
+
+        try:
+            (described,) = await admin.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": ""})]
+            )
+            policy = described.resources[0][4][0][1]
+            if policy == "compact":
+                await configure(cleanup_policy="delete", retention_ms="-1")
+            await admin.delete_records(
+                {TopicPartition(topic, partition): RecordsToDelete(offset) for partition, offset in before.items()}
+            )
+            if policy == "compact":
+                await configure(cleanup_policy="compact", segment_bytes=str(8 * 2**20))
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
+
+
+def producer_id(shop: Shop) -> int:
+    """The id under which the workers of a shop produce."""
+    for record in shop.read(f"{shop.name}-opening"):
+        try:
+            return int(json.loads(record.value or b"")["producer_id"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    raise AssertionError("the shop was not opened")
+
+
+def own(shop: Shop, topic: str, partitions: int) -> dict[int, int]:
+    """How many records of a topic the shop itself wrote, by partition, as far as they are there."""
+
+    shop_producer = producer_id(shop)
+
+    async def count() -> dict[int, int]:
+        async with Reader(Connection(shop.servers), shop_producer) as reader:
+            tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+            firsts = await reader.firsts(tps)
+            return {tp.partition: len(messages) for tp, messages in (await reader.read(firsts)).items()}
+
+    return asyncio.run(count())
+
+
+def write_unparsable(shop: Shop, topic: str, partition: int = 0) -> None:
+    """Append a message with a header whose name is not UTF-8, which Apache Kafka takes and aiokafka cannot read."""
+    builder: Any = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+        batch_size=10_000,
+    )  # fmt: skip
+    builder.append(0, int(time.time() * 1000), b"key", b"value", [("a", b"b")])
+    batch = bytearray(builder.build().replace(b"\x02a\x02b", b"\x02\xff\x02b"))
+    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+
+    async def send() -> None:
+        cluster = Cluster(Connection(shop.servers))
+        request = ProduceRequest(
+            transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(partition, bytes(batch))])]
+        )  # fmt: skip
+        response = await cluster.ask_leader(TopicPartition(topic, partition), request)
+        ((_, ((_, code, *_),)),) = response.topics
+        check(code)
+        await cluster.close()
+
+    asyncio.run(send())

@@ -1,0 +1,141 @@
+"""How many connections there may be, which of them give way, and what is said where no descriptor is left."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from yasdg_app.web import connections
+from yasdg_app.web.answers import HEADERS
+from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections
+
+HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n"
+ASKED = HEAD + b"\r\n"
+SECONDS = 20.0  # in which everything here has come to pass
+
+
+class Served:
+    """A server with a page that answers when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.go = asyncio.Event()
+        self.begun = 0
+        self._kept: list[asyncio.StreamWriter] = []  # one that is forgotten is closed
+
+    async def open(self, data: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._kept.append(writer)
+        writer.write(data)
+        return reader, writer
+
+    async def page(self, request: web.Request) -> web.Response:
+        self.begun += 1
+        await self.go.wait()
+        return web.Response(text="at last")
+
+    async def until(self, begun: int) -> None:
+        async with asyncio.timeout(SECONDS):
+            while self.begun < begun:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(connections, "EVICTED_AT_ONCE", 1)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.1)
+    listening = socket.create_server(("127.0.0.1", 0))
+    own = Served(listening.getsockname()[1])
+    app = web.Application()
+    app.router.add_get("/slow", own.page)
+    runner = Runner(app, 1.0)
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    yield own
+    own.go.set()
+    await runner.cleanup()
+
+
+async def read(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the connection is closed."""
+    async with asyncio.timeout(SECONDS):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+def test_half_of_the_descriptors_are_for_connections_and_never_too_many() -> None:
+    assert max_connections(1024) == 512
+    assert max_connections(2**31) == MAX_CONNECTIONS
+
+
+async def test_the_oldest_that_waits_gives_way_and_no_request_that_is_answered(served: Served) -> None:
+    answered, _ = await served.open(ASKED)
+    await served.until(1)
+    oldest, _ = await served.open(HEAD)
+    await asyncio.sleep(0.05)
+    others = [await served.open() for _ in range(2)]
+    await asyncio.sleep(0.05)
+    _, asking = await served.open(ASKED)
+    await served.until(2)
+    said = await read(oldest)
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b'{"error":' in said
+    for name, value in HEADERS.items():
+        assert f"{name}: {value}".encode() in said
+    assert not any(reader.at_eof() for reader, _ in others)
+    served.go.set()
+    assert (await answered.readline()).startswith(b"HTTP/1.1 200")
+    asking.close()
+
+
+async def test_where_none_can_give_way_a_new_one_is_told_so(served: Served) -> None:
+    busy = [await served.open(ASKED) for _ in range(4)]
+    await served.until(4)
+    refused, _ = await served.open(ASKED)
+    said = await read(refused)
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1" in said
+    silent, _ = await served.open()
+    assert await read(silent) == b""  # it did not even ask
+    served.go.set()
+    assert [(await reader.readline())[:12] for reader, _ in busy] == [b"HTTP/1.1 200"] * 4
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET /", HEAD])
+async def test_headers_have_to_come_in_time_and_not_only_some_byte_of_them(served: Served, begin: bytes) -> None:
+    reader, writer = await served.open(begin)
+    closed = asyncio.create_task(read(reader))
+    async with asyncio.timeout(SECONDS):
+        while not closed.done():
+            if begin:
+                writer.write(b"x")
+            await asyncio.sleep(0.1)
+    assert await closed == b""
+
+
+async def test_that_no_descriptor_is_left_is_told_once_in_one_line(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    idle, _ = await served.open()
+    await asyncio.sleep(0.05)
+    loop = asyncio.get_running_loop()
+    for _ in range(100):
+        context: dict[str, Any] = {"message": NO_DESCRIPTOR, "exception": OSError(errno.EMFILE, os.strerror(24))}
+        loop.call_exception_handler(context)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "LimitNOFILE" in record.getMessage()
+    assert record.exc_info is None
+    assert await read(idle) == b""  # it gave way
+    loop.call_exception_handler({"message": "something else"})
+    assert len(caplog.records) == 2

@@ -1,0 +1,57 @@
+"""Whether the clock of this machine can be believed, and what is said of it if not."""
+
+import logging
+import time
+
+from yasdg_app.shop.clock import SECOND, STABLE_SECONDS, JumpDetector
+
+logger = logging.getLogger(__name__)
+
+STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Passes while the machine sleeps, too: on Linux that is the time since boot, on macOS the monotonic clock."""
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))  # seconds
+
+
+def steady_time() -> int:
+    """Return time that passes evenly, whatever the clock is set to: microseconds since some moment."""
+    return time.clock_gettime_ns(STEADY_CLOCK) // 1000
+
+
+class Jumps:
+    """Looks for jumps of the clock, and logs those that hold up sales."""
+
+    def __init__(self) -> None:
+        self._detector = JumpDetector()
+
+    def is_steady(self, now: int) -> bool:
+        """Return whether sales may go by the clock; `now`: what it shows, microseconds since 1970."""
+        was_steady = not self._detector.jump
+        is_steady = self._detector.look(now, steady_time())
+        if was_steady and not is_steady:
+            logger.warning("%s", self.reason)
+        elif is_steady and not was_steady:
+            logger.warning("The clock is believed again: sales continue.")
+        return is_steady
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is sold, and what ends that; nothing if the clock can be believed."""
+        jump = self._detector.jump
+        if not jump:
+            return ""
+        if self._detector.needs_restart:
+            until = "until it is set back. If its time is right, restart this worker"
+        else:
+            until = f"until it is set back, or has stayed as it is for {STABLE_SECONDS} s"
+        direction = "forward" if jump > 0 else "back"
+        return f"The clock of this machine was set {direction} by {_length(abs(jump))}. Nothing is sold {until}."
+
+
+def _length(microseconds: int) -> str:
+    """Return a length of time in its two largest units."""
+    left, parts = microseconds // SECOND, []
+    for seconds, unit in UNITS:
+        count, left = divmod(left, seconds)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,22 @@
+"""Standard output that takes any text, whatever its encoding: under LC_ALL=C it takes no more than ASCII."""
+
+import codecs
+import io
+import sys
+
+ESCAPED = "yasdg.escaped"
+
+
+def escape_what_the_output_cannot_take() -> None:
+    r"""Have characters that standard output or error cannot encode written as \uXXXX, as JSON has them in its texts."""
+    codecs.register_error(ESCAPED, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end
