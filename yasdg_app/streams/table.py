@@ -7,7 +7,6 @@ change neither. Faust's own way is slower by two orders of magnitude, may lose w
 rebalance, and writes the changelog behind the table, through a producer that nothing holds back.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from yasdg_app.messages import InventoryLevel, encode_level, event_time, read_le
 from yasdg_app.producer import Row
 from yasdg_app.shop.demand import Ints
 from yasdg_app.streams.assortment import Assortment
+from yasdg_app.streams.jumps import jumps
 
 NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is the product_id
 COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
@@ -211,7 +211,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
         """
         if not allowed():
             return False  # the partition may be another worker's by now
-        now = time.time_ns() // 1_000_000
+        now = jumps.record_time()
         numbers = numbers_of(levels)
         changes = [Row(level.product_id.encode(), encode_level(level), now) for level in levels]
         number, topic = self._through[partition], self.changelog_topic.get_topic_name()

@@ -18,6 +18,7 @@ from yasdg_app.producer import Row
 from yasdg_app.reading import Reader
 from yasdg_app.settings import KafkaSettings
 from yasdg_app.streams.books import BooksError
+from yasdg_app.streams.jumps import jumps
 from yasdg_app.streams.ownership import Told
 from yasdg_app.streams.table import ChunkedTable
 
@@ -102,7 +103,7 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int]) -
         ("buried", orjson.dumps({**buried, tp.topic: message.offset})),
     )
     key = f"{tp.topic}-{tp.partition}-{message.offset}".encode()
-    return Row(key, message.value, time.time_ns() // 1_000_000, headers)
+    return Row(key, message.value, jumps.record_time(), headers)
 
 
 def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None:
