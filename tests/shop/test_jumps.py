@@ -64,3 +64,10 @@ def test_a_machine_that_sleeps_for_a_month_has_no_jump() -> None:
     """Time since boot passes meanwhile, as does the clock."""
     detector = believed()
     assert all(looks(detector, 30 * 86_400, 10))
+
+
+def test_the_believed_time_goes_on_as_if_nothing_had_jumped() -> None:
+    detector = believed()
+    assert JumpDetector().believed(5) is None
+    looks(detector, 10, 5, YEAR)
+    assert detector.believed(15 * SECOND) == NOW + 15 * SECOND

@@ -63,6 +63,10 @@ class JumpDetector:
         """Whether the clock is not going to be believed as it is."""
         return self.jump > MAX_BELIEVED
 
+    def believed(self, steady: int) -> int | None:
+        """Return what the clock would show if it had not jumped; None before the first look."""
+        return None if self._offset is None else steady + self._offset
+
     def look(self, now: int, steady: int) -> bool:
         """Return whether the clock can be believed; `now` and `steady`: what both show, in microseconds."""
         offset = now - steady

@@ -33,6 +33,14 @@ class Jumps:
             logger.warning("The clock is believed again: sales continue.")
         return is_steady
 
+    def record_time(self) -> int:
+        """Return the timestamp of a record that is written now, in milliseconds, by the clock as it is believed.
+
+        A cluster refuses records of the future, and a worker whose records are refused ends.
+        """
+        believed = self._detector.believed(steady_time())
+        return time.time_ns() // 1_000_000 if believed is None else believed // 1000
+
     @property
     def reason(self) -> str:
         """Why nothing is sold, and what ends that; nothing if the clock can be believed."""
@@ -55,3 +63,6 @@ def _length(microseconds: int) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+jumps = Jumps()

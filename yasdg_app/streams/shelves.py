@@ -7,7 +7,6 @@ wrote it, and however old it is, it is right; where there is none a till begins 
 """
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -23,6 +22,7 @@ from yasdg_app.reading import DamagedLogError
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import Place, Till, behind
 from yasdg_app.streams.inventory import assortment, column_of, products_of
+from yasdg_app.streams.jumps import jumps
 from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class ShelvesTopic:
         for place, piece in enumerate(pieces):
             values = {shelf.product.product_id: _values(shelf) for shelf in piece}
             content = msgspec.msgpack.encode(Kept(through, place, len(pieces), values))
-            row = Row(f"{generation}-{place}".encode(), content, time.time_ns() // 1_000_000)
+            row = Row(f"{generation}-{place}".encode(), content, jumps.record_time())
             try:
                 await app.shop_producer.append(self._topic, partition, self._numbers[partition], [row], allowed)
             except OutOfDateError as error:  # another worker keeps them, or we do next time

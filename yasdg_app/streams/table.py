@@ -8,7 +8,6 @@ rebalance, and writes the changelog behind the table, through a producer that no
 """
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -26,6 +25,7 @@ from yasdg_app.producer import Row
 from yasdg_app.reading import DamagedLogError
 from yasdg_app.shop.demand import Ints
 from yasdg_app.streams.assortment import Assortment
+from yasdg_app.streams.jumps import jumps
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
         """
         if not allowed():
             return False  # the partition may be another worker's by now
-        now = time.time_ns() // 1_000_000
+        now = jumps.record_time()
         numbers = numbers_of(levels)
         changes = [Row(level.product_id.encode(), encode_level(level), now) for level in levels]
         number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()

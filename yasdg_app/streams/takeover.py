@@ -21,6 +21,7 @@ from yasdg_app.producer import Row
 from yasdg_app.reading import SEQUENCES, Reader
 from yasdg_app.settings import KafkaSettings
 from yasdg_app.streams.books import OTHER_SHOP, BooksError
+from yasdg_app.streams.jumps import jumps
 from yasdg_app.streams.ownership import Told
 from yasdg_app.streams.table import ChunkedTable
 
@@ -198,7 +199,7 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], m
     else:
         headers.append(("original.size", str(size).encode()))
         key, value = (None if part is None else part[: CUT_LETTER_BYTES // 2] for part in (key, value))
-    return Row(key, value, time.time_ns() // 1_000_000, headers)
+    return Row(key, value, jumps.record_time(), headers)
 
 
 def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None:

@@ -35,7 +35,7 @@ from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, LostSale, Place, S
 from yasdg_app.streams.announcer import Announcer
 from yasdg_app.streams.dirt import dirt
 from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_of, windows
-from yasdg_app.streams.jumps import Jumps
+from yasdg_app.streams.jumps import jumps
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
 from yasdg_app.streams.takeover import Disputes, shorter
@@ -99,7 +99,7 @@ class Tills:
         self._shelves = ShelvesTopic()
         self._announcer = Announcer()
         self._said_ahead = False
-        self.jumps = Jumps()
+        self.jumps = jumps
 
     async def tick(self) -> None:
         """Ring up sales as they become due, for a while."""

@@ -19,6 +19,7 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.incidents import described, is_configured, listed, read_incident
 from yasdg_app.messages import time_text
 from yasdg_app.settings import SettingsError
+from yasdg_app.streams.tills import tills
 from yasdg_app.streams.watch import watch
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,12 @@ def event_time_now() -> int:
     return app.opening.clock.at(time.time_ns() // 1000)
 
 
+def _check_clock() -> None:
+    """Raises Refused while the clock of this machine cannot be believed: what is set begins shortly, by that clock."""
+    if tills.jumps.reason:
+        raise Refused(503, f"{tills.jumps.reason} Ask again then, or another worker.")
+
+
 async def said() -> Control:
     """Return what the control topic says now. Raises Refused if the shop is not open, or the cluster away."""
     if not hasattr(app, "control"):
@@ -75,6 +82,7 @@ async def set_incident(body: bytes) -> dict[str, Any]:
         raise Refused(400, f"This is no JSON: {error}. Expected an object such as {OBJECT}") from error
     if not isinstance(given, dict):
         raise Refused(400, f"Expected a JSON object such as {OBJECT}")
+    _check_clock()
     await said()  # so that nothing is on its way to a cluster that is away
     try:
         settings = read_incident(given, app.products)
@@ -90,6 +98,7 @@ async def set_incident(body: bytes) -> dict[str, Any]:
 
 async def end_incident(name: str) -> dict[str, Any]:
     """End an incident that was set while the shop ran; return it as it is then. Raises Refused."""
+    _check_clock()
     await said()
     if _is_taken(name):
         raise Refused(409, f"name: {name} belongs to the configuration; it cannot be ended here")
