@@ -154,3 +154,11 @@ SINGLE = TopicSpec("goods", 1, key="topic_products", is_divided=False)
 def test_of_other_partitions_what_is_possible_is_said(counts: Any, opened_with: int | None, ends: str | None) -> None:
     said = partition_problem((DIVIDED, OTHER, SINGLE), counts, opened_with)
     assert said is None if ends is None else said is not None and said.endswith(ends)
+
+
+def test_a_cluster_that_wants_more_copies_than_are_made_is_told_of_before_a_topic_is_made() -> None:
+    """As one with min.insync.replicas = 2 for all topics, where [KAFKA] replication_factor is 1."""
+    defaults = {"demo.purchases": DEFAULTS | {"min.insync.replicas": "2"}}
+    with pytest.raises(topics.TopicsError, match=r"Set \[KAFKA\] replication_factor = 2$"):
+        topics._check_replicas({}, {}, defaults, 1, "localhost:9092")
+    topics._check_replicas({}, {}, defaults, 2, "localhost:9092")

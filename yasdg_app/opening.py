@@ -143,7 +143,7 @@ async def prepare_topics(
         await topics.ensure(admin, settings, age_ms=age // 1000)
     else:
         _check_made_from(opening, made_from)
-        _check_names(kafka, opening, there)
+        _check_names(kafka, opening, await admin.list_topics())  # those of before may be older than the opening
         await topics.ensure(admin, settings, opened_with=opening.partitions)
 
 

@@ -169,7 +169,7 @@ def line(of_one_topic: Sequence[Problem], servers: str) -> str:
         f"{problem.setting} is {problem.value}, expected {problem.wanted} ({problem.why})" for problem in of_one_topic
     )
     settings = ",".join(f"{problem.setting}={problem.wanted}" for problem in of_one_topic)
-    return f"{topic}: {what}. To set it: {_command(topic, settings, servers)}"
+    return f"{topic}: {what}. To set it: {configs_command(topic, settings, servers)}"
 
 
 REFUSED_BY = {
@@ -186,10 +186,11 @@ def refusal(topic: str, partition: int, code: int, error: str, servers: str) -> 
     if code not in REFUSED_BY:
         return text
     setting, wanted = REFUSED_BY[code]
-    return f"{text}. To set {setting}: {_command(topic, f'{setting}={wanted}', servers)}"
+    return f"{text}. To set {setting}: {configs_command(topic, f'{setting}={wanted}', servers)}"
 
 
-def _command(topic: str, settings: str, servers: str) -> str:
+def configs_command(topic: str, settings: str, servers: str) -> str:
+    """Return the command of Apache Kafka that sets settings of a topic: `name=value,name=value`."""
     return (
         f"kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {topic} "
         f"--add-config {settings}"

@@ -19,6 +19,7 @@ from yasdg_app.topic_policies import (
     SETTINGS,
     TopicSpec,
     Use,
+    configs_command,
     fitting,
     line,
     partition_problem,
@@ -132,8 +133,9 @@ async def check_existing(
     defaults = await _defaults(admin) if missing else {}
     letter_bytes = {shop.kafka.topic_dead_letters: _largest_letter(shop.kafka, configs, defaults)}
     replicas = {name: len(described[name]["partitions"][0]["replicas"]) for name in counts}
-    _check_settings(there, configs, age_ms, letter_bytes, _servers(shop.kafka))
-    _check_replicas(replicas, configs, {spec.name: defaults for spec in missing}, _replication_factor(shop))
+    servers = _servers(shop.kafka)
+    _check_settings(there, configs, age_ms, letter_bytes, servers)
+    _check_replicas(replicas, configs, {spec.name: defaults for spec in missing}, _replication_factor(shop), servers)
     return [replace(spec, config=fitting(spec, defaults, letter_bytes.get(spec.name, 0))) for spec in missing]
 
 
@@ -160,6 +162,7 @@ def _check_replicas(
     configs: Mapping[str, Mapping[str, str]],
     defaults: Mapping[str, Mapping[str, str]],
     replication_factor: int,
+    servers: str,
 ) -> None:
     """Raise TopicsError if a topic needs more copies to be written to than it has."""
     lines = []
@@ -173,7 +176,8 @@ def _check_replicas(
         elif least > has and name in replicas:
             lines.append(
                 f"{name}: min.insync.replicas is {least}, but the topic has {has}, so nothing can be written to it. "
-                f"Set min.insync.replicas={has}, or give the topic more replicas (kafka-reassign-partitions.sh)"
+                "Give the topic more replicas (kafka-reassign-partitions.sh), or be content with less. To set it: "
+                f"{configs_command(name, f'min.insync.replicas={has}', servers)}"
             )
     if lines:
         raise TopicsError("\n".join(lines))

@@ -372,6 +372,15 @@ def test_sales_of_before_the_limit_of_a_topic_are_refused_before_the_shop_opens(
     opens(settings)
 
 
+def test_a_topic_that_needs_more_replicas_than_it_has_is_not_waited_for(kafka: Kafka, shop: Shop) -> None:
+    settings = of(shop, kafka)
+    create(settings, {settings.kafka.topic_stockings: 2}, {"min.insync.replicas": "2", "retention.ms": "-1"})
+    said = refuses(settings, TopicsError)
+    assert said.startswith(f"{settings.kafka.topic_stockings}: min.insync.replicas is 2, but the topic has 1, ")
+    follow(said.partition("To set it: ")[2])
+    opens(settings)
+
+
 def test_what_only_readers_lose_is_told_and_the_shop_opens(
     kafka: Kafka, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
