@@ -11,7 +11,7 @@ from typing import Protocol
 
 import psutil
 import pytest
-from odd_requests import drawn, get, made_by_hand, post
+from odd_requests import drawn, get, made_by_hand, post, request
 from support import Shop, Worker
 
 from yasdg_app.web.answers import HEADERS
@@ -29,12 +29,12 @@ class Kafka(Protocol):
     bootstrap_servers: str
 
 
-def answer_to(address: tuple[str, int], request: bytes) -> bytes:
+def answer_to(address: tuple[str, int], sent: bytes) -> bytes:
     """Return what is answered, as far as it comes in time; nothing if the connection is just closed."""
     answer = b""
     with socket.create_connection(address, timeout=30) as connection:
         try:
-            connection.sendall(request)
+            connection.sendall(sent)
             connection.settimeout(ANSWER_SECONDS)
             end = time.monotonic() + ANSWER_SECONDS  # events never end
             while not is_whole(answer) and time.monotonic() < end and (data := connection.recv(1 << 20)):
@@ -52,7 +52,7 @@ def is_whole(answer: bytes) -> bool:
     return bool(end) and length.strip().isdigit() and len(body) >= int(length)
 
 
-def status_of(request: bytes, answer: bytes) -> int:
+def status_of(sent: bytes, answer: bytes) -> int:
     """Return the status of an answer, which is one of ours: with all headers, and in JSON if it is a refusal."""
     answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     if not answer:
@@ -61,21 +61,21 @@ def status_of(request: bytes, answer: bytes) -> int:
     line, *fields = head.decode("latin-1").split("\r\n")
     status = int(line.split()[1])
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    assert status < 500 or status == 503, (request[:500], answer[:500])
+    assert status < 500 or status == 503, (sent[:500], answer[:500])
     for name, value in HEADERS.items():
-        assert headers.get(name.lower()) == value, (name, request[:500], answer[:500])
+        assert headers.get(name.lower()) == value, (name, sent[:500], answer[:500])
     assert "x-forged" not in headers
     if status >= 400:
-        assert headers["content-type"] == "application/json; charset=utf-8", (request[:500], answer[:500])
+        assert headers["content-type"] == "application/json; charset=utf-8", (sent[:500], answer[:500])
         if body:
-            assert json.loads(body)["error"], request[:500]
+            assert json.loads(body)["error"], sent[:500]
     return status
 
 
 def ask_all(worker: Worker, requests: Iterable[bytes]) -> Counter[int]:
     host, _, port = worker.web.removeprefix("http://").partition(":")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return Counter(pool.map(lambda request: status_of(request, answer_to((host, int(port)), request)), requests))
+        return Counter(pool.map(lambda sent: status_of(sent, answer_to((host, int(port)), sent)), requests))
 
 
 def test_no_request_is_too_odd_for_an_answer_and_none_leaves_anything_behind(kafka: Kafka, shop: Shop) -> None:
@@ -104,7 +104,8 @@ FRAMEWORK = {
     "too many headers": (get("/health/", *["X: y"] * 1_000), 400),
     "an expectation": (get("/health/", "Expect: 200-ok"), 417),
     "no page": (get("/nothing"), 404),
-    "a method that is none": (b"BREW / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
+    "a method that is none": (b"BREW / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
+    "a method that no page has": (request("TRACE", "/", "Host: localhost", "Connection: close"), 405),
     "a body that is too large": (post(b"x" * 70_000), 413),
     "an encoding that is not understood": (post(b"{}", "Content-Encoding: br"), 415),
     "an encoding that is not true": (post(b"{}", "Content-Encoding: gzip"), 415),
@@ -123,7 +124,7 @@ def answers(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         worker = shop.worker()
         worker.until(lambda: worker.get("/inventory/")["inventory"], "a sale")
         host, _, port = worker.web.removeprefix("http://").partition(":")
-        found = {name: answer_to((host, int(port)), request) for name, (request, _) in FRAMEWORK.items()}
+        found = {name: answer_to((host, int(port)), sent) for name, (sent, _) in FRAMEWORK.items()}
         assert worker.stop() == 0
         return found
     finally:
@@ -132,5 +133,5 @@ def answers(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 @pytest.mark.parametrize("name", FRAMEWORK)
 def test_what_the_framework_refuses_is_refused_in_our_words(answers: dict[str, bytes], name: str) -> None:
-    request, status = FRAMEWORK[name]
-    assert status_of(request, answers[name]) == status
+    sent, status = FRAMEWORK[name]
+    assert status_of(sent, answers[name]) == status

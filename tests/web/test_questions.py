@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import MultiDict
 
 from yasdg_app.messages import event_time, time_text
 from yasdg_app.web.questions import MOST, USUAL_LIMIT, BadQuestionError, choice, only, page, through
@@ -56,3 +57,18 @@ def test_words_and_fields_are_those_that_there_are() -> None:
     only({"a": "1"}, "a", "b")
     assert refused("c\\n", lambda: only({"c\n": ""}, "a", "b")).endswith("unknown field; expected a, b")
     refused("d", lambda: only({"d": ""}))
+
+
+@pytest.mark.parametrize("text", ["0001-01-01 00:00", "1969-12-31 23:59", "2200-01-01 00:00", "9999-12-31 23:59"])
+def test_a_minute_that_no_shop_has_is_refused(text: str) -> None:
+    refused("through", lambda: through({"through": text}))
+
+
+def test_a_field_comes_once() -> None:
+    query: MultiDict[str] = MultiDict([("limit", "1"), ("limit", "2")])
+    assert refused("limit", lambda: only(query, "limit")).endswith("expected once, not several times")
+
+
+def test_a_key_may_be_empty_where_one_is() -> None:
+    assert page({"after": ""}, ["", "CS01"]).after == ""
+    assert page({"after": ""}, ["CS01"]).after is None
