@@ -87,7 +87,7 @@ FORMATS = {
 """Settings by the name of a format. In others than the first the bytes are not compared with the simulation."""
 LIVELY = {
     **SCARCE,
-    "CLOCK_START": "1m",
+    "CLOCK_START": "2m",
     "FAULTS_LATE": "0.02",
     "FAULTS_DUPLICATE": "0.02",
     "FAULTS_DROPPED": "0.01",
