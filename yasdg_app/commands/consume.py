@@ -156,8 +156,9 @@ async def _fetched(consumer: AIOKafkaConsumer, connection: Connection) -> list[S
     """Return what comes next, partition by partition; waits a little if there is nothing.
 
     aiokafka's parser refuses some messages that Apache Kafka takes. Then each partition is read by a reader that
-    does not.
+    does not, from where it was: what aiokafka had taken of others by then is not returned.
     """
+    positions = {tp: await consumer.position(tp) for tp in sorted(consumer.assignment())}
     try:
         return list((await consumer.getmany(timeout_ms=500)).values())
     except UNREADABLE as error:
@@ -165,8 +166,7 @@ async def _fetched(consumer: AIOKafkaConsumer, connection: Connection) -> list[S
             raise
     found: list[Sequence[Message]] = []
     async with Reader(connection) as reader:
-        for tp in sorted(consumer.assignment()):
-            position = await consumer.position(tp)
+        for tp, position in positions.items():
             if position < (await reader.ends([tp]))[tp]:
                 chunk = await reader.fetch_chunk(tp, position)
                 consumer.seek(tp, chunk.end)
