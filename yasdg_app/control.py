@@ -2,8 +2,8 @@
 
 The topic is part of what the stream is a function of: whoever reads it has the same plan. What is written takes effect
 at an event time that lies ahead, so that all workers know of it before they come there. The cluster's own clock tells
-when a record was written; one that came too late for its time has no effect for anybody. The topic is compacted, so
-what was written is never written over: an incident that is ended gets a second record.
+when a record was written; one that came too late for its time has no effect for anybody. The topic of an older shop is
+compacted, so what was written is never written over: an incident that is ended gets a second record.
 """
 
 import asyncio

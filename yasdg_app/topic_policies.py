@@ -49,7 +49,7 @@ class Use(Enum):
     REPORT = "it is written for readers"
     PRODUCTS = "the last message of each key counts, and is written again at each start"
     TABLE = "the last message of each key counts"
-    CONTROL = "the last message of each key counts, and the cluster sets the time"
+    CONTROL = "all of its messages count, and the cluster sets the time"
 
 
 EVENT_TIMES = (Use.ALL, Use.SALES, Use.REPORT)  # their messages bear event times, which may be long ago
