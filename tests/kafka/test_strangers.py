@@ -1,6 +1,7 @@
 """Records of others on a shop's topics, markers, cut and damaged logs: the shop sells on, or stops in one line."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 import pytest
 import strangers
 from support import Shop, Worker, consume, yasdg
+
+from yasdg_app.brokers.embedded import EmbeddedBroker
 
 PARTITIONS = 2
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -301,3 +304,31 @@ def test_a_message_that_the_client_library_cannot_parse_ends_no_worker_and_no_co
     for what, topic in zip(names[:5], topics, strict=False):
         lines = consume(lively, len(lively.read(topic)), what, "--from-beginning", "--json")
         assert all(lines), what
+
+
+def test_a_backup_of_the_brokers_data_puts_a_cut_log_right(shop: Shop, tmp_path: Path) -> None:
+    """What the line says that stops the worker: restore the topic from a backup."""
+    shop.embedded().configure(KAFKA_PARTITIONS=str(PARTITIONS), SALES_MAX_SALE_FREQ="0.004")
+    data_dir, backup = Path(shop.environment["YASDG_KAFKA_DATA_DIR"]), tmp_path / "backup"
+    worker = opened(shop)
+    assert worker.stop() == 0
+    broker = EmbeddedBroker(data_dir, int(shop.servers.partition(":")[2]))
+    broker.start()
+    count = sum(sold(shop).values())
+    broker.stop()
+    shutil.copytree(data_dir, backup)
+    broker.start()
+    try:
+        strangers.delete_records(shop, changelog(shop), {0: -1})
+        strangers.delete_records(shop, shop.topic("purchases"), {0: 3})
+        refused = shop.worker()
+        assert refused.ends() == 1
+        assert "Restore the topic from a backup." in one_line(refused, "deleted before they were applied")
+    finally:
+        broker.stop()
+    shutil.rmtree(data_dir)
+    shutil.copytree(backup, data_dir)
+    again = shop.worker()
+    again.until(lambda: again.get("/inventory/")["inventory"], "that it sells")
+    again.until(lambda: sum(sold(shop).values()) > count, "more sales than before")
+    assert again.stop() == 0
