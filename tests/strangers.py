@@ -16,6 +16,7 @@ from support import Shop
 
 from yasdg_app.cluster import Cluster, check
 from yasdg_app.connecting.connection import Connection
+from yasdg_app.producer import Row, ShopProducer
 from yasdg_app.reading import Reader
 
 Headers = Sequence[tuple[str, bytes]]
@@ -125,3 +126,20 @@ def write_unparsable(shop: Shop, topic: str, partition: int = 0) -> None:
         await cluster.close()
 
     asyncio.run(send())
+
+
+def append_as_the_shop(shop: Shop, topic: str, *values: bytes, partition: int = 0) -> int:
+    """Append messages as one of the shop's workers would; how many the shop has appended to the partition by then."""
+    shop_producer, tp = producer_id(shop), TopicPartition(topic, partition)
+
+    async def append() -> int:
+        producer = ShopProducer(Connection(shop.servers), shop_producer)
+        try:
+            async with Reader(Connection(shop.servers), shop_producer) as reader:
+                number = await reader.count(tp)
+            await producer.append(topic, partition, number, [Row(b"key", value, 0) for value in values])
+        finally:
+            await producer.stop()
+        return number + len(values)
+
+    return asyncio.run(append())

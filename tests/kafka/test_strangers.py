@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -332,3 +333,16 @@ def test_a_backup_of_the_brokers_data_puts_a_cut_log_right(shop: Shop, tmp_path:
     again.until(lambda: again.get("/inventory/")["inventory"], "that it sells")
     again.until(lambda: sum(sold(shop).values()) > count, "more sales than before")
     assert again.stop() == 0
+
+
+def test_messages_that_are_deleted_under_a_running_worker_before_it_read_them_stop_it(lively: Shop) -> None:
+    worker = opened(lively)
+    worker.process.send_signal(signal.SIGSTOP)  # for less than the group takes to notice
+    try:
+        count = strangers.append_as_the_shop(lively, lively.topic("purchases"), b"unread", b"unread")
+        strangers.delete_records(lively, lively.topic("purchases"), {0: -1})
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+    assert count > 2
+    assert worker.ends(60) == 1, worker.said
+    assert OTHER_SHOP in one_line(worker, "deleted before they were applied")

@@ -96,6 +96,23 @@ def test_what_was_buried_is_what_the_last_own_letter_says_whatever_comes_after_i
     assert (heard.letters, heard.buried) == (2, {"purchases": 41})
 
 
+def emptied(first: int, count: int, number: int) -> SimpleNamespace:
+    """A batch of the shop of which compaction has left nothing but its header."""
+    made = batch(first, *[b"gone"] * count, number=number)
+    made.records = []
+    return made
+
+
+@pytest.mark.parametrize("before", [[], [batch(0, b"kept", number=0)]])
+def test_an_empty_batch_says_how_many_were_appended(before: list[Any]) -> None:
+    first = len(before)
+    logs = Logs({LETTERS: [*before, emptied(first, 3, number=first), batch(first + 3, b"foreign")]})
+    message, count = asyncio.run(logs.last(LETTERS))
+    assert (message and message.value, count) == (b"kept" if before else None, first + 3)
+    assert asyncio.run(logs.count(LETTERS)) == first + 3
+    assert asyncio.run(logs.count_before(LETTERS, first + 3)) == first + 3
+
+
 # --- Whether the table belongs to the logs --------------------------------------------------------------------------
 
 
