@@ -39,6 +39,9 @@ class Logs(Reader):
     async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:  # type: ignore[override]
         return {tp: max((batch.next_offset for batch in self._logs.get(tp, ())), default=0) for tp in tps}
 
+    async def _remembered(self, tp: Any) -> int | None:
+        return None
+
     async def _batches(self, tp: Any, position: int, size: int = 0) -> list[Any]:
         assert position >= self._firsts.get(tp, 0)
         return [batch for batch in self._logs.get(tp, ()) if batch.next_offset > position]
