@@ -79,8 +79,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The topic of openings."""
     log: list[Any] = []
 
-    async def read_all(*_: Any) -> list[Any]:
-        return log[:]
+    async def find_opening(*_: Any) -> opening.Opening | None:
+        return opening.read_opening(log)
 
     async def write(*record: Any) -> None:
         log.append(SimpleNamespace(key=record[-2], value=record[-1]))
@@ -88,7 +88,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     async def new_producer_id(*_: Any) -> int:
         return 7
 
-    for name, stand_in in (("read_all", read_all), ("_write", write), ("new_producer_id", new_producer_id)):
+    for name, stand_in in (("find_opening", find_opening), ("_write", write), ("new_producer_id", new_producer_id)):
         monkeypatch.setattr(opening, name, stand_in)
     return log
 

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from yasdg_app import messages, topics
 from yasdg_app.decoding import decoded_or_none
+from yasdg_app.errors import YasdgError
 from yasdg_app.formats import Format
 from yasdg_app.reading import Message, Reader
 from yasdg_app.settings import KafkaSettings
@@ -22,6 +23,7 @@ from yasdg_app.settings import KafkaSettings
 logger = logging.getLogger(__name__)
 
 OPENING_SUFFIX = "-opening"
+CLAIM_SECONDS = 5.0  # in which another shop's opening topic has to be read
 MAX_CHUNKS = 4  # of another shop's opening topic that are read to find its opening
 LAST_OFFSETS = 1_000  # of a partition in which messages of a shop are looked for, besides its first chunk
 
@@ -45,6 +47,10 @@ class _Named(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Named).decode
 
 
+def _moment(text: bytes) -> int:
+    return messages.event_time(text.decode())
+
+
 def claim_of(opening_topic: str, record: Message, names: Collection[str]) -> Claim | None:
     """Return which of our topics a record of an opening topic names; None if it is no opening, or names none of them.
 
@@ -52,9 +58,10 @@ def claim_of(opening_topic: str, record: Message, names: Collection[str]) -> Cla
     """
     application_id = (record.key or b"").decode(errors="replace")
     said = decoded_or_none(_decode, record.value)
-    if said is None or opening_topic != application_id + OPENING_SUFFIX:
+    started = None if said is None else decoded_or_none(_moment, said.started.encode())
+    if said is None or started is None or opening_topic != application_id + OPENING_SUFFIX:
         return None
-    return Claim(application_id, said.started, tuple(sorted(set(said.topics.values()) & set(names))))
+    return Claim(application_id, messages.time_text(started), tuple(sorted(set(said.topics.values()) & set(names))))
 
 
 async def claims_on(reader: Reader, kafka: KafkaSettings, there: Iterable[str], names: Collection[str]) -> list[Claim]:
@@ -67,8 +74,9 @@ async def claims_on(reader: Reader, kafka: KafkaSettings, there: Iterable[str], 
 
     async def read(topic: str) -> Claim | None:
         try:
-            return await _first_claim(reader, topic, names)
-        except (KafkaError, OSError) as error:
+            async with asyncio.timeout(CLAIM_SECONDS):
+                return await _first_claim(reader, topic, names)
+        except (KafkaError, OSError, TimeoutError, YasdgError) as error:
             logger.debug("%s cannot be read: %r", topic, error)
             return None
 
@@ -96,7 +104,8 @@ async def sign_of_a_shop(
 ) -> tuple[TopicPartition, int, str] | None:
     """Return the place of a message of a shop on our topics, and what it says; None if there is none.
 
-    Only the first and the last messages of a partition are looked at. Raises RegistryError.
+    `there`: the topics to look at. Only the first and the last messages of a partition are looked at. Raises
+    RegistryError.
     """
     looks: list[tuple[str, str, IsOfShop]] = [
         ("purchases", kafka.topic_purchases, _purchase),

@@ -10,6 +10,8 @@ from typing import Any
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
+from yasdg_app.cluster import check
+
 API_KEY = 61
 
 
@@ -85,8 +87,12 @@ class DescribeProducersRequest(Request[DescribeProducersRequest_v0]):
 
 
 def last_sequence(response: Any, producer_id: int) -> int | None:
-    """Return the sequence number of the last record of a producer that the broker remembers; None: it does not."""
+    """Return the sequence number of the last record of a producer that the broker remembers; None: it does not.
+
+    Raises KafkaError if the broker does not say it.
+    """
     ((_, partitions, _),) = response.topics
-    ((_, _, _, producers, _),) = partitions
+    ((_, code, _, producers, _),) = partitions
+    check(code)
     found: Sequence[int] = [sequence for each, _, sequence, *_ in producers if each == producer_id]
     return found[0] if found and found[0] >= 0 else None

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -36,7 +37,7 @@ from yasdg_app.decoding import decoded_or_none
 from yasdg_app.errors import YasdgError
 from yasdg_app.formats import Format
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer, new_producer_id
-from yasdg_app.reading import Message, Reader, read_all
+from yasdg_app.reading import Message, Reader
 from yasdg_app.settings import KafkaSettings, Settings, texts
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.clock import Clock
@@ -136,6 +137,9 @@ async def prepare_topics(
     """
     kafka = settings.kafka
     there = set(await admin.list_topics())
+    names = [spec.name for spec in topics.specs(settings)]
+    if hidden := await topics.hidden(connection, [name for name in names if name not in there]):
+        raise TopicAuthorizationFailedError(f"not authorized to see {', '.join(hidden)}")
     opening = await _existing_opening(connection, kafka, there)
     if opening is None:
         await _check_unclaimed(admin, connection, settings, there, form)
@@ -144,12 +148,13 @@ async def prepare_topics(
     else:
         _check_made_from(opening, made_from)
         _check_names(kafka, opening, await admin.list_topics())  # those of before may be older than the opening
+        await _check_no_copy(connection, kafka, opening, there, form)
         await topics.ensure(admin, settings, opened_with=opening.partitions)
 
 
 async def _existing_opening(connection: Connection, kafka: KafkaSettings, there: Collection[str]) -> Opening | None:
     topic = topics.opening_topic(kafka)
-    return read_opening(await read_all(connection, topic)) if topic in there else None
+    return await find_opening(connection, topic) if topic in there else None
 
 
 async def _check_unclaimed(
@@ -170,6 +175,28 @@ async def _check_unclaimed(
         "opening was deleted. Set application_id to that of the shop, or restore the opening from a backup, or "
         f"{OR_BESIDE}"
     )
+
+
+async def _check_no_copy(
+    connection: Connection, kafka: KafkaSettings, opening: Opening, there: Collection[str], form: Format
+) -> None:
+    """Raise OpeningError if the topics are a copy of a shop's, whose messages bear another producer's id.
+
+    A stranger may write one record that is like a shop's; a copy has sales and rows of the table.
+    """
+    divided = kafka.topic_purchases, topics.changelog_topic(kafka)
+    tps = [TopicPartition(topic, n) for topic in divided if topic in there for n in range(kafka.partitions)]
+    async with Reader(connection, opening.producer_id) as reader:
+        if any(await asyncio.gather(*map(reader.count, tps))):
+            return
+    async with Reader(connection) as reader:
+        signs = [await sign_of_a_shop(reader, kafka, {topic}, form) for topic in divided if topic in there]
+    if len(signs) == len(divided) and all(signs):
+        raise OpeningError(
+            f"{' and '.join(divided)} hold a shop, and none of its messages was written by the shop's own producer: "
+            "they are a copy, made by a mirror or restored message by message. It can be read and audited, but not "
+            f"continued. Restore the broker's files instead, or {OR_BESIDE}"
+        )
 
 
 async def _check_claims(
@@ -286,13 +313,25 @@ def read_opening(records: Iterable[Message]) -> Opening | None:
     return None
 
 
+async def find_opening(connection: Connection, topic: str) -> Opening | None:
+    """Return the opening that counts on a topic; None if there is none. Raises as `read_opening`, and KafkaError."""
+    tp = TopicPartition(topic, 0)
+    async with Reader(connection) as reader:
+        first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
+        async with aclosing(reader.all_chunks(tp, first, end, skip_damaged=True)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:  # anyone may have written any number of messages behind it
+                if (opening := read_opening(chunk.messages)) is not None:
+                    return opening
+    return None
+
+
 def _moment(text: str) -> int | None:
     return decoded_or_none(lambda value: messages.event_time(value.decode()), text.encode())
 
 
 async def _agree(connection: Connection, settings: Settings, form: Format, made_from: Mapping[str, Any]) -> Opening:
     topic = topics.opening_topic(settings.kafka)
-    opening = read_opening(await read_all(connection, topic))
+    opening = await find_opening(connection, topic)
     if opening is None or not differences(opening, made_from):
         await form.open()  # an opening is for good: before it names a format, the registry has to take the schemas
     if opening is None:
@@ -307,7 +346,7 @@ async def _agree(connection: Connection, settings: Settings, form: Format, made_
             "partitions": settings.kafka.partitions,
         }
         await _write(connection, topic, settings.kafka.application_id.encode(), orjson.dumps(content))
-        opening = read_opening(await read_all(connection, topic))
+        opening = await find_opening(connection, topic)
         assert opening is not None  # it was written just now
     _check_made_from(opening, made_from)
     last_moment(settings, opening.opened_at)
@@ -409,8 +448,9 @@ async def _told(
     told = bytearray(len(products))
     first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
     number: int | None = None
-    async for chunk in reader.all_chunks(tp, first, end):
-        number = number if chunk.count is None else chunk.count
+    async for chunk in reader.all_chunks(tp, first, end, skip_damaged=True):
+        if chunk.count is not None or chunk.is_damaged:
+            number = chunk.count
         theirs = {record.offset for record in chunk.foreign}
         records = sorted([*chunk.messages, *chunk.foreign], key=_offset) if theirs else chunk.messages
         for record in records:

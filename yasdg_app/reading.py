@@ -9,73 +9,50 @@ has appended is what its batches say, too.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, TopicAuthorizationFailedError, UnsupportedVersionError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.record.memory_records import MemoryRecords
 
+from yasdg_app.batches import Batch, Batches, Message, Unparsed
 from yasdg_app.cluster import Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
-from yasdg_app.decoding import UNREADABLE, reason_of
 from yasdg_app.describe_producers import DescribeProducersRequest, last_sequence
 from yasdg_app.errors import YasdgError
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["Chunk", "DamagedLogError", "Message", "Reader", "Unparsed", "add_batch", "read_all"]
 
 FETCH_BYTES = 2 * 2**20
 PROBE_BYTES = 4096  # of a fetch of which only the first batch counts: the cluster sends that one whole
 FETCH_WAIT = 500  # milliseconds that the cluster may wait where nothing is new
 FIRST, END = -2, -1  # what the protocol calls the first offset and the one behind the last
 READ_UNCOMMITTED = 0
+CANNOT_ASK = (NotImplementedError, UnsupportedVersionError, IncompatibleBrokerVersion, TopicAuthorizationFailedError)
+"""A cluster before Apache Kafka 2.8, or one that does not let us ask for producers."""
 SEQUENCES = 2**31  # the protocol counts the records of a producer modulo this
 
 
 class DamagedLogError(YasdgError):
     """A batch does not match its checksum: it was damaged on the broker's disk or on its way.
 
-    `next_offset`: the first offset after the batch, as far as its header can be believed.
+    `offset`: where it was read from; `next_offset`: the first one after the batch, as far as its header is right.
     """
 
     def __init__(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
+        self.offset = offset
         self.next_offset = next_offset
         super().__init__(
             f"{tp.topic}, partition {tp.partition}, offset {offset}: the checksum of the batch does not match, so it "
             "was damaged on the broker's disk. Check the disk, restore the partition from a replica or a backup, and "
             "start again."
         )
-
-
-class Message(Protocol):
-    """A message as it was read."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
-
-
-class Unparsed(NamedTuple):
-    """A batch that cannot be taken apart, as one message without content at the offset of its first record.
-
-    aiokafka's parser refuses what Apache Kafka takes: the name of a header that is not UTF-8, for example.
-    """
-
-    offset: int
-    timestamp: int
-    why: str
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(slots=True)
@@ -95,6 +72,8 @@ class Chunk:
     count
         How many records the producer had appended to the partition by the end of its last batch here, modulo SEQUENCES;
         None: there is no batch of it here.
+    is_damaged
+        True: it was passed over, because it does not match its checksum.
     """
 
     tp: TopicPartition
@@ -103,35 +82,28 @@ class Chunk:
     messages: list[Message]
     foreign: list[Message]
     count: int | None = None
+    is_damaged: bool = False
 
 
-def add_batch(chunk: Chunk, batch: Any, producer_id: int | None) -> None:
-    """Append to a chunk what a batch holds from the end of the chunk on; `producer_id`: see `Reader`.
+def add_batch(chunk: Chunk, batch: Batch, producer_id: int | None, *, with_foreign: bool = True) -> None:
+    """Append to a chunk what a batch holds from the end of the chunk on.
 
-    Raises DamagedLogError.
+    `producer_id`: see `Reader`; `with_foreign`: False leaves out what other producers wrote. Raises DamagedLogError.
     """
     if not batch.validate_crc():
         raise DamagedLogError(chunk.tp, chunk.end, max(chunk.end + 1, batch.next_offset))
-    is_own = producer_id in (None, batch.producer_id)
-    if producer_id is not None and is_own:
+    is_own = batch.producer_id == producer_id
+    if is_own:
         chunk.count = count_at_end(batch)
-    if not batch.is_control_batch:
-        messages = records_of(batch)
+    if not batch.is_control_batch and (with_foreign or is_own or producer_id is None):
+        messages = batch.records(is_own=is_own)
         if messages and messages[0].offset < chunk.end:  # a batch is sent whole, even from the middle of it
             messages = [message for message in messages if message.offset >= chunk.end]
-        (chunk.messages if is_own else chunk.foreign).extend(messages)
+        (chunk.messages if is_own or producer_id is None else chunk.foreign).extend(messages)
     chunk.end = max(chunk.end, batch.next_offset)
 
 
-def records_of(batch: Any) -> list[Message]:
-    """Return the records of a batch; compaction may have left none."""
-    try:
-        return list(batch)
-    except UNREADABLE as error:
-        return [Unparsed(batch.base_offset, batch.max_timestamp, f"a batch that cannot be parsed: {reason_of(error)}")]
-
-
-def count_at_end(batch: Any) -> int:
+def count_at_end(batch: Batch) -> int:
     """Return how many records the producer of a batch had appended to the partition with it, modulo SEQUENCES."""
     return int(batch.base_sequence + batch.last_offset_delta + 1) % SEQUENCES
 
@@ -182,7 +154,7 @@ class Reader:
             start = max(first, stop - stretch)
             message: Message | None = None
             found: int | None = None
-            async for chunk in self.all_chunks(tp, start, stop):
+            async for chunk in self.all_chunks(tp, start, stop, with_foreign=False):
                 message = chunk.messages[-1] if chunk.messages else message
                 found = found if chunk.count is None else chunk.count
             count = found if count is None else count
@@ -212,14 +184,22 @@ class Reader:
         return await self._remembered(tp) or 0
 
     async def _remembered(self, tp: TopicPartition) -> int | None:
-        """Return how many records the producer has appended, as the leader remembers it; None: it does not."""
+        """Return how many records the producer has appended, as the leader remembers it; None: it does not.
+
+        Raises KafkaError.
+        """
         if self._producer_id is None:
             return None
-        try:
+
+        async def ask() -> int | None:
             response = await self._cluster.ask_leader(tp, DescribeProducersRequest(*tp))
-        except (KafkaError, NotImplementedError):  # a cluster before Apache Kafka 2.8, or one that does not let us ask
+            return last_sequence(response, producer_id)
+
+        producer_id = self._producer_id
+        try:
+            sequence = await patiently(ask, self._cluster.forget_leaders)
+        except CANNOT_ASK:
             return None
-        sequence = last_sequence(response, self._producer_id)
         return None if sequence is None else (sequence + 1) % SEQUENCES
 
     async def count_before(self, tp: TopicPartition, offset: int) -> int | None:
@@ -243,17 +223,33 @@ class Reader:
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Message]]:
         """Yield the producer's messages from one offset up to another; none of the lists is empty."""
-        async for chunk in self.all_chunks(tp, start, end):
+        async for chunk in self.all_chunks(tp, start, end, with_foreign=False):
             if chunk.messages:
                 yield chunk.messages
 
-    async def all_chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[Chunk]:
-        """Yield what a partition holds from one offset up to another; the next chunk is fetched meanwhile."""
-        fetching = asyncio.ensure_future(self.fetch_chunk(tp, start, end)) if start < end else None
+    async def all_chunks(
+        self, tp: TopicPartition, start: int, end: int, *, with_foreign: bool = True, skip_damaged: bool = False
+    ) -> AsyncIterator[Chunk]:
+        """Yield what a partition holds from one offset up to another; the next chunk is fetched meanwhile.
+
+        `with_foreign`: False leaves out what other producers wrote; `skip_damaged`: True passes over damaged batches,
+        each a chunk that says so. Otherwise raises DamagedLogError.
+        """
+
+        def fetch(position: int) -> "asyncio.Future[Chunk]":
+            return asyncio.ensure_future(self.fetch_chunk(tp, position, end, with_foreign=with_foreign))
+
+        fetching = fetch(start) if start < end else None
         try:
             while fetching is not None:
-                chunk = await fetching
-                fetching = asyncio.ensure_future(self.fetch_chunk(tp, chunk.end, end)) if chunk.end < end else None
+                try:
+                    chunk = await fetching
+                except DamagedLogError as error:
+                    if not skip_damaged:
+                        raise
+                    logger.warning("%s It is passed over.", error)
+                    chunk = Chunk(tp, error.offset, error.next_offset, [], [], is_damaged=True)
+                fetching = fetch(chunk.end) if chunk.end < end else None
                 if chunk.end > end:
                     chunk.messages = [message for message in chunk.messages if message.offset < end]
                     chunk.foreign = [message for message in chunk.foreign if message.offset < end]
@@ -267,13 +263,16 @@ class Reader:
 
     async def fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
         """Return the next messages from an offset on, and the offset to fetch next; waits a little if there is none."""
-        chunk = await self.fetch_chunk(tp, position)
+        chunk = await self.fetch_chunk(tp, position, with_foreign=False)
         return chunk.messages, chunk.end
 
-    async def fetch_chunk(self, tp: TopicPartition, position: int, end: int | None = None) -> Chunk:
+    async def fetch_chunk(
+        self, tp: TopicPartition, position: int, end: int | None = None, *, with_foreign: bool = True
+    ) -> Chunk:
         """Return what comes next from an offset on, in whole batches; waits a little if there is nothing.
 
-        `end`: batches from this offset on are left out. Raises DamagedLogError.
+        `end`: batches from this offset on are left out; `with_foreign`: False leaves out what other producers wrote.
+        Raises DamagedLogError.
         """
         chunk = Chunk(tp, position, position, [], [])
         for batch in await self._batches(tp, position):
@@ -281,7 +280,7 @@ class Reader:
                 chunk.end = max(chunk.end, end)  # compaction left nothing before it
                 break
             try:
-                add_batch(chunk, batch, self._producer_id)
+                add_batch(chunk, batch, self._producer_id, with_foreign=with_foreign)
             except DamagedLogError:
                 if chunk.end == position:
                     raise
@@ -297,32 +296,47 @@ class Reader:
         return messages
 
     async def _offsets(self, tps: Iterable[TopicPartition], which: int) -> dict[TopicPartition, int]:
-        async def ask(tp: TopicPartition) -> int:
-            request = OffsetRequest(-1, READ_UNCOMMITTED, [(tp.topic, [(tp.partition, which)])])
-            ((_, ((_, code, *_, offset),)),) = (await self._cluster.ask_leader(tp, request)).topics
-            check(code)
-            return int(offset)
+        listed = list(tps)
 
-        listed, forget = list(tps), self._cluster.forget_leaders
-        offsets = await asyncio.gather(*(patiently(partial(ask, tp), forget) for tp in listed))
-        return dict(zip(listed, offsets, strict=True))
+        async def ask() -> dict[TopicPartition, int]:
+            by_leader: defaultdict[int, defaultdict[str, list[tuple[int, int]]]] = defaultdict(
+                lambda: defaultdict(list)
+            )
+            for tp in listed:
+                by_leader[await self._cluster.leader(tp)][tp.topic].append((tp.partition, which))
+            requests = [
+                self._cluster.ask(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(topics.items())))
+                for leader, topics in by_leader.items()
+            ]
+            offsets: dict[TopicPartition, int] = {}
+            for response in await asyncio.gather(*requests):
+                for topic, partitions in response.topics:
+                    for partition, code, *_, offset in partitions:
+                        check(code)
+                        offsets[TopicPartition(topic, partition)] = int(offset)
+            return offsets
 
-    async def _batches(self, tp: TopicPartition, position: int, size: int = FETCH_BYTES) -> list[Any]:
+        found = await patiently(ask, self._cluster.forget_leaders)
+        return {tp: found[tp] for tp in listed}
+
+    async def _batches(self, tp: TopicPartition, position: int, size: int = FETCH_BYTES) -> list[Batch]:
         """Return the next batches, that of an offset first. Raises KafkaError."""
 
-        async def ask() -> list[Any]:
+        async def ask() -> list[Batch]:
             topics = [(tp.topic, [(tp.partition, position, size)])]
             request = FetchRequest(FETCH_WAIT, 1, size, READ_UNCOMMITTED, topics)
             ((_, ((_, code, _, *_, data),)),) = (await self._cluster.ask_leader(tp, request)).topics
             check(code)
-            batches, found = MemoryRecords(data), []
-            while batches.has_next():
-                found.append(batches.next_batch())
+            batches, found = Batches(data), []
+            while (batch := batches.next_batch()) is not None:
+                found.append(batch)
+            if data and not found:
+                raise DamagedLogError(tp, position, position + 1)
             return found
 
         return await patiently(ask, self._cluster.forget_leaders)
 
-    def _is_own(self, batch: Any) -> bool:
+    def _is_own(self, batch: Batch) -> bool:
         return not batch.is_control_batch and batch.producer_id == self._producer_id
 
 

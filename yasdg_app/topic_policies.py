@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Protocol
 
 MIN_BATCH_BYTES = 1_000_000  # what producer.BATCH_BYTES sends at once
+MAX_LETTER_BYTES = 2_000_000  # of a message that is copied whole to the dead letters, which take 2 MiB
 LETTER_EXTRA_BYTES = 64 * 2**10  # what a dead letter holds besides the message that it is a copy of
 MIN_RETENTION_MS = 24 * 3600 * 1000  # of sales: so long they have to be there for a worker that reads them
 MIN_AHEAD_MS = 10_000  # clocks of workers and brokers may differ by so much
@@ -114,8 +115,11 @@ def problems(spec: TopicSpec, config: Mapping[str, str], age_ms: int, letter_byt
     if "delete" in policies:
         _note_retention(spec, config, age_ms, note)
     least = max(MIN_BATCH_BYTES, letter_bytes)
-    if _number(config, "max.message.bytes", least) < least:
+    size = _number(config, "max.message.bytes", least)
+    if size < MIN_BATCH_BYTES:
         note("max.message.bytes", str(least), "larger batches are written")
+    elif size < least:
+        note("max.message.bytes", str(least), "longer messages are copied in part", is_fatal=False)
     _note_timestamps(spec, config, age_ms, note)
     return found
 

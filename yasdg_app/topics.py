@@ -4,18 +4,22 @@ Faust's first assignment silently leaves out topics that do not exist, so they a
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
+from yasdg_app.cluster import Cluster, patiently
+from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
 from yasdg_app.settings import KafkaSettings, Settings
 from yasdg_app.topic_policies import (
     BROKER_SETTINGS,
     LETTER_EXTRA_BYTES,
+    MAX_LETTER_BYTES,
     SETTINGS,
     TopicSpec,
     Use,
@@ -114,6 +118,20 @@ async def ensure(admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, op
         await _create(admin, missing, _replication_factor(shop))
 
 
+async def hidden(connection: Connection, names: Collection[str]) -> list[str]:
+    """Return which topics we may not see, whether they are there or not. Creates none. Raises KafkaError."""
+    if not names:
+        return []
+    cluster = Cluster(connection)
+    try:
+        request = MetadataRequest(list(names), allow_auto_topic_creation=False)
+        answer = await patiently(lambda: cluster.ask_any(request))
+    finally:
+        await cluster.close()
+    found = answer.to_object()["topics"]
+    return sorted(topic["topic"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno)
+
+
 async def check_existing(
     admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None
 ) -> list[TopicSpec]:
@@ -185,12 +203,15 @@ def _check_replicas(
 
 
 def _largest_letter(kafka: KafkaSettings, configs: Mapping[str, Mapping[str, str]], defaults: Mapping[str, str]) -> int:
-    """Return the size of the largest dead letter: a copy of any message that a topic of the shop may hold."""
+    """Return the size of the largest dead letter: a copy of any message that a topic of the shop may hold.
+
+    Where the topic takes less, longer messages are copied in part.
+    """
     sizes = [
         int(configs.get(name, defaults).get("max.message.bytes", "0"))
         for name in (kafka.topic_purchases, kafka.topic_lost_sales)
     ]
-    return max(sizes) + LETTER_EXTRA_BYTES
+    return min(max(sizes), MAX_LETTER_BYTES) + LETTER_EXTRA_BYTES
 
 
 async def _configs(

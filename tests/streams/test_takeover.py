@@ -20,7 +20,8 @@ from yasdg_app.shop.shelf import Stocking
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.books import BooksError
 from yasdg_app.streams.table import Rows, numbers_of
-from yasdg_app.streams.takeover import CUT_LETTER_BYTES, MAX_LETTER_BYTES, check_table, dead_letter, read_told
+from yasdg_app.streams.takeover import CUT_LETTER_BYTES, check_table, dead_letter, read_told
+from yasdg_app.topic_policies import MAX_LETTER_BYTES
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 KAFKA = KafkaSettings(partitions=1)
@@ -48,10 +49,10 @@ class Logs(Reader):
 
 
 class Batch(SimpleNamespace):
-    """A batch of messages, which are read once."""
+    """A batch of messages."""
 
-    def __iter__(self) -> Any:
-        return iter(self.records)
+    def records(self, *, is_own: bool = False) -> list[Any]:
+        return list(self.its)
 
     def validate_crc(self) -> bool:
         return True
@@ -64,7 +65,7 @@ def batch(
     records = [SimpleNamespace(offset=first + place, value=value, key=b"key", timestamp=0, headers=headers)
                for place, value in enumerate(values)]  # fmt: skip
     return Batch(
-        base_offset=first, next_offset=first + len(values), last_offset_delta=len(values) - 1, records=records,
+        base_offset=first, next_offset=first + len(values), last_offset_delta=len(values) - 1, its=records,
         is_control_batch=is_marker, base_sequence=-1 if number is None else number,
         producer_id=99 if number is None else SHOP, max_timestamp=0,
     )  # fmt: skip
@@ -102,7 +103,7 @@ def test_what_was_buried_is_what_the_last_own_letter_says_whatever_comes_after_i
 def emptied(first: int, count: int, number: int) -> SimpleNamespace:
     """A batch of the shop of which compaction has left nothing but its header."""
     made = batch(first, *[b"gone"] * count, number=number)
-    made.records = []
+    made.its = []
     return made
 
 

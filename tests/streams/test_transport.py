@@ -9,10 +9,10 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
 from aiokafka.errors import RebalanceInProgressError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from faust.types import TP as FaustTP
 
+from yasdg_app.batches import Batches
 from yasdg_app.reading import Chunk, DamagedLogError
 from yasdg_app.streams import deliveries
 from yasdg_app.streams.deliveries import Delivery
@@ -45,7 +45,7 @@ def batch(
 
 
 def fetched(log: bytes, position: int) -> PartitionRecords:
-    return PartitionRecords(TP, MemoryRecords(log), [], position, None, None, False, READ_UNCOMMITTED)
+    return PartitionRecords(TP, Batches(log), [], position, None, None, False, READ_UNCOMMITTED)
 
 
 @pytest.mark.parametrize("position", [0, 3, 5, 8, 9, 11])

@@ -30,8 +30,8 @@ from yasdg_app.control import read_control
 from yasdg_app.decoding import UnreadableError, decoded
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import home
-from yasdg_app.opening import Opening, differences, read_opening, what_it_is_made_from
-from yasdg_app.reading import Chunk, DamagedLogError, Message, Reader, read_all
+from yasdg_app.opening import Opening, differences, find_opening, what_it_is_made_from
+from yasdg_app.reading import Chunk, DamagedLogError, Message, Reader
 from yasdg_app.shop.plan import Plan
 
 PATIENCE = 5.0  # seconds for which running workers are given to tell of the last sales
@@ -163,7 +163,7 @@ async def _look() -> tuple[Opening, int]:
     partitions = {len(description["partitions"]) for description in described}
     if len(partitions) != 1:
         raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
-    opening = read_opening(await read_all(app.connection, shop_topics.opening_topic(kafka)))
+    opening = await find_opening(app.connection, shop_topics.opening_topic(kafka))
     if opening is None:
         raise AuditError("the shop was never opened.")
     changed = differences(opening, what_it_is_made_from(app.shop, app.products))

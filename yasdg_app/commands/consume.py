@@ -12,14 +12,14 @@ from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
 from yasdg_app.application import app
+from yasdg_app.batches import bound_consumers
 from yasdg_app.cluster import administration
 from yasdg_app.commands.base import ShopCommand
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.connecting.tokens import TokenError
-from yasdg_app.decoding import UNREADABLE
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import FAULT, receipt
-from yasdg_app.reading import Message, Reader
+from yasdg_app.reading import Message
 from yasdg_app.settings import shown
 
 TOPICS = {
@@ -140,7 +140,7 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
     consumer = await _connected(app.connection, TOPICS[what], from_beginning)
     try:
         while True:
-            for records in await _fetched(consumer, app.connection):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
                 plain = await app.format.plain(KINDS.get(what, what), records)
                 for record, told in zip(records, plain, strict=True):
                     if as_json:
@@ -150,28 +150,6 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
             sys.stdout.flush()
     finally:
         await consumer.stop()
-
-
-async def _fetched(consumer: AIOKafkaConsumer, connection: Connection) -> list[Sequence[Message]]:
-    """Return what comes next, partition by partition; waits a little if there is nothing.
-
-    aiokafka's parser refuses some messages that Apache Kafka takes. Then each partition is read by a reader that
-    does not, from where it was: what aiokafka had taken of others by then is not returned.
-    """
-    positions = {tp: await consumer.position(tp) for tp in sorted(consumer.assignment())}
-    try:
-        return list((await consumer.getmany(timeout_ms=500)).values())
-    except UNREADABLE as error:
-        if isinstance(error, KafkaError):
-            raise
-    found: list[Sequence[Message]] = []
-    async with Reader(connection) as reader:
-        for tp, position in positions.items():
-            if position < (await reader.ends([tp]))[tp]:
-                chunk = await reader.fetch_chunk(tp, position)
-                consumer.seek(tp, chunk.end)
-                found.append(chunk.messages)
-    return found
 
 
 async def _connected(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
@@ -195,6 +173,7 @@ async def _connected(connection: Connection, topic: str, from_beginning: bool) -
 
 async def _consumer(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
     # No group: whoever looks on changes nothing.
+    bound_consumers()
     offset_reset = "earliest" if from_beginning else "latest"
     consumer = AIOKafkaConsumer(topic, **connection.client, auto_offset_reset=offset_reset)
     try:

@@ -20,7 +20,7 @@ from yasdg_app.control import read_control
 from yasdg_app.errors import YasdgError
 from yasdg_app.generating import FOREVER
 from yasdg_app.messages import event_time, time_text
-from yasdg_app.opening import differences, first_moment, last_moment, read_opening, what_it_is_made_from
+from yasdg_app.opening import differences, find_opening, first_moment, last_moment, what_it_is_made_from
 from yasdg_app.outlook.words import length
 from yasdg_app.reading import read_all
 from yasdg_app.settings import shown
@@ -197,7 +197,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
     control = shop_topics.control_topic(kafka)
     async with asyncio.timeout(PATIENCE), administration(app.connection) as admin:
         missing = {topic, control} - set(await admin.list_topics())
-    opening = None if missing else read_opening(await read_all(app.connection, topic))
+    opening = None if missing else await find_opening(app.connection, topic)
     if opening is None:
         return None, f"the shop {kafka.application_id} was never opened on {servers}"
     if changed := differences(opening, what_it_is_made_from(app.shop, app.products)):

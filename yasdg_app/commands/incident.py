@@ -23,9 +23,9 @@ from yasdg_app.control import Control, ControlTopic
 from yasdg_app.errors import YasdgError
 from yasdg_app.incidents import described, is_configured, listed, read_incident
 from yasdg_app.messages import event_time, time_text
-from yasdg_app.opening import Opening, differences, read_opening, what_it_is_made_from
+from yasdg_app.opening import Opening, differences, find_opening, what_it_is_made_from
 from yasdg_app.producer import ShopProducer
-from yasdg_app.reading import Reader, read_all
+from yasdg_app.reading import Reader
 from yasdg_app.restart import last_message
 from yasdg_app.settings import SettingsError
 from yasdg_app.shop.incidents import Incident
@@ -152,7 +152,7 @@ async def _read_opening() -> Opening:
     topic = shop_topics.opening_topic(kafka)
     async with administration(app.connection) as admin:
         missing = {topic, shop_topics.control_topic(kafka)} - set(await admin.list_topics())
-    opening = None if missing else read_opening(await read_all(app.connection, topic))
+    opening = None if missing else await find_opening(app.connection, topic)
     if opening is None:
         raise IncidentCommandError(
             f"The shop {kafka.application_id} was never opened on {app.bootstrap_servers}. To open it: yasdg worker"

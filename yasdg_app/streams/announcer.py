@@ -14,7 +14,7 @@ from faust.types import TP
 from yasdg_app.application import app
 from yasdg_app.generating import STRETCH
 from yasdg_app.messages import announcement, encode
-from yasdg_app.producer import OutOfDateError, Row
+from yasdg_app.producer import OutOfDateError, OvertakenError, Row
 from yasdg_app.streams.takeover import Disputes
 from yasdg_app.streams.watch import watch
 
@@ -52,7 +52,8 @@ class Announcer:
             self._disputes.settle(self._tp)
         except OutOfDateError as error:
             self._told = None
-            self._disputes.note(self._tp, ANYWHERE, str(error))
+            if isinstance(error, OvertakenError):
+                self._disputes.note(self._tp, ANYWHERE, str(error))
             await asyncio.sleep(RETRY)
         except KafkaError as error:
             logger.debug("The incidents are told of later: %r", error)

@@ -166,7 +166,7 @@ class Dirt:
     async def _append_rows(self, tp: TP, number: int, rows: Sequence[Row]) -> bool:
         try:
             appended = await app.shop_producer.append(*tp, number, rows, self._may_append)
-        except OutOfDateError as error:
+        except OvertakenError as error:
             self._disputes.note(tp, number, str(error))
             raise
         if appended.complete and rows:

@@ -101,6 +101,12 @@ class ShelvesTopic:
         generation = self._generations[partition] % GENERATIONS
         shelves = till.shelves
         pieces = [shelves[start : start + PIECE] for start in range(0, len(shelves), PIECE)]
+        if partition not in self._numbers:
+            try:
+                self._numbers[partition] = await app.own_reader.count(TP(self._topic, partition))
+            except KafkaError as error:
+                logger.debug("The shelves of partition %d are kept later: %r", partition, error)
+                return
         for place, piece in enumerate(pieces):
             values = {shelf.product.product_id: _values(shelf) for shelf in piece}
             content = msgspec.msgpack.encode(Kept(through, place, len(pieces), values))
@@ -109,6 +115,7 @@ class ShelvesTopic:
                 await app.shop_producer.append(self._topic, partition, self._numbers[partition], [row], allowed)
             except OutOfDateError as error:  # another worker keeps them, or we do next time
                 logger.debug("%s", error)
+                del self._numbers[partition]
                 return
             self._numbers[partition] += 1
 

@@ -22,7 +22,6 @@ from yasdg_app.catalog import Product
 from yasdg_app.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.messages import InventoryLevel, encode_level, event_time, read_level, time_text
 from yasdg_app.producer import Row
-from yasdg_app.reading import DamagedLogError
 from yasdg_app.shop.demand import Ints
 from yasdg_app.streams.assortment import Assortment
 from yasdg_app.streams.jumps import jumps
@@ -220,15 +219,10 @@ class ChunkedTable(faust.Table[bytes, Any]):
             self._forget(partition)
         rows = self._rows.setdefault(partition, Rows(self.assortment.here(partition)))
         position, number = max(self._through.get(partition, first), first), self._numbers.get(partition)
-        while position < end:
-            try:
-                async for chunk in reader.all_chunks(tp, position, end):
-                    self._put(rows, *self._levels(tp, {record.key: record.value for record in chunk.messages}))
-                    number = number if chunk.count is None else chunk.count
-                    position = chunk.end
-            except DamagedLogError as error:
-                logger.warning("%s The rows in it are computed again if they are missing.", error)
-                number, position = await reader.count(tp), error.next_offset
+        async for chunk in reader.all_chunks(tp, position, end, with_foreign=False, skip_damaged=True):
+            self._put(rows, *self._levels(tp, {record.key: record.value for record in chunk.messages}))
+            if chunk.count is not None or chunk.is_damaged:
+                number = chunk.count
         if number is None:
             number = await reader.count(tp)
         self._through[partition], self._numbers[partition] = end, number

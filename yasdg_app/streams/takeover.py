@@ -18,7 +18,7 @@ from yasdg_app.decoding import decoded_or_none
 from yasdg_app.formats import Format
 from yasdg_app.messages import read_stocking, stocking_number
 from yasdg_app.producer import Row
-from yasdg_app.reading import SEQUENCES, Reader
+from yasdg_app.reading import SEQUENCES, DamagedLogError, Reader
 from yasdg_app.settings import KafkaSettings
 from yasdg_app.streams.books import OTHER_SHOP, BooksError
 from yasdg_app.streams.jumps import jumps
@@ -26,7 +26,6 @@ from yasdg_app.streams.ownership import Told
 from yasdg_app.streams.table import ChunkedTable
 
 LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows
-MAX_LETTER_BYTES = 2_000_000  # of a message that is copied whole: the topic takes 2 MiB
 CUT_LETTER_BYTES = 64 * 1024  # that are copied of a longer one
 
 logger = logging.getLogger(__name__)
@@ -118,12 +117,17 @@ async def _told(reader: Reader, kafka: KafkaSettings, table: ChunkedTable, parti
     first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
     if start >= end:
         raise shorter(stockings, end, start)
-    async for chunk in reader.chunks(stockings, max(start, first), end):
-        for record in await form.plain("stockings", chunk):
+    begin = max(start, first)
+    async for chunk in reader.all_chunks(stockings, begin, end, with_foreign=False, skip_damaged=True):
+        for record in await form.plain("stockings", chunk.messages):
             stocking = _heard(record.value)
             if stocking is not None and table.assortment.home(stocking[0]) == partition:
                 _note(told, table, *stocking)
-    last, told.letters = await reader.last(letters)  # each says what was buried by then: the last one is enough
+    try:
+        last, told.letters = await reader.last(letters)  # each says what was buried by then: the last one is enough
+    except DamagedLogError as error:
+        logger.warning("%s Foreign messages may be copied a second time.", error)
+        last, told.letters = None, await reader.count(letters)
     if last is not None:
         told.buried |= _buried(last.headers)
     return told

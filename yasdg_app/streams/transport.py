@@ -20,8 +20,11 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from yasdg_app.batches import bound_consumers
 from yasdg_app.reading import Chunk, DamagedLogError, add_batch
 from yasdg_app.streams.deliveries import Delivery, cut, together
+
+bound_consumers()
 
 FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
 CREATE_TIME = 0  # what the protocol calls a timestamp that is not the cluster's
