@@ -114,18 +114,7 @@ def write_unparsable(shop: Shop, topic: str, partition: int = 0) -> None:
     builder.append(0, int(time.time() * 1000), b"key", b"value", [("a", b"b")])
     batch = bytearray(builder.build().replace(b"\x02a\x02b", b"\x02\xff\x02b"))
     batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
-
-    async def send() -> None:
-        cluster = Cluster(Connection(shop.servers))
-        request = ProduceRequest(
-            transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(partition, bytes(batch))])]
-        )  # fmt: skip
-        response = await cluster.ask_leader(TopicPartition(topic, partition), request)
-        ((_, ((_, code, *_),)),) = response.topics
-        check(code)
-        await cluster.close()
-
-    asyncio.run(send())
+    produce(shop, topic, bytes(batch), partition)
 
 
 def append_as_the_shop(shop: Shop, topic: str, *values: bytes, partition: int = 0) -> int:
@@ -143,3 +132,30 @@ def append_as_the_shop(shop: Shop, topic: str, *values: bytes, partition: int = 
         return number + len(values)
 
     return asyncio.run(append())
+
+
+def write_batch(shop: Shop, topic: str, records: int, value: bytes, partition: int = 0) -> None:
+    """Append one batch of equal records, compressed with zstd, whatever it unpacks to."""
+    builder: Any = DefaultRecordBatchBuilder(
+        magic=2, compression_type=4, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+        batch_size=2**30,
+    )  # fmt: skip
+    for place in range(records):
+        builder.append(place, int(time.time() * 1000), b"key", value, [])
+    produce(shop, topic, bytes(builder.build()), partition)
+
+
+def produce(shop: Shop, topic: str, batch: bytes, partition: int) -> None:
+    """Append a batch as it is."""
+
+    async def send() -> None:
+        cluster = Cluster(Connection(shop.servers))
+        request = ProduceRequest(
+            transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(partition, batch)])]
+        )
+        response = await cluster.ask_leader(TopicPartition(topic, partition), request)
+        ((_, ((_, code, *_),)),) = response.topics
+        check(code)
+        await cluster.close()
+
+    asyncio.run(send())

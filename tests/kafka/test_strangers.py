@@ -346,3 +346,45 @@ def test_messages_that_are_deleted_under_a_running_worker_before_it_read_them_st
     assert count > 2
     assert worker.ends(60) == 1, worker.said
     assert OTHER_SHOP in one_line(worker, "deleted before they were applied")
+
+
+def test_a_foreign_batch_that_unpacks_to_more_than_a_worker_should_hold_is_one_dead_letter(lively: Shop) -> None:
+    worker = opened(lively)
+    for topic in (lively.topic("purchases"), changelog(lively), f"{lively.name}-control"):
+        strangers.write_batch(lively, topic, records=60, value=b"\0" * 2**20)  # some kilobytes of zstd
+    worker.until(lambda: lively.read(lively.topic("dead_letters")), "a dead letter")
+    (letter,) = lively.read(lively.topic("dead_letters"))
+    assert b"unpacks to more than" in dict(letter.headers)["reason"]
+    sells_everywhere(lively, worker)
+    assert worker.stop() == 0
+    again = lively.worker()
+    sells_everywhere(lively, again)
+    assert again.stop() == 0
+
+
+def test_a_copy_of_a_shop_under_another_producer_is_not_sold_a_second_time(lively: Shop, tmp_path: Path) -> None:
+    worker = opened(lively)
+    assert worker.stop() == 0
+    copy = Shop(tmp_path, f"{lively.name}-copy").on(lively.servers)
+    copy.configure(KAFKA_PARTITIONS=str(PARTITIONS), SALES_MAX_SALE_FREQ="0.004", SUPPLY_LEAD_TIME="1s - 2s - 5s")
+    copy.configure(SALES_SUBSTITUTION_FREQ="5", INVENTORY_RESTOCK_AMOUNT="200")
+    assert yasdg(copy, "topics", "create").returncode == 0
+    for topic, to in (
+        (lively.topic("purchases"), copy.topic("purchases")),
+        (changelog(lively), changelog(copy)),
+        (f"{lively.name}-opening", f"{copy.name}-opening"),
+    ):
+        for partition, messages in lively.partitions(topic).items():
+            for message in messages:
+                key, value = message.key, message.value or b""
+                if topic.endswith("-opening"):  # names and key are those of the shop that is copied, on its own cluster
+                    key, value = copy.name.encode(), value.replace(lively.name.encode(), copy.name.encode())
+                strangers.write(copy, to, value, partition=partition, key=key)
+                if topic == changelog(lively) or len(messages) > 50:
+                    break  # one of each is enough
+    try:
+        refused = copy.worker()
+        assert refused.ends() == 1
+        assert "they are a copy" in one_line(refused, "none of its messages was written by the shop's own producer")
+    finally:
+        copy.close()
