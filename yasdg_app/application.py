@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -274,8 +275,10 @@ class ShopApp(faust.App):
         return not waits and (idle or self.ownership.lease_left)
 
     def _crash(self, reason: BaseException) -> None:
-        end_soon()
+        closes = self._shop_closes  # what is closed in order has its own bound
         super()._crash(reason)
+        if not closes:
+            end_soon()
 
     def _init_fixups(self) -> list[Any]:
         return []  # Faust's one is for Django, wherever its variable happens to be set
@@ -361,8 +364,9 @@ class ShopWorker(faust.Worker):
         super().on_worker_shutdown()
 
     def _crash(self, reason: BaseException) -> None:
-        end_soon()
         super()._crash(reason)
+        if not self._signal_stop_time:
+            end_soon()
 
     def _on_sigusr1(self) -> None:
         """Do nothing: mode would print the stacks of all tasks, with what is in them."""
@@ -373,15 +377,19 @@ class ShopWorker(faust.Worker):
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         if self._signal_stop_time:
             give_up("Stopped at the second Ctrl-C.")
-        deadline = threading.Timer(LONGEST_STOP, give_up, ["Stopped without Apache Kafka, which does not answer."])
-        deadline.daemon = True
-        deadline.start()
         super()._schedule_shutdown(signal)
+        why = "Stopped without Apache Kafka, which does not answer."
+        if not starts_timer(LONGEST_STOP, give_up, why):
+            self.loop.call_later(LONGEST_STOP, give_up, why)
 
     async def _stop_on_signal(self, signal: signal.Signals) -> None:
         await super()._stop_on_signal(signal)
         # A start that was in the middle of something may go on behind the stop. There is nothing left to be done.
-        self.loop.call_later(AFTER_STOP, os._exit, 0)
+        self.loop.call_later(AFTER_STOP, self._leave)
+
+    def _leave(self) -> None:
+        """End the process, with the status of a failure if it has crashed."""
+        os._exit(1 if self.crashed or self.app.crashed else 0)
 
 
 def make_folder(path: Path) -> None:
@@ -394,9 +402,19 @@ def make_folder(path: Path) -> None:
 
 def end_soon() -> None:
     """See that the process is gone within seconds: what stops in order may wait for a cluster that is away."""
-    deadline = threading.Timer(AFTER_CRASH_SECONDS, os._exit, [1])
-    deadline.daemon = True
-    deadline.start()
+    if not starts_timer(AFTER_CRASH_SECONDS, os._exit, 1):
+        os._exit(1)
+
+
+def starts_timer(seconds: float, action: Callable[..., object], *arguments: object) -> bool:
+    """Have a thread do something after a while, even if the event loop is held up; False if there can be no thread."""
+    timer = threading.Timer(seconds, action, arguments)
+    timer.daemon = True
+    try:
+        timer.start()
+    except (RuntimeError, MemoryError):
+        return False
+    return True
 
 
 class PortTakenError(YasdgError):
