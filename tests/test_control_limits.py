@@ -1,6 +1,7 @@
 """What somebody else writes to the control topic counts within the limits of requests, or for no worker at all."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -277,3 +278,15 @@ def test_a_single_incident_has_all_of_its_effect_in_every_shop(mean: float) -> N
     plan = plan.with_control([replace(VALID, factor=100.0)], ())
     first = plan.cells.of(START + MINUTE)
     assert plan.factor(plan.during(first, 1), first, 1) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("mean", [0.001, 0.01, 1.0, 3600.0])
+@pytest.mark.parametrize("factors", [(20.0, 15.0), (100.0, 10.0), (10.0, 10.0, 10.0)])
+def test_incidents_whose_customers_fit_into_memory_have_all_of_their_effect_together(
+    mean: float, factors: tuple[float, ...]
+) -> None:
+    plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=mean, max_sale_freq=mean)), PRODUCTS, OPENED)
+    live = [replace(VALID, name=f"n{place}", factor=factor) for place, factor in enumerate(factors)]
+    plan = plan.with_control(live, ())
+    first = plan.cells.of(START + MINUTE)
+    assert plan.factor(plan.during(first, 1), first, 1) == pytest.approx(math.prod(factors))
