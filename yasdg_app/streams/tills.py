@@ -22,10 +22,11 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from yasdg_app.application import app
+from yasdg_app.application import app, end_at_once
 from yasdg_app.cluster import administration
 from yasdg_app.connecting.refusals import LoginRefusedError
 from yasdg_app.encoding import BulkEncoder
+from yasdg_app.errors import YasdgError
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
 from yasdg_app.producer import OvertakenError, Row, UnansweredError
@@ -119,7 +120,11 @@ class Tills:
         `due`: microseconds since 1970. Who is due soon is rung up before, and has only the way to the cluster left.
         """
         ownership = app.ownership
-        if not self.jumps.is_steady(_now()) or not ownership.settled:
+        if not self.jumps.is_steady(_now()):
+            if self.jumps.needs_end:
+                end_at_once(YasdgError(self.jumps.reason))
+            return
+        if not ownership.settled:
             return
         if self._generation != ownership.generation:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
