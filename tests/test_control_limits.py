@@ -169,7 +169,7 @@ def test_an_odd_ending_ends_nothing_early(end: object) -> None:
     [
         (OPENED + MINUTE, WRITTEN + 366 * DAY),
         (WRITTEN + DAY, WRITTEN + 2 * DAY),
-        (OPENED + MINUTE, WRITTEN + HOUR),
+        (OPENED + MINUTE, WRITTEN + 25 * HOUR),
         (OPENED + HOUR, OPENED + MINUTE),
         (OPENED + MINUTE, OPENED + MINUTE),
         (OPENED - 1, OPENED + MINUTE),
@@ -185,8 +185,14 @@ def test_a_gap_until_now_counts_at_every_speed(speed: float | None) -> None:
     clock = Clock(OPENED - 30 * DAY, OPENED, speed)
     gap = Gap(OPENED - 30 * DAY, clock.at(WRITTEN))
     assert read_control([record(gap_row(gap), WRITTEN - MINUTE)], clock, PRODUCTS).gaps == (gap,)
-    ahead = Gap(gap.after, max(gap.until, WRITTEN) + HOUR)
+    ahead = Gap(gap.after, max(gap.until, WRITTEN) + 25 * HOUR)
     assert read_control([record(gap_row(ahead), WRITTEN)], clock, PRODUCTS).gaps == ()
+
+
+@pytest.mark.parametrize("ahead", [MINUTE, 6 * MINUTE, HOUR, 23 * HOUR])
+def test_a_gap_of_a_worker_whose_clock_was_ahead_counts_as_it_always_did(ahead: int) -> None:
+    gap = Gap(OPENED + MINUTE, WRITTEN + ahead)
+    assert said(gap_row(gap)) == Control((), (gap,))
 
 
 def test_where_the_cluster_tells_no_time_gaps_count_and_nothing_else() -> None:
