@@ -10,7 +10,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from yasdg_app.settings import Settings, WebSettings
 from yasdg_app.web.access import COOKIE
-from yasdg_app.web.server import HEADERS, LARGEST_BODY, Web, answer
+from yasdg_app.web.answers import HEADERS, MAX_BODY_BYTES, answer
+from yasdg_app.web.server import Web
 
 TOKEN = "0123456789abcdef"
 JSON = {"Content-Type": "application/json"}
@@ -96,10 +97,10 @@ async def test_head_is_get_without_a_body(client: Client) -> None:
 
 
 async def test_bodies_are_bounded(client: Client) -> None:
-    assert await body(await client.post("/list/", data=b"x" * LARGEST_BODY, headers=JSON)) == {"length": LARGEST_BODY}
-    response = await client.post("/list/", data=b"x" * (LARGEST_BODY + 1), headers=JSON)
+    assert await body(await client.post("/list/", data=b"x" * MAX_BODY_BYTES, headers=JSON)) == {"length": MAX_BODY_BYTES}
+    response = await client.post("/list/", data=b"x" * (MAX_BODY_BYTES + 1), headers=JSON)
     assert response.status == 413
-    assert str(LARGEST_BODY) in (await body(response))["error"]
+    assert str(MAX_BODY_BYTES) in (await body(response))["error"]
 
 
 async def test_an_error_of_ours_is_told_in_the_log_alone_and_in_one_line_of_the_request(
