@@ -39,6 +39,7 @@ from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.descriptors import raise_descriptor_limit
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
+from yasdg_app.listening import addresses_of
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
@@ -425,13 +426,7 @@ def check_port(host: str, port: int) -> None:
     """See that the web server can have its port, before anything else begins. Raises PortTakenError."""
     other = "Expected a free one: yasdg worker --web-port PORT, [WEB] port or YASDG_WEB_PORT"
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in addresses:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
+        addresses_of(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(f"Port {port} of {host} is taken by {_holder(port)}. {other}.") from error

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 from faust.web.drivers import aiohttp as driver
 
+from yasdg_app.listening import addresses_of
 from yasdg_app.settings import shown
 from yasdg_app.web.access import COOKIE, is_token, refusal
 from yasdg_app.web.answers import MAX_BODY_BYTES, answer, complete, refused
@@ -45,7 +46,8 @@ class Web(driver.Web):
 
     def _new_transport_tcp(self) -> web.BaseSite:
         bind, port, context = self.app.conf.web_bind, self.app.conf.web_port, self.app.conf.web_ssl_context
-        return web.TCPSite(self._runner, bind, port, ssl_context=context, backlog=ACCEPTED_AT_ONCE)
+        hosts: Any = addresses_of(bind, port)  # asyncio would fail at one that this machine has not
+        return web.TCPSite(self._runner, hosts, port, ssl_context=context, backlog=ACCEPTED_AT_ONCE)
 
     def route(self, pattern: str, handler: Any, cors_options: Any = None) -> None:
         """Serve a page; by HEAD only if there is something to GET, which Faust does not look at."""
