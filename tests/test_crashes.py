@@ -71,7 +71,9 @@ def test_mode_may_log_a_crash_when_no_error_is_being_handled(
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("by zero"), TimeoutError(), ConnectionError(), OSError("no text of the system")], ids=repr
+    "error",
+    [ZeroDivisionError("by zero"), TimeoutError(), ConnectionError(), OSError("no text of the system")],
+    ids=repr,
 )
 def test_a_bug_keeps_its_traceback_once(
     log: logging.Logger, caplog: pytest.LogCaptureFixture, error: Exception

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -44,19 +43,19 @@ def leave(status: int) -> None:
 
 
 @pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
+def ends(monkeypatch: pytest.MonkeyPatch) -> Ends:
     found = Ends()
     found.app = create_app(Settings(), PRODUCTS)
     monkeypatch.setattr(threading, "Timer", found)
     monkeypatch.setattr(application.os, "_exit", leave)
-    yield found
+    return found
 
 
 @pytest.fixture
-async def worker(ends: Ends) -> AsyncIterator[ShopWorker]:
+async def worker(ends: Ends) -> ShopWorker:
     its = ShopWorker(ends.app, override_logging=False, loop=asyncio.get_running_loop())
     its._starting_fut = asyncio.get_running_loop().create_future()
-    yield its
+    return its
 
 
 def test_what_has_crashed_is_known_to_have_before_its_end_begins(ends: Ends) -> None:

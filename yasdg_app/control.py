@@ -272,7 +272,7 @@ class TooEarlyError(ControlError):
 
 
 class ClockAheadError(ControlError):
-    """This machine's clock is too far ahead of the cluster's to leave out time until now."""
+    """The clock of this machine is too far ahead of the cluster's to leave out time until now."""
 
 
 class ConflictError(ControlError):

@@ -101,7 +101,9 @@ async def test_head_is_get_without_a_body(client: Client) -> None:
 
 
 async def test_bodies_are_bounded(client: Client) -> None:
-    assert await body(await client.post("/list/", data=b"x" * MAX_BODY_BYTES, headers=JSON)) == {"length": MAX_BODY_BYTES}
+    assert await body(await client.post("/list/", data=b"x" * MAX_BODY_BYTES, headers=JSON)) == {
+        "length": MAX_BODY_BYTES
+    }
     response = await client.post("/list/", data=b"x" * (MAX_BODY_BYTES + 1), headers=JSON)
     assert response.status == 413
     assert str(MAX_BODY_BYTES) in (await body(response))["error"]

@@ -60,7 +60,9 @@ class Jumps:
         else:
             until = f"until that is undone, or it has stayed as it is for {STABLE_SECONDS} s"
         direction = "forward" if jump > 0 else "back"
-        return f"The clock of this machine was set {direction} by {length(abs(jump) / SECOND)}. Nothing is sold {until}."
+        return (
+            f"The clock of this machine was set {direction} by {length(abs(jump) / SECOND)}. Nothing is sold {until}."
+        )
 
 
 jumps = Jumps()
