@@ -1,8 +1,8 @@
 """A worker whose clock is set by so many seconds, three seconds after its first sale, and back after so many more.
 
-python clock_jumps.py SECONDS FOR worker ...
+python clock_jumps.py SECONDS FOR STABLE worker ...
 
-What is to happen within two minutes happens within eight seconds here.
+STABLE: the seconds in which happens here what is to happen within two minutes.
 """
 
 import sys
@@ -12,8 +12,8 @@ from yasdg_app.shop import clock
 from yasdg_app.streams import tills
 
 by, lasts = int(sys.argv[1]) * 1_000_000, float(sys.argv[2])
-sys.argv[1:3] = []
-clock.STABLE_SECONDS = 8
+clock.STABLE_SECONDS = int(sys.argv[3])
+sys.argv[1:4] = []
 
 began: list[float] = []
 time_ns = time.time_ns

@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
 
-from yasdg_app import control
+from yasdg_app import control, restart
 from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
+from yasdg_app.messages import time_text
 from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
 from yasdg_app.reading import Chunk
 from yasdg_app.settings import incident
@@ -193,3 +195,34 @@ async def test_markers_of_transactions_shift_no_number() -> None:
     await set_storm(topic)
     assert (await topic.read()).number == 1
     assert [record.offset for record in cluster.log] == [0]
+
+
+@pytest.mark.parametrize(("days", "is_taken"), [(0.2, True), (1.5, False)])
+async def test_a_gap_that_does_not_count_because_of_this_machines_clock_is_told_to_be_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, days: float, is_taken: bool
+) -> None:
+    """And it is written once: there is nothing to try again."""
+    caplog.set_level("INFO")
+    cluster, now = Cluster(), time.time_ns() // 1000
+    cluster.late = -days * 86_400
+    clock = Clock(now - 100_000 * HOUR, now - 100_000 * HOUR, None)
+    topic = ControlTopic("control", clock, (), cluster, cluster, cluster.last_sold)  # type: ignore[arg-type]
+
+    async def last(*_: object) -> int:
+        return now - 50_000 * HOUR
+
+    async def works(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(restart, "last_message", last)
+    monkeypatch.setattr(restart, "_somebody_works", works)
+    nothing: Any = SimpleNamespace(application_id="shop")
+    await restart.leave_out_absence(nothing, nothing, clock, nothing, topic)
+    assert len(cluster.log) == 1
+    assert len((await topic.read()).gaps) == is_taken
+    (line,) = caplog.messages
+    if is_taken:
+        assert line.startswith("Nobody came from ")
+    else:
+        assert "made up for, not left out: the clock of this machine is more than 24 h ahead of the cluster's" in line
+        assert f"which shows {time_text(cluster.log[0].timestamp * 1000)[:19]} (UTC)" in line

@@ -1,6 +1,7 @@
 """What somebody else writes to the control topic counts within the limits of requests, or for no worker at all."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -168,7 +169,7 @@ def test_an_odd_ending_ends_nothing_early(end: object) -> None:
     [
         (OPENED + MINUTE, WRITTEN + 366 * DAY),
         (WRITTEN + DAY, WRITTEN + 2 * DAY),
-        (OPENED + MINUTE, WRITTEN + HOUR),
+        (OPENED + MINUTE, WRITTEN + 25 * HOUR),
         (OPENED + HOUR, OPENED + MINUTE),
         (OPENED + MINUTE, OPENED + MINUTE),
         (OPENED - 1, OPENED + MINUTE),
@@ -184,8 +185,14 @@ def test_a_gap_until_now_counts_at_every_speed(speed: float | None) -> None:
     clock = Clock(OPENED - 30 * DAY, OPENED, speed)
     gap = Gap(OPENED - 30 * DAY, clock.at(WRITTEN))
     assert read_control([record(gap_row(gap), WRITTEN - MINUTE)], clock, PRODUCTS).gaps == (gap,)
-    ahead = Gap(gap.after, max(gap.until, WRITTEN) + HOUR)
+    ahead = Gap(gap.after, max(gap.until, WRITTEN) + 25 * HOUR)
     assert read_control([record(gap_row(ahead), WRITTEN)], clock, PRODUCTS).gaps == ()
+
+
+@pytest.mark.parametrize("ahead", [MINUTE, 6 * MINUTE, HOUR, 23 * HOUR])
+def test_a_gap_of_a_worker_whose_clock_was_ahead_counts_as_it_always_did(ahead: int) -> None:
+    gap = Gap(OPENED + MINUTE, WRITTEN + ahead)
+    assert said(gap_row(gap)) == Control((), (gap,))
 
 
 def test_where_the_cluster_tells_no_time_gaps_count_and_nothing_else() -> None:
@@ -277,3 +284,15 @@ def test_a_single_incident_has_all_of_its_effect_in_every_shop(mean: float) -> N
     plan = plan.with_control([replace(VALID, factor=100.0)], ())
     first = plan.cells.of(START + MINUTE)
     assert plan.factor(plan.during(first, 1), first, 1) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("mean", [0.001, 0.01, 1.0, 3600.0])
+@pytest.mark.parametrize("factors", [(20.0, 15.0), (100.0, 10.0), (10.0, 10.0, 10.0)])
+def test_incidents_whose_customers_fit_into_memory_have_all_of_their_effect_together(
+    mean: float, factors: tuple[float, ...]
+) -> None:
+    plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=mean, max_sale_freq=mean)), PRODUCTS, OPENED)
+    live = [replace(VALID, name=f"n{place}", factor=factor) for place, factor in enumerate(factors)]
+    plan = plan.with_control(live, ())
+    first = plan.cells.of(START + MINUTE)
+    assert plan.factor(plan.during(first, 1), first, 1) == pytest.approx(math.prod(factors))

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 
 import pytest
 
-from yasdg_app.descriptors import has_none_left
+from yasdg_app.descriptors import MOST_ON_MACOS, has_none_left, raise_descriptor_limit
 
 RAISE = """
 import resource, sys
@@ -23,6 +24,31 @@ def test_the_limit_is_raised_as_far_as_it_may_be(soft: int, hard: int) -> None:
     command = [sys.executable, "-c", RAISE, str(soft), str(hard)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.split() == [str(hard)] * 4
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [
+        (256, resource.RLIM_INFINITY, MOST_ON_MACOS),
+        (256, 2**40, MOST_ON_MACOS),
+        (20_000, resource.RLIM_INFINITY, 20_000),
+        (256, 512, 512),
+    ],
+)
+def test_where_the_kernel_has_a_limit_of_its_own_that_is_what_is_had(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int
+) -> None:
+    limits = [(soft, hard)]
+
+    def set_limit(_: int, wanted: tuple[int, int]) -> None:
+        if wanted[0] == resource.RLIM_INFINITY or wanted[0] > max(soft, MOST_ON_MACOS):
+            raise ValueError("current limit exceeds maximum limit")
+        limits.append(wanted)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    assert raise_descriptor_limit() == raised
+    assert limits[-1] == (raised, hard)
 
 
 @pytest.mark.parametrize(

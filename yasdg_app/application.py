@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.descriptors import raise_descriptor_limit
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.formats import Format, format_of
+from yasdg_app.listening import addresses_of
 from yasdg_app.opening import Opening, open_shop
 from yasdg_app.producer import ShopProducer
 from yasdg_app.reading import Reader
@@ -274,8 +276,10 @@ class ShopApp(faust.App):
         return not waits and (idle or self.ownership.lease_left)
 
     def _crash(self, reason: BaseException) -> None:
-        end_soon()
+        closes = self._shop_closes  # what is closed in order has its own bound
         super()._crash(reason)
+        if not closes:
+            end_soon()
 
     def _init_fixups(self) -> list[Any]:
         return []  # Faust's one is for Django, wherever its variable happens to be set
@@ -361,8 +365,9 @@ class ShopWorker(faust.Worker):
         super().on_worker_shutdown()
 
     def _crash(self, reason: BaseException) -> None:
-        end_soon()
         super()._crash(reason)
+        if not self._signal_stop_time:
+            end_soon()
 
     def _on_sigusr1(self) -> None:
         """Do nothing: mode would print the stacks of all tasks, with what is in them."""
@@ -373,15 +378,19 @@ class ShopWorker(faust.Worker):
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         if self._signal_stop_time:
             give_up("Stopped at the second Ctrl-C.")
-        deadline = threading.Timer(LONGEST_STOP, give_up, ["Stopped without Apache Kafka, which does not answer."])
-        deadline.daemon = True
-        deadline.start()
         super()._schedule_shutdown(signal)
+        why = "Stopped without Apache Kafka, which does not answer."
+        if not starts_timer(LONGEST_STOP, give_up, why):
+            self.loop.call_later(LONGEST_STOP, give_up, why)
 
     async def _stop_on_signal(self, signal: signal.Signals) -> None:
         await super()._stop_on_signal(signal)
         # A start that was in the middle of something may go on behind the stop. There is nothing left to be done.
-        self.loop.call_later(AFTER_STOP, os._exit, 0)
+        self.loop.call_later(AFTER_STOP, self._leave)
+
+    def _leave(self) -> None:
+        """End the process, with the status of a failure if it has crashed."""
+        os._exit(1 if self.crashed or self.app.crashed else 0)
 
 
 def make_folder(path: Path) -> None:
@@ -394,9 +403,19 @@ def make_folder(path: Path) -> None:
 
 def end_soon() -> None:
     """See that the process is gone within seconds: what stops in order may wait for a cluster that is away."""
-    deadline = threading.Timer(AFTER_CRASH_SECONDS, os._exit, [1])
-    deadline.daemon = True
-    deadline.start()
+    if not starts_timer(AFTER_CRASH_SECONDS, os._exit, 1):
+        os._exit(1)
+
+
+def starts_timer(seconds: float, action: Callable[..., object], *arguments: object) -> bool:
+    """Have a thread do something after a while, even if the event loop is held up; False if there can be no thread."""
+    timer = threading.Timer(seconds, action, arguments)
+    timer.daemon = True
+    try:
+        timer.start()
+    except (RuntimeError, MemoryError):
+        return False
+    return True
 
 
 class PortTakenError(YasdgError):
@@ -407,13 +426,7 @@ def check_port(host: str, port: int) -> None:
     """See that the web server can have its port, before anything else begins. Raises PortTakenError."""
     other = "Expected a free one: yasdg worker --web-port PORT, [WEB] port or YASDG_WEB_PORT"
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in addresses:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
+        addresses_of(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(f"Port {port} of {host} is taken by {_holder(port)}. {other}.") from error

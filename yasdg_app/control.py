@@ -38,7 +38,7 @@ MAX_INCIDENTS = 500  # set on the topic that are ahead or running; each of them 
 RETRY = 0.2  # seconds
 HERE = b"here"  # key of the record of a worker that is about to sell
 HERE_BYTES = 32  # of its value
-MAX_CLOCK_SKEW = 300 * SECOND  # of a worker's clock ahead of the cluster's
+MAX_CLOCK_SKEW = 86_400 * SECOND  # of a worker's clock ahead of the cluster's: far more than counted ones ever had
 MAX_RECORD_BYTES = 1_048_000  # of a value: an announcement of it has to fit into a batch, of 1,048,588 bytes by default
 KNOWN = 2 * SECOND  # whoever has read the topic knows what holds until then
 
@@ -271,6 +271,10 @@ class TooEarlyError(ControlError):
     """An incident would begin before all workers know of it."""
 
 
+class ClockAheadError(ControlError):
+    """The clock of this machine is too far ahead of the cluster's to leave out time until now."""
+
+
 class ConflictError(ControlError):
     """What is there already stands against it."""
 
@@ -314,6 +318,7 @@ class ControlTopic:
         self._statements: list[Statement] = []
         self._here: set[bytes] = set()  # the workers that have written that they are here
         self._has_times = True  # whether the cluster tells when it took the last record
+        self._written_at = 0  # when that was by its clock, microseconds since 1970
         self._position = 0  # next offset to read
         self._number = 0  # how many records the shop has appended
         self._said = Control()
@@ -336,7 +341,7 @@ class ControlTopic:
             return self._said
 
     def _take(self, record: Message) -> None:
-        self._has_times = record.timestamp > 0
+        self._has_times, self._written_at = record.timestamp > 0, record.timestamp * 1000
         if (statement := statement_of(record, self._clock, self._products)) is not None:
             self._statements.append(statement)
         elif record.key == HERE and record.value is not None and len(record.value) == HERE_BYTES:
@@ -423,8 +428,20 @@ class ControlTopic:
         raise self._not_taken()
 
     async def leave_out(self, gap: Gap, said: Control) -> bool:
-        """Leave out time; False if somebody has written to the topic since it said `said`."""
-        return await self._write(said, gap_row(gap)) and gap in (await self.read()).gaps
+        """Leave out time; False if somebody has written to the topic since it said `said`.
+
+        Raises ClockAheadError if the cluster's clock has not come near the end of the gap.
+        """
+        if not await self._write(said, gap_row(gap)):
+            return False
+        if gap in (await self.read()).gaps:
+            return True
+        if self._has_times and gap.until > self._clock.at(self._written_at + MAX_CLOCK_SKEW):
+            raise ClockAheadError(
+                f"the clock of this machine is more than {MAX_CLOCK_SKEW // SECOND // 3600} h ahead of the cluster's, "
+                f"which shows {time_text(self._written_at)[:19]} (UTC). Set the one that is wrong"
+            )
+        return False
 
     async def be_here(self) -> None:
         """Write that a worker is here, so that a gap on which somebody has decided before is not taken any more."""

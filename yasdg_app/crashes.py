@@ -9,8 +9,8 @@ from aiokafka.errors import KafkaError
 
 from yasdg_app.errors import YasdgError
 
-EXPLAINED = (YasdgError, KafkaError, OSError, MemoryError)
-"""Errors whose text says what went wrong; a traceback would add nothing for the person who reads the log."""
+EXPLAINED = (YasdgError, KafkaError, MemoryError)
+"""Errors whose text says what went wrong; see `is_explained`."""
 CRASH = (
     "Crashed reason=%r",
     "Error: %r",
@@ -31,6 +31,14 @@ def one_line(error: BaseException) -> str:
     else:
         text = str(error) or repr(error)
     return "; ".join(line.strip() for line in text.splitlines() if line.strip()) or repr(error)
+
+
+def is_explained(error: BaseException) -> bool:
+    """Tell whether the text of an error says what went wrong, so that a traceback would add nothing for its reader.
+
+    Errors of the operating system do; such as a TimeoutError of our own, or of a library, does not.
+    """
+    return isinstance(error, EXPLAINED) or (isinstance(error, OSError) and bool(error.strerror))
 
 
 class OncePerError(logging.Filter):
@@ -58,7 +66,7 @@ class OncePerError(logging.Filter):
             return False  # what fails after a crash, such as to stop what is gone, fails because of it
         self._has_crashed = ends
         self._seen = [*self._seen[1 - MAX_REMEMBERED :], error]
-        if isinstance(error, EXPLAINED):
+        if is_explained(error):
             text = one_line(error)
             said = record.getMessage().rstrip(".")
             record.msg = f"The worker ends: {text}" if ends else f"{said}: {text}"

@@ -3,6 +3,8 @@
 import errno
 import resource
 
+MOST_ON_MACOS = 10_240
+"""That a process may have there if its limit is none: OPEN_MAX of the kernel."""
 NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 """Errors of the system that say: no descriptor is free, in this process or on this machine."""
 
@@ -12,11 +14,14 @@ def raise_descriptor_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS: "unlimited", and no more than a constant of the kernel
-        return soft
-    return hard
+    lower = MOST_ON_MACOS if hard == resource.RLIM_INFINITY else min(hard, MOST_ON_MACOS)
+    for limit in (hard, max(soft, lower)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        except (OSError, ValueError):  # macOS: "unlimited", and no more than a constant of the kernel
+            continue
+        return limit
+    return soft
 
 
 def descriptor_limit() -> int:

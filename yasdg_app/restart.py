@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from yasdg_app.cluster import administration, check
 from yasdg_app.connecting.connection import Connection
-from yasdg_app.control import ControlTopic
+from yasdg_app.control import ClockAheadError, ControlTopic
 from yasdg_app.messages import time_text
 from yasdg_app.reading import Reader
 from yasdg_app.settings import KafkaSettings
@@ -46,7 +46,12 @@ async def leave_out_absence(
         last = max([last, *(gap.until for gap in said.gaps)])
         if now - last < SHORTEST or await _somebody_works(connection, kafka.application_id):
             return
-        if await control.leave_out(Gap(last, now), said):
+        try:
+            is_left_out = await control.leave_out(Gap(last, now), said)
+        except ClockAheadError as error:
+            logger.warning("Time without a worker is made up for, not left out: %s.", error)
+            return
+        if is_left_out:
             logger.info("Nobody came from %s to %s (UTC): [CLOCK] on_restart = skip.", time_text(last), time_text(now))
             return
     logger.warning("Time without a worker is made up for, not left out: others write on the control topic.")

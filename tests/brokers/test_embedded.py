@@ -109,6 +109,23 @@ def test_a_look_that_cannot_be_taken_says_so_in_one_line_and_what_to_raise(
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENFILE, " Raise the limit of open files (LimitNOFILE, ulimit -n) if this stays so."),
+        (errno.EACCES, " Give access there if this stays so."),
+        (errno.EPERM, " Give access there if this stays so."),
+        (errno.ENOLCK, " Put [KAFKA] data_dir on a local disk if this stays so."),
+        (errno.EOPNOTSUPP, " Put [KAFKA] data_dir on a local disk if this stays so."),
+        (errno.ENOMEM, ""),
+        (errno.EIO, ""),
+    ],
+)
+def test_the_advice_is_about_what_went_wrong(number: int, advice: str) -> None:
+    said = str(CannotLookError("/data", OSError(number, os.strerror(number))))
+    assert said == f"Cannot look whether the embedded broker runs (/data): {os.strerror(number)}.{advice}"
+
+
 def test_a_keeper_that_cannot_look_goes_on(tmp_path: Path) -> None:
     folder = BrokerFolder(tmp_path)
     folder.prepare()

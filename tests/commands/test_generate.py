@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from simulation import Stream, simulate
 
 from yasdg_app import catalog, messages, settings
-from yasdg_app.commands.generate import GenerateError, last_row
+from yasdg_app.commands.generate import GenerateError, last_row, most_sales
 from yasdg_app.formats import json_format
 from yasdg_app.generating import FAULTY, FOREVER, KINDS, STRETCH, stream
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time
 from yasdg_app.opening import last_moment
-from yasdg_app.settings import FAULTS, FormatSettings, Settings
+from yasdg_app.settings import FAULTS, FormatSettings, SalesSettings, Settings
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import NOBODY, LastSale, Till
@@ -650,6 +650,20 @@ def test_more_sales_than_come_by_the_end_of_time_are_told_of_with_a_way_out(tmp_
     done = run(tmp_path, "-n", "1000000", "--until", "365d", **rare)
     assert (done.returncode, done.stderr) == (0, b"")
     assert 5 < done.stdout.count(b"\n") < 100
+
+
+@pytest.mark.parametrize(("what", "number", "rows", "most"), [
+    ("purchases", 1_000_000, 5, 5), ("purchases", 5, 1_000_000, 5), ("purchases", 5, None, 5), ("purchases", 0, 5, 5),
+    ("purchases", 0, None, 0), ("stockings", 9, 5, 9), ("stockings", 0, None, 0),
+])  # fmt: skip
+def test_the_lower_of_two_numbers_of_sales_ends_a_stream(what: str, number: int, rows: int | None, most: int) -> None:
+    assert most_sales(Settings(sales=SalesSettings(number_of_sales=number)), what, rows) == most
+
+
+def test_a_few_of_too_many_sales_can_be_had(tmp_path: Path) -> None:
+    rare = {"YASDG_SALES_MIN_SALE_FREQ": "1e6", "YASDG_SALES_MAX_SALE_FREQ": "1e6", "YASDG_CLOCK_START": "2026-01-01"}
+    done = run(tmp_path, "-n", "3", YASDG_SALES_NUMBER_OF_SALES="1000000", **rare)
+    assert (done.returncode, done.stderr, done.stdout.count(b"\n")) == (0, b"", 3)
 
 
 @pytest.mark.parametrize("command", [("truth",), ("verify", "a.csv")])

@@ -40,7 +40,7 @@ def latest(shop: Shop) -> int:
 
 
 def test_a_jump_of_years_sells_nothing_and_sales_go_on_when_it_is_over(kafka: Kafka, shop: Shop) -> None:
-    worker = shop.on(kafka.bootstrap_servers).worker("clock_jumps.py", str(2 * YEAR_SECONDS), "40")
+    worker = shop.on(kafka.bootstrap_servers).worker("clock_jumps.py", str(2 * YEAR_SECONDS), "40", "120")
     worker.until(lambda: "was set forward by 730 d" in worker.said, "a word on the jump")
     assert "If its time is right, restart this worker." in worker.said
     why_not = "Nothing is sold until that is undone"
@@ -56,10 +56,24 @@ def test_a_jump_of_years_sells_nothing_and_sales_go_on_when_it_is_over(kafka: Ka
     assert latest(shop) <= time.time_ns() // 1000
 
 
+def test_a_jump_that_stays_ends_the_worker_and_one_that_is_started_then_sells(kafka: Kafka, shop: Shop) -> None:
+    worker = shop.on(kafka.bootstrap_servers).worker("clock_jumps.py", str(2 * YEAR_SECONDS), "3600", "8")
+    assert worker.ends() == 1
+    (line,) = [line for line in worker.said.splitlines() if "yasdg: The clock" in line]
+    assert "was set forward by 730 d" in line
+    assert "If its time is right, restart this worker." in line
+    assert "Traceback" not in worker.said
+    assert latest(shop) <= time.time_ns() // 1000
+    again = shop.worker()
+    before = len(shop.purchases())
+    again.until(lambda: len(shop.purchases()) > before, "a sale")
+    assert again.stop() == 0, again.said
+
+
 def test_sales_of_the_future_are_told_and_no_incident_is_set_for_their_time(kafka: Kafka, shop: Shop) -> None:
     """The clock is half an hour ahead until it has been believed, and then it is set back."""
     worker = shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.2")
-    worker = shop.worker("clock_jumps.py", "1800", "40")
+    worker = shop.worker("clock_jumps.py", "1800", "40", "8")
     worker.until(lambda: "The clock is believed again" in worker.said, "trust in the clock")
     now = time.time_ns() // 1000
     worker.until(lambda: shop.purchases() and latest(shop) > now + 1_700_000_000, "sales of the future")

@@ -35,6 +35,7 @@ def test_a_jump_forward_by_more_than_a_day_is_never_believed(jump: int) -> None:
     detector = believed()
     assert not any(looks(detector, 10, 10 * STABLE_SECONDS, jump))
     assert detector.needs_restart
+    assert detector.has_stayed
     assert detector.jump == jump
     assert all(looks(JumpDetector(), 10, 10, jump))  # a restart says that it is right
 
@@ -44,6 +45,16 @@ def test_a_clock_that_is_back_is_believed_at_once(jump: int) -> None:
     detector = believed()
     assert not any(looks(detector, 10, 5, jump))
     assert all(looks(detector, 15, 5))
+
+
+@pytest.mark.parametrize("jump", [YEAR, HOUR])
+def test_one_that_comes_back_before_has_not_stayed(jump: int) -> None:
+    detector = believed()
+    looks(detector, 10, STABLE_SECONDS, jump)
+    assert not detector.has_stayed
+    assert all(looks(detector, 10 + STABLE_SECONDS, 5))
+    looks(detector, 15 + STABLE_SECONDS, 5, jump)
+    assert not detector.has_stayed  # it counts from the new jump
 
 
 def test_a_clock_that_is_set_again_and_again_is_not_believed() -> None:

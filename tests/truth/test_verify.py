@@ -20,7 +20,7 @@ from truths import DAY, HOUR, MINUTE, PROJECT, plan_of
 from yasdg_app.commands.grounds import Grounds, TruthError
 from yasdg_app.commands.verify import Question, compare
 from yasdg_app.generating import stream
-from yasdg_app.messages import time_text
+from yasdg_app.messages import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.files import FileError, Source
 from yasdg_app.truth.report import Report
@@ -157,6 +157,29 @@ def test_an_end_of_a_window_that_is_another_is_wrong(tmp_path: Path) -> None:
     report = verified(rewritten(tmp_path / "a.jsonl", rows))
     assert kinds(report) == {"wrong": 1}
     assert "window_end" in report.findings[0].values
+
+
+@pytest.mark.parametrize("inclusive", [1, 1_000])  # microseconds from the last moment of a window to the next one
+def test_ends_that_are_the_last_moments_of_windows_have_a_way_out(tmp_path: Path, inclusive: int) -> None:
+    rows = [json.loads(line) for line in truth("json").splitlines()]
+    for row in rows:
+        row["window_end"] = time_text(event_time(row["window_end"]) - inclusive)
+    path = rewritten(tmp_path / "a.jsonl", rows)
+    with pytest.raises(FileError, match="expected whole seconds") as error:
+        verified(path)
+    assert "say --window, and in --columns what is to be compared, window_end apart" in str(error.value)
+    named = ("sales", "revenue")
+    report = verified(path, window=HOUR, columns=named)
+    assert (report.equal, list(report.columns), report.rows > 100) == (True, [*named], True)
+    assert "window_end" in report.uncompared
+    wrong = verified(path, window=HOUR, columns=(*named, "window_end"))
+    assert kinds(wrong) == {"wrong": wrong.rows}
+
+
+def test_the_length_of_windows_is_read_from_ends_that_are_not_compared(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in truth("json").splitlines()]
+    report = verified(rewritten(tmp_path / "a.jsonl", rows), columns=("sales",))
+    assert report.equal
 
 
 # --- Where windows lie ----------------------------------------------------------------------------------------------

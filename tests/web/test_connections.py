@@ -26,6 +26,7 @@ class Served:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.runner: Runner
         self.go = asyncio.Event()
         self.begun = 0
         self.answer = b"at last"
@@ -59,6 +60,7 @@ async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     app = web.Application()
     app.router.add_get("/slow", own.page)
     runner = Runner(app, 1.0)
+    own.runner = runner
     await runner.setup()
     await web.SockSite(runner, listening).start()
     yield own
@@ -173,12 +175,59 @@ async def test_an_answer_that_nobody_takes_is_closed_in_the_end(
         connection.send(ASKED)
         await served.until(1)
         await asyncio.sleep(1.5)
-        taken = 0
-        async with asyncio.timeout(SECONDS):
-            loop = asyncio.get_running_loop()
-            try:
-                while data := await loop.sock_recv(connection, 1 << 20):
-                    taken += len(data)
-            except ConnectionError:
-                pass
-        assert taken < len(served.answer)
+        assert await taken_from(connection) < len(served.answer)
+
+
+async def taken_from(connection: socket.socket) -> int:
+    """How many bytes come until the connection is closed."""
+    taken, loop = 0, asyncio.get_running_loop()
+    async with asyncio.timeout(SECONDS):
+        try:
+            while data := await loop.sock_recv(connection, 1 << 20):
+                taken += len(data)
+        except ConnectionError:
+            pass
+    return taken
+
+
+async def test_a_connection_that_is_being_closed_in_order_is_still_closed_in_the_end(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "TAKE_SECONDS", 0.5)
+    served.answer = b"x" * 20_000_000
+    served.go.set()
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.setblocking(False)
+        connection.send(ASKED)
+        await served.until(1)
+        await asyncio.sleep(0.2)
+        assert served.runner.server is not None
+        (its,) = served.runner.server.connections
+        its.force_close()  # as aiohttp does after its own time
+        await asyncio.sleep(1.5)
+        assert served.runner.server.connections == []
+        assert await taken_from(connection) < len(served.answer)
+
+
+async def test_one_that_is_refused_and_takes_nothing_is_closed_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REFUSAL_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "FULL", b"x" * 20_000_000)
+    busy = [await served.open(ASKED) for _ in range(4)]
+    await served.until(4)
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.setblocking(False)
+        connection.send(ASKED)
+        await asyncio.sleep(1.0)
+        assert await taken_from(connection) < len(connections.FULL)
+    served.go.set()
+    assert [(await reader.readline())[:12] for reader, _ in busy] == [b"HTTP/1.1 200"] * 4
+
+
+async def test_proxies_close_an_idle_connection_before_we_do_and_we_before_aiohttp(served: Served) -> None:
+    await served.open()
+    await asyncio.sleep(0.1)
+    assert served.runner.server is not None
+    (its,) = served.runner.server.connections
+    assert 60 < connections.IDLE_SECONDS < its.keepalive_timeout

@@ -1,20 +1,25 @@
 """What the web server promises whatever the page: JSON, methods, bounds, headers, and a log that nobody else writes."""
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import faust
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from yasdg_app.settings import Settings, WebSettings
 from yasdg_app.web.access import COOKIE
-from yasdg_app.web.server import HEADERS, LARGEST_BODY, Web, answer
+from yasdg_app.web.answers import HEADERS, MAX_BODY_BYTES, answer
+from yasdg_app.web.server import Web
 
 TOKEN = "0123456789abcdef"
 JSON = {"Content-Type": "application/json"}
 Client = TestClient[Any, Any]
+TCP = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+"""An address of no machine, as the system tells it."""
 
 
 class Page:
@@ -96,10 +101,12 @@ async def test_head_is_get_without_a_body(client: Client) -> None:
 
 
 async def test_bodies_are_bounded(client: Client) -> None:
-    assert await body(await client.post("/list/", data=b"x" * LARGEST_BODY, headers=JSON)) == {"length": LARGEST_BODY}
-    response = await client.post("/list/", data=b"x" * (LARGEST_BODY + 1), headers=JSON)
+    assert await body(await client.post("/list/", data=b"x" * MAX_BODY_BYTES, headers=JSON)) == {
+        "length": MAX_BODY_BYTES
+    }
+    response = await client.post("/list/", data=b"x" * (MAX_BODY_BYTES + 1), headers=JSON)
     assert response.status == 413
-    assert str(LARGEST_BODY) in (await body(response))["error"]
+    assert str(MAX_BODY_BYTES) in (await body(response))["error"]
 
 
 async def test_an_error_of_ours_is_told_in_the_log_alone_and_in_one_line_of_the_request(
@@ -138,3 +145,19 @@ async def test_a_page_of_somebody_else_is_refused_in_json(client: Client) -> Non
         assert response.status == status
         assert await body(response)
     assert (await client.get("/", headers={"Host": "evil.example"})).status == 403
+
+
+async def test_it_listens_on_those_addresses_of_a_name_that_this_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as localhost where IPv6 is off."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [TCP, (*TCP[:4], ("127.0.0.1", port))])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    its = server()
+    its.app.conf.web_bind, its.app.conf.web_port = "localhost", port
+    await its._runner.setup()
+    site = its._new_transport_tcp()
+    monkeypatch.undo()
+    await site.start()
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as response:
+        assert response.status == 200
+    await its._runner.cleanup()

@@ -1,5 +1,7 @@
 """What can go wrong with a broker, in words for the person at the terminal. Knows nothing of the rest of the room."""
 
+import errno
+
 from yasdg_app.descriptors import has_none_left
 from yasdg_app.errors import YasdgError
 
@@ -20,9 +22,17 @@ class CannotLookError(BrokerError):
     """
 
     def __init__(self, what: object, error: OSError) -> None:
-        advice = (
-            "Raise the limit of open files (LimitNOFILE, ulimit -n)" if has_none_left(error) else "Give access there"
-        )
-        super().__init__(
-            f"Cannot look whether the embedded broker runs ({what}): {reason(error)}. {advice} if this stays so."
-        )
+        advice = _advice(error)
+        what_to_do = f" {advice} if this stays so." if advice else ""
+        super().__init__(f"Cannot look whether the embedded broker runs ({what}): {reason(error)}.{what_to_do}")
+
+
+def _advice(error: OSError) -> str:
+    """Return what to do where the system does not let us look; nothing where that is not known."""
+    if has_none_left(error):
+        return "Raise the limit of open files (LimitNOFILE, ulimit -n)"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "Give access there"
+    if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):  # as on some network file systems
+        return "Put [KAFKA] data_dir on a local disk"
+    return ""

@@ -111,7 +111,7 @@ async def generate(
         raise GenerateError(f"This shop has no {NAMES.get(what, what)}: every share in [FAULTS] is 0")
     last = last_row(app.shop, plan, now, what, until, rows)
     if what in BY_SALES:
-        refuse_if_too_slow(app.shop, plan, last, app.shop.sales.number_of_sales or rows or 0)
+        refuse_if_too_slow(app.shop, plan, last, most_sales(app.shop, what, rows))
     run = Run(what, begin, last, rows)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may take for ever
     target = Target(to, force)
@@ -168,6 +168,12 @@ def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, 
             "Expected a later time, or a duration such as 30d"
         )
     return (end if closes_at is None else min(end, closes_at)) - 1
+
+
+def most_sales(settings: Settings, what: str, rows: int | None) -> int:
+    """Return the number of sales that ends a stream at the latest; 0: none does."""
+    number = settings.sales.number_of_sales
+    return min(filter(None, (number, rows)), default=0) if what == "purchases" else number or rows or 0
 
 
 def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -> None:

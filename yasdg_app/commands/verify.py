@@ -184,14 +184,24 @@ def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
             found = found or (start, end)
             if found[0] % (found[1] - found[0]) == 0:
                 if (found[1] - found[0]) % SECOND:
-                    raise FileError(f"windows of {length((found[1] - found[0]) / 1e6)}: expected whole seconds")
+                    raise _odd(*found)
                 return found[1] - found[0], *found
             if (start, end) != found:
+                if (found[1] - found[0]) % SECOND:
+                    raise _odd(*found)
                 raise FileError(
                     f"windows of {length((found[1] - found[0]) / 1e6)} do not begin at {time_text(found[0])}, but at "
                     "whole multiples of their length since 1970 (UTC). Say --window, if they are of another length"
                 )
     return (MINUTE, 0, MINUTE) if found is None else (ALL, *found)
+
+
+def _odd(start: int, end: int) -> FileError:
+    """Return what is said of windows that are no whole seconds long, such as those whose end is their last moment."""
+    return FileError(
+        f"windows that end at {time_text(end)} and begin at {time_text(start)}: expected whole seconds. If the ends "
+        f"are the last moments of the windows, say --window, and in --columns what is to be compared, {sums.END} apart"
+    )
 
 
 def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
@@ -224,13 +234,14 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
     if missing := {sums.START, keys.column} - set(columns):
         raise FileError(f"there is no column {', '.join(sorted(missing))}; found {shown(', '.join(columns), 500)}")
     window, begin, end = asked.window, asked.begin, asked.end
-    has_ends = sums.END in columns and window != ALL
+    told_ends = (sums.END,) if sums.END in columns and window != ALL else ()
+    has_ends = bool(told_ends) and (not asked.columns or sums.END in asked.columns)
     if window is None:
         window, *edges = _window(source, columns)
         if window == ALL:
             begin, end = (its if said is None else said for said, its in zip((begin, end), edges, strict=True))
     report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
-    report.columns = _compared(columns, VALUES, report.keys, asked.columns)
+    report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), asked.columns)
     if not report.columns:
         found_here = shown(", ".join(asked.columns or columns), 500)
         raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")

@@ -57,11 +57,17 @@ class JumpDetector:
         self._offset: int | None = None  # of the clock from steady time, as it is believed
         self._stood = 0  # the offset since the last jump
         self._since = 0  # when that was, in steady time
+        self._stays = False  # whether that was long ago
 
     @property
     def needs_restart(self) -> bool:
         """Whether the clock is not going to be believed as it is."""
         return self.jump > MAX_BELIEVED
+
+    @property
+    def has_stayed(self) -> bool:
+        """Whether the clock has stayed where it was set for a while, and is not believed."""
+        return bool(self.jump) and self._stays
 
     def believed(self, steady: int) -> int | None:
         """Return what the clock would show if it had not jumped; None before the first look."""
@@ -78,7 +84,8 @@ class JumpDetector:
         if not self.jump or abs(offset - self._stood) > MAX_STEP:
             self._since = steady
         self._stood, self.jump = offset, jump
-        if steady - self._since < STABLE_SECONDS * SECOND or self.needs_restart:
+        self._stays = steady - self._since >= STABLE_SECONDS * SECOND
+        if not self._stays or self.needs_restart:
             return False
         self._offset, self.jump = offset, 0
         return True

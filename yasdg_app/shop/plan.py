@@ -19,7 +19,11 @@ from yasdg_app.shop.incidents import Incident, Incidents, demand_of, discount_of
 from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
 
-MAX_CUSTOMERS_PER_CELL = 1_000_000  # that incidents together can bring; a till computes whole cells, in memory
+MAX_CUSTOMERS_PER_CELL = 10_000_000
+"""That incidents together can bring: more than any worker sells in that time.
+
+Tills compute whole cells, in memory, some 120 bytes a customer, so that those of all partitions need 1.2 GB.
+"""
 BESIDE = 8  # products that stand beside each other: among them a customer looks for another
 
 

@@ -3,13 +3,14 @@
 import logging
 import time
 
+from yasdg_app.outlook.words import length
 from yasdg_app.shop.clock import SECOND, STABLE_SECONDS, JumpDetector
 
 logger = logging.getLogger(__name__)
 
 STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Passes while the machine sleeps, too: on Linux that is the time since boot, on macOS the monotonic clock."""
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))  # seconds
+RESTART = "If its time is right, restart this worker"
 
 
 def steady_time() -> int:
@@ -42,27 +43,26 @@ class Jumps:
         return time.time_ns() // 1_000_000 if believed is None else believed // 1000
 
     @property
+    def needs_end(self) -> bool:
+        """Whether this worker is never going to sell, so that it has to end: one that is started goes by the clock."""
+        return self._detector.has_stayed
+
+    @property
     def reason(self) -> str:
         """Why nothing is sold, and what ends that; nothing if the clock can be believed."""
         jump = self._detector.jump
         if not jump:
             return ""
-        if self._detector.needs_restart:
-            until = "until that is undone. If its time is right, restart this worker"
+        if self._detector.has_stayed:
+            until = f"until that is undone, and it has stayed so for {STABLE_SECONDS} s: this worker ends. {RESTART}"
+        elif self._detector.needs_restart:
+            until = f"until that is undone; after {STABLE_SECONDS} s this worker ends. {RESTART}"
         else:
             until = f"until that is undone, or it has stayed as it is for {STABLE_SECONDS} s"
         direction = "forward" if jump > 0 else "back"
-        return f"The clock of this machine was set {direction} by {_length(abs(jump))}. Nothing is sold {until}."
-
-
-def _length(microseconds: int) -> str:
-    """Return a length of time in its two largest units."""
-    left, parts = round(microseconds / SECOND), []
-    for seconds, unit in UNITS:
-        count, left = divmod(left, seconds)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+        return (
+            f"The clock of this machine was set {direction} by {length(abs(jump) / SECOND)}. Nothing is sold {until}."
+        )
 
 
 jumps = Jumps()

@@ -22,10 +22,11 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from yasdg_app.application import app
+from yasdg_app.application import app, end_at_once
 from yasdg_app.cluster import administration
 from yasdg_app.connecting.refusals import LoginRefusedError
 from yasdg_app.encoding import BulkEncoder
+from yasdg_app.errors import YasdgError
 from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
 from yasdg_app.opening import last_moment
 from yasdg_app.producer import OvertakenError, Row, UnansweredError
@@ -38,6 +39,7 @@ from yasdg_app.streams.inventory import Shelves, column_of, inventory, products_
 from yasdg_app.streams.jumps import jumps
 from yasdg_app.streams.ownership import LEASE
 from yasdg_app.streams.shelves import ShelvesTopic
+from yasdg_app.streams.table import NO_TIME
 from yasdg_app.streams.takeover import Disputes, shorter
 from yasdg_app.streams.watch import watch
 
@@ -118,7 +120,11 @@ class Tills:
         `due`: microseconds since 1970. Who is due soon is rung up before, and has only the way to the cluster left.
         """
         ownership = app.ownership
-        if not self.jumps.is_steady(_now()) or not ownership.settled:
+        if not self.jumps.is_steady(_now()):
+            if self.jumps.needs_end:
+                end_at_once(YasdgError(self.jumps.reason))
+            return
+        if not ownership.settled:
             return
         if self._generation != ownership.generation:
             self._generation, self._open, self._waits = ownership.generation, {}, {}
@@ -172,7 +178,7 @@ class Tills:
         """Return how far a partition's sales are behind the shop's clock, in microseconds that this takes to pass."""
         at, clock = _now(), app.opening.clock
         opened = self._open.get(partition) if app.ownership.generation == self._generation else None
-        through = self._after(partition).at if opened is None else opened.told
+        through = self._sold_through(partition) if opened is None else opened.told
         return int(max(0, min(clock.at(at), self._last_moment) - through) / clock.pace(at))
 
     def sold_ahead(self) -> int | None:
@@ -181,7 +187,7 @@ class Tills:
         The clock of this or another machine was ahead before; nothing is sold until it has come there.
         """
         at, clock = _now(), app.opening.clock
-        through = max((self._after(partition).at for partition in app.ownership.partitions), default=0)
+        through = max(map(self._sold_through, app.ownership.partitions), default=0)
         return through if (through - clock.at(at)) / clock.pace(at) > MAX_AHEAD_SECONDS * 1e6 else None
 
     def _until(self, due: int) -> int:
@@ -206,6 +212,12 @@ class Tills:
         # Within a partition the log is in order of event time, so everything up to its last sale is in it.
         last = inventory.rows_of(partition).last("last_sale")
         return Place(app.opening.opened_at, "") if last is None else Place(*last)
+
+    @staticmethod
+    def _sold_through(partition: int) -> int:
+        """Return the event time of `_after`: without its customer, for whom all products are looked through."""
+        last = int(inventory.rows_of(partition).column("last_sale").max(initial=NO_TIME))
+        return app.opening.opened_at if last == NO_TIME else last
 
     async def _opened(self, tp: TP) -> bool:
         """Open the till of a partition, if the agent has read it to its end."""

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -30,7 +30,7 @@ EVICTED_AT_ONCE = 16  # connections that give way together, so that not each new
 ACCEPTED_AT_ONCE = 64  # new connections in one turn of the event loop, before any of them can be refused
 HEADER_SECONDS = 10.0  # from the first byte of a request, or the connection, to the end of the request's headers
 BODY_SECONDS = 10.0  # from there to the end of its body
-IDLE_SECONDS = 30.0  # from an answer to the first byte of the next request
+IDLE_SECONDS = 75.0  # from an answer to the first byte of the next request; proxies keep a connection for 60 s
 TAKE_SECONDS = 60.0  # in which a client has to take an answer
 SLOW_SECONDS = 5.0  # after which a client that takes nothing gives way to another one
 LINGER_SECONDS = 1.0  # for which a body is read that nobody wants, so that the client sees the answer
@@ -59,6 +59,7 @@ class Connection(RequestHandler):
     def __init__(self, server: "Server", **settings: Any) -> None:
         super().__init__(server, **settings)
         self._server = server
+        self._socket: asyncio.Transport | None = None  # aiohttp forgets its own when it closes in order
         self._free_since = self._loop.time()  # no request was under way then
         self._asking_since: float | None = None  # when the first byte of a request came that is not answered
         self._read_since: float | None = None  # when its headers were read
@@ -98,18 +99,18 @@ class Connection(RequestHandler):
 
     def drop(self) -> None:
         """Close it at once, whatever it was about."""
-        self._server.forget(self)
-        transport = self.transport
+        self._server.forget(self)  # its place is needed before the event loop tells that it is lost
         self.force_close()
-        if transport is not None:
-            transport.abort()  # what is closed in order stays open for as long as its client takes nothing
+        if self._socket is not None:
+            self._socket.abort()  # what is closed in order stays open for as long as its client takes nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast("asyncio.Transport", transport)
         if self._server.admit(self):
             super().connection_made(transport)
             return
         self._is_refused = True
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = self._socket
         if self._server.refused > MAX_REFUSED:
             self.drop()
         else:
@@ -263,7 +264,7 @@ class Runner(web.AppRunner):
             request_factory=made.request_factory,
             handler_cancellation=True,
             access_log=None,
-            keepalive_timeout=IDLE_SECONDS,
+            keepalive_timeout=2 * IDLE_SECONDS,  # aiohttp closes in order, which may take for ever: we come first
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,  # nobody sends so much that it is worth it, and a small body may become a large one
         )

@@ -13,19 +13,17 @@ from typing import Any, ClassVar
 from aiohttp import web
 from faust.web.drivers import aiohttp as driver
 
+from yasdg_app.listening import addresses_of
 from yasdg_app.settings import shown
 from yasdg_app.web.access import COOKIE, is_token, refusal
-from yasdg_app.web.answers import HEADERS, MAX_BODY_BYTES, NEVER_KEPT, WHERE, answer, complete, refused
+from yasdg_app.web.answers import MAX_BODY_BYTES, answer, complete, refused
 from yasdg_app.web.connections import ACCEPTED_AT_ONCE, BODY_SECONDS, WRONG, Runner
 from yasdg_app.web.proof import ANSWER_HEADER, SCHEME, Question, address_of, of_answer, proven
 from yasdg_app.web.seldom import Seldom, since
 
-__all__ = ["HEADERS", "LARGEST_BODY", "NEVER_KEPT", "WHERE", "Web", "answer"]
-
 logger = logging.getLogger(__name__)
 
 SHARE = "/share/"  # where workers ask each other
-LARGEST_BODY = MAX_BODY_BYTES
 LONGEST_STOP = 1.0  # seconds in which answers that are under way have to end when the worker does
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,13 +40,14 @@ class Web(driver.Web):
 
     def __init__(self, app: Any, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
-        self.web_app = web.Application(middlewares=[self._guard], client_max_size=LARGEST_BODY)
+        self.web_app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
         self._runner = Runner(self.web_app, LONGEST_STOP)
         self._failures = Seldom(time.monotonic)
 
     def _new_transport_tcp(self) -> web.BaseSite:
         bind, port, context = self.app.conf.web_bind, self.app.conf.web_port, self.app.conf.web_ssl_context
-        return web.TCPSite(self._runner, bind, port, ssl_context=context, backlog=ACCEPTED_AT_ONCE)
+        hosts: Any = addresses_of(bind, port)  # asyncio would fail at one that this machine has not
+        return web.TCPSite(self._runner, hosts, port, ssl_context=context, backlog=ACCEPTED_AT_ONCE)
 
     def route(self, pattern: str, handler: Any, cors_options: Any = None) -> None:
         """Serve a page; by HEAD only if there is something to GET, which Faust does not look at."""

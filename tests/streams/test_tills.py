@@ -1,0 +1,68 @@
+"""What the tills tell of themselves costs little, however many products there are."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from yasdg_app.messages import event_time
+from yasdg_app.shop.clock import STABLE_SECONDS, Clock
+from yasdg_app.streams import jumps, tills
+from yasdg_app.streams.table import NO_TIME
+
+OPENED, FUTURE = event_time("2026-01-01 00:00:00"), event_time("2190-01-01 00:00:00")
+
+
+class Rows:
+    """The rows of a partition, of which only whole columns may be asked for."""
+
+    def __init__(self, *times: int) -> None:
+        self._times = np.array(times, dtype=np.int64)
+
+    def column(self, name: str) -> Any:
+        assert name == "last_sale"
+        return self._times
+
+
+def sold_ahead(monkeypatch: pytest.MonkeyPatch, **rows: Rows) -> tuple[int | None, list[int]]:
+    """What is told of sales ahead of the clock, and of the delay of each partition, in whole days."""
+    monkeypatch.setattr(tills, "inventory", SimpleNamespace(rows_of=lambda partition: rows[f"p{partition}"]))
+    monkeypatch.setattr(tills.app, "ownership", SimpleNamespace(partitions=range(len(rows)), generation=1))
+    opening = SimpleNamespace(opened_at=OPENED, clock=Clock(OPENED, OPENED))
+    monkeypatch.setattr(tills.app, "opening", opening, raising=False)
+    monkeypatch.setattr(tills, "_now", lambda: OPENED + 86_400_000_000)
+    these = tills.Tills()
+    return these.sold_ahead(), [these.delay(partition) // 86_400_000_000 for partition in range(len(rows))]
+
+
+def test_no_product_is_looked_at_to_tell_of_sales_of_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sold_ahead(monkeypatch, p0=Rows(OPENED + 1, NO_TIME), p1=Rows(FUTURE, OPENED)) == (FUTURE, [0, 0])
+
+
+def test_before_the_first_sale_it_is_the_moment_when_the_shop_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sold_ahead(monkeypatch, p0=Rows(NO_TIME, NO_TIME), p1=Rows()) == (None, [1, 1])
+
+
+@pytest.mark.parametrize(("days", "ends"), [(2, True), (0.5, False), (-2, False)])
+async def test_a_worker_ends_when_its_clock_has_stayed_more_than_a_day_ahead(
+    monkeypatch: pytest.MonkeyPatch, days: float, ends: bool
+) -> None:
+    said: list[str] = []
+    seconds = [0.0, 0.0]  # that have passed, and by which the clock was set
+    monkeypatch.setattr(jumps, "steady_time", lambda: int(seconds[0] * 1e6))
+    monkeypatch.setattr(tills, "_now", lambda: OPENED + int(sum(seconds) * 1e6))
+    monkeypatch.setattr(tills, "end_at_once", lambda error: said.append(str(error)))
+    monkeypatch.setattr(tills.app, "ownership", SimpleNamespace(settled=False))
+    these = tills.Tills()
+    these.jumps = jumps.Jumps()
+    await these.ring_up(0)
+    seconds[:] = [10.0, days * 86_400]
+    await these.ring_up(0)
+    assert ("ends. If its time is right, restart this worker." in these.jumps.reason) is ends
+    assert said == []
+    seconds[0] += STABLE_SECONDS
+    await these.ring_up(0)
+    assert len(said) == ends
+    assert all("set forward by 2 d. Nothing is sold" in line for line in said)
+    assert these.jumps.needs_end is ends
