@@ -19,7 +19,7 @@ MOST_PROCESSES = 4
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    return min(os.cpu_count() or 1, MOST_PROCESSES)
+    return min((os.cpu_count() or 1) + 1, MOST_PROCESSES)  # much of a test is waiting for a cluster
 
 
 def pytest_configure(config: pytest.Config) -> None:
