@@ -111,7 +111,7 @@ def _state(of: Incident, said: Control, now: int) -> str:
 
 
 def listed(incidents: Incidents, said: Control, now: int) -> list[dict[str, Any]]:
-    """Return what is told of the incidents that are on or ahead, by their start, and of the last that are over.
+    """Return what is shown of the incidents that are on or ahead, by their start, and of the last that are over.
 
     Of those that come at random there are the present and the next. However many there were, the list stays short.
     """

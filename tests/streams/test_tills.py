@@ -26,7 +26,7 @@ class Rows:
 
 
 def sold_ahead(monkeypatch: pytest.MonkeyPatch, **rows: Rows) -> tuple[int | None, list[int]]:
-    """What is told of sales ahead of the clock, and of the delay of each partition, in whole days."""
+    """What is reported of sales ahead of the clock, and of the delay of each partition, in whole days."""
     monkeypatch.setattr(tills, "inventory", SimpleNamespace(rows_of=lambda partition: rows[f"p{partition}"]))
     monkeypatch.setattr(tills.app, "ownership", SimpleNamespace(partitions=range(len(rows)), generation=1))
     opening = SimpleNamespace(opened_at=OPENED, clock=Clock(OPENED, OPENED))

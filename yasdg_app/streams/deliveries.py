@@ -58,7 +58,7 @@ class Delivery:
 
 
 def size_of(chunk: Chunk) -> int:
-    """Return the number of messages of a chunk, whoever wrote them."""
+    """Return the number of messages of a chunk, the foreign ones included."""
     return len(chunk.messages) + len(chunk.foreign)
 
 

@@ -2,8 +2,8 @@
 
 aiohttp bounds the size of headers and bodies, and closes connections that are idle between two requests. Here it gets
 what it does not have: limits of time for headers, bodies and answers that are not taken, and a bound on the number of
-connections. Where it is reached, those give way that have no request to be answered, the oldest first; so whoever opens
-a thousand connections takes them from himself. Must not know what the pages show.
+connections. Where it is reached, those give way that have no request to be answered, the oldest first; so a client
+that opens a thousand connections takes them from itself. Must not know what the pages show.
 """
 
 import asyncio

@@ -104,7 +104,7 @@ class Asker:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            jar = aiohttp.DummyCookieJar()  # whoever answers at an address may set none for another question
+            jar = aiohttp.DummyCookieJar()  # no answer may set one for another question
             self._session = aiohttp.ClientSession(trust_env=False, raise_for_status=False, cookie_jar=jar)
         return self._session
 

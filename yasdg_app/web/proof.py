@@ -1,6 +1,6 @@
 """How workers prove to each other that they have the shop's token, without ever sending it. Pure.
 
-A question names the address that it is meant for, so whoever gets one can do nothing with it elsewhere; an answer names
+A question names the address that it is meant for, so it is of no use anywhere else; an answer names
 the question that it belongs to, so nobody without the token can give one. See docs/decisions/workers-ask-each-other.md.
 """
 
@@ -44,7 +44,7 @@ def authorization(token: str, question: Question) -> str:
 
 
 def proven(token: str, header: str, method: str, target: str, address: str, now: float) -> Question | None:
-    """Return the question that a request proves to be; None if whoever sent it has not proven to have the token.
+    """Return the question that a request proves to be; None if the sender has not proven to have the token.
 
     Parameters
     ----------
