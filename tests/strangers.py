@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import PolicyViolationError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -70,9 +71,15 @@ def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
             policy = described.resources[0][4][0][1]
             if policy == "compact":
                 await configure(cleanup_policy="delete", retention_ms="-1")
-            await admin.delete_records(
-                {TopicPartition(topic, partition): RecordsToDelete(offset) for partition, offset in before.items()}
-            )
+            wanted = {TopicPartition(topic, each): RecordsToDelete(offset) for each, offset in before.items()}
+            for left in reversed(range(100)):
+                try:
+                    await admin.delete_records(wanted)
+                    break
+                except PolicyViolationError:  # the broker has not heard of the other policy yet
+                    if not left:
+                        raise
+                    await asyncio.sleep(0.1)
             if policy == "compact":
                 await configure(cleanup_policy="compact", segment_bytes=str(8 * 2**20))
         finally:
