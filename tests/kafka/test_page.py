@@ -215,8 +215,11 @@ def fill(page: Browser, **values: str) -> None:
         if field.tag_name == "select":
             Select(field).select_by_value(value)
         else:
-            field.clear()
-            field.send_keys(value)
+            for _ in range(5):  # the page may put a name into it meanwhile
+                field.clear()
+                field.send_keys(value)
+                if field.get_attribute("value") == value:
+                    break
 
 
 def test_an_incident_starts_and_ends_by_a_click(kafka: Kafka, shop: Shop, page: Browser) -> None:

@@ -348,7 +348,6 @@ def test_settings_that_lose_messages_are_refused_before_anything_is_made_and_can
     assert [line.partition(":")[0] for line in lines] == [
         name.topic_purchases,
         name.topic_incidents,
-        name.topic_dead_letters,
         topics.opening_topic(name),
         topics.changelog_topic(name),
     ]
