@@ -242,7 +242,7 @@ def test_a_dirty_shop_is_compared_with_what_an_engine_sees_if_that_is_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("minutes.csv", "--columns", "sales,revenue"), 0, "Not compared: units, members"),
+        (("minutes.csv", "--columns", "sales,revenue"), 0, "Not compared: window_end, units, members"),
         (("minutes.csv", "--columns", "sales,margin"), 2, "there is no column margin; found window_start"),
         (("minutes.csv", "--columns", "sales,"), 2, "expected names of columns with commas between them"),
         (("minutes.csv", "--to", "2026-06-03 10:30:30"), 0, "or cut by --from or --to, were not looked at"),
