@@ -20,6 +20,7 @@ import orjson
 from aiokafka import TopicPartition
 
 from yasdg_app.catalog import Product
+from yasdg_app.decoding import UNREADABLE
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages import SECOND, event_time, time_text
 from yasdg_app.producer import OutOfDateError, Row, ShopProducer
@@ -148,7 +149,7 @@ def statement_of(record: Message, clock: Clock, products: Sequence[Product]) -> 
                 return Ended(name, end) if end >= _in_time(record, clock) and end % MINUTE == 0 else None
             case "gap":
                 return _gap_that_counts(value, key, record, clock)
-    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+    except UNREADABLE:
         pass
     return None
 

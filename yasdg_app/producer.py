@@ -24,7 +24,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from yasdg_app.cluster import REQUEST_SECONDS, RETRY, Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
-from yasdg_app.record_batches import NO_COMPRESSION, ZSTD, Records, batch
+from yasdg_app.record_batches import NO_COMPRESSION, SEQUENCES, ZSTD, Records, batch
 from yasdg_app.topic_policies import refusal
 
 BATCH_BYTES = 1_000_000  # before they are compressed; a topic takes 1 MB at most by default
@@ -33,7 +33,6 @@ FEW = 32  # rows; to compress fewer takes more than it is worth
 ALL_REPLICAS = -1
 TAKEN_NOW = -1  # in an answer in place of the time of a batch that was there already
 EPOCH = 0  # of the producer id, for ever
-NUMBERS = 2**31  # the protocol counts records modulo this
 
 Answers = Mapping[TopicPartition, tuple[int, int, int]]
 """Of each partition the error code, the offset of the first record, and a time or TAKEN_NOW."""
@@ -195,13 +194,13 @@ class ShopProducer:
     def batches_of_records(self, number: int, records: Iterable[Records]) -> Iterable[bytes]:
         """Yield a batch for each of many records as they stand in batches; as `batches_of` otherwise."""
         for some in records:
-            yield batch(some, number % NUMBERS, self._producer_id, EPOCH)
+            yield batch(some, number % SEQUENCES, self._producer_id, EPOCH)
             number += some.count
 
     def _new_batch(self, number: int, compression: int) -> Any:
         return DefaultRecordBatchBuilder(
             magic=2, compression_type=compression, is_transactional=0, producer_id=self._producer_id,
-            producer_epoch=EPOCH, base_sequence=number % NUMBERS, batch_size=BATCH_BYTES,
+            producer_epoch=EPOCH, base_sequence=number % SEQUENCES, batch_size=BATCH_BYTES,
         )  # fmt: skip
 
     async def _send(self, tp: TopicPartition, finished: bytes, allowed: Callable[[], bool], as_one: bool) -> int | None:

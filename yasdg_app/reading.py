@@ -24,10 +24,21 @@ from yasdg_app.cluster import Cluster, check, patiently
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.describe_producers import DescribeProducersRequest, last_sequence
 from yasdg_app.errors import YasdgError
+from yasdg_app.record_batches import SEQUENCES
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Chunk", "DamagedLogError", "Message", "Reader", "Unparsed", "add_batch", "read_all"]
+__all__ = [
+    "END",
+    "READ_UNCOMMITTED",
+    "Chunk",
+    "DamagedLogError",
+    "Message",
+    "Reader",
+    "Unparsed",
+    "add_batch",
+    "read_all",
+]
 
 FETCH_BYTES = 2 * 2**20
 PROBE_BYTES = 4096  # of a fetch of which only the first batch counts: the cluster sends that one whole
@@ -36,7 +47,6 @@ FIRST, END = -2, -1  # what the protocol calls the first offset and the one behi
 READ_UNCOMMITTED = 0
 CANNOT_ASK = (NotImplementedError, UnsupportedVersionError, IncompatibleBrokerVersion, TopicAuthorizationFailedError)
 """A cluster before Apache Kafka 2.8, or one that does not let us ask for producers."""
-SEQUENCES = 2**31  # the protocol counts the records of a producer modulo this
 
 
 class DamagedLogError(YasdgError):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
+SEQUENCES = 2**31  # the protocol counts the records of a producer modulo this
 NO_COMPRESSION, ZSTD = 0, 4  # the number of the compression among a batch's attributes
 LEVEL = 1  # of the compression: more costs time and gains nothing here
 _HEAD = struct.Struct(">qiibI")  # base offset, length, leader epoch, magic, crc

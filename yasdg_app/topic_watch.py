@@ -16,11 +16,10 @@ from aiokafka.protocol.offset import OffsetRequest
 from yasdg_app.cluster import Cluster
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.errors import YasdgError
+from yasdg_app.reading import END, READ_UNCOMMITTED
 from yasdg_app.topic_policies import BESIDE, TopicSpec, Use
 
 LOOKS = 3  # in a row that have to show the same: a broker that has just started, or lags, may not know a topic yet
-END = -1  # what the protocol calls the offset behind the last message
-READ_UNCOMMITTED = 0
 AGAIN = (Use.PRODUCTS,)
 """What the next start makes again, with all that was in it."""
 

@@ -18,7 +18,8 @@ from yasdg_app.decoding import decoded_or_none
 from yasdg_app.formats import Format
 from yasdg_app.messages import read_stocking, stocking_number
 from yasdg_app.producer import Row
-from yasdg_app.reading import SEQUENCES, DamagedLogError, Reader
+from yasdg_app.reading import DamagedLogError, Reader
+from yasdg_app.record_batches import SEQUENCES
 from yasdg_app.settings import KafkaSettings
 from yasdg_app.streams.books import OTHER_SHOP, BooksError
 from yasdg_app.streams.jumps import jumps
