@@ -148,6 +148,7 @@ async def prepare_topics(
     else:
         _check_made_from(opening, made_from)
         _check_names(kafka, opening, await admin.list_topics())  # those of before may be older than the opening
+        await topics.check_partitions(admin, settings, opening.partitions)
         await _check_no_copy(connection, kafka, opening, there, form)
         await topics.ensure(admin, settings, opened_with=opening.partitions)
 
@@ -165,6 +166,7 @@ async def _check_unclaimed(
     async with Reader(connection) as reader:
         for claim in await claims_on(reader, kafka, there, topics_of(settings).values()):
             raise OpeningError(_claimed(kafka, claim))
+        await topics.check_partitions(admin, settings)
         sign = await sign_of_a_shop(reader, kafka, there, form)
     if sign is None or await _existing_opening(connection, kafka, await admin.list_topics()):
         return  # a worker that was started with us may have opened the shop meanwhile

@@ -6,6 +6,7 @@ Faust's first assignment silently leaves out topics that do not exist, so they a
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -132,6 +133,27 @@ async def hidden(connection: Connection, names: Collection[str]) -> list[str]:
     return sorted(topic["topic"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno)
 
 
+async def check_partitions(admin: AIOKafkaAdminClient, shop: Settings, opened_with: int | None = None) -> None:
+    """Raise TopicsError if a topic has another number of partitions; `opened_with`: see `partition_problem`.
+
+    To be called before the configured partitions are read: one that does not exist is waited for without end.
+    """
+    wanted, existing = specs(shop), set(await admin.list_topics())
+    await _check_partitions(admin, wanted, [spec for spec in wanted if spec.name in existing], opened_with)
+
+
+async def _check_partitions(
+    admin: AIOKafkaAdminClient, wanted: Iterable[TopicSpec], there: Sequence[TopicSpec], opened_with: int | None
+) -> dict[str, Any]:
+    """Return the descriptions of the topics that have partitions, by name."""
+    descriptions = await admin.describe_topics([spec.name for spec in there]) if there else ()
+    described = {description["topic"]: description for description in descriptions if description["partitions"]}
+    counts = {name: len(topic["partitions"]) for name, topic in described.items()}
+    if problem := partition_problem(wanted, counts, opened_with):
+        raise TopicsError(problem)
+    return described
+
+
 async def check_existing(
     admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None
 ) -> list[TopicSpec]:
@@ -142,16 +164,12 @@ async def check_existing(
     wanted = specs(shop)
     existing = set(await admin.list_topics())
     there = [spec for spec in wanted if spec.name in existing]
-    descriptions = await admin.describe_topics([spec.name for spec in there]) if there else ()
-    described = {description["topic"]: description for description in descriptions}
-    counts = {name: len(topic["partitions"]) for name, topic in described.items() if topic["partitions"]}
-    if problem := partition_problem(wanted, counts, opened_with):
-        raise TopicsError(problem)
+    described = await _check_partitions(admin, wanted, there, opened_with)
     configs = await _configs(admin, ConfigResourceType.TOPIC, [spec.name for spec in there])
     missing = [spec for spec in wanted if spec.name not in existing]
     defaults = await _defaults(admin) if missing else {}
     letter_bytes = {shop.kafka.topic_dead_letters: _largest_letter(shop.kafka, configs, defaults)}
-    replicas = {name: len(described[name]["partitions"][0]["replicas"]) for name in counts}
+    replicas = {name: len(topic["partitions"][0]["replicas"]) for name, topic in described.items()}
     servers = _servers(shop.kafka)
     _check_settings(there, configs, age_ms, letter_bytes, servers)
     _check_replicas(replicas, configs, {spec.name: defaults for spec in missing}, _replication_factor(shop), servers)

@@ -1,4 +1,4 @@
-"""Whatever somebody else writes to the control topic: workers sell on, restart, and list what counts."""
+"""Whatever somebody else writes to the control topic: workers sell on, restart, and none of it counts."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def test_a_shop_sells_on_whatever_is_written_to_its_control_topic(kafka: Kafka, 
     sells(worker)
     worker.until(lambda: time.time_ns() // 1000 > at + 2_000_000, "the minute for which they were set", 120)
     sells(worker)
-    assert [each["name"] for each in worker.get("/incidents/")["incidents"]] == ["valid"]
+    assert worker.get("/incidents/")["incidents"] == []  # well formed or not: another producer wrote it
     worker.until(lambda: worker.get("/ready/")["ready"], "readiness")
     assert worker.stop() == 0, worker.said
     again = shop.worker()
