@@ -38,7 +38,7 @@ def main() -> None:
     if arguments.listen:
         asyncio.run(listen_all(arguments.listen, arguments.listeners))
         return
-    alone, watched = "nobody", f"{arguments.listeners} listeners"
+    alone, watched = "no clients", f"{arguments.listeners} clients"
     taken: list[tuple[int, int]] = []
     with kafka() as (folder, servers):
         names = (f"shop{number}" for number in range(1000))

@@ -7,7 +7,7 @@
 The log is made beforehand: one sale of each product, and the changelog of it, so the table is a full one. A worker
 starts on it, makes up for the time since the opening and goes on live. It is watched from when it is up to date, or
 after `--patience` seconds. "CPU" is the worker's own, all its threads, per sale that was both appended and applied;
-"behind" is how late its sales are at the end.
+"lag" is how late its sales are at the end.
 """
 
 import argparse
@@ -60,11 +60,11 @@ def main() -> None:
         )
         for count, one in found.items()
     ]  # fmt: skip
-    print(table(("products", "start", "read the table", "sales/s", "CPU a sale", "behind", "memory", "CPU"), rows))
+    print(table(("products", "start", "read the table", "sales/s", "CPU per sale", "lag", "memory", "CPU"), rows))
     if len(known) > 1:
         print(
             at_most(
-                f"CPU a sale with the most products / with {min(found):,}", costs[max(found)] / costs[min(found)], 3
+                f"CPU per sale with the most products / with {min(found):,}", costs[max(found)] / costs[min(found)], 3
             )
         )
 

@@ -30,7 +30,7 @@ from yasdg_app.formats import Format
 from yasdg_app.opening import last_moment, open_shop
 from yasdg_app.shop.plan import Plan
 
-OURS, AIOKAFKA, FAUST = "ours", "aiokafka + orjson", "Faust agent"
+OURS, AIOKAFKA, FAUST = "YASDG", "aiokafka + orjson", "Faust agent"
 SETTLED = 2.0  # seconds until new topics certainly have leaders
 
 

@@ -78,11 +78,11 @@ def rows(kinds: Sequence[str]) -> None:
     for kind in kinds:
         with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as folder, store(kind, Path(folder)) as url:
             lines.append((kind, *(f"{microseconds:,.0f} µs" for microseconds in asyncio.run(costs(url)))))
-    print(table(("a row that is", "missing", "there already", "older there"), lines), flush=True)
+    print(table(("the row is", "missing", "up to date", "outdated"), lines), flush=True)
 
 
 async def costs(url: str) -> list[float]:
-    """Microseconds of this process for a row that is missing, then there already, then older there."""
+    """Microseconds of this process for a row that is missing, then up to date, then outdated."""
     store = datastore_of(url)
     assert store is not None
     await store.open()

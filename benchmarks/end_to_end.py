@@ -5,11 +5,11 @@
     make bench-end-to-end ARGS="--rate 100000"      # so many sales are due each second, instead of all it can
     make bench-end-to-end ARGS=--double             # the rate is doubled before, as long as the table follows
 
-- ours: one worker, and two workers, default configuration, with a day of 500,000 sales a second to make up for;
+- YASDG: one worker, and two workers, default configuration, with a day of 500,000 sales a second to make up for;
 - plain/shop.py: one worker; its timer sells as fast as its agent can follow.
 
 What counts is what was both appended and applied to the table within a window of time, seen from outside: the smaller
-of the two. "Behind" is how many seconds the table was behind the log at the window's start and end, at that rate; ours
+of the two. "Lag" is how many seconds the table was behind the log at the window's start and end, at that rate; ours
 tells of its position once a second, so one second is none.
 """
 
@@ -27,7 +27,7 @@ WARM_UP = 5.0  # seconds
 SLOWEST = 7_812.5  # sales a second; doubled six times it is the highest rate there is
 DOUBLING = 8.0  # seconds that each rate is tried
 KEEPS_UP = 0.95  # of the rate: what is both appended and applied
-OURS, TWO, PLAIN = "ours", "ours, 2 workers", "plain Faust"
+OURS, TWO, PLAIN = "YASDG", "YASDG, 2 workers", "plain Faust"
 
 
 class Flow(NamedTuple):
@@ -120,7 +120,7 @@ def shown(flows: Mapping[str, Sequence[Flow]], rates: Mapping[str, Sequence[floa
                 number(ratio(rates, name, PLAIN)), f"{start:.1f} s, {end:.1f} s", bar(median(rates[name]), most),
             )
         )  # fmt: skip
-    header = ("", "appended/s", "applied/s", f"both/s, median of {len(flows[OURS])}", f"× {PLAIN}", "behind", "")
+    header = ("", "appended/s", "applied/s", f"both/s, median of {len(flows[OURS])}", f"× {PLAIN}", "lag", "")
     return table(header, rows)
 
 

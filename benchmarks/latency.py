@@ -33,7 +33,7 @@ from yasdg_app.streams.tills import SHORTEST_ROUND
 WARM_UP = 3.0  # seconds
 LONGEST = 3.0  # seconds that restocks are waited for at the end
 ASKED = 5_000  # purchases a second whose delay is computed
-LIMITED = ("ours, 2,000/s", "ours, 20,000/s")
+LIMITED = ("YASDG, 2,000/s", "YASDG, 20,000/s")
 FIGURES = ("restock_50", "restock_99", "append_50", "append_99", "read_50", "read_99")
 
 
@@ -79,7 +79,7 @@ def main() -> None:
                 stamped_by_the_broker(servers, f"{name}.purchases")
                 return watched(name, rate)
 
-        contenders = {f"ours, {rate:,}/s": lambda rate=rate: ours(rate) for rate in arguments.rates}
+        contenders = {f"YASDG, {rate:,}/s": lambda rate=rate: ours(rate) for rate in arguments.rates}
         contenders[f"plain Faust, {arguments.rates[0]:,}/s"] = lambda: plain(arguments.rates[0])
         results = interleaved(contenders, arguments.rounds)
     figures = medians(results)

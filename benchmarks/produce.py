@@ -37,7 +37,7 @@ from yasdg_app.shop.plan import Plan
 DISTINCT = 100_000  # messages that are made before
 BATCH_BYTES = 1_000_000
 LINGER = 20  # milliseconds
-OURS, NONE, ZSTD = "ours", "librdkafka", "librdkafka, zstd"
+OURS, NONE, ZSTD = "YASDG", "librdkafka", "librdkafka, zstd"
 JAVA, FAUST, ORIGINAL = "ProducerPerformance, lz4", "Faust topic.send()", "the original"
 
 
