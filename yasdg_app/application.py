@@ -46,6 +46,7 @@ from yasdg_app.reading import Reader
 from yasdg_app.restart import last_message, leave_out_absence
 from yasdg_app.settings import Settings
 from yasdg_app.topic_watch import TopicChangedError, TopicWatch
+from yasdg_app.upstream import RENAMED
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
 DRIVERS.aliases["yasdg"] = "yasdg_app.web.server:Web"
@@ -303,6 +304,8 @@ class ShopApp(faust.App):
             return
         try:
             await asyncio.wait_for(self._drained(), CLOSING)
+        except RENAMED:  # a fault that the next start has as well
+            logger.exception("The books are left open.")
         except Exception as error:  # the end comes anyway, and the next start does what is left
             logger.debug("The books are left open: %r", error)
         await self._save_the_inventory()

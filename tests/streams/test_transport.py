@@ -1,20 +1,23 @@
 """What was fetched is handed over whole and together, and is what aiokafka makes of it message by message."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
-from aiokafka.errors import RebalanceInProgressError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchError, FetchResult, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError, RequestTimedOutError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from faust.types import TP as FaustTP
 
 from yasdg_app.batches import Batches
 from yasdg_app.reading import Chunk, DamagedLogError
-from yasdg_app.streams import deliveries
+from yasdg_app.streams import deliveries, transport
 from yasdg_app.streams.deliveries import Delivery
 from yasdg_app.streams.transport import Consumer, ConsumerThread, Whole
 
@@ -170,34 +173,183 @@ async def test_nothing_more_is_handed_over_when_the_group_has_changed() -> None:
     assert found == [purchases]
 
 
+class Group(GroupCoordinator):
+    """aiokafka's coordinator of a group that the cluster has let in; it notes what it would ask the cluster."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.coordinator_id = 1
+        self.committed: list[dict[str, list[tuple[int, int, str]]]] = []
+
+    async def _coordination_routine(self) -> None:
+        """Do not join: there is no cluster."""
+
+    async def _send_req(self, request: Any) -> Any:
+        self.committed.append(dict(request._topics))
+        answers = [(topic, [(place, 0) for place, *_ in offsets]) for topic, offsets in request._topics]
+        return SimpleNamespace(topics=answers)
+
+
 class Member(ConsumerThread):
-    """A thread whose aiokafka notes what it is to commit, without a cluster."""
+    """A thread around aiokafka's own consumer, which is assigned a partition, without a cluster."""
 
     def __init__(self) -> None:
-        self.committed: list[Any] = []
-        self.coordinator = SimpleNamespace(
-            group_id="shop", _rejoin_needed_fut=asyncio.Future(), _do_commit_offsets=self._note
+        self.kafka = AIOKafkaConsumer(
+            TP.topic, bootstrap_servers="127.0.0.1:1", group_id="shop", enable_auto_commit=False
         )
-        self.subscription = SimpleNamespace(reassignment_in_progress=False)
+        self.subscription = self.kafka._subscription
+        self.group = Group(
+            self.kafka._client, self.subscription, group_id="shop", enable_auto_commit=False,
+            assignors=(RoundRobinPartitionAssignor,), max_poll_interval_ms=600_000,
+        )  # fmt: skip
+        self.kafka._coordinator = self.group
+        self._consumer = self.kafka
+        self.assign()
 
-    def _ensure_consumer(self) -> Any:
-        return SimpleNamespace(_coordinator=self.coordinator, _subscription=self.subscription)
+    def assign(self) -> None:
+        self.subscription.assign_from_subscribed([TP])
 
-    async def _note(self, *commit_of: Any) -> None:
-        self.committed.append(commit_of)
+    async def call_thread(self, fun: Any, *args: Any, **kwargs: Any) -> Any:
+        return await fun(*args, **kwargs)
 
 
-async def test_nothing_is_committed_while_the_group_is_joined_anew() -> None:
+@pytest.fixture
+async def member() -> AsyncIterator[Member]:
     member = Member()
     member._commit_as_member()
-    await member.coordinator._do_commit_offsets("assignment", "offsets")
-    member.coordinator._rejoin_needed_fut.set_result(None)  # a heartbeat has told so
-    with pytest.raises(RebalanceInProgressError):
-        await member.coordinator._do_commit_offsets("assignment", "offsets")
-    member.coordinator._rejoin_needed_fut = asyncio.Future()  # let in, and not assigned yet
-    member.subscription.reassignment_in_progress = True
-    with pytest.raises(RebalanceInProgressError):
-        await member.coordinator._do_commit_offsets("assignment", "offsets")
-    member.subscription.reassignment_in_progress = False
-    await member.coordinator._do_commit_offsets("assignment", "offsets")
-    assert member.committed == [("assignment", "offsets")] * 2
+    yield member
+    await member.kafka.stop()
+
+
+async def test_nothing_is_committed_while_the_group_is_joined_anew(member: Member) -> None:
+    kafka, group = member.kafka, member.group
+    await kafka.commit({TP: (7, "note")})
+    group.request_rejoin()  # a heartbeat has told so
+    with pytest.raises(CommitFailedError):
+        await kafka.commit({TP: (8, "")})
+    group._rejoin_needed_fut = asyncio.Future()  # let in, and not assigned yet
+    member.subscription.begin_reassignment()
+    with pytest.raises(CommitFailedError):
+        await kafka.commit({TP: (8, "")})
+    member.assign()
+    await kafka.commit({TP: (9, "")})
+    assert group.committed == [{"purchases": [(0, 7, "note")]}, {"purchases": [(0, 9, "")]}]
+
+
+class Confirming(Consumer):
+    """A consumer that confirms through a member's thread."""
+
+    def __init__(self, member: Member) -> None:
+        self._thread = member
+        self._confirming = None
+
+
+POSITIONS = {FaustTP("purchases", 0): (7, "")}
+
+
+async def test_a_lease_is_confirmed_by_a_commit_that_the_group_takes(member: Member) -> None:
+    consumer = Confirming(member)
+    assert await consumer.confirm(POSITIONS)
+    member.group.request_rejoin()
+    assert not await consumer.confirm(POSITIONS)
+    assert not await consumer.confirm({FaustTP("purchases", 5): (7, "")})  # is not assigned
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), KeyError(1), RequestTimedOutError(), ValueError("SCRAM")])
+async def test_a_cluster_that_is_away_does_not_confirm_a_lease(
+    member: Member, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def commit(offsets: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(member.kafka, "commit", commit)
+    assert not await Confirming(member).confirm(POSITIONS)
+
+
+async def test_a_name_that_aiokafka_has_no_more_is_no_absent_cluster(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(member.group, "_rejoin_needed_fut")
+    with pytest.raises(AttributeError, match="_rejoin_needed_fut"):
+        await Confirming(member).confirm(POSITIONS)
+
+
+async def test_a_method_that_takes_other_arguments_is_no_absent_cluster(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member.kafka, "commit", lambda: None)
+    with pytest.raises(TypeError, match="argument"):
+        await Confirming(member).confirm(POSITIONS)
+
+
+async def test_a_name_that_is_missed_after_a_confirmation_was_given_up_is_raised_by_the_next(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "CONFIRM_SECONDS", 0)
+    monkeypatch.delattr(member.group, "_rejoin_needed_fut")
+    consumer = Confirming(member)
+    assert not await consumer.confirm(POSITIONS)
+    await asyncio.sleep(0.01)
+    with pytest.raises(AttributeError, match="_rejoin_needed_fut"):
+        await consumer.confirm(POSITIONS)
+
+
+# --- What was fetched is made whole in aiokafka's own fetcher ---------------------------------------------------------
+
+
+class Fetcher:
+    """Holds what aiokafka has fetched, as its own one does."""
+
+    def __init__(self, *fetched: Any) -> None:
+        self._records = dict(zip((TP, TopicPartition("control", 0)), fetched, strict=True))
+
+    async def _proc_fetch_request(self, *request: Any) -> bool:
+        return True
+
+
+def result(log: bytes) -> FetchResult:
+    return FetchResult(TP, assignment=None, partition_records=fetched(log, 0), backoff=0)
+
+
+class Fetches(ConsumerThread):
+    """A thread whose consumer has such a fetcher."""
+
+    def __init__(self, *fetched: Any) -> None:
+        self.fetcher = Fetcher(*fetched)
+        self.app = SimpleNamespace(
+            ownership=SimpleNamespace(topics=(TP.topic,)), opening=SimpleNamespace(producer_id=SHOP)
+        )
+        self._consumer: Any = SimpleNamespace(_fetcher=self.fetcher)
+        self.crashes: list[BaseException] = []
+
+    async def crash(self, exc: BaseException) -> None:
+        self.crashes.append(exc)
+
+
+async def test_only_what_was_fetched_of_the_chunked_topics_is_made_whole() -> None:
+    thread = Fetches(result(batch(0, 2)), result(batch(0, 2)))
+    thread._fetch_whole()
+    assert await thread.fetcher._proc_fetch_request()
+    chunked, other = thread.fetcher._records.values()
+    assert type(chunked._partition_records) is Whole
+    assert type(other._partition_records) is PartitionRecords
+    (chunk,) = chunked._partition_records
+    assert [message.offset for message in chunk.messages] == [0, 1]
+
+
+async def test_an_error_in_place_of_what_was_fetched_is_left_alone() -> None:
+    error = FetchError(error=OSError(), backoff=0)
+    thread = Fetches(error, error)
+    thread._fetch_whole()
+    assert await thread.fetcher._proc_fetch_request()
+    assert thread.crashes == []
+
+
+async def test_a_result_without_the_name_that_is_relied_on_ends_the_worker() -> None:
+    renamed = result(batch(0, 2))
+    del renamed._partition_records
+    thread = Fetches(renamed, renamed)
+    thread._fetch_whole()
+    with pytest.raises(AttributeError, match="_partition_records"):
+        await thread.fetcher._proc_fetch_request()
+    assert [type(error) for error in thread.crashes] == [AttributeError]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import faust
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import RebalanceInProgressError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -23,6 +23,7 @@ from faust.types.tuples import ConsumerMessage
 from yasdg_app.batches import bound_consumers
 from yasdg_app.reading import Chunk, DamagedLogError, add_batch
 from yasdg_app.streams.deliveries import Delivery, cut, together
+from yasdg_app.upstream import RENAMED
 
 bound_consumers()
 
@@ -83,10 +84,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         async def process_whole(*request: Any) -> bool:
             is_new: bool = await process(*request)
-            for tp, fetched in fetcher._records.items():
-                records = getattr(fetched, "_partition_records", None)  # an error has none
-                if type(records) is PartitionRecords and tp.topic in self.app.ownership.topics:
-                    fetched._partition_records = Whole.of(records, self.app.opening.producer_id)
+            try:
+                for tp, fetched in fetcher._records.items():
+                    records = fetched._partition_records if isinstance(fetched, FetchResult) else None
+                    if type(records) is PartitionRecords and tp.topic in self.app.ownership.topics:
+                        fetched._partition_records = Whole.of(records, self.app.opening.producer_id)
+            except RENAMED as error:  # aiokafka would stop fetching, and say nothing
+                await self.crash(error)
+                raise
             return is_new
 
         fetcher._proc_fetch_request = process_whole
@@ -212,19 +217,26 @@ class Consumer(driver.Consumer):
         return None
 
     async def confirm(self, positions: Mapping[TP, tuple[int, str]]) -> bool:
-        """Commit positions and notes; tell whether the group took them: whether the partitions are still ours."""
+        """Commit positions and notes; tell whether the group took them: whether the partitions are still ours.
+
+        Raises AttributeError and the like if aiokafka has other names than those that we rely on.
+        """
         consumer = self._thread._ensure_consumer()
 
         async def commit() -> bool:
             offsets = {TopicPartition(tp.topic, tp.partition): noted for tp, noted in positions.items()}
             try:
                 await consumer.commit(offsets)
+            except RENAMED:  # no absent broker: we would never be confirmed, and sell nothing without an error
+                raise
             except Exception:  # whatever it is, the group has not confirmed us
                 return False
             return True
 
         async def confirm() -> bool:
             if self._confirming is None or self._confirming.done():
+                if self._confirming is not None and not self._confirming.cancelled():
+                    self._confirming.result()  # raises what ended one that was given up, as below
                 self._confirming = asyncio.ensure_future(commit())
                 # aiokafka goes on with a commit whose caller has given up: let it, and wait for no second one.
                 await asyncio.wait({self._confirming}, timeout=CONFIRM_SECONDS)
