@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # What `make bench` runs, in this order; and what is measured on its own.
 COMPARED := $(addprefix bench-,produce consume end-to-end latency catalog backfill growth)
 BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year browsers formats datastore)
-.PHONY: help run test chaos fuzz check bench $(BENCHES) format lock wheels clean environment environment-dev
+.PHONY: help run test chaos fuzz check bench $(BENCHES) format reference lock wheels clean environment environment-dev
 
 # The first of these that is Python 3.11 or newer makes .venv.
 PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
@@ -51,6 +51,9 @@ check: environment-dev ## lint, formatting, types, and which way imports go
 
 format: environment-dev ## format the code, and mend what ruff can mend
 	@.venv/bin/ruff check --fix-only --quiet && .venv/bin/ruff format
+
+reference: environment-dev ## write docs/reference/ and the picture of the architecture from the code
+	@.venv/bin/python docs/reference/generate.py && .venv/bin/python docs/pictures/architecture.py
 
 lock: environment-dev ## write the locks anew after a change of pyproject.toml; ARGS=--upgrade for newer versions
 	@$(UV_COMPILE) --group build --output-file requirements.lock

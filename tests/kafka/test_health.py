@@ -26,6 +26,7 @@ class Kafka(Protocol):
     bootstrap_servers: str
 
 
+METRICS_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 OF_PARTITIONS = {"yasdg_purchases_lag", "yasdg_till_delay_seconds", "yasdg_sales_due"}
 GAUGES = OF_PARTITIONS | {"yasdg_partitions", "yasdg_lease_held", "yasdg_append_wait_seconds", "yasdg_listeners"}
 COUNTERS = {  # as the parser names them; in the text they end in _total
@@ -120,8 +121,10 @@ def test_metrics_have_names_units_and_help_and_tell_of_owned_partitions(kafka: K
     ours = {name: family for name, family in found.items() if name.startswith("yasdg_")}
     assert {name for name, family in ours.items() if family.type == "gauge"} == GAUGES
     assert {name for name, family in ours.items() if family.type == "counter"} == COUNTERS
+    page = METRICS_PAGE.read_text()
     for name, family in ours.items():
         assert family.documentation.endswith("."), name
+        assert family.documentation in page, name
         assert {sample.name for sample in family.samples} == {name + ("_total" if name in COUNTERS else "")}
         assert all(sample.value >= 0 for sample in family.samples), name
     for name in OF_PARTITIONS:
