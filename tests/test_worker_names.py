@@ -1,0 +1,294 @@
+"""What workers tell each other, Prometheus and the log has the names that it had.
+
+Workers of two versions run side by side during an upgrade, dashboards and alerts name metrics, and a log that shows
+what libraries say at INFO is another log.
+"""
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import mode
+import msgspec
+import pytest
+from faust.types import TP
+
+import yasdg_app
+from yasdg_app.application import app, silence_libraries
+from yasdg_app.messages import InventoryLevel
+from yasdg_app.streams import tills
+from yasdg_app.streams.tills import Tills
+from yasdg_app.web import metrics, shares, snapshot, views
+from yasdg_app.web.access import COOKIE
+from yasdg_app.web.answers import encoded
+from yasdg_app.web.merging import (
+    Counted,
+    LevelsShare,
+    Line,
+    LiveShare,
+    Past,
+    SalesShare,
+    Share,
+    State,
+    StateShare,
+    Totals,
+    Window,
+)
+from yasdg_app.web.proof import ANSWER_HEADER, Question, authorization
+from yasdg_app.web.questions import Page
+from yasdg_app.web.server import SHARE
+
+# --- /share/ between two versions -------------------------------------------------------------------------------------
+
+STATE = State(True, ["why"], 0, 1.5, None)
+COUNTED = Counted(0, "CS01", 1, 2, 998)
+ROW = InventoryLevel("CS01", 74, 75, 1, 1, 0, 0, 499, 150, "", 7)
+LINE = Line("CS01", "Sunrise Sunset", "Classic", 74, 75, 10, 15, 0, None, 1.5, 1, 2, 4.99, 3)
+PAST = Past(0, 60_000_000, {"minute": Window({"Classic": (1, 2, 998)}, [COUNTED])}, {"Classic": [(1, 998)]})
+SHARES: list[tuple[Share, bytes]] = [
+    (
+        StateShare(3, [0, 1], STATE),
+        b'{"generation":3,"partitions":[0,1],"state":{"ready":true,"reasons":["why"],"lag":0,"rate":1.5,"behind":null}}',
+    ),
+    (
+        LevelsShare(3, [0], [(0, {"product_id": "CS01"})]),
+        b'{"generation":3,"partitions":[0],"rows":[[0,{"product_id":"CS01"}]]}',
+    ),
+    (
+        SalesShare(None, [], 1, 2, [COUNTED]),
+        b'{"generation":null,"partitions":[],"complete_from":1,"complete_through":2,'
+        b'"rows":[{"place":0,"key":"CS01","sales":1,"units":2,"cents":998}]}',
+    ),
+    (
+        LiveShare(3, [0], STATE, 1, 2, Totals(1, 2, 3, 4, 5), [LINE], PAST, [{"stocking_id": "a"}], [{"lost": "b"}]),
+        b'{"generation":3,"partitions":[0],"state":{"ready":true,"reasons":["why"],"lag":0,"rate":1.5,"behind":null},'
+        b'"complete_from":1,"complete_through":2,"totals":{"sales":1,"units":2,"cents":3,"restocks":4,"lost_sales":5},'
+        b'"products":[{"product_id":"CS01","item":"Sunrise Sunset","category":"Classic","level":74,"initial":75,'
+        b'"minimum":10,"restock_amount":15,"on_order":0,"promised":null,"to_empty":1.5,"sales":1,"sold":2,'
+        b'"revenue":4.99,"lost_sales":3}],"past":{"first":0,"through":60000000,"windows":{"minute":{"categories":'
+        b'{"Classic":[1,2,998]},"products":[{"place":0,"key":"CS01","sales":1,"units":2,"cents":998}]}},'
+        b'"series":{"Classic":[[1,998]]}},"restocks":[{"stocking_id":"a"}],"lost_sales":[{"lost":"b"}]}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("share", "answer"), SHARES, ids=lambda value: type(value).__name__)
+def test_a_share_is_told_and_read_as_it_was(share: Share, answer: bytes) -> None:
+    assert encoded(msgspec.to_builtins(share)) == answer
+    assert msgspec.json.decode(answer, type=type(share)) == share
+
+
+def test_a_row_of_a_share_is_that_of_the_changelog() -> None:
+    assert list(ROW.asdict()) == [
+        "product_id", "level", "initial", "sales", "sold", "stockings", "restocked", "revenue_cents", "cost_cents",
+        "last_sale", "offset", "stocking_offset", "on_order", "ordered_at", "promised", "margin_cents", "lost_sales",
+        "lost", "lost_cents", "substituted", "last_lost", "lost_offset",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ({"what": "state"}, ("state_share",)),
+        ({"what": "level", "product_id": "CS01"}, ("level_share", "CS01")),
+        ({"what": "levels", "limit": "5"}, ("levels_share", 5, None)),
+        ({"what": "levels", "limit": "5", "after": "CS01"}, ("levels_share", 5, "CS01")),
+        (
+            {
+                "what": "sales",
+                "window": "minute",
+                "by": "product",
+                "limit": "5",
+                "through": "60000000",
+                "after": "CS01",
+            },
+            ("sales_share", "minute", "product", 60_000_000, 5, "CS01"),
+        ),
+        (
+            {"what": "sales", "window": "day", "by": "category", "limit": "5"},
+            ("sales_share", "day", "category", None, 5, None),
+        ),
+        ({"what": "live"}, ("live_share", None)),
+        ({"what": "live", "through": "60000000"}, ("live_share", 60_000_000)),
+    ],
+    ids=str,
+)
+async def test_a_question_of_another_worker_is_understood(
+    query: dict[str, str], asked: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("state_share", "level_share", "levels_share", "sales_share", "live_share"):
+
+        async def note(*of: Any, name: str = name) -> tuple[Any, ...]:
+            return (name, *of)
+
+        monkeypatch.setattr(shares, name, note)
+    assert await shares.share_of(query) == asked
+
+
+async def test_other_workers_are_asked_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gather(kind: type[Share], own: Any, **query: str) -> Any:
+        return kind.__name__, query
+
+    monkeypatch.setattr(views.asker, "gather", gather)
+    assert await views._sales("minute", "product", 60_000_000, Page(5, "CS01")) == (
+        "SalesShare",
+        {"what": "sales", "window": "minute", "by": "product", "limit": "5", "after": "CS01", "through": "60000000"},
+    )
+    assert await snapshot.Looker()._gather(60_000_000) == ("LiveShare", {"what": "live", "through": "60000000"})
+
+
+def test_how_workers_prove_that_they_have_the_token() -> None:
+    question = Question("GET", "/share/?what=state", "http://a:6066", 1_780_272_060, "0" * 32)
+    assert SHARE == "/share/"
+    assert ANSWER_HEADER == "X-YASDG-Proof"
+    assert COOKIE == "yasdg_token"
+    assert authorization("secret", question) == (
+        "YASDG-HMAC-SHA256 time=1780272060, nonce=00000000000000000000000000000000, "
+        "mac=947797ca37331066c8e800e95fd3b092788b6cc15cd8723e012f2e6c96d085a8"
+    )
+
+
+# --- /metrics ---------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_have_the_names_and_types_that_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    tp = TP("demo.purchases", 3)
+    producer = SimpleNamespace(waiting_since=None, seconds=0.0, batches=0)
+    mirror = SimpleNamespace(waiting=0, lag=0.0, written=0, failures=0)
+    monkeypatch.setattr(app, "shop_producer", producer, raising=False)
+    monkeypatch.setattr(app, "mirror", mirror)
+    monkeypatch.setattr(metrics, "settled_last", lambda: [tp])
+    for name in ("delay_of", "rate_of"):
+        monkeypatch.setattr(metrics, name, lambda partition: 2.0)
+    monkeypatch.setattr(metrics, "lag_of", lambda tp, ends: 2)
+    lines = metrics.exposition({tp: 9}).decode().splitlines()
+    types = dict(line.split()[2:] for line in lines if line.startswith("# TYPE yasdg_"))
+    samples = [line.rpartition(" ")[0] for line in lines if line.startswith("yasdg_")]
+    assert types == {
+        "yasdg_partitions": "gauge",
+        "yasdg_till_delay_seconds": "gauge",
+        "yasdg_sales_due": "gauge",
+        "yasdg_purchases_lag": "gauge",
+        "yasdg_sales_total": "counter",
+        "yasdg_lost_sales_total": "counter",
+        "yasdg_restocks_total": "counter",
+        "yasdg_dead_letters_total": "counter",
+        "yasdg_overtaken_total": "counter",
+        "yasdg_rebalances_total": "counter",
+        "yasdg_lease_held": "gauge",
+        "yasdg_listeners": "gauge",
+        "yasdg_listeners_dropped_total": "counter",
+        "yasdg_gathers_total": "counter",
+        "yasdg_gathers_incomplete_total": "counter",
+        "yasdg_append_wait_seconds": "gauge",
+        "yasdg_append_seconds_total": "counter",
+        "yasdg_append_batches_total": "counter",
+        "yasdg_datastore_rows_waiting": "gauge",
+        "yasdg_datastore_lag_seconds": "gauge",
+        "yasdg_datastore_rows_written_total": "counter",
+        "yasdg_datastore_failures_total": "counter",
+    }
+    by_partition = {"yasdg_till_delay_seconds", "yasdg_sales_due", "yasdg_purchases_lag"}
+    assert samples == [name + ('{partition="3"}' if name in by_partition else "") for name in types]
+
+
+# --- What is committed beside the last position -----------------------------------------------------------------------
+
+
+async def test_a_worker_whose_part_is_done_notes_it_as_others_expect_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def yes(*_: Any) -> bool:
+        return True
+
+    async def renew(at_once: bool = False) -> None:
+        assert at_once
+
+    ownership = SimpleNamespace(partitions=[0, 3], notes={}, renew=renew)
+    monkeypatch.setattr(app, "ownership", ownership)
+    of: Any = SimpleNamespace(
+        _last_moment=1_780_272_060_000_000, _last_sale=None, _look_at=0.0, _is_done=yes, _noted_by_all=yes
+    )
+    assert await Tills._finished(of)
+    topic = tills.kafka.topic_purchases
+    assert ownership.notes == {TP(topic, 0): "closed 1780272060000000", TP(topic, 3): "closed 1780272060000000"}
+
+
+# --- What is logged ---------------------------------------------------------------------------------------------------
+
+
+def modules() -> list[Any]:
+    names = [each.name for each in pkgutil.walk_packages(yasdg_app.__path__, "yasdg_app.")]
+    return [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+
+
+def subclasses(of: type) -> set[type]:
+    return {each for direct in of.__subclasses__() for each in (direct, *subclasses(direct))}
+
+
+@pytest.fixture
+def levels() -> Iterator[None]:
+    """Log as a worker with `-l info` does, and put all levels back."""
+    root = logging.getLogger()
+    before = {name: each.level for name, each in logging.Logger.manager.loggerDict.items() if hasattr(each, "level")}
+    level = root.level
+    root.setLevel(logging.INFO)
+    silence_libraries()
+    yield
+    root.setLevel(level)
+    for name in logging.Logger.manager.loggerDict:
+        logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
+
+
+@pytest.mark.usefixtures("levels")
+def test_services_of_faust_and_mode_say_nothing_at_info() -> None:
+    """They log under the name of the module of their class: a module that moves has to take its level with it."""
+    modules()
+    loud = {
+        f"{each.__module__}.{each.__qualname__}"
+        for each in subclasses(mode.Service)
+        for name in (each.__module__, each.logger.name)  # type: ignore[attr-defined]
+        if each.__module__.partition(".")[0] in ("yasdg_app", "faust", "mode")
+        if logging.getLogger(name).getEffectiveLevel() < logging.WARNING
+    }
+    assert loud == set(), "add their modules to CHATTY"
+
+
+@pytest.mark.usefixtures("levels")
+def test_our_own_modules_are_heard_at_info() -> None:
+    services = {each.__module__ for each in subclasses(mode.Service)}
+    ours = {
+        each.logger.name
+        for each in modules()
+        if isinstance(vars(each).get("logger"), logging.Logger) and each.__name__ not in services
+    }
+    assert len(ours) >= 10
+    assert {name for name in ours if logging.getLogger(name).getEffectiveLevel() != logging.INFO} == set()
+    assert logging.getLogger("yasdg_app").getEffectiveLevel() == logging.INFO
+
+
+@pytest.mark.usefixtures("levels")
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("faust", logging.WARNING),
+        ("mode", logging.WARNING),
+        ("mode.timers", logging.ERROR),
+        ("aiohttp", logging.WARNING),
+        ("aiohttp.server", logging.CRITICAL),
+        ("aiokafka", logging.CRITICAL),
+        ("boto3", logging.WARNING),
+        ("botocore", logging.WARNING),
+        ("aioboto3", logging.WARNING),
+        ("aiobotocore", logging.WARNING),
+        ("aws_msk_iam_sasl_signer", logging.WARNING),
+        ("urllib3", logging.WARNING),
+        ("httpx", logging.WARNING),
+        ("httpcore", logging.WARNING),
+        ("confluent_kafka", logging.WARNING),
+    ],
+)
+def test_libraries_are_as_quiet_as_they_were(name: str, level: int) -> None:
+    assert logging.getLogger(name).getEffectiveLevel() == level
+    assert logging.getLogger(f"{name}.part").getEffectiveLevel() == level
