@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from machine import machine
-from support import Shop
+from support.shop import Shop
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from stage import Outside, interleaved, kafka, shop_on
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
 from table import compared
 from year import LONGEST, is_ready
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import aiohttp
 import psutil
 from stage import FLAT_OUT, Outside, growth, interleaved, kafka, pace, shop_on
-from support import Worker
+from support.shop import Worker
 from table import compared, limit, ratio
 
 WARM_UP = 5.0  # seconds

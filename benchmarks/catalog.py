@@ -22,7 +22,7 @@ from typing import NamedTuple
 import psutil
 from catalogs import fill, write_catalog
 from stage import Outside, kafka, pace, shop_on
-from support import Worker, yasdg
+from support.shop import Worker, yasdg
 from table import at_most, bar, number, table
 from year import is_ready
 

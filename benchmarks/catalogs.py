@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 from ours import encoded
-from support import Shop
+from support.shop import Shop
 
 from yasdg_app import catalog, settings
 from yasdg_app.catalog import Product

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from ours import configured, ours
 from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, growth, interleaved, kafka, plain_shop, run, shop_on
-from support import Shop
+from support.shop import Shop
 from table import compared, limit, ratio
 
 from yasdg_app.connecting.connection import Connection

@@ -21,12 +21,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import datastores
 from catalogs import write_catalog
 from end_to_end import flow, has
 from machine import machine
 from stage import FLAT_OUT, PARTITIONS, Outside, interleaved, kafka, shop_on
-from support import Shop, Worker
+from support import datastores
+from support.shop import Shop, Worker
 from table import compared, number, ratio, table
 
 from yasdg_app.datastore.base import Level, compare

@@ -20,7 +20,7 @@ from statistics import median
 from typing import NamedTuple
 
 from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, Sample, growth, interleaved, kafka, pace, plain_shop, shop_on
-from support import Worker
+from support.shop import Worker
 from table import bar, limit, number, ratio, table
 
 WARM_UP = 5.0  # seconds

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from stage import FLAT_OUT, Outside, Sample, interleaved, kafka, pace, shop_on
-from support import Shop
+from support.shop import Shop
 from table import bar, limit, number, ratio, table
 
 MILLION = 1_000_000

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from catalogs import fill, write_catalog
 from machine import machine
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port

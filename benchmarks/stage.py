@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from machine import machine
-from support import Shop, Worker
+from support.shop import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port

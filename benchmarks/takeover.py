@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiokafka import TopicPartition
 from machine import machine
-from support import Shop, Worker
+from support.shop import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port

@@ -16,8 +16,8 @@ import urllib.request
 from pathlib import Path
 
 from machine import machine
-from simulation import differences
-from support import Shop, Worker, yasdg
+from oracles.simulation import differences
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port

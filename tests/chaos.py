@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from simulation import differences
-from support import Shop, Worker
+from oracles.simulation import differences
+from support.shop import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.folder import BrokerFolder

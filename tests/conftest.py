@@ -4,7 +4,7 @@ import os
 
 import hypothesis
 import pytest
-from on_kafka import kafka, registry, shop
+from support.kafka_fixtures import kafka, registry, shop
 
 __all__ = ["kafka", "registry", "shop"]  # fixtures, for those tests that ask for them
 

@@ -4,11 +4,11 @@
     make fuzz ARGS="--records 20000 --seconds 60 --seed 7"            # a short run
     make fuzz ARGS="--only changelog --only control:gap --seed 7"     # one topic, and some strategies of another
 
-The strategies are those of tests/hostile.py. The same seed rolls the same dice: which strategies come when, what they
-change, how they are appended. The messages that they change are copied from the shop's topics, so these depend on the
-moment. Exit status 0: no worker ended by itself or printed a traceback, every partition sold after the last record,
-the audit names the foreign messages and finds that the books balance, the commands work, and the shop's own messages
-are the very bytes that the simulation makes.
+The strategies are those of tests/support/hostile_records.py. The same seed rolls the same dice: which strategies come
+when, what they change, how they are appended. The messages that they change are copied from the shop's topics, so these
+depend on the moment. Exit status 0: no worker ended by itself or printed a traceback, every partition sold after the
+last record, the audit names the foreign messages and finds that the books balance, the commands work, and the shop's
+own messages are the very bytes that the simulation makes.
 """
 
 import argparse
@@ -39,10 +39,10 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from chaos import SCARCE, SESSION, Chaos, tell
-from foreign import Batch, ForeignProducer, Logs, dice_of, is_of, messages
-from hostile import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, Deck, Record, World, attacks, hostile
-from simulation import WHEN, made, plan_of
-from support import Worker, yasdg
+from oracles.simulation import WHEN, made, plan_of
+from support.foreign_producer import Batch, ForeignProducer, Logs, dice_of, is_of, messages
+from support.hostile_records import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, Deck, Record, World, attacks, hostile
+from support.shop import Worker, yasdg
 
 from yasdg_app import catalog, settings, topics
 from yasdg_app.cluster import administration

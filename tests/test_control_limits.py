@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND, record
+from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND, record
 
 from yasdg_app.control import Control, ending_row, gap_row, incident_row, read_control
 from yasdg_app.incidents import MAX_OVER, described, listed

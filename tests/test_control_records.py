@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import MINUTE, SECOND, product, record
+from support.small_shops import MINUTE, SECOND, product, record
 
 from yasdg_app.control import (
     AHEAD,

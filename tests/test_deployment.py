@@ -1,7 +1,7 @@
 """The image, docker-compose.yml, the manifests for Kubernetes, the unit for systemd, and workers that run as they say.
 
-There is no Docker here, no Kubernetes and no systemd that runs: see containers.py for what stands in for them, and
-docs/deployment.md for what that leaves open.
+There is no Docker here, no Kubernetes and no systemd that runs: see support/containers.py for what stands in for them,
+and docs/deployment.md for what that leaves open.
 """
 
 import configparser
@@ -24,8 +24,8 @@ import kubernetes_validate
 import psutil
 import pytest
 import yaml
-from containers import Container, Image, Network, hindrance, instructions, ip, sweep
-from installed import LOCK, PROJECT
+from support.containers import Container, Image, Network, hindrance, instructions, ip, sweep
+from support.offline_install import LOCK, PROJECT
 
 from yasdg_app import settings
 from yasdg_app.application import AFTER_STOP, LONGEST_STOP

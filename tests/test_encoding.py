@@ -5,12 +5,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import forms
 import numpy as np
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
+from support import readers
 
 from yasdg_app import catalog, encoding
 from yasdg_app.encoding import BulkEncoder
@@ -51,7 +51,7 @@ def plain(sales: Sales, form: Format | None = None) -> list[tuple[bytes, bytes, 
 
 @lru_cache
 def form(name: str) -> Format:
-    return forms.form_named(name)
+    return readers.form_named(name)
 
 
 def read(batches: list[bytes]) -> list[Any]:
@@ -82,14 +82,14 @@ def test_batches_hold_the_plain_messages(sales: Sales) -> None:
     assert [(one.offset, list(one.headers)) for one in records] == [(place, []) for place in range(len(records))]
 
 
-@pytest.mark.parametrize("name", forms.NAMES)
+@pytest.mark.parametrize("name", readers.NAMES)
 @given(blocks=st.lists(many_sales(), min_size=1, max_size=3))
 def test_in_every_format_many_at_once_are_the_plain_messages(name: str, blocks: list[Sales]) -> None:
     encoder = BulkEncoder(PRODUCTS, SETTINGS, form(name))
     for block in blocks:
         sales = replace(block, at=block.at + YEAR_1971)
         wanted = plain(sales, form(name))
-        if name in forms.TIMES:
+        if name in readers.TIMES:
             assert bytes(encoder.lines(sales)).splitlines() == [value for _, value, _ in wanted]
         found = [one for *_, some in read([batch(some, 0, 7, 0) for some in encoder.records(sales)]) for one in some]
         assert [(one.key, one.value, one.timestamp) for one in found] == wanted

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from shops import PRODUCTS
+from support.small_shops import PRODUCTS
 
 from yasdg_app import application
 from yasdg_app.application import AFTER_CRASH_SECONDS, LONGEST_STOP, ShopApp, ShopWorker, create_app, end_soon

@@ -4,8 +4,8 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-import golden
 import pytest
+from oracles import golden
 
 from yasdg_app import catalog, settings
 from yasdg_app.formats import json_format

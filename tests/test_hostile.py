@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
-from foreign import split
-from hostile import (
+from support.foreign_producer import split
+from support.hostile_records import (
     BIG,
     COMPRESSIONS,
     EXAMPLES,

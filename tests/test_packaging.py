@@ -12,8 +12,8 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from installed import PROJECT, packages_of, take_packages
 from packaging.requirements import Requirement
+from support.offline_install import PROJECT, packages_of, take_packages
 
 import yasdg_app
 

@@ -12,8 +12,8 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from browsing import Browser, browser
-from support import Shop, Worker
+from support.browser import Browser, browser
+from support.shop import Shop, Worker
 
 HERE = Path(__file__).parent
 HOURS = [1, 1, 2, 2, 3, 3, 4, 6, 5, 3, 3, 2]  # how busy it is, from eight hours ago on; the rush is an hour ago

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audited import Log, audit, changed, kept, made, message, next_of, numbered, places, twice, without
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, World, wall, worlds
+from support.audited_shop import Log, audit, changed, kept, made, message, next_of, numbered, places, twice, without
+from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, World, wall, worlds
 
 from yasdg_app.auditing.announcements import check_incidents
 from yasdg_app.auditing.report import Report

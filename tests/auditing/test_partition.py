@@ -7,7 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audited import (
+from hypothesis import given
+from hypothesis import strategies as st
+from support.audited_shop import (
     TOPICS,
     Letters,
     Log,
@@ -24,8 +26,6 @@ from audited import (
     twice,
     without,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from yasdg_app import catalog, messages
 from yasdg_app.auditing.account import read_products

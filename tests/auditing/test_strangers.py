@@ -9,7 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audited import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.audited_shop import (
     DIVIDED,
     TOPICS,
     Gone,
@@ -24,9 +26,7 @@ from audited import (
     read_chunks,
     without,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from shops import HOUR, OPENED, PRODUCTS
+from support.small_shops import HOUR, OPENED, PRODUCTS
 
 from yasdg_app.auditing.account import Deleted, read_products
 from yasdg_app.auditing.announcements import check_incidents

@@ -18,10 +18,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flaws import flawed
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import Stream, simulate
+from oracles.faulty_channel import flawed
+from oracles.simulation import Stream, simulate
 
 from yasdg_app import catalog, messages, settings
 from yasdg_app.commands.generate import GenerateError, last_row, most_sales

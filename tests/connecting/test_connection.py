@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from secured import PASSWORD, Secured
+from support.secured_kafka import PASSWORD, Secured
 
 from yasdg_app import settings
 from yasdg_app.application import create_app, credentials

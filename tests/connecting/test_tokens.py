@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from secured import CLIENT, HOST, SCOPE, SECRET, Secured, TokenEndpoint
+from support.secured_kafka import CLIENT, HOST, SCOPE, SECRET, Secured, TokenEndpoint
 
 from yasdg_app.brokers.node import free_port
 from yasdg_app.connecting import tokens

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 
-import datastores
 import pytest
-from datastores import Server
+from support import datastores
+from support.datastores import Server
 
 KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in ("sqlite", "postgresql", "dynamodb")]
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator
 
 import aioboto3
-import datastores
 import pytest
-from datastores import DynamoDBServer
+from support import datastores
+from support.datastores import DynamoDBServer
 
 from yasdg_app.datastore.base import DatastoreError, Level
 from yasdg_app.datastore.kinds import datastore_of

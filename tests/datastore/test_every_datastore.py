@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 import pytest
-from datastores import Row, Server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.datastores import Row, Server
 
 from yasdg_app.datastore.base import Datastore, DatastoreError, DatastoreRefusedError, Level
 from yasdg_app.datastore.kinds import datastore_of

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 
-import datastores
 import pytest
-from datastores import PostgreSQLServer
+from support import datastores
+from support.datastores import PostgreSQLServer
 
 from yasdg_app.datastore import postgresql
 from yasdg_app.datastore.base import DatastoreError, DatastoreRefusedError, Level

@@ -3,20 +3,20 @@
 import asyncio
 from typing import Protocol
 
-import golden
 import jars
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from engines import Planted, loads
-from support import KEPT, Shop
+from oracles import golden
+from oracles.engine_output import Planted, loads
+from support.shop import KEPT, Shop
 
 from yasdg_app.errors import YasdgError
 from yasdg_app.reading import Message
 
 
 class Kafka(Protocol):
-    """See on_kafka.py."""
+    """See support/kafka_fixtures.py."""
 
     bootstrap_servers: str
 

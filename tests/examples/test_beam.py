@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jars
 import pytest
-import readmes
-from engines import WINDOWS, check_fields, check_totals, check_window, rows
-from support import Shop
+from oracles.engine_output import WINDOWS, check_fields, check_totals, check_window, rows
+from support import readme_commands
+from support.shop import Shop
 
 BEAM = Path(jars.__file__).with_name("beam")
 EVENT_TIMES = Path(__file__).with_name("EventTimes.java")
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.timeout(900)]  # t
 def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Beam makes of the golden shop."""
     folder = tmp_path_factory.mktemp("beam")
-    _, source, *options = readmes.bounded(BEAM / "README.md")
+    _, source, *options = readme_commands.bounded(BEAM / "README.md")
     options += [f"--bootstrapServers={golden_shop.servers}", f"--topics={golden_shop.name}"]
     # The direct runner would encode and compare each message at each step.
     quick = ["--enforceImmutability=false", "--enforceEncodability=false"]

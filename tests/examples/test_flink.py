@@ -5,11 +5,10 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-import golden
 import jars
 import pytest
-import readmes
-from engines import (
+from oracles import golden
+from oracles.engine_output import (
     WINDOWS,
     Planted,
     check_fields,
@@ -20,7 +19,8 @@ from engines import (
     loads,
     rows,
 )
-from support import Shop
+from support import readme_commands
+from support.shop import Shop
 
 FLINK = Path(jars.__file__).with_name("flink")
 README_TIMES = [
@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.xdist_group("engines"), pytest.mark.timeout(900)]  # t
 def output(golden_shop: Shop, planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Flink makes of the golden shop, in flink-output, and of its copy in which a purchase is missing."""
     folder = tmp_path_factory.mktemp("flink")
-    _, source, *files = readmes.bounded(FLINK / "README.md")
+    _, source, *files = readme_commands.bounded(FLINK / "README.md")
     script = "".join((FLINK.parents[1] / name).read_text() + "\n" for name in files)
     script = script.replace("localhost:9092", golden_shop.servers)
     again = script.replace("demo.", f"{planted.topics}.").replace("flink-output", "planted-output")

@@ -10,10 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import golden
 import jars
 import pytest
-from engines import loads
+from oracles import golden
+from oracles.engine_output import loads
 
 from yasdg_app.messages import event_time
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import jars
 import pyarrow as pa
 import pytest
-import readmes
 from pyarrow import parquet
-from support import Shop, yasdg
+from support import readme_commands
+from support.shop import Shop, yasdg
 
 EXAMPLES = Path(jars.__file__).parent
 ENGINES = ["flink", "beam", "spark"]
@@ -16,14 +16,14 @@ ENGINES = ["flink", "beam", "spark"]
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_one_shop_serves_all_engines(engine: str) -> None:
-    shop, *others = readmes.commands(EXAMPLES / engine / "README.md")
+    shop, *others = readme_commands.commands(EXAMPLES / engine / "README.md")
     assert shop == ["make", "run"]
     assert all(words[0].startswith(".venv/bin/") for words in others)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_files_that_are_named_are_there(engine: str) -> None:
-    for _, *words in readmes.commands(EXAMPLES / engine / "README.md"):
+    for _, *words in readme_commands.commands(EXAMPLES / engine / "README.md"):
         for word in words:
             if word.startswith("examples/"):
                 assert (EXAMPLES.parent / word).exists()
@@ -33,7 +33,7 @@ def test_files_that_are_named_are_there(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_came_out_is_held_against_the_truth_as_it_is_typed(engine: str, tmp_path: Path) -> None:
-    (typed,) = (words for words in readmes.commands(EXAMPLES / engine / "README.md") if "verify" in words)
+    (typed,) = (words for words in readme_commands.commands(EXAMPLES / engine / "README.md") if "verify" in words)
     program, command, output, *options = typed
     assert (program, command) == (".venv/bin/yasdg", "verify")
     (tmp_path / output).mkdir(parents=True)

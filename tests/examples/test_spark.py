@@ -12,14 +12,14 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import golden
 import pyarrow as pa
 import pytest
-import readmes
 import run_spark
-from engines import WINDOWS, Planted, loads, totals, truth
+from oracles import golden
+from oracles.engine_output import WINDOWS, Planted, loads, totals, truth
 from pyarrow import parquet
-from support import Shop, yasdg
+from support import readme_commands
+from support.shop import Shop, yasdg
 
 JOB = Path(run_spark.__file__).parent / "spark" / "job.py"
 LATE = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
@@ -50,7 +50,7 @@ def output(golden_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Outpu
     folder = tmp_path_factory.mktemp("spark")
     (folder / "golden.jsonl").write_bytes(b"\n".join(golden.purchases()))
     found = Output(folder / "read", folder / "spark-output", "")
-    _, *arguments = readmes.bounded(JOB.with_name("README.md"))
+    _, *arguments = readme_commands.bounded(JOB.with_name("README.md"))
     late = batches_in_which_a_sale_is_late(folder / "batches")
     program = [
         run_spark.python(),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import forms
-import golden
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from said import meaning
+from oracles import golden
+from oracles.meaning import meaning
+from support import readers
 
 from yasdg_app import catalog, messages
 from yasdg_app.errors import ConfigurationError
@@ -42,7 +42,7 @@ CENTS = st.integers(0, 99_999_999_999)
 
 @lru_cache
 def form(name: str) -> Format:
-    return forms.form_named(name)
+    return readers.form_named(name)
 
 
 @st.composite
@@ -100,7 +100,7 @@ MESSAGES = {
     "products": products(), "purchases": purchases(), "lost_sales": lost_sales(), "stockings": stockings(),
     "incidents": incidents(), "faults": faults(),
 }  # fmt: skip
-ALL = [(name, what) for name in forms.NAMES for what in MESSAGES if name in forms.TIMES or what != "faults"]
+ALL = [(name, what) for name in readers.NAMES for what in MESSAGES if name in readers.TIMES or what != "faults"]
 
 
 # --- What is written is read again ---
@@ -111,7 +111,7 @@ ALL = [(name, what) for name in forms.NAMES for what in MESSAGES if name in form
 def test_what_is_written_can_be_read_back(name: str, what: str, data: st.DataObject) -> None:
     message = data.draw(MESSAGES[what])
     written = form(name).write(what, message)
-    (read,) = forms.read_back(form(name), what, written)
+    (read,) = readers.read_back(form(name), what, written)
     assert json.loads(read or b"") == json.loads(message)
     if what != "products":  # whose weight is 6 or 6.0
         assert read == message
@@ -122,11 +122,11 @@ def test_by_default_nothing_is_done() -> None:
     message, default = golden.purchases()[0], form("sql")
     assert default.writer("purchases") is None
     assert default.write("purchases", message) is message
-    read = forms.messages([message])
+    read = readers.messages([message])
     assert asyncio.run(default.plain("purchases", read)) is read
 
 
-@pytest.mark.parametrize("time", forms.TIMES)
+@pytest.mark.parametrize("time", readers.TIMES)
 def test_json_has_times_as_they_are_configured(time: str) -> None:
     assert [form(time).write("purchases", line) for line in golden.purchases()] == golden.purchases(time)
 
@@ -134,7 +134,7 @@ def test_json_has_times_as_they_are_configured(time: str) -> None:
 def test_every_time_of_a_message_is_turned() -> None:
     lost = LostSale(0, 3, 60_000_000, 7, 1_000, 1, 120_000_007, "strike", 1)
     message = encode(messages.lost_sale(PRODUCTS, lost, SALES))
-    told = {time: json.loads(form(time).write("lost_sales", message)) for time in forms.TIMES}
+    told = {time: json.loads(form(time).write("lost_sales", message)) for time in readers.TIMES}
     assert {time: (each["event_time"], each["promised"]) for time, each in told.items()} == {
         "sql": ("1970-01-01 00:01:00.000000", "1970-01-01 00:02:00.000007"),
         "iso-z": ("1970-01-01T00:01:00.000000Z", "1970-01-01T00:02:00.000007Z"),
@@ -159,7 +159,7 @@ def flawed(draw: st.DrawFn, written: bytes) -> bytes:
     return written
 
 
-@pytest.mark.parametrize("name", [name for name in forms.NAMES if name != "sql"])
+@pytest.mark.parametrize("name", [name for name in readers.NAMES if name != "sql"])
 @given(data=st.data())
 def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data: st.DataObject) -> None:
     one = form(name)
@@ -167,7 +167,7 @@ def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data:
     few = data.draw(st.lists(purchases(), min_size=1, max_size=3))
     told = data.draw(st.lists(st.sampled_from(few), min_size=1, max_size=12))
     values = [data.draw(flawed(one.write("purchases", each))) for each in told]
-    read = forms.messages(values)
+    read = readers.messages(values)
     for message, each in zip(read, told, strict=True):
         its = json.loads(each)["product_id"].encode()
         message.key = data.draw(st.just(its) | st.sampled_from([None, b"", its[:-1], b"2", its + b"-000001"]))
@@ -183,20 +183,20 @@ def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data:
     assert [(message.key, message.offset) for message in found] == [(message.key, message.offset) for message in read]
 
 
-@pytest.mark.parametrize("name", forms.REGISTERED)
+@pytest.mark.parametrize("name", readers.REGISTERED)
 def test_a_number_that_is_longer_than_it_says_is_none(name: str) -> None:
     right = form(name).write("purchases", golden.purchases()[0])
-    read = forms.messages([right, right.replace(b"-000001", b"-0000010")])
+    read = readers.messages([right, right.replace(b"-000001", b"-0000010")])
     for message in read:
         message.key = b"IS03"
     values = [message.value for message in asyncio.run(form(name).plain("purchases", read))]
     assert values == [golden.purchases()[0], NOTHING]
 
 
-@pytest.mark.parametrize("name", ["iso-z", "epoch_us", *forms.REGISTERED])
+@pytest.mark.parametrize("name", ["iso-z", "epoch_us", *readers.REGISTERED])
 def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
     one = form(name)
-    read = forms.messages([one.write("purchases", line) for line in golden.purchases()])
+    read = readers.messages([one.write("purchases", line) for line in golden.purchases()])
     for message, line in zip(read, golden.purchases(), strict=True):
         message.key = json.loads(line)["product_id"].encode()
     plainly: list[bytes] = []
@@ -207,11 +207,11 @@ def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
     assert len(plainly) < golden.COUNT / 5
 
 
-@pytest.mark.parametrize("name", ["iso-z", "epoch_ms", "epoch_us", *forms.REGISTERED])
+@pytest.mark.parametrize("name", ["iso-z", "epoch_ms", "epoch_us", *readers.REGISTERED])
 @pytest.mark.parametrize("damaged", [False, True])
 def test_others_have_their_turn_between_purchases_that_are_read_one_by_one(name: str, damaged: bool) -> None:
     one, lines = form(name), golden.purchases()[:3_000]
-    read = forms.messages([one.write("purchases", line) for line in lines])
+    read = readers.messages([one.write("purchases", line) for line in lines])
     for message, line in zip(read, lines, strict=True):
         message.key = json.loads(line)["product_id"].encode() if damaged else b"another"
         message.value += b"\0" * damaged  # none of them can be read
@@ -268,7 +268,7 @@ BAD = {
 @given(garbage=st.binary(max_size=60))
 def test_somebody_elses_bytes_are_no_message(name: str, garbage: bytes) -> None:
     for value in (*BAD[name], None, b"", b"[]", b"7", b"\0\0\0\0\7", b"\0" + garbage):
-        ((read, *_),) = [asyncio.run(form(name).plain("purchases", forms.messages([value])))]
+        ((read, *_),) = [asyncio.run(form(name).plain("purchases", readers.messages([value])))]
         if read.value != NOTHING:  # of garbage some is a message
             assert value == b"\0" + garbage
         else:
@@ -278,14 +278,14 @@ def test_somebody_elses_bytes_are_no_message(name: str, garbage: bytes) -> None:
             assert why != "whatever the reader says"
 
 
-@pytest.mark.parametrize("name", forms.REGISTERED)
+@pytest.mark.parametrize("name", readers.REGISTERED)
 def test_a_part_of_a_message_or_more_than_it_is_none(name: str) -> None:
     whole = form(name).write("purchases", golden.purchases()[0])
-    assert forms.read_back(form(name), "purchases", whole[:-3], whole + b"\0\0") == [NOTHING, NOTHING]
+    assert readers.read_back(form(name), "purchases", whole[:-3], whole + b"\0\0") == [NOTHING, NOTHING]
 
 
 def test_a_message_that_is_none_in_the_default_format_stays_as_it_is() -> None:
-    (message,) = forms.messages([b"hello"])
+    (message,) = readers.messages([b"hello"])
     assert as_it_came(message, "why") == (message, "why")
 
 
@@ -293,12 +293,12 @@ def test_a_message_that_is_none_in_the_default_format_stays_as_it_is() -> None:
 
 
 @lru_cache
-def deserialiser(name: str, what: str) -> forms.Read:
-    return forms.deserialiser(name, what, f"demo.{what}", forms.client_of(form(name)))
+def deserialiser(name: str, what: str) -> readers.Read:
+    return readers.deserialiser(name, what, f"demo.{what}", readers.client_of(form(name)))
 
 
 @pytest.mark.parametrize("what", schemas.KINDS)
-@pytest.mark.parametrize("name", forms.REGISTERED)
+@pytest.mark.parametrize("name", readers.REGISTERED)
 @given(data=st.data())
 def test_confluents_deserialisers_read_it_to_the_cent_and_the_microsecond(
     name: str, what: str, data: st.DataObject

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import fastavro
-import forms
-import golden
 import pytest
 from confluent_kafka.schema_registry import Schema
+from oracles import golden
+from support import readers
 
 from yasdg_app.brokers.node import free_port
 from yasdg_app.formats import NOTHING, Format, RegisteredFormat, avro, schemas
@@ -95,23 +95,27 @@ def test_a_registry_that_is_not_there_is_told_of() -> None:
 
 
 def test_an_id_is_asked_for_once() -> None:
-    form = forms.form_named("avro")
-    client, asked = forms.client_of(form), list[int]()
+    form = readers.form_named("avro")
+    client, asked = readers.client_of(form), list[int]()
     get_schema = client.get_schema
     client.get_schema = lambda number, *rest: asked.append(number) or get_schema(number, *rest)  # type: ignore[func-returns-value, method-assign]
     wire = form.write("purchases", golden.purchases()[0])
     unknown = b"\0\0\0\0\x63" + wire[5:]
     for _ in range(2):
-        assert forms.read_back(form, "purchases", wire, unknown, b"hello") == [golden.purchases()[0], NOTHING, NOTHING]
+        assert readers.read_back(form, "purchases", wire, unknown, b"hello") == [
+            golden.purchases()[0],
+            NOTHING,
+            NOTHING,
+        ]
     assert asked == [0x63]
 
 
 def test_what_was_registered_is_not_asked_for() -> None:
-    form = forms.form_named("avro")
-    client = forms.client_of(form)
+    form = readers.form_named("avro")
+    client = readers.client_of(form)
     client.get_schema = None  # type: ignore[assignment, method-assign]
     for what, message in MESSAGES.items():
-        (value,) = forms.read_back(form, what, form.write(what, message))
+        (value,) = readers.read_back(form, what, form.write(what, message))
         assert json.loads(value or b"null") == json.loads(message), what
 
 
@@ -132,18 +136,18 @@ def test_a_registry_that_cannot_tell_of_an_id_is_told_of(status: int) -> None:
 
 def test_of_ids_without_a_schema_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(avro, "MOST_MISSES", 10)
-    form = forms.form_named("avro")
-    client, asked = forms.client_of(form), list[int]()
+    form = readers.form_named("avro")
+    client, asked = readers.client_of(form), list[int]()
     get_schema = client.get_schema
     client.get_schema = lambda number, *rest: asked.append(number) or get_schema(number, *rest)  # type: ignore[func-returns-value, method-assign]
     wire = form.write("purchases", golden.purchases()[0])
     unknown = [b"\0" + number.to_bytes(4, "big") + wire[5:] for number in range(100, 120)]
     wanted = [golden.purchases()[0], *[NOTHING] * 20]
-    assert forms.read_back(form, "purchases", wire, *unknown) == wanted
+    assert readers.read_back(form, "purchases", wire, *unknown) == wanted
     assert sorted(asked) == [*range(100, 120)]
     assert len(codec_of(form).writers) == len(schemas.KINDS) + 10
     asked.clear()
-    assert forms.read_back(form, "purchases", wire, *unknown) == wanted
+    assert readers.read_back(form, "purchases", wire, *unknown) == wanted
     assert len(asked) == 10
 
 
@@ -154,29 +158,29 @@ def codec_of(form: Format) -> avro.Avro:
 
 
 def test_a_message_of_a_later_version_is_read() -> None:
-    form = forms.form_named("avro")
+    form = readers.form_named("avro")
     later = json.loads(schemas.text("purchases", "avsc"))
     later["fields"].append({"name": "coupon", "type": ["null", "string"], "default": None})
-    number = forms.client_of(form).register_schema("demo.purchases-value", Schema(json.dumps(later), "AVRO"))
-    record = forms.deserialiser("avro", "purchases", "demo.purchases", forms.client_of(form))(
+    number = readers.client_of(form).register_schema("demo.purchases-value", Schema(json.dumps(later), "AVRO"))
+    record = readers.deserialiser("avro", "purchases", "demo.purchases", readers.client_of(form))(
         form.write("purchases", golden.purchases()[0])
     )
     into = io.BytesIO()
     fastavro.schemaless_writer(into, fastavro.parse_schema(later), record | {"coupon": "spring"})
     value = b"\0" + number.to_bytes(4, "big") + into.getvalue()
-    assert forms.read_back(form, "purchases", value) == [golden.purchases()[0]]
+    assert readers.read_back(form, "purchases", value) == [golden.purchases()[0]]
 
 
 def test_a_schema_of_another_kind_is_none_of_ours() -> None:
-    form = forms.form_named("avro")
-    number = forms.client_of(form).register_schema("other", Schema(schemas.text("stockings", "proto"), "PROTOBUF"))
-    assert forms.read_back(form, "purchases", b"\0" + number.to_bytes(4, "big") + b"\0\0") == [NOTHING]
+    form = readers.form_named("avro")
+    number = readers.client_of(form).register_schema("other", Schema(schemas.text("stockings", "proto"), "PROTOBUF"))
+    assert readers.read_back(form, "purchases", b"\0" + number.to_bytes(4, "big") + b"\0\0") == [NOTHING]
 
 
-@pytest.mark.parametrize("name", forms.REGISTERED)
+@pytest.mark.parametrize("name", readers.REGISTERED)
 def test_schemas_are_registered_by_topic_and_once(name: str) -> None:
-    form = forms.form_named(name)
-    client = forms.client_of(form)
+    form = readers.form_named(name)
+    client = readers.client_of(form)
     asyncio.run(form.open())
     assert sorted(client.get_subjects()) == sorted(f"demo.{what}-value" for what in schemas.KINDS)
     for what in schemas.KINDS:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-import forms
 import pytest
 from fastavro.utils import generate_many
 from google.protobuf import descriptor_pb2
+from support import readers
 
 from yasdg_app import messages
 from yasdg_app.formats import MOMENTS, schemas
@@ -55,7 +55,7 @@ def test_every_time_of_a_fault_is_known() -> None:
 
 @pytest.mark.parametrize("what", schemas.KINDS)
 def test_protoc_makes_the_same_of_them(what: str, tmp_path: Path) -> None:
-    forms.protoc("--descriptor_set_out", str(tmp_path / "set"), what)
+    readers.protoc("--descriptor_set_out", str(tmp_path / "set"), what)
     (wanted,) = descriptor_pb2.FileDescriptorSet.FromString((tmp_path / "set").read_bytes()).file
     for field in wanted.message_type[0].field:
         field.ClearField("json_name")  # which follows from the name

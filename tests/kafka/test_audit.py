@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from support import KEPT, Shop, yasdg
+from support.shop import KEPT, Shop, yasdg
 
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.messages import event_time, time_text

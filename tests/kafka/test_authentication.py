@@ -8,8 +8,20 @@ from typing import NamedTuple
 
 import pytest
 from confluent_kafka.admin import AclOperation
-from secured import CHANGING, CLIENT, GUEST, HOST, PASSWORD, PLAIN, SCOPE, SCRAM, SECRET, Secured, TokenEndpoint
-from support import Shop, Worker, yasdg
+from support.secured_kafka import (
+    CHANGING,
+    CLIENT,
+    GUEST,
+    HOST,
+    PASSWORD,
+    PLAIN,
+    SCOPE,
+    SCRAM,
+    SECRET,
+    Secured,
+    TokenEndpoint,
+)
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app import settings
 from yasdg_app.brokers.node import free_port
@@ -131,7 +143,7 @@ def test_amazons_tokens_go_the_same_way(secured: Secured, logins: dict[str, Logi
     """What AWS signs, no broker but MSK understands: the worker is given another token at that place alone."""
     shop.on(secured.at("plaintext")).configure(**variables(logins["msk"]), SALES_NUMBER_OF_SALES="200")
     shop.environment |= {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "aws-secret", "TOKEN": secured.token()}
-    assert shop.worker("other_tokens.py").ends() == 0
+    assert shop.worker("given_tokens.py").ends() == 0
     assert len(shop.purchases()) == 200
     refused = shop.worker()
     assert refused.ends() == 1

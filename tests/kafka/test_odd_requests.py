@@ -11,8 +11,8 @@ from typing import Protocol
 
 import psutil
 import pytest
-from odd_requests import drawn, get, made_by_hand, post, request
-from support import Shop, Worker
+from support.malformed_requests import drawn, get, made_by_hand, post, request
+from support.shop import Shop, Worker
 
 from yasdg_app.web.answers import HEADERS
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import pytest
-from browsing import Browser, NoBrowserError, browser
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
-from support import Shop, Worker
+from support.browser import Browser, NoBrowserError, browser
+from support.shop import Shop, Worker
 
 from yasdg_app import catalog
 from yasdg_app.settings import INCIDENT_KINDS, PROJECT, SalesSettings

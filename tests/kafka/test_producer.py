@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from support import KEPT
+from support.shop import KEPT
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port

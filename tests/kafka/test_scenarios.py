@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from simulation import as_simulated
-from support import Shop
+from oracles.simulation import as_simulated
+from support.shop import Shop
 
 SCENARIOS = Path(__file__).parents[2] / "config" / "scenarios"
 
@@ -62,7 +62,7 @@ def test_three_workers_in_sixteen_partitions_that_tick_once_a_second_and_one_is_
     kafka: Kafka, shop: Shop, scenario: str
 ) -> None:
     open_shop(shop, kafka, scenario, 16, str(STRETCHES[scenario].speed))
-    workers = [shop.worker("slow_ticks.py") for _ in range(3)]
+    workers = [shop.worker("slow_rounds.py") for _ in range(3)]
     workers[0].until(lambda: workers[0].get("/inventory/")["inventory"], "a sale")
     time.sleep(3 * random.random())
     workers[2].kill()

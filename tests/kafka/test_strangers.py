@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-import strangers
-from support import Shop, Worker, consume, yasdg
+from support import foreign_writes
+from support.shop import Shop, Worker, consume, yasdg
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
 
@@ -19,7 +19,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 class Kafka(Protocol):
-    """See on_kafka.py."""
+    """See support/kafka_fixtures.py."""
 
     bootstrap_servers: str
     data_dir: Path
@@ -35,7 +35,7 @@ def lively(kafka: Kafka, shop: Shop) -> Shop:
 
 
 def sold(shop: Shop) -> dict[int, int]:
-    return strangers.own(shop, shop.topic("purchases"), PARTITIONS)
+    return foreign_writes.own(shop, shop.topic("purchases"), PARTITIONS)
 
 
 def sells_everywhere(shop: Shop, worker: Worker, more: int = 20) -> None:
@@ -79,7 +79,7 @@ def test_a_well_formed_purchase_of_another_producer_is_a_dead_letter_whatever_it
     before = sold(lively)[0]
     ids = [f"{sale['product_id']}-{number:06d}" for number in (1, 500_000, before + 1, 10**17)]
     forged = [json.dumps(sale | {"transaction_id": each}).encode() for each in ids]
-    offsets = strangers.write(
+    offsets = foreign_writes.write(
         lively, lively.topic("purchases"), *forged, None, DEEP, key=b"its key", headers=[("h", b"x"), ("offset", b"0")]
     )
     sells_everywhere(lively, worker)
@@ -105,8 +105,8 @@ def test_markers_of_transactions_at_the_end_of_each_log_keep_no_partition_from_s
     worker = opened(lively)
     assert worker.stop() == 0
     divided = [lively.topic(each) for each in ("purchases", "lost_sales", "stockings", "dead_letters")]
-    strangers.transact(lively, [*divided, changelog(lively), f"{lively.name}-shelves"], PARTITIONS, commit)
-    strangers.transact(
+    foreign_writes.transact(lively, [*divided, changelog(lively), f"{lively.name}-shelves"], PARTITIONS, commit)
+    foreign_writes.transact(
         lively, [lively.topic("products"), lively.topic("incidents"), f"{lively.name}-control"], 1, commit
     )
     again = lively.configure(CLOCK_ON_RESTART="skip").worker()
@@ -126,7 +126,7 @@ def test_foreign_rows_of_the_changelog_and_the_snapshots_are_passed_over_at_each
     ]  # fmt: skip
     for topic in (changelog(lively), f"{lively.name}-shelves"):
         for key in (product, b"XX99", b"0-0", None):
-            strangers.write(lively, topic, *(hostile if key else hostile[1:]), key=key or b"")
+            foreign_writes.write(lively, topic, *(hostile if key else hostile[1:]), key=key or b"")
     sells_everywhere(lively, worker)
     worker.kill()
     again = lively.worker()
@@ -139,7 +139,7 @@ def test_foreign_rows_of_the_changelog_and_the_snapshots_are_passed_over_at_each
 def test_a_changelog_whose_rows_are_gone_is_computed_again_from_the_logs(lively: Shop) -> None:
     worker = opened(lively)
     assert worker.stop() == 0
-    strangers.delete_records(lively, changelog(lively), dict.fromkeys(range(PARTITIONS), -1))
+    foreign_writes.delete_records(lively, changelog(lively), dict.fromkeys(range(PARTITIONS), -1))
     again = lively.worker()
     sells_everywhere(lively, again)
     assert again.stop() == 0
@@ -150,7 +150,7 @@ def test_a_changelog_that_lacks_some_rows_is_computed_again_from_the_logs(lively
     worker = opened(lively)
     assert worker.stop() == 0
     middle = len(lively.partitions(changelog(lively))[0]) * 9 // 10
-    strangers.delete_records(lively, changelog(lively), {0: middle})
+    foreign_writes.delete_records(lively, changelog(lively), {0: middle})
     again = lively.worker()
     sells_everywhere(lively, again)
     assert again.stop() == 0
@@ -161,8 +161,8 @@ def test_a_changelog_that_lacks_some_rows_is_computed_again_from_the_logs(lively
 def test_an_inventory_of_which_nothing_is_left_to_compute_it_from_stops_in_one_line(lively: Shop) -> None:
     worker = opened(lively)
     assert worker.stop() == 0
-    strangers.delete_records(lively, changelog(lively), {0: -1})
-    strangers.delete_records(lively, lively.topic("purchases"), {0: 3})
+    foreign_writes.delete_records(lively, changelog(lively), {0: -1})
+    foreign_writes.delete_records(lively, lively.topic("purchases"), {0: 3})
     again = lively.worker()
     assert again.ends() == 1
     assert OTHER_SHOP in one_line(again, "deleted before they were applied")
@@ -197,9 +197,9 @@ def test_messages_that_are_deleted_before_they_were_applied_stop_the_worker_in_o
     worker = opened(lively)
     assert worker.stop() == 0
     # Sales that no table has seen: the worker dies between their append and their application.
-    dying = lively.worker("death.py", changelog(lively), "before", "1")
+    dying = lively.worker("dies_at_append.py", changelog(lively), "before", "1")
     dying.ends()
-    strangers.delete_records(lively, lively.topic("purchases"), dict.fromkeys(range(PARTITIONS), -1))
+    foreign_writes.delete_records(lively, lively.topic("purchases"), dict.fromkeys(range(PARTITIONS), -1))
     again = lively.worker()
     assert again.ends() == 1, again.said
     assert OTHER_SHOP in one_line(again, "deleted before they were applied")
@@ -210,7 +210,7 @@ def test_messages_that_are_deleted_after_they_were_applied_are_not_missed(lively
     ends = {partition: messages[-1].offset - 50 for partition, messages in
             lively.partitions(lively.topic("purchases")).items()}  # fmt: skip
     worker.until(lambda: all(count > ends[partition] + 150 for partition, count in sold(lively).items()), "more sales")
-    strangers.delete_records(lively, lively.topic("purchases"), ends)
+    foreign_writes.delete_records(lively, lively.topic("purchases"), ends)
     before = time.monotonic()
     worker.until(lambda: time.monotonic() > before + 7, "two looks at the logs")
     worker.until(lambda: worker.get("/ready/")["ready"], "that it is ready")
@@ -242,7 +242,7 @@ def test_a_damaged_changelog_is_computed_again_and_a_damaged_log_of_sales_stops_
     balances(lively)
 
     damage(kafka, lively.topic("purchases"), 0, lambda log: 100)  # in the first batch
-    strangers.delete_records(lively, changelog(lively), {0: -1})  # so that it is read again
+    foreign_writes.delete_records(lively, changelog(lively), {0: -1})  # so that it is read again
     last = lively.worker()
     assert last.ends() == 1, last.said
     one_line(last, "checksum")
@@ -251,7 +251,7 @@ def test_a_damaged_changelog_is_computed_again_and_a_damaged_log_of_sales_stops_
 
 def test_a_flood_of_foreign_messages_is_counted_not_printed(lively: Shop) -> None:
     worker = opened(lively)
-    strangers.write(lively, lively.topic("purchases"), *[b"junk %d" % number for number in range(600)])
+    foreign_writes.write(lively, lively.topic("purchases"), *[b"junk %d" % number for number in range(600)])
     worker.until(lambda: len(lively.read(lively.topic("dead_letters"))) == 600, "all dead letters")
     worker.until(lambda: "more foreign messages on" in worker.said, "their number")
     assert worker.said.count("Foreign message at ") == 5
@@ -261,7 +261,7 @@ def test_a_flood_of_foreign_messages_is_counted_not_printed(lively: Shop) -> Non
 
 def test_foreign_messages_as_large_as_the_cluster_takes_are_copied(lively: Shop) -> None:
     worker = opened(lively)
-    strangers.write(lively, lively.topic("purchases"), b"x" * 1_000_000, headers=[("h", b"y" * 40_000)])
+    foreign_writes.write(lively, lively.topic("purchases"), b"x" * 1_000_000, headers=[("h", b"y" * 40_000)])
     worker.until(lambda: lively.read(lively.topic("dead_letters")), "the dead letter")
     (letter,) = lively.read(lively.topic("dead_letters"))
     assert (len(letter.value or b""), len(dict(letter.headers)["original.h"])) == (1_000_000, 40_000)
@@ -277,8 +277,8 @@ def test_control_records_of_other_producers_are_ignored(lively: Shop) -> None:
     }  # fmt: skip
     gap = {"after": "2026-01-01 00:00:00.000000", "until": "2099-01-01 00:00:00.000000"}
     control = f"{lively.name}-control"
-    strangers.write(lively, control, json.dumps(forged).encode(), DEEP, None, key=b"incident/forged")
-    strangers.write(lively, control, json.dumps(gap).encode(), key=f"gap/{gap['after']}/{gap['until']}".encode())
+    foreign_writes.write(lively, control, json.dumps(forged).encode(), DEEP, None, key=b"incident/forged")
+    foreign_writes.write(lively, control, json.dumps(gap).encode(), key=f"gap/{gap['after']}/{gap['until']}".encode())
     added = yasdg(lively, "incident", "add", "flash", "--kind", "promotion", "--duration", "1h", "--discount", ".2")
     assert added.returncode == 0, added.stderr
     sells_everywhere(lively, worker)
@@ -295,7 +295,7 @@ def test_a_message_that_the_client_library_cannot_parse_ends_no_worker_and_no_co
     names = ["products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters"]
     topics = [lively.topic(each) for each in names]
     for topic in (*topics, changelog(lively), *(f"{lively.name}-{each}" for each in ("opening", "control", "shelves"))):
-        strangers.write_unparsable(lively, topic)
+        foreign_writes.write_unparsable(lively, topic)
     sells_everywhere(lively, worker)
     worker.kill()
     again = lively.worker()
@@ -320,8 +320,8 @@ def test_a_backup_of_the_brokers_data_puts_a_cut_log_right(shop: Shop, tmp_path:
     shutil.copytree(data_dir, backup)
     broker.start()
     try:
-        strangers.delete_records(shop, changelog(shop), {0: -1})
-        strangers.delete_records(shop, shop.topic("purchases"), {0: 3})
+        foreign_writes.delete_records(shop, changelog(shop), {0: -1})
+        foreign_writes.delete_records(shop, shop.topic("purchases"), {0: 3})
         refused = shop.worker()
         assert refused.ends() == 1
         assert "Restore the topic from a backup." in one_line(refused, "deleted before they were applied")
@@ -339,8 +339,8 @@ def test_messages_that_are_deleted_under_a_running_worker_before_it_read_them_st
     worker = opened(lively)
     worker.process.send_signal(signal.SIGSTOP)  # for less than the group takes to notice
     try:
-        count = strangers.append_as_the_shop(lively, lively.topic("purchases"), b"unread", b"unread")
-        strangers.delete_records(lively, lively.topic("purchases"), {0: -1})
+        count = foreign_writes.append_as_the_shop(lively, lively.topic("purchases"), b"unread", b"unread")
+        foreign_writes.delete_records(lively, lively.topic("purchases"), {0: -1})
     finally:
         worker.process.send_signal(signal.SIGCONT)
     assert count > 2
@@ -351,7 +351,7 @@ def test_messages_that_are_deleted_under_a_running_worker_before_it_read_them_st
 def test_a_foreign_batch_that_unpacks_to_more_than_a_worker_should_hold_is_one_dead_letter(lively: Shop) -> None:
     worker = opened(lively)
     for topic in (lively.topic("purchases"), changelog(lively), f"{lively.name}-control"):
-        strangers.write_batch(lively, topic, records=60, value=b"\0" * 2**20)  # some kilobytes of zstd
+        foreign_writes.write_batch(lively, topic, records=60, value=b"\0" * 2**20)  # some kilobytes of zstd
     worker.until(lambda: lively.read(lively.topic("dead_letters")), "a dead letter")
     (letter,) = lively.read(lively.topic("dead_letters"))
     assert b"unpacks to more than" in dict(letter.headers)["reason"]
@@ -379,7 +379,7 @@ def test_a_copy_of_a_shop_under_another_producer_is_not_sold_a_second_time(livel
                 key, value = message.key, message.value or b""
                 if topic.endswith("-opening"):  # names and key are those of the shop that is copied, on its own cluster
                     key, value = copy.name.encode(), value.replace(lively.name.encode(), copy.name.encode())
-                strangers.write(copy, to, value, partition=partition, key=key)
+                foreign_writes.write(copy, to, value, partition=partition, key=key)
                 if topic == changelog(lively) or len(messages) > 50:
                     break  # one of each is enough
     try:

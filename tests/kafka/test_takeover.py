@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from simulation import differences
-from support import Shop, Worker, yasdg
+from oracles.simulation import differences
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.producer import new_producer_id
@@ -61,7 +61,7 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     send(shop, shop.topic("lost_sales"), 1, b"no lost sale")
     name = f"{shop.name}-{topic}" if topic in ("inventory-changelog", "shelves") else shop.topic(topic)
     nth = 1 if topic in ("dead_letters", "shelves") else 9
-    dying = shop.worker("death.py", name, moment, str(nth))
+    dying = shop.worker("dies_at_append.py", name, moment, str(nth))
     assert dying.ends() == -signal.SIGKILL, dying.said
     worker = shop.configure(SALES_NUMBER_OF_SALES="12000").worker()
     assert worker.ends(120) == 0, worker.said
@@ -78,7 +78,7 @@ def test_a_change_of_the_table_without_an_answer_repeats_no_restock(kafka: Kafka
     # So many sales that the next chunk is there before the table was read anew.
     shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.001", KAFKA_PARTITIONS="2")
     worker = shop.configure(SALES_NUMBER_OF_SALES="20000").worker(
-        "unanswered.py", f"{shop.name}-inventory-changelog", what
+        "unanswered_appends.py", f"{shop.name}-inventory-changelog", what
     )
     assert worker.ends(120) == 0, worker.said
     report = audit(shop)

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
 
 from yasdg_app import catalog, topics
 from yasdg_app.brokers.java import java_command

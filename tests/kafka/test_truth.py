@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
 
 from yasdg_app.messages import event_time
 

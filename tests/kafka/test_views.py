@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import jsonschema
 import pytest
-from support import Shop, Worker, yasdg
+from support.shop import Shop, Worker, yasdg
 
 from yasdg_app import catalog, settings, web
 
@@ -434,7 +434,7 @@ def test_somebody_who_joins_with_a_false_address_gets_no_token_and_is_not_believ
     for worker in workers:
         worker.until(lambda worker=worker: worker.get("/ready/"), "that it is ready")  # type: ignore[misc]
     shop.configure(WEB_TOKEN="another-token-0123")
-    stranger = shop.worker("impostor.py")
+    stranger = shop.worker("wrong_address.py")
     with Impostor(stranger, workers[0]) as impostor:
         url = stranger.web
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from shops import DAY, HOUR, MINUTE
-from support import Shop, Worker
+from support.shop import Shop, Worker
+from support.small_shops import DAY, HOUR, MINUTE
 
 from yasdg_app import catalog
 from yasdg_app.messages import event_time, home

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from simulation import opening_of
-from support import Shop
+from oracles.simulation import opening_of
+from support.shop import Shop
 
 from yasdg_app import catalog
 from yasdg_app.brokers.embedded import EmbeddedBroker
@@ -98,7 +98,7 @@ def test_a_clock_that_is_set_back_for_a_moment_holds_up_no_sales(kafka: Kafka, s
 
 def test_faust_takes_a_healthy_shop_for_one(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers)
-    worker = shop.worker("suspicious.py")
+    worker = shop.worker("impatient_faust.py")
     worker.until(lambda: worker.get("/inventory/")["inventory"], "the first sale")
     time.sleep(10)  # it looks every 2.5 seconds
     assert "[ERROR]" not in worker.said, worker.said

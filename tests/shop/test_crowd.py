@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import OPENED, PRODUCTS, World, product, worlds
+from support.small_shops import OPENED, PRODUCTS, World, product, worlds
 
 from yasdg_app.settings import SalesSettings, Settings
 from yasdg_app.shop.crowd import Crowd

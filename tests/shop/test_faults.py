@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from shops import BY_ID, IDS, PRODUCTS, SECOND
+from support.small_shops import BY_ID, IDS, PRODUCTS, SECOND
 
 from yasdg_app.messages import encode, purchase
 from yasdg_app.settings import FAULTS, FaultSettings, SalesSettings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import (
+from support.small_shops import (
     BY_ID,
     DAY,
     HOUR,

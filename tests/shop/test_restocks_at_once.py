@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import OPENED, PRODUCTS
+from support.small_shops import OPENED, PRODUCTS
 
 from yasdg_app.settings import InventorySettings, Settings
 from yasdg_app.shop.plan import Plan

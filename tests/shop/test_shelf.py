@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import BY_ID, HOUR, OPENED, SECOND, World, world_of, worlds
+from support.small_shops import BY_ID, HOUR, OPENED, SECOND, World, world_of, worlds
 
 from yasdg_app.settings import InventorySettings, Settings, SupplierSettings
 from yasdg_app.shop.shelf import NEVER, Shelf, Stocking

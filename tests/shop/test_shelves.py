@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import AT_ONCE, HOUR, OPENED, SLOW, Told, World, serve, worlds
+from support.small_shops import AT_ONCE, HOUR, OPENED, SLOW, Told, World, serve, worlds
 
 from yasdg_app import catalog
 from yasdg_app.settings import InventorySettings, Settings, SupplierSettings

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND, SLOW, World, suppliers, world_of, worlds
+from support.small_shops import (
+    BY_ID,
+    DAY,
+    HOUR,
+    MINUTE,
+    OPENED,
+    PRODUCTS,
+    SECOND,
+    SLOW,
+    World,
+    suppliers,
+    world_of,
+    worlds,
+)
 
 from yasdg_app.catalog import Product
 from yasdg_app.settings import ClockSettings, SalesSettings, Settings, SupplierSettings

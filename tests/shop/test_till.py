@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import (
+from support.small_shops import (
     AT_ONCE,
     BY_ID,
     HOUR,

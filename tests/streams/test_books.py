@@ -11,8 +11,8 @@ import pytest
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import BY_ID, OPENED, SLOW, Table, World, encoded, serve, worlds
-from shops import messages as numbered
+from support.small_shops import BY_ID, OPENED, SLOW, Table, World, encoded, serve, worlds
+from support.small_shops import messages as numbered
 
 from yasdg_app import catalog
 from yasdg_app.messages import InventoryLevel, time_text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
-from shops import IDS, PRODUCTS
+from support.small_shops import IDS, PRODUCTS
 
 from yasdg_app.datastore.base import DatastoreError, Level
 from yasdg_app.streams import mirror

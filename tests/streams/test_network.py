@@ -5,10 +5,10 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
-from flaws import flawed, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import World, encoded, worlds
+from oracles.faulty_channel import flawed, rows
+from support.small_shops import World, encoded, worlds
 
 from yasdg_app.messages import encode, encode_fault, fault, time_text
 from yasdg_app.producer import Row

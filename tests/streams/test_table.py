@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import IDS, PRODUCTS
+from support.small_shops import IDS, PRODUCTS
 
 from yasdg_app.messages import InventoryLevel, event_time, time_text
 from yasdg_app.streams.assortment import Assortment

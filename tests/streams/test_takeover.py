@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import forms
 import numpy as np
 import pytest
 from faust.types import TP
+from support import readers
 
 from yasdg_app import catalog
 from yasdg_app.messages import InventoryLevel, encode_stocking
@@ -75,9 +75,9 @@ STOCKINGS, LETTERS = TP(KAFKA.topic_stockings, 0), TP(KAFKA.topic_dead_letters, 
 PURCHASES, LOST_SALES = TP(KAFKA.topic_purchases, 0), TP(KAFKA.topic_lost_sales, 0)
 
 
-@pytest.mark.parametrize("name", forms.NAMES)
+@pytest.mark.parametrize("name", readers.NAMES)
 def test_restocks_that_were_told_before_the_table_knew_are_heard_of(name: str) -> None:
-    form = forms.form_named(name)
+    form = readers.form_named(name)
     restocks = [(its, number) for number in (1, 2, 3) for its in ("CS01", "SF02")]
     told = [form.write("stockings", encode_stocking(its, Stocking(number, 10**15, 9, 15))) for its, number in restocks]
     foreign = form.write("stockings", encode_stocking("SF02", Stocking(9, 10**15, 9, 15)))
@@ -96,7 +96,7 @@ def test_restocks_that_were_told_before_the_table_knew_are_heard_of(name: str) -
 def test_what_was_buried_is_what_the_last_own_letter_says_whatever_comes_after_it(after: list[Any]) -> None:
     headers = [("buried", json.dumps({"purchases": 41}).encode())]
     logs = {LETTERS: [batch(0, b"letter", b"letter", number=0, headers=headers), *after]}
-    heard = asyncio.run(read_told(Logs(logs), KAFKA, empty_table(), [0], forms.form_named("sql")))[0]
+    heard = asyncio.run(read_told(Logs(logs), KAFKA, empty_table(), [0], readers.form_named("sql")))[0]
     assert (heard.letters, heard.buried) == (2, {"purchases": 41})
 
 

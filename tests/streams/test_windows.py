@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
+from support.small_shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
 from yasdg_app.formats import Format, JsonFormat
 from yasdg_app.formats.errors import RegistryError

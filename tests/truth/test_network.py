@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import MINUTE, OPENED, SECOND, World, world_of, worlds
+from support.small_shops import MINUTE, OPENED, SECOND, World, world_of, worlds
 
 from yasdg_app.settings import FaultSettings, SalesSettings, Settings
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, NONE, OUT_OF_ORDER, Faults

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
-from shops import OPENED, World, worlds
-from truths import DAY, HOUR, MINUTE, plan_of
+from support.scenario_plans import DAY, HOUR, MINUTE, plan_of
+from support.small_shops import OPENED, World, worlds
 
 from yasdg_app.generating import stream
 from yasdg_app.messages import event_time, time_text

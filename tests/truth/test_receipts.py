@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import PRODUCTS
+from support.small_shops import PRODUCTS
 
 from yasdg_app.settings import SalesSettings
 from yasdg_app.shop.customer import WAYS, line_of

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from truths import DAY, HOUR, MINUTE, PROJECT, plan_of
+from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
 from yasdg_app.commands.grounds import Grounds, TruthError
 from yasdg_app.commands.verify import Question, compare

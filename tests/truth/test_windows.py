@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shops import OPENED, World, world_of, worlds
-from simulation import Stream, simulate
-from truths import DAY, HOUR, MINUTE, SECOND, plan_of
+from oracles.simulation import Stream, simulate
+from support.scenario_plans import DAY, HOUR, MINUTE, SECOND, plan_of
+from support.small_shops import OPENED, World, world_of, worlds
 
 from yasdg_app.messages import event_time
 from yasdg_app.settings import InventorySettings, SalesSettings, Settings

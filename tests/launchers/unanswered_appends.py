@@ -1,6 +1,6 @@
 """A worker to which the cluster does not answer some of the changes of the table: they are in the log, or they are not.
 
-python unanswered.py TOPIC taken|lost worker ...
+python unanswered_appends.py TOPIC taken|lost worker ...
 """
 
 import sys

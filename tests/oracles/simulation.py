@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
-from support import Shop, partitions
+from support.shop import Shop, partitions
 
 from yasdg_app import catalog, messages, settings
 from yasdg_app.catalog import Product

@@ -5,8 +5,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import golden
-from support import Shop, yasdg
+from support.shop import Shop, yasdg
+
+from oracles import golden
 
 WINDOWS = {"minutes": "1m", "categories": "1m", "restocking": "1d"}
 """The jobs that make windows, and how long these are."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import schema_registry
-from support import Shop
 
+from support import schema_registry
+from support.shop import Shop
 from yasdg_app.brokers.embedded import EmbeddedBroker
 from yasdg_app.brokers.node import free_port
 

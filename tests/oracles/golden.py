@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 SHOP = DATA / "golden.ini"
 COUNT = 10_000
 _BEFORE, _WIDTH = b'{"transaction_time":"', len("2026-06-01 00:01:45.131419")

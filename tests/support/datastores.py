@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 PASSWORD = "p@ss/wörd"
 IN_AN_ADDRESS = "p%40ss%2Fw%C3%B6rd"
-DYNAMODB = Path(__file__).parent / "data" / "dynamodb"
+DYNAMODB = Path(__file__).parents[1] / "data" / "dynamodb"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "yasdg", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
 
 

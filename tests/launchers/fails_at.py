@@ -1,6 +1,6 @@
 """A worker in which something fails at one place, and whose stop in order would then take two minutes.
 
-    python crash.py agent|timer|task|start|recover ERROR worker ...
+    python fails_at.py agent|timer|task|start|recover ERROR worker ...
 
 ERROR: known, such as a full disk; or a bug.
 """

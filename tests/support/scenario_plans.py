@@ -6,7 +6,7 @@ from pathlib import Path
 from yasdg_app import catalog, settings
 from yasdg_app.shop.plan import Plan
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 SECOND = 1_000_000
 

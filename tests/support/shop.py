@@ -20,6 +20,7 @@ from yasdg_app.brokers.node import free_port
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.reading import Message, Reader
 
+LAUNCHERS = Path(__file__).parents[1] / "launchers"
 FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  # 200 sales a second
 
 
@@ -134,9 +135,9 @@ class Shop:
         return f"{self.name}.{what}"
 
     def worker(self, *program: str) -> Worker:
-        """Start a worker; `program`: a file beside this one that starts it in its own way, and arguments for that."""
+        """Start a worker; `program`: a file of tests/launchers that starts it in its own way, and its arguments."""
         if program:
-            program = (str(Path(__file__).with_name(program[0])), *program[1:])
+            program = (str(LAUNCHERS / program[0]), *program[1:])
         self._workers.append(Worker(self.folder, self.environment, *program))
         return self._workers[-1]
 

@@ -13,8 +13,8 @@ from aiokafka.errors import PolicyViolationError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
-from support import Shop
 
+from support.shop import Shop
 from yasdg_app.cluster import Cluster, check
 from yasdg_app.connecting.connection import Connection
 from yasdg_app.producer import Row, ShopProducer

@@ -27,8 +27,8 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 from aiokafka.record.memory_records import MemoryRecords
-from hostile import Attack, Record, record_batch
 
+from support.hostile_records import Attack, Record, record_batch
 from yasdg_app.cluster import Cluster, check
 from yasdg_app.connecting.connection import Connection
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from installed import PROJECT, take_packages
+
+from support.offline_install import PROJECT, take_packages
 
 BASE = {"PATH": f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 """What the environment of a base image is here."""

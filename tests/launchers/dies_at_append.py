@@ -1,6 +1,6 @@
 """A worker that dies, as by `kill -9`, at a certain append.
 
-    python death.py TOPIC before|after NTH worker ...
+    python dies_at_append.py TOPIC before|after NTH worker ...
 
 `after` means that the cluster has the records, and nothing that should follow has happened.
 """

@@ -22,7 +22,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from yasdg_app.formats import Format, RegisteredFormat, format_of, schemas
 from yasdg_app.settings import FormatSettings, KafkaSettings
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 REGISTERED = ("avro", "protobuf")
 TIMES = ("sql", "iso-z", "epoch_ms", "epoch_us")
 NAMES = (*TIMES, *REGISTERED)

@@ -1,0 +1,1 @@
+"""Computations that share no code path with what is tested; results are compared with theirs."""

@@ -1,0 +1,1 @@
+"""What tests build and drive: shops, workers, brokers, servers, browsers, foreign producers."""
