@@ -80,7 +80,7 @@ public class Sales {
         void setOutput(String value);
     }
 
-    // Times are text: as DATETIME, RowJson takes ISO 8601 alone, and has milliseconds.
+    // Times are text: as DATETIME, RowJson accepts only ISO 8601 and keeps only milliseconds.
     static final Schema PURCHASE = Schema.builder()
         .addStringField("transaction_time")
         .addStringField("product_id")
@@ -129,11 +129,11 @@ public class Sales {
         boolean upToNow = options.getOutput() != null;
         Pipeline pipeline = Pipeline.create(options);
 
-        // On its way a sale is for milliseconds, and after the kill of a worker for some ten seconds. Files wait for nobody.
+        // A sale is in flight for milliseconds, or some ten seconds after a worker was killed. Files need no delay.
         Duration onTheWay = upToNow ? Duration.ZERO : Duration.standardMinutes(1);
         PCollection<Row> purchases = read(pipeline, "purchases", PURCHASE, onTheWay, upToNow);
-        // A delivery is told of with the next sale of its product, with the time at which it came: for a product that is
-        // seldom sold, that is much later.
+        // A delivery is published with the next sale of its product, with the event time at which it arrived: for a
+        // product that is rarely sold, much later.
         PCollection<Row> stockings = read(pipeline, "stockings", STOCKING, Duration.standardDays(1), upToNow);
         PCollectionView<Map<String, String>> categories = read(pipeline, "products", PRODUCT, Duration.ZERO, true)
             .apply("Category of each", MapElements.into(TypeDescriptors.kvs(TypeDescriptors.strings(), TypeDescriptors.strings()))
@@ -183,7 +183,7 @@ public class Sales {
                 .withCreateTime();
             values = pipeline
                 .apply("Partitions of " + topic, Create.of(partitions(options.getBootstrapServers(), name)))
-                // Where times are out of order, nobody moves the watermark before the end.
+                // Where times are out of order, nothing moves the watermark before the end.
                 .apply("Read " + topic, delay.equals(Duration.ZERO)
                     ? read.withMonotonicallyIncreasingWatermarkEstimator() : read.withManualWatermarkEstimator())
                 .apply("Values of " + topic, MapElements.into(TypeDescriptors.strings())

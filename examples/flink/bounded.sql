@@ -1,4 +1,5 @@
--- Has the tables end where their topics end now. Comes before views.sql: a view keeps a table as it finds it.
+-- Ends the tables at the current ends of their topics. Run it before views.sql: a view keeps the table definition that
+-- it was created with.
 
 ALTER TABLE purchases SET ('scan.bounded.mode' = 'latest-offset');
 

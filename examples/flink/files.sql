@@ -1,4 +1,4 @@
--- The views as files that `yasdg verify` reads, of tables that end; one job for all of them.
+-- Writes the views of bounded tables to files that `yasdg verify` reads, in a single job.
 
 CREATE TABLE minutes_file (
     window_start TIMESTAMP(3), window_end TIMESTAMP(3), product_id STRING, sales BIGINT, units BIGINT, revenue DECIMAL(38, 2)

@@ -1,10 +1,11 @@
--- The shop's topics as tables. Flink's SQL client takes this file as it is, and the others.
+-- The shop's topics as tables. Flink's SQL client accepts this file and the others unchanged.
 
--- Windows of times with a zone, which [FORMAT] time may ask for, begin and end in this one.
+-- The time zone of windows over times with a time zone, which some values of [FORMAT] time produce.
 SET 'table.local-time-zone' = 'UTC';
 
--- A partition on which nothing is sold holds up all windows, until it has been silent for so long. Longer than the ten
--- seconds after which the partitions of a killed worker are sold by another: those sales have their own times.
+-- A partition without sales stalls all windows until it has been idle for this long. Longer than the ten seconds within
+-- which another worker takes over the partitions of a killed one: the sales of that gap have their original event
+-- times.
 SET 'table.exec.source.idle-timeout' = '30 s';
 
 CREATE TABLE purchases (
@@ -21,7 +22,7 @@ CREATE TABLE purchases (
     total_cost DECIMAL(12, 2),
     promotion_discount DECIMAL(5, 4),
     substituted_from STRING,
-    -- Flink's event time has milliseconds.
+    -- Flink's event time has millisecond precision.
     rowtime AS CAST(transaction_time AS TIMESTAMP(3)),
     WATERMARK FOR rowtime AS rowtime - INTERVAL '10' SECOND
 ) WITH (
@@ -40,8 +41,8 @@ CREATE TABLE stockings (
     new_level INT,
     stocking_id STRING,
     rowtime AS CAST(event_time AS TIMESTAMP(3)),
-    -- A delivery is told of with the next sale of its product, with the time at which it came: for a product that is
-    -- seldom sold, that is much later.
+    -- A delivery is published with the next sale of its product, with the event time at which it arrived: for a product
+    -- that is rarely sold, much later.
     WATERMARK FOR rowtime AS rowtime - INTERVAL '1' DAY
 ) WITH (
     'connector' = 'kafka',
@@ -51,7 +52,7 @@ CREATE TABLE stockings (
     'format' = 'json'
 );
 
--- The latest message of each product counts.
+-- Only the latest message of each product counts.
 CREATE TABLE products (
     product_id STRING,
     category STRING,
@@ -65,7 +66,7 @@ CREATE TABLE products (
     contains_caffeine BOOLEAN,
     range_weight DOUBLE,
     cost DECIMAL(12, 2),
-    -- Products have no event time; what a shop sells it has always had.
+    -- Products have no event time: a product is valid from the beginning.
     valid_from AS TO_TIMESTAMP('1970-01-01 00:00:00'),
     WATERMARK FOR valid_from AS valid_from,
     PRIMARY KEY (product_id) NOT ENFORCED
@@ -75,6 +76,6 @@ CREATE TABLE products (
     'properties.bootstrap.servers' = 'localhost:9092',
     'key.format' = 'raw',
     'value.format' = 'json',
-    -- Sales wait for their products until no more come.
+    -- Sales wait for the products until their topic is idle.
     'scan.watermark.idle-timeout' = '5 s'
 );

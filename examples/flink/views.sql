@@ -1,4 +1,4 @@
--- What is asked of the tables.
+-- The queries, as views.
 
 -- Sales, units and revenue by product and minute.
 CREATE VIEW minutes AS
@@ -7,7 +7,7 @@ SELECT window_start, window_end, product_id,
 FROM TABLE(TUMBLE(TABLE purchases, DESCRIPTOR(rowtime), INTERVAL '1' MINUTE))
 GROUP BY window_start, window_end, product_id;
 
--- Each sale with what its product has brought up to it.
+-- Each sale with the running totals of its product.
 CREATE VIEW totals AS
 SELECT transaction_time, product_id, price, quantity, is_member, member_discount, add_supplements, supplement_price,
     total_purchase, transaction_id, total_cost, promotion_discount, substituted_from,
@@ -15,7 +15,7 @@ SELECT transaction_time, product_id, price, quantity, is_member, member_discount
 FROM purchases
 WINDOW so_far AS (PARTITION BY product_id ORDER BY rowtime RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);
 
--- Sales with what was sold.
+-- Sales with category and item.
 CREATE VIEW sold AS
 SELECT purchases.*, products.category, products.item
 FROM purchases
@@ -33,7 +33,7 @@ SELECT rowtime, product_id, quantity AS units, 0 AS restocks, 0 AS restocked_uni
 UNION ALL
 SELECT rowtime, product_id, 0, 1, stock_quantity FROM stockings;
 
--- By product and day: units sold, units restocked, and how many of these for one of those.
+-- By product and day: units sold, units restocked, and units restocked per unit sold.
 CREATE VIEW restocking AS
 SELECT window_start, window_end, product_id,
     SUM(units) AS units, SUM(restocks) AS restocks, SUM(restocked_units) AS restocked_units,

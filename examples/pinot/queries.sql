@@ -1,5 +1,5 @@
--- Paste one at a time into Pinot's query console (http://localhost:9000). Amounts are summed as decimals: SUM would make
--- floats of them. Without a LIMIT Pinot answers with ten rows, without numGroupsLimit it forgets groups beyond 100,000.
+-- Paste one query at a time into Pinot's query console (http://localhost:9000). Amounts are summed as decimals: SUM
+-- would use floats. Without a LIMIT Pinot returns ten rows; without numGroupsLimit it omits groups beyond 100,000.
 
 -- Revenue by product and minute: the rows of `yasdg truth --window 1m`.
 SET numGroupsLimit = 10000000;
