@@ -348,7 +348,7 @@ def share_the_work(workers: list[Container], urls: list[str]) -> bool:
 
 @pytest.mark.usefixtures("containers")
 def test_a_root_who_may_make_no_containers_is_told_so() -> None:
-    program = [sys.executable, "-c", "from containers import hindrance; print(hindrance())"]
+    program = [sys.executable, "-c", "from support.containers import hindrance; print(hindrance())"]
     within = {"PYTHONPATH": str(PROJECT / "tests"), "PATH": os.environ["PATH"]}
     done = subprocess.run(["setpriv", "--bounding-set=-all", *program], env=within, capture_output=True, text=True)
     assert done.stdout.startswith("Containers need a root who may make them: unshare: unshare failed: ")
@@ -358,7 +358,7 @@ def test_a_root_who_may_make_no_containers_is_told_so() -> None:
 def test_what_tests_that_were_killed_left_behind_is_removed() -> None:
     left = (
         "import os, signal, subprocess, tempfile\n"
-        "from containers import ip\n"
+        "from support.containers import ip\n"
         "name = f'yasdg-{os.getpid()}-'\n"
         "ip('netns', 'add', name + 'left')\n"
         "area = tempfile.mkdtemp(dir='/dev/shm', prefix=name)\n"
