@@ -106,6 +106,6 @@ def test_a_command_without_a_cluster_ends_with_one_line(shop: Shop) -> None:
 def test_a_name_that_aiokafka_has_no_more_ends_the_worker_instead_of_leaving_it_without_sales(
     kafka: Kafka, shop: Shop
 ) -> None:
-    worker = shop.on(kafka.bootstrap_servers).worker("renamed.py")
+    worker = shop.on(kafka.bootstrap_servers).worker("renamed_attribute.py")
     assert worker.ends() == 1
     assert "AttributeError: 'Renamed' object has no attribute '_rejoin_needed_fut'" in worker.said
