@@ -5,6 +5,7 @@ import os
 import hypothesis
 import pytest
 from support.kafka_fixtures import kafka, registry, shop
+from support.ordering import SecondsRecorder, sort_longest_first
 
 __all__ = ["kafka", "registry", "shop"]  # fixtures, for those tests that ask for them
 
@@ -14,18 +15,32 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("ours")
 
-MOST_PROCESSES = 4
-"""Each process of the tests may start an Apache Kafka of its own, so more cores do not mean more of them."""
+MAX_PROCESSES = 8
+"""More would be too much for the one Apache Kafka that they share."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    return min((os.cpu_count() or 1) + 1, MOST_PROCESSES)  # much of a test is waiting for a cluster
+    return min((os.cpu_count() or 1) + 3, MAX_PROCESSES)  # much of a test is waiting for a cluster
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-seconds", action="store_true", help="record how long tests take, see support/ordering.py"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        sort_longest_first(items)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    ours_is_the_report = not hasattr(config, "workerinput")
-    if ours_is_the_report and os.environ.get("CI", "").lower() not in ("", "0", "false"):
+    if hasattr(config, "workerinput"):
+        return  # the process that reports has all results
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         config.pluginmanager.register(NoSkips())
+    if config.getoption("--record-seconds"):
+        config.pluginmanager.register(SecondsRecorder())
 
 
 class NoSkips:

@@ -1,5 +1,6 @@
-"""A real Apache Kafka for tests, one for each process of the tests, and shops on it."""
+"""A real Apache Kafka for tests, one for all processes of the tests, and shops on it."""
 
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from support import schema_registry
 from support.shop import Shop
 from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.brokers.locks import FileLock
 from yasdg_app.brokers.node import free_port
 
 
@@ -25,10 +27,30 @@ class Kafka:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    data_dir, port = tmp_path_factory.mktemp("kafka"), free_port()
+    """The broker that the processes of a test session share: it runs until the last of them ends."""
+    data_dir = session_folder(tmp_path_factory) / "kafka"
+    data_dir.mkdir(exist_ok=True)
+    port = same_port_for_all(data_dir)
     broker = EmbeddedBroker(data_dir, port)
     yield Kafka(broker.start(), data_dir, port)
     broker.stop()
+
+
+def session_folder(factory: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of a test session have in common."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def same_port_for_all(folder: Path) -> int:
+    file, lock = folder / "port", FileLock(folder / "port.lock")
+    lock.acquire()
+    try:
+        if not file.exists():
+            file.write_text(str(free_port()))
+        return int(file.read_text())
+    finally:
+        lock.release()
 
 
 @pytest.fixture(scope="session")
