@@ -28,6 +28,7 @@ from typing import Any
 
 import psutil
 from oracles.simulation import differences
+from support.interrupts import let_children_be_interrupted
 from support.shop import Shop, Worker
 
 from yasdg_app.brokers.embedded import EmbeddedBroker
@@ -238,6 +239,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    let_children_be_interrupted()
     arguments = read_arguments()
     tell(f"seed {arguments.seed}: {' '.join(sys.argv[1:])}")
     began = time.monotonic()

@@ -4,6 +4,7 @@ import os
 
 import hypothesis
 import pytest
+from support.interrupts import let_children_be_interrupted
 from support.kafka_fixtures import kafka, registry, shop
 from support.ordering import SecondsRecorder, sort_longest_first
 
@@ -35,6 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    let_children_be_interrupted()
     if hasattr(config, "workerinput"):
         return  # the process that reports has all results
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):

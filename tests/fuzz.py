@@ -42,6 +42,7 @@ from chaos import SCARCE, SESSION, Chaos, tell
 from oracles.simulation import WHEN, made, plan_of
 from support.foreign_producer import Batch, ForeignProducer, Logs, dice_of, is_of, messages
 from support.hostile_records import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, Deck, Record, World, attacks, hostile
+from support.interrupts import let_children_be_interrupted
 from support.shop import Worker, yasdg
 
 from yasdg_app import catalog, settings, topics
@@ -533,6 +534,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    let_children_be_interrupted()
     arguments = read_arguments()
     if arguments.list:
         print("\n".join(f"{topic}: {strategy}" for topic in TOPICS for strategy in STRATEGIES[topic]))

@@ -399,6 +399,10 @@ return [...document.querySelectorAll("main *")].filter((each) => each.checkVisib
 """
 """What reaches beyond the right edge of the screen."""
 
+PAGE_WIDTH = "return document.documentElement.scrollWidth"
+FONTS = ("Liberation Sans", "DejaVu Sans", "DejaVu Sans Mono")
+"""Narrow and wide ones. A machine may have any of them, and shows the page in another one where it has none."""
+
 FOCUSED = """
 const at = document.activeElement;
 const seen = getComputedStyle(at.matches(".switch input") ? at.nextElementSibling : at);
@@ -442,12 +446,13 @@ def test_everybody_can_read_and_use_it(kafka: Kafka, shop: Shop, page: Browser) 
         background = page.run("return getComputedStyle(document.body).backgroundColor")
         assert (int(background.split("(")[1].split(",")[0]) < 40) == (scheme == "dark")
     assert page.run("return getComputedStyle(document.querySelector('.bar i')).transitionDuration") == "0s"
-    for width in (360, 700, 1000, 1280):
-        page.resize(width, 800)
-        page.until(
-            lambda width=width: page.run("return document.documentElement.scrollWidth") <= width, f"{width} pixels"
-        )
-        assert page.run(BEYOND) == [], width
+    for font in FONTS:
+        page.run("document.documentElement.style.setProperty('--font', arguments[0])", f"'{font}'")
+        for width in (360, 700, 1000, 1280):
+            page.resize(width, 800)
+            page.until(lambda width=width: page.run(PAGE_WIDTH) <= width, f"{width} pixels in {font}")
+            assert page.run(BEYOND) == [], (width, font)
+    page.run("document.documentElement.style.removeProperty('--font')")
 
     # Updates leave alone what stays: rows, the keyboard's place, and where somebody has scrolled to.
     page.run("window.ours = document.querySelector('#shelves tr[data-product]'); window.scrollTo(0, 500);")

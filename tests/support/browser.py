@@ -10,7 +10,7 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 
-NEEDED = "Debian's chromium: apt-get install chromium chromium-driver fonts-liberation"
+NEEDED = "Debian's chromium: apt-get install chromium chromium-driver fonts-liberation fonts-dejavu-core"
 PROGRAMS = (("chromium", "chromium-browser", "google-chrome"), ("chromedriver",))
 
 # All at once: a snapshot that is drawn in between would not go with what was read before.
