@@ -17,8 +17,8 @@ from pathlib import Path
 from machine import machine
 from support.shop import Shop
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.node import free_port
 
 LIVELY = """
 [SALES]

@@ -9,15 +9,15 @@ import orjson
 from ours import encoded
 from support.shop import Shop
 
-from yasdg_app import catalog, settings
-from yasdg_app.catalog import Product
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.formats import Format
-from yasdg_app.messages import home, time_text
-from yasdg_app.opening import Opening, open_shop
-from yasdg_app.producer import Row, ShopProducer
-from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.customer import line_of
+from yasdg_app.cluster_state.manifest import Opening, open_shop
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import SalesSettings
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.producer import Row, ShopProducer
+from yasdg_app.messages.formats import Format
+from yasdg_app.messages.records import home, time_text
+from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.till import NOBODY, Sales
 
 PARTITIONS = 8

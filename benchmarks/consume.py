@@ -25,9 +25,9 @@ from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, growth, interleaved, k
 from support.shop import Shop
 from table import compared, limit, ratio
 
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.formats import Format
-from yasdg_app.opening import last_moment, open_shop
+from yasdg_app.cluster_state.manifest import last_moment, open_shop
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.messages.formats import Format
 from yasdg_app.shop.plan import Plan
 
 OURS, AIOKAFKA, FAUST = "YASDG", "aiokafka + orjson", "Faust agent"

@@ -29,8 +29,8 @@ from support import datastores
 from support.shop import Shop, Worker
 from table import compared, number, ratio, table
 
-from yasdg_app.datastore.base import Level, compare
-from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.sinks.base import Level, compare
+from yasdg_app.sinks.factory import datastore_of
 
 NONE, KINDS = "none", ("sqlite", "postgresql", "dynamodb")
 MEASURED = 5_000  # rows

@@ -21,15 +21,15 @@ from machine import machine
 from stage import interleaved
 from table import compared, table
 
-from yasdg_app import catalog
-from yasdg_app.encoding import BulkEncoder
-from yasdg_app.formats import Format, format_of
-from yasdg_app.record_batches import batch
-from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings, Settings
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import FormatSettings, KafkaSettings, SalesSettings, Settings
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Books
+from yasdg_app.kafka.batch_writer import batch
+from yasdg_app.messages.bulk_encoder import BulkEncoder
+from yasdg_app.messages.formats import Format, format_of
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Sales, Till
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import Books
 
 PRODUCTS = Path(__file__).parents[1] / "products.csv"
 OPENED = 1_709_285_025_123_456

@@ -28,7 +28,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from stage import PARTITIONS, Outside, admin_of, interleaved, kafka, pace, plain_shop, run, shop_on
 from table import at_most, bar, table
 
-from yasdg_app.streams.tills import SHORTEST_ROUND
+from yasdg_app.pipeline.sales_timer import SHORTEST_ROUND
 
 WARM_UP = 3.0  # seconds
 LONGEST = 3.0  # seconds that restocks are waited for at the end

@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from yasdg_app import catalog, settings
-from yasdg_app.catalog import Product
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.encoding import BulkEncoder
-from yasdg_app.messages import PurchaseEncoder, home
-from yasdg_app.producer import Row, ShopProducer
-from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import SalesSettings, Settings
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.producer import Row, ShopProducer
+from yasdg_app.messages.bulk_encoder import BulkEncoder
+from yasdg_app.messages.records import PurchaseEncoder, home
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Sales, Till
 

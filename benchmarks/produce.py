@@ -28,10 +28,10 @@ from ours import configured, first, ours
 from stage import FASTEST, FLAT_OUT, PLAIN, Outside, create_topics, delete_topics, interleaved, kafka, run
 from table import compared, limit, ratio
 
-from yasdg_app.brokers.jars import JarCache
-from yasdg_app.brokers.java import find_java
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.producer import new_producer_id
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.embedded.jars import JarCache
+from yasdg_app.kafka.embedded.java import find_java
+from yasdg_app.kafka.producer import new_producer_id
 from yasdg_app.shop.plan import Plan
 
 DISTINCT = 100_000  # messages that are made before

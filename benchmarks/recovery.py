@@ -19,8 +19,8 @@ from catalogs import fill, write_catalog
 from machine import machine
 from support.shop import Shop, yasdg
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.node import free_port
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from machine import machine
 
-from yasdg_app import catalog
-from yasdg_app.catalog import Product
-from yasdg_app.messages import home
-from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.config import catalog
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import SalesSettings, Settings
+from yasdg_app.messages.records import home
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 

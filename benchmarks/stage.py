@@ -22,8 +22,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from machine import machine
 from support.shop import Shop, Worker
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.node import free_port
 
 PARTITIONS = 8
 FASTEST = 500_000  # sales a second, the highest rate that can be configured

@@ -18,10 +18,10 @@ from aiokafka import TopicPartition
 from machine import machine
 from support.shop import Shop, Worker
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.node import free_port
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.reading import Reader
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.node import free_port
+from yasdg_app.kafka.reader import Reader
 
 PARTITIONS = 8
 

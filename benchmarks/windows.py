@@ -17,16 +17,16 @@ from typing import Any
 from faust.types import TP
 from machine import machine
 
-from yasdg_app import catalog
+from yasdg_app.aggregates.windows import Windows
 from yasdg_app.application import YOUNG
-from yasdg_app.messages import PurchaseEncoder, encode_level
-from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import SalesSettings, Settings
+from yasdg_app.faust_runtime.table import Rows, numbers_of
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Books
+from yasdg_app.messages.records import PurchaseEncoder, encode_level
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import Books
-from yasdg_app.streams.table import Rows, numbers_of
-from yasdg_app.streams.windows import Windows
 
 PRODUCTS = Path(__file__).parents[1] / "products.csv"
 OPENED = 1_709_285_025_123_456

@@ -19,9 +19,9 @@ from machine import machine
 from oracles.simulation import differences
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.node import free_port
-from yasdg_app.settings import PROJECT
+from yasdg_app.config.settings import PROJECT
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.node import free_port
 
 LIVE = 20.0  # seconds that it goes on afterwards
 LONGEST = 3600.0  # seconds

@@ -15,9 +15,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from yasdg_app.brokers.jars import JarCache, default_folder
-from yasdg_app.brokers.java import installed_java
 from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded.jars import JarCache, default_folder
+from yasdg_app.kafka.embedded.java import installed_java
 
 NEWEST_JAVA = 21
 """Flink 1.20, Spark 4.0 and Beam 2.63 were made for 17 and 21. The embedded broker's own is newer."""

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import jars
 
-from yasdg_app.brokers.jars import default_folder
-from yasdg_app.brokers.java import QUICK
-from yasdg_app.brokers.locks import FileLock
 from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded.jars import default_folder
+from yasdg_app.kafka.embedded.java import QUICK
+from yasdg_app.kafka.embedded.locks import FileLock
 
 SPARK = Path(__file__).with_name("spark")
 LOCKS = (SPARK / "requirements-build.lock", SPARK / "requirements.lock")

@@ -31,9 +31,9 @@ from oracles.simulation import differences
 from support.interrupts import let_children_be_interrupted
 from support.shop import Shop, Worker
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.folder import BrokerFolder
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.folder import BrokerFolder
+from yasdg_app.kafka.embedded.node import free_port
 
 SESSION = 6.0  # seconds after which the group gives a silent worker's partitions to others
 LONGEST_FREEZE = 3 * SESSION

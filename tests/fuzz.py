@@ -45,10 +45,11 @@ from support.hostile_records import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, De
 from support.interrupts import let_children_be_interrupted
 from support.shop import Worker, yasdg
 
-from yasdg_app import catalog, settings, topics
-from yasdg_app.cluster import administration
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.messages import event_time, home
+from yasdg_app.config import catalog, settings
+from yasdg_app.kafka import topics
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.client import administration
+from yasdg_app.messages.records import event_time, home
 from yasdg_app.shop.till import Till
 
 SAMPLES = 40  # messages of each kind that foreign producers copy

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
-from yasdg_app.batches import MAX_FOREIGN_RECORDS, Batch, Batches, Unparsed, bound_consumers
+from yasdg_app.kafka.batch_reader import MAX_FOREIGN_RECORDS, Batch, Batches, Unparsed, bound_consumers
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
-from yasdg_app import catalog
-from yasdg_app.catalog import CatalogError, Product
+from yasdg_app.config import catalog
+from yasdg_app.config.catalog import CatalogError, Product
 
 PRODUCTS = Path(__file__).parent.parent / "products.csv"
 HEADER = (

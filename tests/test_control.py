@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import TopicPartition
 
-from yasdg_app import control, restart
-from yasdg_app.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
-from yasdg_app.messages import time_text
-from yasdg_app.producer import Appended, OutOfDateError, Row, UnansweredError
-from yasdg_app.reading import Chunk
-from yasdg_app.settings import incident
+from yasdg_app.cluster_state import control
+from yasdg_app.cluster_state import downtime as restart
+from yasdg_app.cluster_state.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
+from yasdg_app.config.settings import incident
+from yasdg_app.kafka.producer import Appended, OutOfDateError, Row, UnansweredError
+from yasdg_app.kafka.reader import Chunk
+from yasdg_app.messages.records import time_text
 from yasdg_app.shop.clock import Clock
 
 HOUR = 3_600_000_000

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND, record
 
-from yasdg_app.control import Control, ending_row, gap_row, incident_row, read_control
-from yasdg_app.incidents import MAX_OVER, described, listed
-from yasdg_app.messages import time_text
-from yasdg_app.producer import Row
-from yasdg_app.settings import MAX_DISCOUNT, MAX_DURATION, MAX_FACTOR, SalesSettings, Settings
+from yasdg_app.cluster_state.control import Control, ending_row, gap_row, incident_row, read_control
+from yasdg_app.cluster_state.incident_requests import MAX_OVER, described, listed
+from yasdg_app.config.settings import MAX_DISCOUNT, MAX_DURATION, MAX_FACTOR, SalesSettings, Settings
+from yasdg_app.kafka.producer import Row
+from yasdg_app.messages.records import time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import LATEST_START, Incident
 from yasdg_app.shop.plan import MAX_CUSTOMERS_PER_CELL, Gap, Plan

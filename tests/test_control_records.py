@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import MINUTE, SECOND, product, record
 
-from yasdg_app.control import (
+from yasdg_app.cluster_state.control import (
     AHEAD,
     IN_TIME,
     KNOWN,
@@ -21,8 +21,8 @@ from yasdg_app.control import (
     incident_row,
     read_control,
 )
-from yasdg_app.producer import Row
-from yasdg_app.settings import INCIDENT_KINDS
+from yasdg_app.config.settings import INCIDENT_KINDS
+from yasdg_app.kafka.producer import Row
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from yasdg_app.crashes import OncePerError, one_line
 from yasdg_app.errors import ConfigurationError, YasdgError
+from yasdg_app.process.crashes import OncePerError, one_line
 
 
 @pytest.fixture

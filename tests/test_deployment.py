@@ -27,12 +27,12 @@ import yaml
 from support.containers import Container, Image, Network, hindrance, instructions, ip, sweep
 from support.offline_install import LOCK, PROJECT
 
-from yasdg_app import settings
 from yasdg_app.application import AFTER_STOP, LONGEST_STOP
-from yasdg_app.brokers.jars import JarCache
-from yasdg_app.brokers.java import java_command, logging_option
-from yasdg_app.brokers.node import cluster_id
-from yasdg_app.settings import SettingsError
+from yasdg_app.config import settings
+from yasdg_app.config.settings import SettingsError
+from yasdg_app.kafka.embedded.jars import JarCache
+from yasdg_app.kafka.embedded.java import java_command, logging_option
+from yasdg_app.kafka.embedded.node import cluster_id
 from yasdg_app.web.access import OPEN
 
 COMPOSE = Path(__file__).with_name("compose")

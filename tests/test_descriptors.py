@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from yasdg_app.descriptors import MOST_ON_MACOS, has_none_left, raise_descriptor_limit
+from yasdg_app.process.descriptors import MOST_ON_MACOS, has_none_left, raise_descriptor_limit
 
 RAISE = """
 import resource, sys

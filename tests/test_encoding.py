@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import readers
 
-from yasdg_app import catalog, encoding
-from yasdg_app.encoding import BulkEncoder
-from yasdg_app.formats import Format
-from yasdg_app.messages import PurchaseEncoder
-from yasdg_app.record_batches import batch
-from yasdg_app.settings import SalesSettings
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import SalesSettings
+from yasdg_app.kafka.batch_writer import batch
+from yasdg_app.messages import bulk_encoder as encoding
+from yasdg_app.messages.bulk_encoder import BulkEncoder
+from yasdg_app.messages.formats import Format
+from yasdg_app.messages.records import PurchaseEncoder
 from yasdg_app.shop.till import NOBODY, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")

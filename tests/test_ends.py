@@ -10,7 +10,7 @@ from support.small_shops import PRODUCTS
 
 from yasdg_app import application
 from yasdg_app.application import AFTER_CRASH_SECONDS, LONGEST_STOP, ShopApp, ShopWorker, create_app, end_soon
-from yasdg_app.settings import Settings
+from yasdg_app.config.settings import Settings
 
 ERROR = ZeroDivisionError("by zero")
 

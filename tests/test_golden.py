@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from oracles import golden
 
-from yasdg_app import catalog, settings
-from yasdg_app.formats import json_format
-from yasdg_app.generating import FOREVER, stream
-from yasdg_app.opening import first_moment
-from yasdg_app.settings import FormatSettings
+from yasdg_app.cluster_state.manifest import first_moment
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.settings import FormatSettings
+from yasdg_app.messages.formats import json_format
 from yasdg_app.shop.plan import Plan
+from yasdg_app.truth.offline_stream import FOREVER, stream
 
 PROJECT = Path(__file__).parents[1]
 

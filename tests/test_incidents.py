@@ -11,11 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app import catalog
-from yasdg_app.catalog import Product
-from yasdg_app.control import Control
-from yasdg_app.incidents import MAX_OVER, MAX_RANDOM, OVER_FOR, SOON, is_configured, listed, read_incident
-from yasdg_app.settings import IncidentSettings, SettingsError, incident
+from yasdg_app.cluster_state.control import Control
+from yasdg_app.cluster_state.incident_requests import (
+    MAX_OVER,
+    MAX_RANDOM,
+    OVER_FOR,
+    SOON,
+    is_configured,
+    listed,
+    read_incident,
+)
+from yasdg_app.config import catalog
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import IncidentSettings, SettingsError, incident
 from yasdg_app.shop.incidents import Incident, Incidents
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from yasdg_app.application import PortTakenError, check_port
-from yasdg_app.listening import addresses_of
+from yasdg_app.process.ports import addresses_of
 
 HERE, NOT_HERE, NO_FAMILY = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "192.0.2.1"), (9_999, "::1")
 

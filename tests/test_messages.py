@@ -8,10 +8,19 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app import catalog, messages
-from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, encode, event_time, purchase, receipt, time_text
-from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.customer import line_of
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import SalesSettings
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.records import (
+    LostSaleEncoder,
+    PurchaseEncoder,
+    encode,
+    event_time,
+    purchase,
+    receipt,
+    time_text,
+)
+from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.shelf import NEVER, Stocking
 from yasdg_app.shop.till import NOBODY, LostSale, Sales
 
@@ -91,7 +100,7 @@ def test_a_restock_is_encoded_as_its_record(place: int, at: int, number: int, le
 
 def test_a_row_that_faust_wrote_can_be_read() -> None:
     row = messages.InventoryLevel("CS01", 74, 75, 1, 1, 0, 0, 499, 150, "2026-11-24 10:00:00.000000", 7)
-    fields = {"__faust": {"ns": "yasdg_app.messages.InventoryLevel"}, **row.asdict()}
+    fields = {"__faust": {"ns": "yasdg_app.messages.records.InventoryLevel"}, **row.asdict()}
     assert messages.read_level(json.dumps(fields).encode()) == row
     assert messages.encode_level(row) == orjson.dumps(row.asdict())
     del fields["lost_offset"], fields["last_lost"]  # of a time before there were lost sales

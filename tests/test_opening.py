@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from yasdg_app import catalog, claims, messages, opening
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.formats import Format
-from yasdg_app.formats.errors import RegistryError
-from yasdg_app.settings import FormatSettings, Settings
+from yasdg_app.cluster_state import claims
+from yasdg_app.cluster_state import manifest as opening
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import FormatSettings, Settings
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.formats import Format
+from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.shop.clock import Clock
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")

@@ -13,11 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from yasdg_app import catalog, opening
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.formats import Format
-from yasdg_app.opening import Opening, read_opening, what_it_is_made_from
-from yasdg_app.settings import (
+from yasdg_app.cluster_state import manifest as opening
+from yasdg_app.cluster_state.manifest import Opening, read_opening, what_it_is_made_from
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import (
     FaultSettings,
     FormatSettings,
     IncidentSettings,
@@ -26,6 +25,8 @@ from yasdg_app.settings import (
     SupplierSettings,
     load,
 )
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.messages.formats import Format
 from yasdg_app.shop.clock import Clock
 
 PROJECT = Path(__file__).parents[1]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, strategies
 from hypothesis import strategies as st
 
-from yasdg_app import rules
-from yasdg_app.rules import Expected, Rule
+from yasdg_app.config import rules
+from yasdg_app.config.rules import Expected, Rule
 
 START = rules.moment_or_duration("now", "back from now")
 CURVE = rules.numbers(3, "one for each")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app import catalog, settings
-from yasdg_app.commands.plan import foresee, lines
-from yasdg_app.outlook.outlook import Outlook
+from yasdg_app.cli.plan import foresee, lines
+from yasdg_app.config import catalog, settings
+from yasdg_app.forecast.outlook import Outlook
 from yasdg_app.shop.till import NOBODY, Place, Start, Till
 
 PROJECT = Path(__file__).parents[1]

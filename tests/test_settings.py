@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
-from yasdg_app import catalog, settings
-from yasdg_app.settings import (
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.settings import (
     ALWAYS,
     FLAT,
     ClockSettings,

@@ -21,7 +21,7 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[byt
 def test_json_stays_json_in_any_encoding(encoding: str) -> None:
     text = "2 × Käse 🍓 \ud800 \t"
     code = (
-        "from yasdg_app.terminal import escape_what_the_output_cannot_take as escape; escape();"
+        "from yasdg_app.process.terminal import escape_what_the_output_cannot_take as escape; escape();"
         f"import json; print(json.dumps({text!a}, ensure_ascii=False))"
     )
     done = run("-c", code, PYTHONIOENCODING=encoding)

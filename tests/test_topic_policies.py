@@ -4,9 +4,18 @@ from typing import Any
 
 import pytest
 
-from yasdg_app import producer, topic_policies, topics
-from yasdg_app.settings import FaultSettings, KafkaSettings, Settings
-from yasdg_app.topic_policies import ANY_TIME_MS, DAY_MS, Problem, TopicSpec, fitting, line, partition_problem, problems
+from yasdg_app.config.settings import FaultSettings, KafkaSettings, Settings
+from yasdg_app.kafka import producer, topic_policies, topics
+from yasdg_app.kafka.topic_policies import (
+    ANY_TIME_MS,
+    DAY_MS,
+    Problem,
+    TopicSpec,
+    fitting,
+    line,
+    partition_problem,
+    problems,
+)
 
 KAFKA = KafkaSettings()
 SPECS = {spec.name: spec for spec in topics.specs(Settings(kafka=KAFKA, faults=FaultSettings(late=0.1)))}

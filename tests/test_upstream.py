@@ -1,7 +1,8 @@
 """The private names of other libraries that the package relies on are there, and are what they were.
 
 When a library is upgraded and a test here fails: look at what relies on the name, adapt it, then the list in
-yasdg_app/upstream.py. Tests that run workers would notice some of these by waiting in vain, and some not at all.
+yasdg_app/faust_runtime/upstream.py. Tests that run workers would notice some of these by waiting in vain, and some
+not at all.
 """
 
 import ast
@@ -17,8 +18,8 @@ from typing import Any
 import pytest
 
 import yasdg_app
-from yasdg_app import upstream
-from yasdg_app.upstream import Name
+from yasdg_app.faust_runtime import upstream
+from yasdg_app.faust_runtime.upstream import Name
 
 LIBRARIES = ("aiokafka", "faust", "mode", "aiohttp")
 PACKAGE = Path(yasdg_app.__file__).parent
@@ -118,7 +119,7 @@ def test_private_names_of_others_that_are_used_are_listed() -> None:
             and re.fullmatch("_[a-z].*", node.attr)
             and node.attr not in own | listed | DOCUMENTED
         ]
-    assert missing == [], "add to yasdg_app/upstream.py what these are of other libraries"
+    assert missing == [], "add to yasdg_app/faust_runtime/upstream.py what these are of other libraries"
 
 
 def is_set(node: ast.Attribute) -> bool:
@@ -138,7 +139,7 @@ def test_private_names_of_others_that_are_overridden_are_listed() -> None:
             for name in vars(each).keys() - listed - MADE_BY_METACLASSES:
                 if re.fullmatch("_[a-z].*", name) and any(name in vars(base) for base in foreign):
                     missing.append(f"{each.__module__}.{each.__qualname__}.{name}")
-    assert missing == [], "add to yasdg_app/upstream.py what these override"
+    assert missing == [], "add to yasdg_app/faust_runtime/upstream.py what these override"
 
 
 DOCUMENTED = {"_exit", "_fields", "_replace", "_asdict", "_make"}

@@ -16,11 +16,15 @@ import msgspec
 import pytest
 from faust.types import TP
 
-from yasdg_app import catalog
 from yasdg_app.application import app
-from yasdg_app.batches import Unparsed
-from yasdg_app.control import ending_row, gap_row, incident_row
-from yasdg_app.messages import (
+from yasdg_app.cluster_state.control import ending_row, gap_row, incident_row
+from yasdg_app.cluster_state.manifest import topics_of
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import FaultSettings, KafkaSettings, SalesSettings, Settings
+from yasdg_app.kafka.batch_reader import Unparsed
+from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.topics import specs
+from yasdg_app.messages.records import (
     InventoryLevel,
     LostSaleEncoder,
     NoPurchaseError,
@@ -36,21 +40,17 @@ from yasdg_app.messages import (
     read_lost_sale,
     read_purchase,
 )
-from yasdg_app.opening import topics_of
-from yasdg_app.producer import Row
-from yasdg_app.settings import FaultSettings, KafkaSettings, SalesSettings, Settings
+from yasdg_app.pipeline import shelf_snapshots as shelves
+from yasdg_app.pipeline.faulty_channel import Network
+from yasdg_app.pipeline.foreign_log import foreign_reason
+from yasdg_app.pipeline.inventory_agent import inventory, lost_sales, purchases
+from yasdg_app.pipeline.restore import dead_letter
+from yasdg_app.pipeline.shelf_snapshots import ShelvesTopic
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap
 from yasdg_app.shop.shelf import Shelf, Stocking
 from yasdg_app.shop.till import LostSale
-from yasdg_app.streams import shelves
-from yasdg_app.streams.foreign import foreign_reason
-from yasdg_app.streams.inventory import inventory, lost_sales, purchases
-from yasdg_app.streams.network import Network
-from yasdg_app.streams.shelves import ShelvesTopic
-from yasdg_app.streams.takeover import dead_letter
-from yasdg_app.topics import specs
 
 PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
 AT = 1_780_272_060_000_000  # 2026-06-01 00:01:00

@@ -18,13 +18,15 @@ from faust.types import TP
 
 import yasdg_app
 from yasdg_app.application import app, silence_libraries
-from yasdg_app.messages import InventoryLevel
-from yasdg_app.streams import tills
-from yasdg_app.streams.tills import Tills
-from yasdg_app.web import metrics, shares, snapshot, views
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.pipeline import sales_timer as tills
+from yasdg_app.pipeline.sales_timer import Tills
+from yasdg_app.web import metrics, snapshot, views
+from yasdg_app.web import partial_results as shares
 from yasdg_app.web.access import COOKIE
-from yasdg_app.web.answers import encoded
-from yasdg_app.web.merging import (
+from yasdg_app.web.driver import SHARE
+from yasdg_app.web.query_params import Page
+from yasdg_app.web.reconcile import (
     Counted,
     LevelsShare,
     Line,
@@ -37,9 +39,8 @@ from yasdg_app.web.merging import (
     Totals,
     Window,
 )
-from yasdg_app.web.proof import ANSWER_HEADER, Question, authorization
-from yasdg_app.web.questions import Page
-from yasdg_app.web.server import SHARE
+from yasdg_app.web.responses import encoded
+from yasdg_app.web.token_proof import ANSWER_HEADER, Question, authorization
 
 # --- /share/ between two versions -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import signal
 import sys
 
 from yasdg_app import __version__
-from yasdg_app.terminal import escape_what_the_output_cannot_take
+from yasdg_app.process.terminal import escape_what_the_output_cannot_take
 
 # While all is imported, a KeyboardInterrupt may be lost in somebody's `except`. So Ctrl-C just ends the process, until
 # there is a worker or a command that knows what to do.

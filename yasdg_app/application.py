@@ -27,35 +27,41 @@ from faust.transport.drivers import TRANSPORTS
 from faust.types.auth import CredentialsT
 from faust.web.drivers import DRIVERS
 
-from yasdg_app import catalog, settings, topics
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.errors import CannotLookError
-from yasdg_app.connecting.connection import Connection, connection_to
-from yasdg_app.connecting.refusals import LoginRefusedError, check_login
-from yasdg_app.control import ControlTopic
-from yasdg_app.crashes import OncePerError, one_line
-from yasdg_app.datastore.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
-from yasdg_app.datastore.kinds import datastore_of
-from yasdg_app.descriptors import raise_descriptor_limit
+from yasdg_app.cluster_state.control import ControlTopic
+from yasdg_app.cluster_state.downtime import last_message, leave_out_absence
+from yasdg_app.cluster_state.manifest import Opening, open_shop
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.settings import Settings
 from yasdg_app.errors import ConfigurationError, YasdgError
-from yasdg_app.formats import Format, format_of
-from yasdg_app.listening import addresses_of
-from yasdg_app.opening import Opening, open_shop
-from yasdg_app.producer import ShopProducer
-from yasdg_app.reading import Reader
-from yasdg_app.restart import last_message, leave_out_absence
-from yasdg_app.settings import Settings
-from yasdg_app.topic_watch import TopicChangedError, TopicWatch
-from yasdg_app.upstream import RENAMED
+from yasdg_app.faust_runtime.upstream import RENAMED
+from yasdg_app.kafka import topics
+from yasdg_app.kafka.auth.connection import Connection, connection_to
+from yasdg_app.kafka.auth.diagnostics import LoginRefusedError, check_login
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.errors import CannotLookError
+from yasdg_app.kafka.producer import ShopProducer
+from yasdg_app.kafka.reader import Reader
+from yasdg_app.kafka.topic_watch import TopicChangedError, TopicWatch
+from yasdg_app.messages.formats import Format, format_of
+from yasdg_app.process.crashes import OncePerError, one_line
+from yasdg_app.process.descriptors import raise_descriptor_limit
+from yasdg_app.process.ports import addresses_of
+from yasdg_app.sinks.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
+from yasdg_app.sinks.factory import datastore_of
 
-TRANSPORTS.aliases["yasdg"] = "yasdg_app.streams.transport:Transport"
-DRIVERS.aliases["yasdg"] = "yasdg_app.web.server:Web"
+TRANSPORTS.aliases["yasdg"] = "yasdg_app.faust_runtime.transport:Transport"
+DRIVERS.aliases["yasdg"] = "yasdg_app.web.driver:Web"
 
 CHATTY = {
     **dict.fromkeys(("faust", "mode", "aiohttp"), logging.WARNING),
     # Faust's services log under the name of the module of their class, ours among them.
     **dict.fromkeys(
-        ("yasdg_app.application", "yasdg_app.streams.table", "yasdg_app.streams.transport", "yasdg_app.web.server"),
+        (
+            "yasdg_app.application",
+            "yasdg_app.faust_runtime.table",
+            "yasdg_app.faust_runtime.transport",
+            "yasdg_app.web.driver",
+        ),
         logging.WARNING,
     ),
     # It says that a first tick was late, which it is: the worker recovers before.
@@ -71,7 +77,7 @@ CHATTY = {
 """Loggers by name, and the least level that goes into our own output."""
 
 
-DISCOVERED = ["yasdg_app.streams", "yasdg_app.web", "yasdg_app.commands"]
+DISCOVERED = ["yasdg_app.pipeline", "yasdg_app.web", "yasdg_app.cli"]
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that stand for all of a machine's
 YOUNG = 10_000  # objects before a look for cycles: messages come by the thousand and have none, a quarter of the time
 SWITCH = 0.001  # seconds that one thread makes another wait; with the usual 0.005 fetching is in the way of selling
@@ -518,8 +524,8 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
         stream_buffer_maxsize=16,
         consumer_max_fetch_size=256 * 1024,
         Worker=ShopWorker,
-        Table="yasdg_app.streams.table:ChunkedTable",
-        TableManager="yasdg_app.streams.table:ChunkedTableManager",
+        Table="yasdg_app.faust_runtime.table:ChunkedTable",
+        TableManager="yasdg_app.faust_runtime.table:ChunkedTableManager",
         worker_redirect_stdouts=False,
         web="yasdg://",
         web_bind=shop.web.host,

@@ -5,8 +5,8 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
-from yasdg_app.messages import Purchase as Purchase
-from yasdg_app.messages import Stocking as Stocking
+from yasdg_app.messages.records import Purchase as Purchase
+from yasdg_app.messages.records import Stocking as Stocking
 
 with (Path(__file__).parents[2] / "products.csv").open(encoding="utf-8-sig", newline="") as file:
     PRODUCTS = [

@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from yasdg_app.messages import Announcement, Fault, LostSale, Product, Purchase, Stocking
-from yasdg_app.settings import (
+from yasdg_app.config.settings import (
     _NAMED,
     _RULES,
     _SECRETS,
@@ -37,7 +36,8 @@ from yasdg_app.settings import (
     KafkaSettings,
     Settings,
 )
-from yasdg_app.topics import specs as topic_specs
+from yasdg_app.kafka.topics import specs as topic_specs
+from yasdg_app.messages.records import Announcement, Fault, LostSale, Product, Purchase, Stocking
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]

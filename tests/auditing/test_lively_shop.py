@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from support.audited_shop import Log, audit, changed, kept, made, message, next_of, numbered, places, twice, without
 from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, World, wall, worlds
 
-from yasdg_app.auditing.announcements import check_incidents
-from yasdg_app.auditing.report import Report
-from yasdg_app.messages import announcement, encode, event_time, time_text
-from yasdg_app.settings import (
+from yasdg_app.audit.incident_events import check_incidents
+from yasdg_app.audit.report import Report
+from yasdg_app.config.settings import (
     HoursSettings,
     IncidentSettings,
     InventorySettings,
@@ -25,6 +24,7 @@ from yasdg_app.settings import (
     Settings,
     SupplierSettings,
 )
+from yasdg_app.messages.records import announcement, encode, event_time, time_text
 from yasdg_app.shop.plan import Gap, Plan
 
 LIVELY = Settings(

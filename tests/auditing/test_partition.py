@@ -27,13 +27,14 @@ from support.audited_shop import (
     without,
 )
 
-from yasdg_app import catalog, messages
-from yasdg_app.auditing.account import read_products
-from yasdg_app.auditing.partition import PartitionAudit
-from yasdg_app.auditing.report import Report
-from yasdg_app.auditing.substitutions import Substitutions
-from yasdg_app.messages import encode
-from yasdg_app.settings import InventorySettings, Settings
+from yasdg_app.audit.account import read_products
+from yasdg_app.audit.partition import PartitionAudit
+from yasdg_app.audit.report import Report
+from yasdg_app.audit.substitutions import Substitutions
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import InventorySettings, Settings
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.records import encode
 from yasdg_app.shop.plan import Plan
 
 CATALOG = catalog.load(Path(__file__).parents[2] / "products.csv")

@@ -28,14 +28,14 @@ from support.audited_shop import (
 )
 from support.small_shops import HOUR, OPENED, PRODUCTS
 
-from yasdg_app.auditing.account import Deleted, read_products
-from yasdg_app.auditing.announcements import check_incidents
-from yasdg_app.auditing.letters import FOREIGN, Letters
-from yasdg_app.auditing.partition import PartitionAudit
-from yasdg_app.auditing.report import MAX_TEXT_CHARACTERS, Finding, Foreign, Report
-from yasdg_app.auditing.substitutions import Substitutions
-from yasdg_app.messages import announcement, encode
-from yasdg_app.settings import IncidentSettings, InventorySettings, SalesSettings, Settings, SupplierSettings
+from yasdg_app.audit.account import Deleted, read_products
+from yasdg_app.audit.dead_letters import FOREIGN, Letters
+from yasdg_app.audit.incident_events import check_incidents
+from yasdg_app.audit.partition import PartitionAudit
+from yasdg_app.audit.report import MAX_TEXT_CHARACTERS, Finding, Foreign, Report
+from yasdg_app.audit.substitutions import Substitutions
+from yasdg_app.config.settings import IncidentSettings, InventorySettings, SalesSettings, Settings, SupplierSettings
+from yasdg_app.messages.records import announcement, encode
 from yasdg_app.shop.plan import Plan
 
 LIVELY = Settings(

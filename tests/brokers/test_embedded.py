@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.errors import BrokerError, CannotLookError
-from yasdg_app.brokers.folder import HOST, BrokerFolder, Status, answers
-from yasdg_app.brokers.keeper import Keeper
-from yasdg_app.brokers.locks import FileLock
-from yasdg_app.brokers.node import require_free
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.errors import BrokerError, CannotLookError
+from yasdg_app.kafka.embedded.folder import HOST, BrokerFolder, Status, answers
+from yasdg_app.kafka.embedded.locks import FileLock
+from yasdg_app.kafka.embedded.node import require_free
+from yasdg_app.kafka.embedded.supervisor import Keeper
 
 PORT = 23_456
 

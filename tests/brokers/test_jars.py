@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.brokers import jars
-from yasdg_app.brokers.jars import Jar, JarCache, Progress, default_folder, read_lock
 from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded import jars
+from yasdg_app.kafka.embedded.jars import Jar, JarCache, Progress, default_folder, read_lock
 
 CONTENT = {"one": b"the bytes of the first jar", "two": b"and those of the second" * 1000}
 
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, lock: Path) -> None:
 
 def test_processes_that_need_the_same_jars_fetch_them_once(tmp_path: Path, lock: Path, repository: Repository) -> None:
     script = (
-        "import sys; from pathlib import Path; from yasdg_app.brokers.jars import JarCache\n"
+        "import sys; from pathlib import Path; from yasdg_app.kafka.embedded.jars import JarCache\n"
         "cache, lock, address = sys.argv[1:]\n"
         "JarCache(Path(cache), lock=Path(lock), repositories={'test': address}).fetch()"
     )

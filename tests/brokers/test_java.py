@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.brokers.java import find_java, java_version
 from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded.java import find_java, java_version
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.brokers.locks import FileLock
+from yasdg_app.kafka.embedded.locks import FileLock
 
 HOLDER = """
-import os, sys, time; from pathlib import Path; from yasdg_app.brokers.locks import FileLock
+import os, sys, time; from pathlib import Path; from yasdg_app.kafka.embedded.locks import FileLock
 say = lambda line: os.write(1, f"{{line}}\\n".encode())  # one write is one line, whoever else writes
 lock = FileLock(Path(sys.argv[1])); assert lock.try_acquire()
 {then}

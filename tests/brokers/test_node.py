@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.brokers.folder import LEAST_SPACE, BrokerFolder, Status
-from yasdg_app.brokers.node import OURS, cluster_id, end_orphan, free_port, last_line, last_words, require_free
 from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded.folder import LEAST_SPACE, BrokerFolder, Status
+from yasdg_app.kafka.embedded.node import OURS, cluster_id, end_orphan, free_port, last_line, last_words, require_free
 
 LOG = """\
 2026-11-24 12:00:00.000 INFO starting (KafkaServer)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.auditing.report import Foreign, Report
-from yasdg_app.commands.audit import TOPICS, AuditError, show, table_page
+from yasdg_app.audit.report import Foreign, Report
+from yasdg_app.cli.audit import TOPICS, AuditError, show, table_page
 
 WORKER = "http://localhost:6066"
 ROW = {"product_id": "CS01", "sales": 3, "lost_sales": 0, "level": 7}

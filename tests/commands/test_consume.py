@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.commands.consume import TOPICS, line
+from yasdg_app.cli.consume import TOPICS, line
 
 ITEMS = {"CS01": "Sunrise Sunset"}
 MESSAGES: dict[str, dict[str, Any]] = {

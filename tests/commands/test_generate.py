@@ -23,17 +23,18 @@ from hypothesis import strategies as st
 from oracles.faulty_channel import flawed
 from oracles.simulation import Stream, simulate
 
-from yasdg_app import catalog, messages, settings
-from yasdg_app.commands.generate import GenerateError, last_row, most_sales
-from yasdg_app.formats import json_format
-from yasdg_app.generating import FAULTY, FOREVER, KINDS, STRETCH, stream
-from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, event_time
-from yasdg_app.opening import last_moment
-from yasdg_app.settings import FAULTS, FormatSettings, SalesSettings, Settings
+from yasdg_app.cli.generate import GenerateError, last_row, most_sales
+from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.settings import FAULTS, FormatSettings, SalesSettings, Settings
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.formats import json_format
+from yasdg_app.messages.records import LostSaleEncoder, PurchaseEncoder, event_time
+from yasdg_app.pipeline.faulty_channel import Network
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import NOBODY, LastSale, Till
-from yasdg_app.streams.network import Network
+from yasdg_app.truth.offline_stream import FAULTY, FOREVER, KINDS, STRETCH, stream
 
 PROJECT = Path(__file__).parents[2]
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC

@@ -13,13 +13,13 @@ import numpy as np
 import orjson
 import pytest
 
-from yasdg_app import catalog, settings
-from yasdg_app.commands.picture import draw
-from yasdg_app.commands.plan import as_data, foresee, lines
-from yasdg_app.opening import OpeningError
-from yasdg_app.outlook.outlook import Outlook
-from yasdg_app.outlook.shelves import mean_lead_time
-from yasdg_app.outlook.words import cell, count, length
+from yasdg_app.cli.picture import draw
+from yasdg_app.cli.plan import as_data, foresee, lines
+from yasdg_app.cluster_state.manifest import OpeningError
+from yasdg_app.config import catalog, settings
+from yasdg_app.forecast.outlook import Outlook
+from yasdg_app.forecast.supply import mean_lead_time
+from yasdg_app.text import cell, count, length
 
 PROJECT = Path(__file__).parents[2]
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from support.secured_kafka import PASSWORD, Secured
 
-from yasdg_app import settings
 from yasdg_app.application import create_app, credentials
-from yasdg_app.connecting.connection import Connection, connection_to
+from yasdg_app.config import settings
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.kafka.auth.connection import Connection, connection_to
 
 
 @pytest.fixture(scope="module")

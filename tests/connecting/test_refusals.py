@@ -21,10 +21,10 @@ from aiokafka.protocol.admin import (
 )
 from aiokafka.protocol.metadata import MetadataRequest_v0, MetadataResponse_v0
 
-from yasdg_app.cluster import administration
-from yasdg_app.connecting import refusals
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.connecting.refusals import LoginRefusedError, check_login
+from yasdg_app.kafka.auth import diagnostics as refusals
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.auth.diagnostics import LoginRefusedError, check_login
+from yasdg_app.kafka.client import administration
 
 Answer = Callable[[bytes], bytes | None]
 """What a broker answers to a step of a login; None: it hangs up."""

@@ -15,10 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from support.secured_kafka import CLIENT, HOST, SCOPE, SECRET, Secured, TokenEndpoint
 
-from yasdg_app.brokers.node import free_port
-from yasdg_app.connecting import tokens
-from yasdg_app.connecting.tokens import ClientCredentials, MskTokens, TokenError, Tokens
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.kafka.auth import tokens
+from yasdg_app.kafka.auth.tokens import ClientCredentials, MskTokens, TokenError, Tokens
+from yasdg_app.kafka.embedded.node import free_port
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ print(asyncio.run(MskTokens("eu-central-1", "", "{ROLE}").token()))
 
 @pytest.mark.usefixtures("lends")
 def test_no_secret_of_aws_is_in_the_log_of_a_worker_at_debug(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(tokens.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(tokens.__file__).parents[3])}
     ended = subprocess.run(
         [sys.executable, "-c", AT_DEBUG], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )

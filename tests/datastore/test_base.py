@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.datastore.base import Level, compare
+from yasdg_app.sinks.base import Level, compare
 
 EARLY, LATE = "2026-01-01 08:00:00.000000", "2026-01-01 08:00:00.000001"
 

@@ -8,8 +8,8 @@ import pytest
 from support import datastores
 from support.datastores import DynamoDBServer
 
-from yasdg_app.datastore.base import DatastoreError, Level
-from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.sinks.base import DatastoreError, Level
+from yasdg_app.sinks.factory import datastore_of
 
 pytestmark = pytest.mark.xdist_group("dynamodb")
 LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")

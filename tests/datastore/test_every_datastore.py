@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.datastores import Row, Server
 
-from yasdg_app.datastore.base import Datastore, DatastoreError, DatastoreRefusedError, Level
-from yasdg_app.datastore.kinds import datastore_of
+from yasdg_app.sinks.base import Datastore, DatastoreError, DatastoreRefusedError, Level
+from yasdg_app.sinks.factory import datastore_of
 
 OPENED = ("2026-01-01 08:00:00.000000", "2026-01-01 08:00:00.000001")
 numbers = count()

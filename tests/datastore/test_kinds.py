@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.brokers.node import free_port
-from yasdg_app.datastore.kinds import datastore_of
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.kafka.embedded.node import free_port
+from yasdg_app.sinks.factory import datastore_of
 
 WITH_PASSWORD = "postgresql://shop:my%40password@db.example:5433/shop?sslmode=require"
 
@@ -42,7 +42,7 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"yasdg_app.datastore.{url.partition(':')[0]}", raising=False)
+    monkeypatch.delitem(sys.modules, f"yasdg_app.sinks.{url.partition(':')[0]}", raising=False)
     with pytest.raises(ConfigurationError) as missing:
         datastore_of(url)
     (problem,) = missing.value.problems

@@ -7,9 +7,9 @@ import pytest
 from support import datastores
 from support.datastores import PostgreSQLServer
 
-from yasdg_app.datastore import postgresql
-from yasdg_app.datastore.base import DatastoreError, DatastoreRefusedError, Level
-from yasdg_app.datastore.postgresql import PostgreSQL
+from yasdg_app.sinks import postgresql
+from yasdg_app.sinks.base import DatastoreError, DatastoreRefusedError, Level
+from yasdg_app.sinks.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.datastore.base import DatastoreError, DatastoreRefusedError, Level, compare
-from yasdg_app.datastore.kinds import datastore_of
-from yasdg_app.datastore.sqlite import SQLite
+from yasdg_app.sinks.base import DatastoreError, DatastoreRefusedError, Level, compare
+from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.sqlite import SQLite
 
 LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
 

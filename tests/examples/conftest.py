@@ -12,7 +12,7 @@ from oracles.engine_output import Planted, loads
 from support.shop import KEPT, Shop
 
 from yasdg_app.errors import YasdgError
-from yasdg_app.reading import Message
+from yasdg_app.kafka.reader import Message
 
 
 class Kafka(Protocol):

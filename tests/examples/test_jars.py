@@ -8,8 +8,8 @@ import jars
 import pytest
 from jgo.env import EnvironmentSpec, LockFile, compute_spec_hash
 
-from yasdg_app.brokers.jars import read_lock
 from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded.jars import read_lock
 
 EXAMPLES = Path(jars.__file__).parent
 LOCKS = sorted(EXAMPLES.glob("*/jgo.lock.toml"))

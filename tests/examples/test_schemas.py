@@ -7,7 +7,7 @@ from pathlib import Path
 import jars
 import pytest
 
-from yasdg_app.settings import LARGEST_QUANTITY, money
+from yasdg_app.config.settings import LARGEST_QUANTITY, money
 
 EXAMPLES = Path(jars.__file__).parent
 MOST = LARGEST_QUANTITY * 2 * money().parse("999999999.99")

@@ -17,13 +17,14 @@ from oracles import golden
 from oracles.meaning import meaning
 from support import readers
 
-from yasdg_app import catalog, messages
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import FormatSettings, KafkaSettings, SalesSettings
 from yasdg_app.errors import ConfigurationError
-from yasdg_app.formats import NOTHING, STEP, Format, OtherFormat, as_it_came, format_of, schemas
-from yasdg_app.formats.many import MOST_LEARNT, PurchaseReader
-from yasdg_app.messages import encode, event_time
-from yasdg_app.settings import FormatSettings, KafkaSettings, SalesSettings
-from yasdg_app.shop.customer import line_of
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.formats import NOTHING, STEP, Format, OtherFormat, as_it_came, format_of, schemas
+from yasdg_app.messages.formats.bulk_decoder import MOST_LEARNT, PurchaseReader
+from yasdg_app.messages.records import encode, event_time
+from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.shelf import NEVER, Stocking
 from yasdg_app.shop.till import NOBODY, LostSale
@@ -321,7 +322,7 @@ def test_a_package_that_is_missing_is_named_in_one_line(
     value: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("avro", "protobuf", "registry"):
-        monkeypatch.delitem(sys.modules, f"yasdg_app.formats.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"yasdg_app.messages.formats.{name}", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigurationError) as caught:
         format_of(FormatSettings(value, "http://localhost"), KafkaSettings())

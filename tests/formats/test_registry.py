@@ -15,10 +15,10 @@ from confluent_kafka.schema_registry import Schema
 from oracles import golden
 from support import readers
 
-from yasdg_app.brokers.node import free_port
-from yasdg_app.formats import NOTHING, Format, RegisteredFormat, avro, schemas
-from yasdg_app.formats.errors import RegistryError
-from yasdg_app.formats.registry import Registry
+from yasdg_app.kafka.embedded.node import free_port
+from yasdg_app.messages.formats import NOTHING, Format, RegisteredFormat, avro, schemas
+from yasdg_app.messages.formats.errors import RegistryError
+from yasdg_app.messages.formats.registry import Registry
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from fastavro.utils import generate_many
 from google.protobuf import descriptor_pb2
 from support import readers
 
-from yasdg_app import messages
-from yasdg_app.formats import MOMENTS, schemas
-from yasdg_app.formats.avro import Avro
-from yasdg_app.formats.protobuf import descriptor
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.formats import MOMENTS, schemas
+from yasdg_app.messages.formats.avro import Avro
+from yasdg_app.messages.formats.protobuf import descriptor
 
 RECORDED = Path(__file__).parents[1] / "data" / "schemas"
 """A folder for each version that was released, by number. They stay as they are; a new one is a copy of schemas/."""

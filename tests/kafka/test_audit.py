@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from support.shop import KEPT, Shop, yasdg
 
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.messages import event_time, time_text
-from yasdg_app.producer import Row, ShopProducer, UnansweredError, new_producer_id
-from yasdg_app.reading import Message, Reader, read_all
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.producer import Row, ShopProducer, UnansweredError, new_producer_id
+from yasdg_app.kafka.reader import Message, Reader, read_all
+from yasdg_app.messages.records import event_time, time_text
 
 PARTITIONS = 2
 

@@ -23,10 +23,10 @@ from support.secured_kafka import (
 )
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app import settings
-from yasdg_app.brokers.node import free_port
-from yasdg_app.connecting.connection import Connection, connection_to
-from yasdg_app.connecting.refusals import LoginRefusedError, check_login
+from yasdg_app.config import settings
+from yasdg_app.kafka.auth.connection import Connection, connection_to
+from yasdg_app.kafka.auth.diagnostics import LoginRefusedError, check_login
+from yasdg_app.kafka.embedded.node import free_port
 
 pytestmark = pytest.mark.xdist_group("secured")
 

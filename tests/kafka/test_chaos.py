@@ -7,7 +7,7 @@ import psutil
 import pytest
 from chaos import Chaos, read_arguments
 
-from yasdg_app.brokers.folder import BrokerFolder, answers
+from yasdg_app.kafka.embedded.folder import BrokerFolder, answers
 
 
 def test_a_separate_broker_is_there_again_after_it_was_killed_last(

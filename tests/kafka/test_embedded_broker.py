@@ -16,18 +16,18 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from yasdg_app.brokers.embedded import BrokerError, EmbeddedBroker, run_in_foreground
-from yasdg_app.brokers.folder import BrokerFolder, Status, answers
-from yasdg_app.brokers.java import java_command
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.broker import BrokerError, EmbeddedBroker, run_in_foreground
+from yasdg_app.kafka.embedded.folder import BrokerFolder, Status, answers
+from yasdg_app.kafka.embedded.java import java_command
+from yasdg_app.kafka.embedded.node import free_port
 
 USER = """
-import sys, time; from pathlib import Path; from yasdg_app.brokers.embedded import EmbeddedBroker
+import sys, time; from pathlib import Path; from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 broker = EmbeddedBroker(Path(sys.argv[1]), int(sys.argv[2])); print(broker.start(), flush=True)
 time.sleep(600)
 """
 FOREGROUND = """
-import sys; from pathlib import Path; from yasdg_app.brokers.embedded import run_in_foreground
+import sys; from pathlib import Path; from yasdg_app.kafka.embedded.broker import run_in_foreground
 sys.exit(run_in_foreground(Path(sys.argv[1]), int(sys.argv[2])))
 """
 

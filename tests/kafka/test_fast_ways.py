@@ -9,9 +9,9 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from support.shop import Shop, yasdg
 
-from yasdg_app.cluster import Cluster
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.record_batches import ZSTD
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.batch_writer import ZSTD
+from yasdg_app.kafka.client import Cluster
 
 SALES = 60_000
 TOLD = ("purchases", "stockings")

@@ -15,10 +15,10 @@ from oracles.simulation import as_simulated, opening_of, plan_of
 from scipy import stats
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app import settings
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.opening import last_moment
-from yasdg_app.reading import Message, Reader
+from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.config import settings
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.reader import Message, Reader
 from yasdg_app.shop.faults import Faults
 
 SHARES = {"late": 0.05, "duplicate": 0.03, "dropped": 0.02, "out_of_order": 0.1, "corrupt": 0.02}

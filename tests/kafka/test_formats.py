@@ -16,14 +16,14 @@ from oracles.simulation import opening_of, plan_of
 from support import readers
 from support.shop import Shop, consume, yasdg
 
-from yasdg_app import settings
-from yasdg_app.brokers.node import free_port
-from yasdg_app.formats import json_format, schemas
-from yasdg_app.generating import FOREVER, stream
-from yasdg_app.opening import last_moment
-from yasdg_app.producer import Row
-from yasdg_app.settings import FormatSettings
+from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.config import settings
+from yasdg_app.config.settings import FormatSettings
+from yasdg_app.kafka.embedded.node import free_port
+from yasdg_app.kafka.producer import Row
+from yasdg_app.messages.formats import json_format, schemas
 from yasdg_app.shop.faults import Faults
+from yasdg_app.truth.offline_stream import FOREVER, stream
 
 SALES = 6_000
 NO_PURCHASE, NO_LOST_SALE = b"\0\0\0\0\1 no purchase", golden.purchases()[0]

@@ -16,8 +16,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from support.shop import Shop, Worker
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.folder import BrokerFolder
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.folder import BrokerFolder
 
 
 class Kafka(Protocol):

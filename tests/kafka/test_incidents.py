@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from oracles.simulation import plan_of, simulate
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app import catalog, settings
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.messages import announcement, event_time, home
+from yasdg_app.config import catalog, settings
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.messages.records import announcement, event_time, home
 
 MINUTE = 60_000_000  # microseconds
 SCOPE = "Superfoods Smoothies"

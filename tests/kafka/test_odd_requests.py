@@ -14,7 +14,7 @@ import pytest
 from support.malformed_requests import drawn, get, made_by_hand, post, request
 from support.shop import Shop, Worker
 
-from yasdg_app.web.answers import HEADERS
+from yasdg_app.web.responses import HEADERS
 
 NUMBER = int(os.environ.get("ODD_REQUESTS", "1000"))  # drawn by lot; 7,000 in the long form
 AT_ONCE = 8

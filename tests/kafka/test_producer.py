@@ -10,18 +10,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from support.shop import KEPT
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.node import free_port
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.producer import (
-    OvertakenError,
-    RefusedError,
-    Row,
-    ShopProducer,
-    UnansweredError,
-    new_producer_id,
-)
-from yasdg_app.reading import Message, Reader
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.node import free_port
+from yasdg_app.kafka.producer import OvertakenError, RefusedError, Row, ShopProducer, UnansweredError, new_producer_id
+from yasdg_app.kafka.reader import Message, Reader
 
 
 class Kafka(Protocol):

@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.reading import Message, Reader, read_all
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.reader import Message, Reader, read_all
 
 
 class Kafka(Protocol):

@@ -12,7 +12,7 @@ import pytest
 from support import foreign_writes
 from support.shop import Shop, Worker, consume, yasdg
 
-from yasdg_app.brokers.embedded import EmbeddedBroker
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 
 PARTITIONS = 2
 DEEP = b"[" * 100_000 + b"]" * 100_000

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer
 from oracles.simulation import differences
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.producer import new_producer_id
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.producer import new_producer_id
 
 
 class Kafka(Protocol):

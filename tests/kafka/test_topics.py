@@ -18,19 +18,20 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from support.shop import Shop, yasdg
 
-from yasdg_app import catalog, topics
-from yasdg_app.brokers.java import java_command
-from yasdg_app.connecting.connection import Connection
+from yasdg_app.cluster_state.manifest import Opening, OpeningError, open_shop
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import ClockSettings, FaultSettings, KafkaSettings, Settings
 from yasdg_app.errors import YasdgError
-from yasdg_app.formats import Format
-from yasdg_app.messages import InventoryLevel, time_text
-from yasdg_app.opening import Opening, OpeningError, open_shop
-from yasdg_app.producer import RefusedError, Row, ShopProducer
-from yasdg_app.reading import read_all
-from yasdg_app.settings import ClockSettings, FaultSettings, KafkaSettings, Settings
-from yasdg_app.topic_policies import DAY_MS
-from yasdg_app.topic_watch import LOOKS, TopicChangedError, TopicWatch
-from yasdg_app.topics import TopicsError
+from yasdg_app.kafka import topics
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.embedded.java import java_command
+from yasdg_app.kafka.producer import RefusedError, Row, ShopProducer
+from yasdg_app.kafka.reader import read_all
+from yasdg_app.kafka.topic_policies import DAY_MS
+from yasdg_app.kafka.topic_watch import LOOKS, TopicChangedError, TopicWatch
+from yasdg_app.kafka.topics import TopicsError
+from yasdg_app.messages.formats import Format
+from yasdg_app.messages.records import InventoryLevel, time_text
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SALE = {

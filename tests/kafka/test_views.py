@@ -19,7 +19,8 @@ import jsonschema
 import pytest
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app import catalog, settings, web
+from yasdg_app import web
+from yasdg_app.config import catalog, settings
 
 TOKEN = "0123456789abcdef"
 PRODUCTS = {product.product_id: product for product in catalog.load(settings.SalesSettings().products)}

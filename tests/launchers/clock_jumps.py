@@ -8,8 +8,8 @@ STABLE: the seconds in which happens here what is to happen within two minutes.
 import sys
 import time
 
+from yasdg_app.pipeline import sales_timer as tills
 from yasdg_app.shop import clock
-from yasdg_app.streams import tills
 
 by, lasts = int(sys.argv[1]) * 1_000_000, float(sys.argv[2])
 clock.STABLE_SECONDS = int(sys.argv[3])

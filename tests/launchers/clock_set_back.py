@@ -3,7 +3,7 @@
 import sys
 import time
 
-from yasdg_app.streams import tills
+from yasdg_app.pipeline import sales_timer as tills
 
 BACK = 3_600_000_000  # microseconds
 

@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 from yasdg_app.__main__ import main
-from yasdg_app.producer import ShopProducer
-from yasdg_app.streams import shelves
+from yasdg_app.kafka.producer import ShopProducer
+from yasdg_app.pipeline import shelf_snapshots as shelves
 
 topic, moment, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
 append, count = ShopProducer.append_batches, 0

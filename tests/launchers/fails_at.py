@@ -16,8 +16,9 @@ sys.argv[1:3] = []
 
 from yasdg_app import application  # noqa: E402
 from yasdg_app.errors import YasdgError  # noqa: E402
-from yasdg_app.streams import inventory, tills  # noqa: E402
-from yasdg_app.streams.table import ChunkedTable  # noqa: E402
+from yasdg_app.faust_runtime.table import ChunkedTable  # noqa: E402
+from yasdg_app.pipeline import inventory_agent as inventory  # noqa: E402
+from yasdg_app.pipeline import sales_timer as tills  # noqa: E402
 
 ERRORS: dict[str, Exception] = {
     "disk": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/purchases"),

@@ -4,15 +4,15 @@ import sys
 
 import numpy as np
 
+from yasdg_app.inventory import projection as books
 from yasdg_app.shop import till
-from yasdg_app.streams import books
 
 NEVER_MANY = 2**62
 
 books.MANY = NEVER_MANY
 till.Till._at_once = lambda self: np.zeros(len(self.products), dtype=np.bool_)  # type: ignore[method-assign]
 
-from yasdg_app.streams import tills  # noqa: E402
+from yasdg_app.pipeline import sales_timer as tills  # noqa: E402
 
 tills.FEW = NEVER_MANY
 

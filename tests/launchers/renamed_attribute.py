@@ -1,4 +1,4 @@
-"""A worker whose aiokafka has another name for an attribute that the worker relies on (see yasdg_app/upstream.py)."""
+"""A worker whose aiokafka lacks an attribute that it relies on (see yasdg_app/faust_runtime/upstream.py)."""
 
 import sys
 from typing import Any

@@ -7,7 +7,7 @@ from typing import Any
 
 from yasdg_app.__main__ import main
 from yasdg_app.application import app
-from yasdg_app.streams.inventory import windows
+from yasdg_app.pipeline.inventory_agent import windows
 
 HOURS_SHOWN = 3
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from yasdg_app.__main__ import main
-from yasdg_app.producer import ShopProducer
+from yasdg_app.kafka.producer import ShopProducer
 
 topic, seconds = sys.argv[1], float(sys.argv[2])
 append = ShopProducer.append_batches

@@ -2,7 +2,7 @@
 
 import sys
 
-from yasdg_app.streams import tills
+from yasdg_app.pipeline import sales_timer as tills
 
 tills.SHORTEST_ROUND = 1.0
 

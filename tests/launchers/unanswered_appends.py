@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from yasdg_app.__main__ import main
-from yasdg_app.producer import ShopProducer, UnansweredError
+from yasdg_app.kafka.producer import ShopProducer, UnansweredError
 
 topic, what = sys.argv[1], sys.argv[2]
 EVERY = 7  # changes of the table

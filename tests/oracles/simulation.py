@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 from support.shop import Shop, partitions
 
-from yasdg_app import catalog, messages, settings
-from yasdg_app.catalog import Product
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.control import read_control
-from yasdg_app.messages import LostSaleEncoder, PurchaseEncoder, announcement, encode, event_time
-from yasdg_app.opening import Opening, last_moment, read_opening
-from yasdg_app.reading import Reader, read_all
+from yasdg_app.cluster_state.control import read_control
+from yasdg_app.cluster_state.manifest import Opening, last_moment, read_opening
+from yasdg_app.config import catalog, settings
+from yasdg_app.config.catalog import Product
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.reader import Reader, read_all
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.records import LostSaleEncoder, PurchaseEncoder, announcement, encode, event_time
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import LastSale, Till

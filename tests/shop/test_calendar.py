@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yasdg_app.settings import ALWAYS, ClockSettings, HoursSettings, Span, VolumeSettings
+from yasdg_app.config.settings import ALWAYS, ClockSettings, HoursSettings, Span, VolumeSettings
 from yasdg_app.shop.calendar import Calendar, zone
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.randomness import Floats

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_shops import OPENED, PRODUCTS, World, product, worlds
 
-from yasdg_app.settings import SalesSettings, Settings
-from yasdg_app.shop.crowd import Crowd
+from yasdg_app.config.settings import SalesSettings, Settings
+from yasdg_app.shop.arrivals import Crowd
 from yasdg_app.shop.demand import PIECE
 from yasdg_app.shop.plan import Plan
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import IncidentSettings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import IncidentSettings
 from yasdg_app.shop.demand import MINUTE, Ints
 from yasdg_app.shop.incidents import DAY, LONGEST_DELAY, Incident, Incidents
 

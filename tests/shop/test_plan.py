@@ -28,8 +28,8 @@ from support.small_shops import (
     worlds,
 )
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import (
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import (
     ClockSettings,
     HoursSettings,
     IncidentSettings,

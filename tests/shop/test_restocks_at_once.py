@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import OPENED, PRODUCTS
 
-from yasdg_app.settings import InventorySettings, Settings
+from yasdg_app.config.settings import InventorySettings, Settings
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf, restocks_at_once
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import BY_ID, HOUR, OPENED, SECOND, World, world_of, worlds
 
-from yasdg_app.settings import InventorySettings, Settings, SupplierSettings
+from yasdg_app.config.settings import InventorySettings, Settings, SupplierSettings
 from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
 from yasdg_app.shop.supply import Supply
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_shops import AT_ONCE, HOUR, OPENED, SLOW, Told, World, serve, worlds
 
-from yasdg_app import catalog
-from yasdg_app.settings import InventorySettings, Settings, SupplierSettings
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import InventorySettings, Settings, SupplierSettings
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.supply import Supply

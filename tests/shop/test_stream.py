@@ -11,10 +11,10 @@ import pytest
 from aiokafka.partitioner import murmur2
 from scipy.stats import chisquare
 
-from yasdg_app import catalog
-from yasdg_app.catalog import Product
-from yasdg_app.messages import PurchaseEncoder
-from yasdg_app.settings import SalesSettings, Settings
+from yasdg_app.config import catalog
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import SalesSettings, Settings
+from yasdg_app.messages.records import PurchaseEncoder
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import LastSale, Till
 

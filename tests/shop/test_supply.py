@@ -21,8 +21,8 @@ from support.small_shops import (
     worlds,
 )
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import ClockSettings, SalesSettings, Settings, SupplierSettings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import ClockSettings, SalesSettings, Settings, SupplierSettings
 from yasdg_app.shop.incidents import Incident
 
 PRODUCT = BY_ID["CS01"]

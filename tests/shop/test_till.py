@@ -34,9 +34,9 @@ from support.small_shops import (
     worlds,
 )
 
-from yasdg_app import catalog
-from yasdg_app.control import ending_row, incident_row, read_control
-from yasdg_app.settings import InventorySettings, SalesSettings, Settings, SupplierSettings
+from yasdg_app.cluster_state.control import ending_row, incident_row, read_control
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import InventorySettings, SalesSettings, Settings, SupplierSettings
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap, Plan

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from support.small_shops import BY_ID, OPENED, SLOW, Table, World, encoded, serve, worlds
 from support.small_shops import messages as numbered
 
-from yasdg_app import catalog
-from yasdg_app.messages import InventoryLevel, time_text
-from yasdg_app.settings import Settings, SupplierSettings
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import Settings, SupplierSettings
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Books, BooksError, Folded, shelf_of
+from yasdg_app.messages.records import InventoryLevel, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.supply import Supply
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import Books, BooksError, Folded, shelf_of
 
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 PARTITION, LOST = TP("purchases", 0), TP("lost_sales", 0)

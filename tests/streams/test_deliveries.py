@@ -9,9 +9,9 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.reading import Chunk
-from yasdg_app.streams import deliveries
-from yasdg_app.streams.deliveries import FEW, MOST, Delivery, cut, size_of, together
+from yasdg_app.faust_runtime import fetched_batches as deliveries
+from yasdg_app.faust_runtime.fetched_batches import FEW, MOST, Delivery, cut, size_of, together
+from yasdg_app.kafka.reader import Chunk
 
 GENERATION = 7
 

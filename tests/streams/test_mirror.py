@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from support.small_shops import IDS, PRODUCTS
 
-from yasdg_app.datastore.base import DatastoreError, Level
-from yasdg_app.streams import mirror
-from yasdg_app.streams.mirror import Mirror
-from yasdg_app.streams.table import Rows
+from yasdg_app.faust_runtime.table import Rows
+from yasdg_app.pipeline import inventory_sink as mirror
+from yasdg_app.pipeline.inventory_sink import Mirror
+from yasdg_app.sinks.base import DatastoreError, Level
 
 
 class Store:

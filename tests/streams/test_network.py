@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from oracles.faulty_channel import flawed, rows
 from support.small_shops import World, encoded, worlds
 
-from yasdg_app.messages import encode, encode_fault, fault, time_text
-from yasdg_app.producer import Row
-from yasdg_app.settings import FaultSettings
+from yasdg_app.config.settings import FaultSettings
+from yasdg_app.kafka.producer import Row
+from yasdg_app.messages.records import encode, encode_fault, fault, time_text
+from yasdg_app.pipeline.faulty_channel import BEFORE_ALL, Network, place_of_delivered, place_of_told
 from yasdg_app.shop.faults import KINDS, Faults
-from yasdg_app.streams.network import BEFORE_ALL, Network, place_of_delivered, place_of_told
 
 STEPS = st.sampled_from([1, 30_000_000])  # microseconds
 

@@ -12,16 +12,16 @@ import pytest
 from faust.types import TP
 from support import readers
 
-from yasdg_app import catalog
-from yasdg_app.messages import InventoryLevel, encode_stocking
-from yasdg_app.reading import Reader
-from yasdg_app.settings import KafkaSettings
+from yasdg_app.config import catalog
+from yasdg_app.config.settings import KafkaSettings
+from yasdg_app.faust_runtime.table import Rows, numbers_of
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import BooksError
+from yasdg_app.kafka.reader import Reader
+from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
+from yasdg_app.messages.records import InventoryLevel, encode_stocking
+from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_told
 from yasdg_app.shop.shelf import Stocking
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import BooksError
-from yasdg_app.streams.table import Rows, numbers_of
-from yasdg_app.streams.takeover import CUT_LETTER_BYTES, check_table, dead_letter, read_told
-from yasdg_app.topic_policies import MAX_LETTER_BYTES
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 KAFKA = KafkaSettings(partitions=1)

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yasdg_app.messages import event_time
+from yasdg_app.cluster_state import clock_jumps as jumps
+from yasdg_app.faust_runtime.table import NO_TIME
+from yasdg_app.messages.records import event_time
+from yasdg_app.pipeline import sales_timer as tills
 from yasdg_app.shop.clock import STABLE_SECONDS, Clock
-from yasdg_app.streams import jumps, tills
-from yasdg_app.streams.table import NO_TIME
 
 OPENED, FUTURE = event_time("2026-01-01 00:00:00"), event_time("2190-01-01 00:00:00")
 

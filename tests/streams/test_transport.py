@@ -15,11 +15,12 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from faust.types import TP as FaustTP
 
-from yasdg_app.batches import Batches
-from yasdg_app.reading import Chunk, DamagedLogError
-from yasdg_app.streams import deliveries, transport
-from yasdg_app.streams.deliveries import Delivery
-from yasdg_app.streams.transport import Consumer, ConsumerThread, Whole
+from yasdg_app.faust_runtime import fetched_batches as deliveries
+from yasdg_app.faust_runtime import transport
+from yasdg_app.faust_runtime.fetched_batches import Delivery
+from yasdg_app.faust_runtime.transport import Consumer, ConsumerThread, Whole
+from yasdg_app.kafka.batch_reader import Batches
+from yasdg_app.kafka.reader import Chunk, DamagedLogError
 
 TP = TopicPartition("purchases", 0)
 CONTROL = 0x20  # in the attributes of a batch: a mark of a transaction

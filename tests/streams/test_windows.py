@@ -18,18 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
-from yasdg_app.formats import Format, JsonFormat
-from yasdg_app.formats.errors import RegistryError
-from yasdg_app.messages import event_time, time_text
-from yasdg_app.settings import Settings
+from yasdg_app.aggregates import windows
+from yasdg_app.aggregates.minutes import KEPT, not_counted
+from yasdg_app.aggregates.windows import LATEST, WINDOWS, Windows
+from yasdg_app.config.settings import Settings
+from yasdg_app.faust_runtime.table import COLUMNS, Rows, numbers_of
+from yasdg_app.inventory import projection as books
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Books, Folded, Restock
+from yasdg_app.messages.formats import Format, JsonFormat
+from yasdg_app.messages.formats.errors import RegistryError
+from yasdg_app.messages.records import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Stocking
-from yasdg_app.streams import books, windows
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import Books, Folded, Restock
-from yasdg_app.streams.minutes import KEPT, not_counted
-from yasdg_app.streams.table import COLUMNS, Rows, numbers_of
-from yasdg_app.streams.windows import LATEST, WINDOWS, Windows
 
 HOMES = [0, 1, 0, 1, 0, 0]
 ASSORTMENT = Assortment(PRODUCTS, HOMES)

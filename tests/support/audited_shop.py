@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from yasdg_app.auditing.account import Deleted, Topics
-from yasdg_app.auditing.lost import last_lost_sale
-from yasdg_app.auditing.partition import PartitionAudit, last_sale
-from yasdg_app.auditing.report import Report
-from yasdg_app.auditing.substitutions import Substitutions
-from yasdg_app.messages import InventoryLevel, LostSaleEncoder, PurchaseEncoder, encode, home, stocking
-from yasdg_app.reading import Chunk
+from yasdg_app.audit.account import Deleted, Topics
+from yasdg_app.audit.lost_sales import last_lost_sale
+from yasdg_app.audit.partition import PartitionAudit, last_sale
+from yasdg_app.audit.report import Report
+from yasdg_app.audit.substitutions import Substitutions
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Books
+from yasdg_app.kafka.reader import Chunk
+from yasdg_app.messages.records import InventoryLevel, LostSaleEncoder, PurchaseEncoder, encode, home, stocking
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import Books
 
 TOPICS = Topics("products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters")
 DIVIDED = ("purchases", "lost_sales", "stockings")

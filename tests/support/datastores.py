@@ -21,9 +21,9 @@ import psutil
 import pytest
 from botocore.session import Session
 
-from yasdg_app.brokers.jars import default_folder
-from yasdg_app.brokers.locks import FileLock
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.jars import default_folder
+from yasdg_app.kafka.embedded.locks import FileLock
+from yasdg_app.kafka.embedded.node import free_port
 
 Row = dict[str, Any]
 

@@ -29,8 +29,8 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnReque
 from aiokafka.record.memory_records import MemoryRecords
 
 from support.hostile_records import Attack, Record, record_batch
-from yasdg_app.cluster import Cluster, check
-from yasdg_app.connecting.connection import Connection
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.client import Cluster, check
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from support.shop import Shop
-from yasdg_app.cluster import Cluster, check
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.producer import Row, ShopProducer
-from yasdg_app.reading import Reader
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.client import Cluster, check
+from yasdg_app.kafka.producer import Row, ShopProducer
+from yasdg_app.kafka.reader import Reader
 
 Headers = Sequence[tuple[str, bytes]]
 

@@ -11,9 +11,9 @@ import pytest
 
 from support import schema_registry
 from support.shop import Shop
-from yasdg_app.brokers.embedded import EmbeddedBroker
-from yasdg_app.brokers.locks import FileLock
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.broker import EmbeddedBroker
+from yasdg_app.kafka.embedded.locks import FileLock
+from yasdg_app.kafka.embedded.node import free_port
 
 
 @dataclass(frozen=True)

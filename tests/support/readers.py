@@ -19,8 +19,8 @@ from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from yasdg_app.formats import Format, RegisteredFormat, format_of, schemas
-from yasdg_app.settings import FormatSettings, KafkaSettings
+from yasdg_app.config.settings import FormatSettings, KafkaSettings
+from yasdg_app.messages.formats import Format, RegisteredFormat, format_of, schemas
 
 PROJECT = Path(__file__).parents[2]
 REGISTERED = ("avro", "protobuf")

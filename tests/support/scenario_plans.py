@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from yasdg_app import catalog, settings
+from yasdg_app.config import catalog, settings
 from yasdg_app.shop.plan import Plan
 
 PROJECT = Path(__file__).parents[2]

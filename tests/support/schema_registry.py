@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 
-from yasdg_app.brokers.jars import default_folder
-from yasdg_app.brokers.java import QUICK, find_java
-from yasdg_app.brokers.locks import FileLock
-from yasdg_app.brokers.node import free_port
+from yasdg_app.kafka.embedded.jars import default_folder
+from yasdg_app.kafka.embedded.java import QUICK, find_java
+from yasdg_app.kafka.embedded.locks import FileLock
+from yasdg_app.kafka.embedded.node import free_port
 
 GROUP, ARTIFACT, VERSION = "io.apicurio", "apicurio-registry-app", "3.3.3"
 CLASSIFIER, PACKAGING = "all", "tar.gz"

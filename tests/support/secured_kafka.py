@@ -30,9 +30,9 @@ from confluent_kafka.admin import (
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from yasdg_app.brokers.jars import JarCache
-from yasdg_app.brokers.java import java_command
-from yasdg_app.brokers.node import _die_with_parent, cluster_id, free_port
+from yasdg_app.kafka.embedded.jars import JarCache
+from yasdg_app.kafka.embedded.java import java_command
+from yasdg_app.kafka.embedded.node import _die_with_parent, cluster_id, free_port
 
 HOST = "localhost"  # what the certificates are for; not 127.0.0.1
 PLAIN, SCRAM, CHANGING, GUEST = "till", "till, =1", "changing", "guest"
@@ -121,7 +121,7 @@ class Secured:
         JarCache().fetch()
         jwks = self.folder / "jwks.json"
         jwks.write_text(json.dumps({"keys": [self._public_key()]}))
-        tools = (files("yasdg_app.brokers") / "log4j2-tools.properties").read_text()
+        tools = (files("yasdg_app.kafka.embedded") / "log4j2-tools.properties").read_text()
         (self.folder / "log4j2.properties").write_text(tools + LOGGED)
         self._configure(jwks)
         tool = ("kafka.tools.StorageTool", "format", "--config", "server.properties", "--cluster-id", cluster_id())

@@ -16,9 +16,9 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from yasdg_app.brokers.node import free_port
-from yasdg_app.connecting.connection import Connection
-from yasdg_app.reading import Message, Reader
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.embedded.node import free_port
+from yasdg_app.kafka.reader import Message, Reader
 
 LAUNCHERS = Path(__file__).parents[1] / "launchers"
 FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  # 200 sales a second

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import count
 from types import TracebackType
 
-from yasdg_app.descriptors import raise_descriptor_limit
+from yasdg_app.process.descriptors import raise_descriptor_limit
 
 HEAD = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 BODY = (

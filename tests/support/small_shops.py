@@ -12,10 +12,8 @@ import numpy as np
 from faust.types import TP
 from hypothesis import strategies as st
 
-from yasdg_app.catalog import Product
-from yasdg_app.messages import InventoryLevel, LostSaleEncoder, PurchaseEncoder, event_time
-from yasdg_app.producer import Row
-from yasdg_app.settings import (
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import (
     ALWAYS,
     ClockSettings,
     HoursSettings,
@@ -26,12 +24,14 @@ from yasdg_app.settings import (
     SupplierSettings,
     VolumeSettings,
 )
-from yasdg_app.shop.crowd import Crowd
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Books, shelf_of
+from yasdg_app.kafka.producer import Row
+from yasdg_app.messages.records import InventoryLevel, LostSaleEncoder, PurchaseEncoder, event_time
+from yasdg_app.shop.arrivals import Crowd
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LostSale, Place, Sales, Served, Start, Till
-from yasdg_app.streams.assortment import Assortment
-from yasdg_app.streams.books import Books, shelf_of
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -1,7 +1,7 @@
 """What is named as the reason of a difference is certain."""
 
 from yasdg_app.shop.faults import DROPPED, DUPLICATE, LATE, NONE
-from yasdg_app.truth.sums import MOST_FAULTS, Happened, _reasons
+from yasdg_app.truth.compare_sums import MOST_FAULTS, Happened, _reasons
 
 
 def sale(its: str, revenue: int, fault: int = NONE, counted: int = 1) -> Happened:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from yasdg_app.truth.files import FileError, Source
-from yasdg_app.truth.values import NULL, UNREADABLE, numbers, texts
+from yasdg_app.truth.engine_files import FileError, Source
+from yasdg_app.truth.engine_values import NULL, UNREADABLE, numbers, texts
 
 
 def test_an_integer_that_is_too_large_is_not_readable(tmp_path: Path) -> None:

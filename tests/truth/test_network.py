@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import MINUTE, OPENED, SECOND, World, world_of, worlds
 
-from yasdg_app.settings import FaultSettings, SalesSettings, Settings
+from yasdg_app.config.settings import FaultSettings, SalesSettings, Settings
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, NONE, OUT_OF_ORDER, Faults
 from yasdg_app.shop.till import Till
-from yasdg_app.truth.happenings import blocks
-from yasdg_app.truth.network import Network
-from yasdg_app.truth.spans import Span
+from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.events import blocks
+from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
 
 MANY = FaultSettings(

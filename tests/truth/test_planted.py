@@ -20,19 +20,20 @@ from pyarrow import csv, parquet
 from support.scenario_plans import DAY, HOUR, MINUTE, plan_of
 from support.small_shops import OPENED, World, worlds
 
-from yasdg_app.generating import stream
-from yasdg_app.messages import event_time, time_text
-from yasdg_app.settings import FaultSettings
+from yasdg_app.config.settings import FaultSettings
+from yasdg_app.messages.records import event_time, time_text
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, OUT_OF_ORDER, Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.truth import purchases, sums
-from yasdg_app.truth.files import Source
-from yasdg_app.truth.happenings import blocks
-from yasdg_app.truth.network import Network
-from yasdg_app.truth.receipts import Receipts
+from yasdg_app.truth import compare_purchases as purchases
+from yasdg_app.truth import compare_sums as sums
+from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.engine_files import Source
+from yasdg_app.truth.events import blocks
+from yasdg_app.truth.offline_stream import stream
+from yasdg_app.truth.price_columns import Receipts
 from yasdg_app.truth.report import Report
-from yasdg_app.truth.spans import Span
 from yasdg_app.truth.tables import FORMATS, VALUES
+from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
 
 Message = dict[str, Any]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import PRODUCTS
 
-from yasdg_app.settings import SalesSettings
-from yasdg_app.shop.customer import WAYS, line_of
+from yasdg_app.config.settings import SalesSettings
+from yasdg_app.shop.customer_behaviour import WAYS, line_of
 from yasdg_app.shop.till import NOBODY, Sales
-from yasdg_app.truth.receipts import UNKNOWN, Receipts
+from yasdg_app.truth.price_columns import UNKNOWN, Receipts
 
 CENTS = st.integers(0, 10**11 - 1)  # all that a catalog may say
 

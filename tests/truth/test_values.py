@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from yasdg_app.messages import event_time
-from yasdg_app.truth.values import NULL, UNREADABLE, numbers, times
+from yasdg_app.messages.records import event_time
+from yasdg_app.truth.engine_values import NULL, UNREADABLE, numbers, times
 
 AT = event_time("2026-06-03 12:34:56.789012")
 MILLIS = AT // 1000 * 1000

@@ -17,15 +17,15 @@ import pytest
 from pyarrow import parquet
 from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
-from yasdg_app.commands.grounds import Grounds, TruthError
-from yasdg_app.commands.verify import Question, compare
-from yasdg_app.generating import stream
-from yasdg_app.messages import event_time, time_text
+from yasdg_app.cli.truth_source import Grounds, TruthError
+from yasdg_app.cli.verify import Question, compare
+from yasdg_app.messages.records import event_time, time_text
 from yasdg_app.shop.plan import Plan
-from yasdg_app.truth.files import FileError, Source
+from yasdg_app.truth.engine_files import FileError, Source
+from yasdg_app.truth.offline_stream import stream
 from yasdg_app.truth.report import Report
-from yasdg_app.truth.spans import Span
 from yasdg_app.truth.tables import FORMATS
+from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
 
 BEGIN = plan_of("week", "2026-06-05").opened_at
@@ -108,7 +108,7 @@ def test_columns_that_are_not_compared_are_named(tmp_path: Path) -> None:
 def test_a_column_that_comes_late_or_in_another_part_is_compared_or_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yasdg_app.truth.files.HEAD", 1)
+    monkeypatch.setattr("yasdg_app.truth.engine_files.HEAD", 1)
     first, *rows = [json.loads(line) for line in truth("json").splitlines()]
     few = {"window_start": first["window_start"], "product_id": first["product_id"], "sales": first["sales"]}
     path = rewritten(tmp_path / "a.jsonl", [few, *rows])

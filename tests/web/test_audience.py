@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from yasdg_app.web import audience
-from yasdg_app.web.audience import COMMENT, RETRY, Audience
+from yasdg_app.web import sse_broadcaster as audience
+from yasdg_app.web.sse_broadcaster import COMMENT, RETRY, Audience
 
 
 class Show:

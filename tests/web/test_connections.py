@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from yasdg_app.web import connections
-from yasdg_app.web.answers import HEADERS
-from yasdg_app.web.audience import MOST
 from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections, max_listeners
+from yasdg_app.web.responses import HEADERS
+from yasdg_app.web.sse_broadcaster import MOST
 
 HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n"
 ASKED = HEAD + b"\r\n"

@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from yasdg_app.web.gathering import Asker
+from yasdg_app.web.scatter_gather import Asker
 
 
 async def test_nobody_who_answers_can_set_a_cookie_for_other_questions() -> None:

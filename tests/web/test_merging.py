@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.web import merging
-from yasdg_app.web.merging import (
+from yasdg_app.web import reconcile as merging
+from yasdg_app.web.reconcile import (
     JOINING,
     NOBODY,
     Counted,

@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from yasdg_app.web import proof
-from yasdg_app.web.proof import SKEW_SECONDS, Question, address_of, authorization, is_answer, of_answer, proven
+from yasdg_app.web import token_proof as proof
+from yasdg_app.web.token_proof import SKEW_SECONDS, Question, address_of, authorization, is_answer, of_answer, proven
 
 TOKEN = "0123456789abcdef"
 ADDRESS = "yasdg-0.yasdg 6066"

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.web.seldom import SECONDS, Seldom, since
+from yasdg_app.web.log_limits import SECONDS, Seldom, since
 
 
 @given(st.lists(st.floats(0, 3 * SECONDS)))

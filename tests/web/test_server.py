@@ -10,10 +10,10 @@ import faust
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from yasdg_app.settings import Settings, WebSettings
+from yasdg_app.config.settings import Settings, WebSettings
 from yasdg_app.web.access import COOKIE
-from yasdg_app.web.answers import HEADERS, MAX_BODY_BYTES, answer
-from yasdg_app.web.server import Web
+from yasdg_app.web.driver import Web
+from yasdg_app.web.responses import HEADERS, MAX_BODY_BYTES, answer
 
 TOKEN = "0123456789abcdef"
 JSON = {"Content-Type": "application/json"}

@@ -20,7 +20,7 @@ import holidays
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.settings import ClockSettings, HoursSettings, Span, VolumeSettings
+from yasdg_app.config.settings import ClockSettings, HoursSettings, Span, VolumeSettings
 from yasdg_app.shop.demand import MINUTE, Ints
 from yasdg_app.shop.randomness import Floats
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import FAULTS, FaultSettings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import FAULTS, FaultSettings
 from yasdg_app.shop.demand import Ints, microseconds
 from yasdg_app.shop.randomness import Floats, UInts, keys, uniform, uniforms
 

@@ -16,9 +16,9 @@ from math import ceil
 
 import numpy as np
 
-from yasdg_app.catalog import Product
-from yasdg_app.rules import is_name
-from yasdg_app.settings import (
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.rules import is_name
+from yasdg_app.config.settings import (
     DISCOUNTED_KINDS,
     INCIDENT_KINDS,
     KINDS_WITHOUT_RAMPS,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import MAX_FACTOR, SalesSettings, Settings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import MAX_FACTOR, SalesSettings, Settings
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.demand import Cells, Ints
 from yasdg_app.shop.incidents import Incident, Incidents, demand_of, discount_of

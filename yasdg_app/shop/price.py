@@ -3,8 +3,8 @@
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple, TypeVar
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import SalesSettings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import SalesSettings
 from yasdg_app.shop.demand import Ints
 
 Number = TypeVar("Number", int, Ints)

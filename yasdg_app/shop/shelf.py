@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yasdg_app.catalog import Product
+from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.supply import Supply
 

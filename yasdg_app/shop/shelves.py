@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.catalog import Product
-from yasdg_app.shop.customer import quantity_of
+from yasdg_app.config.catalog import Product
+from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.shelf import Shelf, restocks_at_once
 from yasdg_app.shop.supply import Supply

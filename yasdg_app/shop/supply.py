@@ -5,10 +5,10 @@ from datetime import timedelta
 from functools import lru_cache
 from math import sqrt
 
-from yasdg_app.catalog import Product
-from yasdg_app.settings import InventorySettings, SupplierSettings
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import InventorySettings, SupplierSettings
 from yasdg_app.shop.calendar import Calendar
-from yasdg_app.shop.customer import OUT_OF
+from yasdg_app.shop.customer_behaviour import OUT_OF
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.incidents import Incidents
 from yasdg_app.shop.randomness import key, uniform

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.catalog import Product
-from yasdg_app.shop.crowd import Crowd
-from yasdg_app.shop.customer import OUT_OF, quantity_of
+from yasdg_app.config.catalog import Product
+from yasdg_app.shop.arrivals import Crowd
+from yasdg_app.shop.customer_behaviour import OUT_OF, quantity_of
 from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yasdg_app.catalog import Product
-from yasdg_app.shop.customer import quantity_of
+from yasdg_app.config.catalog import Product
+from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
 from yasdg_app.shop.supply import Supply

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from yasdg_app.messages import amount, time_text
+from yasdg_app.messages.records import amount, time_text
 from yasdg_app.shop.demand import Ints
-from yasdg_app.truth.happenings import COSTED, COUNTED, MONEY
-from yasdg_app.truth.spans import Span
+from yasdg_app.truth.events import COSTED, COUNTED, MONEY
+from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, Rows
 
 VALUES = (*(name for name in COUNTED if name != COSTED), "closing_stock")

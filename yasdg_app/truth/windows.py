@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yasdg_app.catalog import Product
+from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
-from yasdg_app.truth.happenings import COUNTED, PLACE, Block, Happenings, blocks
-from yasdg_app.truth.network import Network
-from yasdg_app.truth.spans import BEHIND_ALL, Span
+from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.events import COUNTED, PLACE, Block, Happenings, blocks
+from yasdg_app.truth.tumbling import BEHIND_ALL, Span
 
 PATIENCE = 200_000  # rows that are added up at a time, at least
 BY = ("product", "category")

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from yasdg_app.rules import is_loopback
+from yasdg_app.config.rules import is_loopback
 
 COOKIE = "yasdg_token"
 OPEN = ("/health/", "/ready/")  # for those who watch workers, and send no token; they tell no more than how it is

@@ -17,9 +17,9 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from yasdg_app.descriptors import descriptor_limit, has_none_left
-from yasdg_app.web.answers import answer, complete, raw, refused
-from yasdg_app.web.seldom import Seldom, since
+from yasdg_app.process.descriptors import descriptor_limit, has_none_left
+from yasdg_app.web.log_limits import Seldom, since
+from yasdg_app.web.responses import answer, complete, raw, refused
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.messages import time_text
-from yasdg_app.streams.inventory import PARTITIONS, products_of
-from yasdg_app.streams.ownership import LEASE
-from yasdg_app.streams.tills import tills
-from yasdg_app.streams.watch import watch
+from yasdg_app.messages.records import time_text
+from yasdg_app.pipeline.control_follower import watch
+from yasdg_app.pipeline.inventory_agent import PARTITIONS, products_of
+from yasdg_app.pipeline.partition_assignment import LEASE
+from yasdg_app.pipeline.sales_timer import tills
 
 ANSWER = 1.0  # seconds in which the cluster has to say where the logs end
 MOST_BEHIND = 5.0  # seconds that sales or the table may be behind in a worker that is ready

@@ -14,13 +14,13 @@ from aiokafka.errors import KafkaError
 from faust.web import View
 
 from yasdg_app.application import app
-from yasdg_app.control import ConflictError, Control, ControlError, TooEarlyError, UnknownIncidentError
+from yasdg_app.cluster_state.control import ConflictError, Control, ControlError, TooEarlyError, UnknownIncidentError
+from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
+from yasdg_app.config.settings import SettingsError
 from yasdg_app.errors import YasdgError
-from yasdg_app.incidents import described, is_configured, listed, read_incident
-from yasdg_app.messages import time_text
-from yasdg_app.settings import SettingsError
-from yasdg_app.streams.tills import tills
-from yasdg_app.streams.watch import watch
+from yasdg_app.messages.records import time_text
+from yasdg_app.pipeline.control_follower import watch
+from yasdg_app.pipeline.sales_timer import tills
 
 logger = logging.getLogger(__name__)
 

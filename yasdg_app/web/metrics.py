@@ -19,9 +19,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from yasdg_app.application import app
-from yasdg_app.web.events import audience
-from yasdg_app.web.gathering import asker
+from yasdg_app.web.event_stream import audience
 from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, rate_of, settled_last
+from yasdg_app.web.scatter_gather import asker
 
 COUNTS = {
     "sales": "Sales that this worker has appended to the log.",

@@ -4,17 +4,17 @@ from typing import Any
 
 import msgspec
 
+from yasdg_app.aggregates.windows import WINDOWS
 from yasdg_app.application import app
-from yasdg_app.incidents import listed
-from yasdg_app.messages import amount, time_text
+from yasdg_app.cluster_state.incident_requests import listed
+from yasdg_app.messages.records import amount, time_text
+from yasdg_app.pipeline.control_follower import watch
+from yasdg_app.pipeline.inventory_agent import PARTITIONS, assortment
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.streams.inventory import PARTITIONS, assortment
-from yasdg_app.streams.watch import watch
-from yasdg_app.streams.windows import WINDOWS
-from yasdg_app.web import merging
-from yasdg_app.web.gathering import asker, here, workers
-from yasdg_app.web.merging import Counted, Gathered, LiveShare, Missing, Past, StateShare
-from yasdg_app.web.shares import SHOWN_MINUTES, live_share
+from yasdg_app.web import reconcile as merging
+from yasdg_app.web.partial_results import SHOWN_MINUTES, live_share
+from yasdg_app.web.reconcile import Counted, Gathered, LiveShare, Missing, Past, StateShare
+from yasdg_app.web.scatter_gather import asker, here, workers
 
 Snapshot = dict[str, Any]
 

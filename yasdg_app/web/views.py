@@ -8,19 +8,20 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from yasdg_app import messages
+from yasdg_app.aggregates.windows import WINDOWS
 from yasdg_app.application import app
-from yasdg_app.messages import time_text
-from yasdg_app.settings import shown
+from yasdg_app.config.settings import shown
+from yasdg_app.messages import records as messages
+from yasdg_app.messages.records import time_text
+from yasdg_app.pipeline.inventory_agent import assortment
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.streams.inventory import assortment
-from yasdg_app.streams.windows import WINDOWS
-from yasdg_app.web import merging, questions
-from yasdg_app.web.answers import answer
-from yasdg_app.web.gathering import asker
-from yasdg_app.web.merging import Counted, Gathered, LevelsShare, SalesShare, StateShare
-from yasdg_app.web.questions import BY, BadQuestionError, Page
-from yasdg_app.web.shares import categories, level_share, levels_share, sales_share, state_share
+from yasdg_app.web import query_params as questions
+from yasdg_app.web import reconcile as merging
+from yasdg_app.web.partial_results import categories, level_share, levels_share, sales_share, state_share
+from yasdg_app.web.query_params import BY, BadQuestionError, Page
+from yasdg_app.web.reconcile import Counted, Gathered, LevelsShare, SalesShare, StateShare
+from yasdg_app.web.responses import answer
+from yasdg_app.web.scatter_gather import asker
 from yasdg_app.web.snapshot import count_of, is_open, missing_of, named, states_of
 
 CLOSED = {"error": "The shop is not open yet. Ask again in a moment."}

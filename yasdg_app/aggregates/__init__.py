@@ -1,0 +1,1 @@
+"""Sums over windows of event time, for the views and the page."""

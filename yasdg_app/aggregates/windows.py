@@ -1,0 +1,433 @@
+"""Sales over event time in this worker's own partitions: the last minute, hour and day, and the series of minutes.
+
+They come from what the inventory's agent applies to the table. The log of a partition that is taken over is read again,
+from where the table stands back to the day before, a piece at a time, in the background, in steps that give way to the
+tills. What was counted before a rebalance stays if the table stands where the last chunk left it.
+
+Memory: 32 bytes for each pair of a product and a minute in which it was sold, and at most `MOST_CELLS` of them in a
+worker that holds all partitions: 48 MB, or a day and three hours of 900 products that are sold in every minute. What is
+more goes on by category alone, the oldest first; `products_from` tells from when sums by product are whole.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+import orjson
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from yasdg_app.aggregates.minutes import (
+    KEPT,
+    MINUTE,
+    NO_MINUTE,
+    Counted,
+    Minutes,
+    Window,
+    cells,
+    minute_of,
+    not_counted,
+)
+from yasdg_app.errors import YasdgError
+from yasdg_app.faust_runtime.table import Rows
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.projection import Folded, Restock
+from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.formats.errors import RegistryError
+from yasdg_app.messages.records import (
+    NoPurchaseError,
+    event_time,
+    read_lost_sale,
+    read_purchase,
+    read_sold,
+    read_stocking,
+    sale_number,
+    stocking,
+)
+from yasdg_app.shop.demand import Ints
+
+logger = logging.getLogger(__name__)
+
+WINDOWS = {"minute": 1, "hour": 60, "day": 24 * 60}  # whole minutes
+LATEST = 50  # restocks, and lost sales, of each partition
+MOST_CELLS = 1_500_000
+MOST_READ = 2_000_000  # sales of a partition that are read again
+PIECE = 50_000  # of them at once
+STEP = 500  # that are looked at before others have their turn
+GIVE_WAY = 3.0  # times what a step took is what the others have then
+RETRY = 0.5  # seconds before the cluster is asked again
+
+TOO_MUCH = 2**62  # units, or cents: no such sale is in the table
+NO_COLUMNS = np.zeros((5, 0), np.int64)
+Choice = Callable[[int, Ints, Ints], Ints]
+Sums = tuple[int, int, int]
+"""Sales, units, revenue in cents."""
+
+
+class Past:
+    """What of a partition's logs is to be read again: what the table held when it was taken over.
+
+    Parameters
+    ----------
+    position, lost_position
+        Where that ends.
+    oldest
+        The minute before which nothing is of use.
+    left
+        How many sales of each product are not read yet, by seat.
+    """
+
+    def __init__(self, position: int, lost_position: int, oldest: int, left: Ints) -> None:
+        self.position = self.read_from = position
+        self.lost_position = lost_position
+        self.oldest = oldest
+        self.left = left
+
+
+class Share:
+    """What is known of one partition.
+
+    Attributes
+    ----------
+    window
+        Its sales by minute.
+    past
+        What is to be read again; None when that is done.
+    position
+        The offset behind its last sale in the table.
+    last_sale
+        Event time of that: microseconds since 1970, or text.
+    restocks, lost_sales
+        The last ones that were applied; the lost sales as messages.
+    restocks_before, lost_sales_before
+        The last ones that were told before those.
+    """
+
+    def __init__(self, window: Window, past: Past, last_sale: int) -> None:
+        self.window = window
+        self.past: Past | None = past
+        self.position = past.position
+        self.last_sale: int | str = last_sale
+        self.restocks: deque[Restock] = deque(maxlen=LATEST)
+        self.lost_sales: deque[bytes] = deque(maxlen=LATEST)
+        self.restocks_before: list[dict[str, Any]] = []
+        self.lost_sales_before: list[dict[str, Any]] = []
+        self._lost_position = past.lost_position
+
+    def add_lost(self, chunk: Sequence[Message]) -> None:
+        """Add lost sales; those that come again are left out."""
+        self.lost_sales.extend(m.value or b"" for m in chunk[-LATEST:] if m.offset >= self._lost_position)
+        self._lost_position = max(self._lost_position, chunk[-1].offset + 1)
+
+
+class Windows:
+    """What was sold when, in the partitions that are this worker's.
+
+    Parameters
+    ----------
+    app
+        The Faust application.
+    assortment
+        The shop's products.
+    rows_of
+        Returns what the table holds of a partition.
+    """
+
+    def __init__(self, app: Any, assortment: Assortment, rows_of: Callable[[int], Rows]) -> None:
+        self._app = app
+        self._assortment = assortment
+        self._rows_of = rows_of
+        self._kafka = app.shop.kafka
+        self._shares: dict[int, Share] = {}
+        self._generation: int | None = None
+        self._told: dict[int, tuple[int, int]] = {}
+        self._is_reading = False
+        numbers: dict[str, int] = {}
+        self._of_seats: dict[int, Ints] = {}  # by partition: the number of each product's category, by its seat
+        for partition in range(self._kafka.partitions):
+            here = assortment.here(partition)
+            own = (numbers.setdefault(product.category, len(numbers)) for product in here)
+            self._of_seats[partition] = np.fromiter(own, np.int32, len(here))
+        self._names = list(numbers)
+
+    # --- What is asked ----------------------------------------------------------------------------------------------
+
+    def sums(self, window: str, through: int, choose: Choice | None = None) -> dict[str, Sums]:
+        """Return sales, units and revenue in cents of each product that had any, in our partitions.
+
+        Parameters
+        ----------
+        window
+            `minute`, `hour` or `day`: so many whole minutes.
+        through
+            The event time at which they end, that excluded: a whole minute, in microseconds since 1970.
+        choose
+            Whose sums are wanted, where a million products have some: of a partition's seats in ascending order, and
+            the sums of these, three lines, it returns some places in them.
+        """
+        end = through // MINUTE
+        found = {}
+        for partition, share in self._ours().items():
+            sums = share.window.by_product(end - WINDOWS[window], end)
+            (seats,) = np.nonzero(sums[0])
+            if choose is not None:
+                seats = seats[choose(partition, seats, sums[:, seats])]
+            here = self._assortment.here(partition)
+            for seat, own in zip(seats.tolist(), sums[:, seats].T.tolist(), strict=True):
+                found[here[seat].product_id] = _sums(own)
+        return found
+
+    def by_category(self, window: str, through: int) -> dict[str, Sums]:
+        """Return sales, units and revenue in cents of each category that had any; see `sums`."""
+        end, count = through // MINUTE, len(self._names)
+        sums = np.zeros((3, count), np.int64)
+        for share in self._ours().values():
+            sums += share.window.by_category(end - WINDOWS[window], end, count).sum(axis=1)
+        return {name: _sums(own) for name, own in zip(self._names, sums.T.tolist(), strict=True) if own[0]}
+
+    def series(self, first: int, through: int) -> dict[str, list[Sums]]:
+        """Return sales, units and revenue in cents in our partitions by category, for each minute between two times."""
+        begin, end, count = first // MINUTE, through // MINUTE, len(self._names)
+        sums = np.zeros((3, max(end - begin, 0), count), np.int64)
+        for share in self._ours().values() if begin < end else ():
+            sums += share.window.by_category(begin, end, count)
+        lines = sums.transpose(2, 1, 0).tolist()
+        return {name: list(map(_sums, own)) for name, own in zip(self._names, lines, strict=True)}
+
+    def complete_from(self) -> dict[int, int]:
+        """Return the event time from which the sums by category of each of our partitions are whole."""
+        return {partition: _moment(share.window.categories_from) for partition, share in self._ours().items()}
+
+    def products_from(self) -> dict[int, int]:
+        """Return the event time from which the sums by product of each of our partitions are whole."""
+        return {partition: _moment(share.window.products_from) for partition, share in self._ours().items()}
+
+    def complete_through(self) -> dict[int, int]:
+        """Return the event time up to which, that excluded, all sales of each of our partitions are in the sums."""
+        return {partition: self._complete_through(partition, share) for partition, share in self._ours().items()}
+
+    @property
+    def latest_restocks(self) -> list[dict[str, Any]]:
+        """The last restocks of each of our partitions, as their messages say, newest first."""
+        told = []
+        for share in self._ours().values():
+            own = share.restocks_before + [stocking(*restock).asdict() for restock in share.restocks]
+            told += _latest(own, "stocking_id")
+        return _newest_first(told)
+
+    @property
+    def latest_lost_sales(self) -> list[dict[str, Any]]:
+        """The last lost sales of each of our partitions, as their messages say, newest first."""
+        told = []
+        for partition, share in self._ours().items():
+            own = share.lost_sales_before + self._lost_sales(partition, share.lost_sales)
+            told += _latest(own, "lost_sale_id")
+        return _newest_first(told)
+
+    # --- What the agents and tills tell -----------------------------------------------------------------------------
+
+    def count(self, partition: int, folded: Folded) -> Counted | None:
+        """Return what a chunk of purchases has to say, before it is written to the table."""
+        share = self._shares.get(partition)
+        if share is None:
+            return None
+        return share.window.count(folded, self._horizon, self._seat)
+
+    def add(self, partition: int, folded: Folded, counted: Counted | None) -> None:
+        """Add a chunk of purchases that was written to the table."""
+        share = self._shares.get(partition)
+        if share is None or not folded.levels:
+            return
+        share.window.add(counted)
+        share.restocks.extend(folded.restocks)
+        last = folded.levels[-1]
+        share.position, share.last_sale = last.offset + 1, last.last_sale
+
+    def add_lost(self, partition: int, chunk: Sequence[Message]) -> None:
+        """Add a chunk of lost sales that was written to the table."""
+        share = self._shares.get(partition)
+        if share is not None:
+            share.add_lost(chunk)
+
+    def all_told(self, partition: int, through: int, end: int) -> None:
+        """Note that all sales of a partition up to an event time, that included, stand in its log before an offset."""
+        self._told[partition] = through, end
+
+    def settle(self, generation: int, applied: Mapping[TP, int]) -> None:
+        """Begin a generation of the group, with the positions of its partitions."""
+        purchases, lost_sales = self._app.ownership.topics
+        kept, self._shares = self._shares, {}
+        for tp, position in applied.items():
+            if tp.topic != purchases or not self._assortment.here(tp.partition):
+                continue
+            share = kept.get(tp.partition)
+            # Else the table was changed without our knowing, or its newest sales are gone.
+            if share is None or share.position != position:
+                share = self._opened(tp.partition, position, applied[TP(lost_sales, tp.partition)])
+            self._shares[tp.partition] = share
+        self._generation = generation
+        if not self._is_reading and any(share.past is not None for share in self._shares.values()):
+            self._is_reading = True
+            self._app.add_future(self._read_again())
+
+    # --- What was before we had a partition -------------------------------------------------------------------------
+
+    async def _read_again(self) -> None:
+        """Read what has to be read again, until nothing is left of it."""
+        try:
+            while not self._app.should_stop and (new := {p: s for p, s in self._shares.items() if s.past is not None}):
+                try:
+                    for partition, share in new.items():
+                        await self._read_latest(partition, share)
+                    for partition, share in new.items():
+                        await self._read_sales(partition, share)
+                except (KafkaError, RegistryError) as error:
+                    logger.debug("The sales of the last day are read again later: %r", error)
+                    await asyncio.sleep(RETRY)
+        except YasdgError as error:
+            logger.warning("The views lack the sales of the last day: %s", error)
+        except Exception:  # the shop goes on without
+            logger.exception("The sales of the last day cannot be read again.")
+        finally:
+            self._is_reading = False
+
+    async def _read_sales(self, partition: int, share: Share) -> None:
+        """Read the sales of the last day from the last one to the first, as far as they can be read."""
+        window, past = share.window, share.past
+        if past is None:
+            return
+        tp = TP(self._app.ownership.topics[0], partition)
+        stop = max((await self._app.own_reader.firsts([tp]))[tp], past.position - MOST_READ)
+        while past.read_from > stop and window.whole_from > max(past.oldest, self._horizon()) and not window.is_cut_off:
+            start = max(stop, past.read_from - PIECE)
+            columns = [NO_COLUMNS]
+            async with aclosing(self._app.own_reader.chunks(tp, start, past.read_from)) as chunks:
+                async for read in chunks:
+                    chunk = await self._app.format.plain("purchases", read)
+                    for begin in range(0, len(chunk), STEP):
+                        began = time.monotonic()
+                        columns.append(_columns(chunk[begin : begin + STEP], partition, self._assortment))
+                        await asyncio.sleep((time.monotonic() - began) * GIVE_WAY)
+                        if self._shares.get(partition) is not share:
+                            return
+            seats, numbers, minutes, quantity, cents = np.hstack(columns)
+            counts = not_counted(past.left, seats, numbers)
+            came = cells(minutes[counts], seats[counts], quantity[counts], cents[counts]).added_up()
+            # There may be more of the first minute.
+            whole_from = int(minutes[counts].min()) + 1 if len(counts) else window.whole_from
+            window.add_earlier(came, NO_MINUTE if start == 0 else min(whole_from, window.whole_from))
+            past.read_from = start
+        share.past = None
+
+    async def _read_latest(self, partition: int, share: Share) -> None:
+        """Read which restocks and lost sales were told of last."""
+        if share.past is None:
+            return
+        reader = self._app.own_reader
+        restocks, lost = TP(self._kafka.topic_stockings, partition), TP(self._kafka.topic_lost_sales, partition)
+        ends = {**await reader.ends([restocks]), lost: share.past.lost_position}
+        firsts, values = await reader.firsts(ends), dict[TP, list[bytes]]()
+        for (tp, end), what in zip(ends.items(), ("stockings", "lost_sales"), strict=True):
+            read = [
+                message async for chunk in reader.chunks(tp, max(firsts[tp], end - LATEST), end) for message in chunk
+            ]
+            values[tp] = [message.value or b"" for message in await self._app.format.plain(what, read)]
+        share.restocks_before = _restocks(values[restocks])
+        share.lost_sales_before = self._lost_sales(partition, values[lost])
+
+    # --- What belongs to a partition --------------------------------------------------------------------------------
+
+    def _ours(self) -> dict[int, Share]:
+        """Return the partitions that are ours now: none during a rebalance, in which another worker may show them."""
+        app = self._app
+        return self._shares if self._generation == app.consumer_generation_id and not app.rebalancing else {}
+
+    def _opened(self, partition: int, position: int, lost_position: int) -> Share:
+        rows = self._rows_of(partition)
+        last = rows.last("last_sale")
+        minutes = Minutes(self._of_seats[partition], MOST_CELLS // self._kafka.partitions)
+        minute = NO_MINUTE if last is None else last[0] // MINUTE
+        window = Window(minutes, lambda: self._rows_of(partition).totals(), minute if last is None else minute + 1)
+        past = Past(position, lost_position, minute - KEPT, rows.totals()[0].copy())
+        return Share(window, past, 0 if last is None else last[0])
+
+    def _seat(self, product_id: str) -> int:
+        return self._assortment.seats[self._assortment.places[product_id]]
+
+    def _horizon(self) -> int:
+        """Return the minute before which nothing is of use: a day before now, by the shop's clock."""
+        return int(self._app.opening.clock.at(time.time_ns() // 1000)) // MINUTE - KEPT
+
+    def _complete_through(self, partition: int, share: Share) -> int:
+        last_sale = share.last_sale
+        # The log is in order of event time.
+        through = max(self._app.opening.opened_at, event_time(last_sale) if isinstance(last_sale, str) else last_sale)
+        told, end = self._told.get(partition, (0, 0))
+        return max(through, told + 1) if share.position >= end else through
+
+    def _lost_sales(self, partition: int, values: Collection[bytes]) -> list[dict[str, Any]]:
+        found = []
+        for value in values:
+            try:
+                read_lost_sale(value, partition, self._assortment.home)
+            except NoPurchaseError:
+                continue
+            found.append(orjson.loads(value))
+        return found
+
+
+def _sums(three: list[int]) -> Sums:
+    sales, units, revenue_cents = three
+    return sales, units, revenue_cents
+
+
+def _moment(minute: int) -> int:
+    """Return the first moment of a minute; 0 if it is before all others."""
+    return max(minute, 0) * MINUTE
+
+
+def _columns(messages: Sequence[Message], partition: int, assortment: Assortment) -> Ints:
+    """Return the sales among messages: seat, number, minute, quantity and cents, five lines."""
+    try:
+        told = list(map(read_sold, [message.value or b"" for message in messages]))
+        numbers = [sale_number(sale.product_id, sale.transaction_id) for sale in told]
+        sales = [(sale, number) for sale, number in zip(told, numbers, strict=True) if number is not None]
+        if len(sales) < len(told) or any(assortment.home(sale.product_id) != partition for sale in told):
+            raise NoPurchaseError
+    except UNREADABLE:
+        sales = []
+        for message in messages:
+            try:
+                sales.append(read_purchase(message.value, partition, assortment.home))
+            except NoPurchaseError:
+                continue
+    places, seats = assortment.places, assortment.seats
+    rows = [
+        (seats[places[s.product_id]], number, minute_of(s), s.quantity, round(s.total_purchase * 100))
+        for s, number in sales
+        if s.quantity < TOO_MUCH and abs(s.total_purchase) < TOO_MUCH / 100
+    ]
+    return np.array(rows, np.int64).reshape(-1, 5).T
+
+
+def _restocks(values: Collection[bytes]) -> list[dict[str, Any]]:
+    found = []
+    for value in values:
+        if decoded_or_none(read_stocking, value) is not None:
+            found.append(orjson.loads(value))
+    return found
+
+
+def _latest(told: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return the last messages, none of them twice; `name`: of the field that tells them apart."""
+    return list({message[name]: message for message in told}.values())[-LATEST:]
+
+
+def _newest_first(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(told, key=lambda message: str(message["event_time"]), reverse=True)

@@ -1,0 +1,282 @@
+"""What an audit reads, and the account that it keeps of each product: all that it remembers of a log."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from yasdg_app.audit.report import Finding, Report
+from yasdg_app.config import catalog
+from yasdg_app.kafka.decoding import UNREADABLE, reason_of
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.records import amount, time_text
+from yasdg_app.shop import shelf
+from yasdg_app.shop.shelf import Shelf, Stocking
+
+NEVER = datetime.min
+LATEST = datetime.max
+EPOCH = datetime(1970, 1, 1)
+MICROSECOND = timedelta(microseconds=1)
+LATEST_MICROSECOND = (LATEST - EPOCH) // MICROSECOND
+NO_FLOOR = -(2**62)  # a level that no sale leaves
+
+
+class Sale(msgspec.Struct, gc=False):
+    """A purchase, all of it."""
+
+    transaction_time: datetime
+    product_id: str
+    price: float
+    quantity: int
+    is_member: bool
+    member_discount: float
+    add_supplements: bool
+    supplement_price: float
+    total_purchase: float
+    transaction_id: str
+    total_cost: float | None
+    promotion_discount: float
+    substituted_from: str | None
+
+
+class LostSale(msgspec.Struct, gc=False):
+    """A message on the lost sales topic, all of it."""
+
+    event_time: datetime
+    product_id: str
+    quantity: int
+    value: float
+    reason: str
+    level: int
+    promised: datetime | None
+    incident: str | None
+    substitute: str | None
+    lost_sale_id: str
+
+
+class Restock(msgspec.Struct, gc=False):
+    """A message on the stockings topic, all of it."""
+
+    event_time: datetime
+    product_id: str
+    existing_level: int
+    stock_quantity: int
+    new_level: int
+    stocking_id: str
+
+
+class Product(msgspec.Struct):
+    """What an audit needs of a message on the products topic."""
+
+    product_id: str
+    price: float
+    inventory: int
+    cost: float | None = None
+
+
+read_sale = msgspec.json.Decoder(Sale).decode
+read_lost = msgspec.json.Decoder(LostSale).decode
+read_restock = msgspec.json.Decoder(Restock).decode
+_read_product = msgspec.json.Decoder(Product).decode
+
+Find = Callable[[str, str, int, str], None]
+"""Takes note of a finding in the partition that is looked at: kind, topic, offset, text."""
+
+
+class Topics(NamedTuple):
+    """Names of the topics."""
+
+    products: str
+    purchases: str
+    stockings: str
+    lost_sales: str
+    incidents: str
+    dead_letters: str
+
+
+class Deleted(NamedTuple):
+    """What was deleted at the beginning of a partition."""
+
+    first: int  # offset from which on the partition is left
+    number: int | None  # of the shop's messages before it; None: no batch that is left says it
+
+    @property
+    def text(self) -> str:
+        """What was deleted, in words."""
+        what = "messages" if self.number is None else f"{self.number} messages of the shop"
+        return f"{what} at the beginning, before offset {self.first}, were deleted and cannot be audited"
+
+
+class Told(NamedTuple):
+    """A restock that stands in the log, or ought to."""
+
+    at: datetime
+    number: int
+    levels: tuple[int, int, int]  # before, added, after
+    offset: int  # of one that ought to be there: that of the sale that stands behind it
+    place: int = 0  # among the restocks of the partition that were read
+
+
+class Turned(NamedTuple):
+    """A lost sale that was read, and not compared with the shelf yet."""
+
+    at: datetime
+    lost: LostSale
+    offset: int
+
+
+class Gap(NamedTuple):
+    """Sales that are missing where they ought to stand."""
+
+    first: int
+    last: int
+    offset: int  # of the sale behind them
+
+
+@dataclass(slots=True)
+class Row:
+    """What the workers' table shows of a product."""
+
+    fields: Mapping[str, Any]
+    sales: int
+    lost_sales: int
+
+    def differences(self, log: Mapping[str, Any]) -> str:
+        """Return in what the table differs from the log; nothing if it does not."""
+        fields = self.fields
+        return "; ".join(f"{name} is {fields.get(name)}, not {v}" for name, v in log.items() if fields.get(name) != v)
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known of one product, after the sales that were looked at.
+
+    Attributes
+    ----------
+    wake
+        Event time from which on something else than a sale is to be looked at.
+    floor
+        A sale that leaves this level or less has to be looked at closer.
+    certain
+        False: something is off, so the level is not known until the next restock tells it.
+    blind
+        True: a sale is not known before the next one, so a restock between them may stand before or behind it.
+    ways
+        To buy it, known to be right at the present promotion: their cents, and what their goods had cost.
+    came
+        Deliveries that are on the shelf, whose sale was not looked at: only then do they stand in the log.
+    told
+        Restocks that were read, whose sales were not.
+    owed
+        Restocks as they ought to be, beyond the end of what was read.
+    shift
+        By how much the log numbers restocks higher than it should, for which it was told off.
+    is_followed
+        False: sales at the beginning were deleted, so neither the level nor what is on order can be known.
+    """
+
+    product: catalog.Product
+    key: bytes
+    shelf: Shelf
+    floor: int
+    wake: datetime = LATEST
+    number: int = 0  # of the last sale
+    at: datetime = NEVER
+    offset: int = -1
+    sold: int = 0
+    revenue_cents: int = 0
+    cost_cents: int = 0
+    certain: bool = True
+    blind: bool = False
+    ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
+    came: list[Stocking] = field(default_factory=list)
+    told: deque[Told] = field(default_factory=deque)
+    told_number: int = 0  # of the last one that was read
+    first_told: int | None = None  # number of the first one that was read
+    owed: deque[Told] = field(default_factory=deque)
+    shift: int = 0
+    is_followed: bool = True
+    gaps: list[Gap] = field(default_factory=list)
+    row: Row | None = None
+    lost: deque[Turned] = field(default_factory=deque)
+    lost_number: int = 0  # of the last lost sale that was read
+    lost_at: datetime = NEVER
+    lost_offset: int = -1
+    lost_units: int = 0
+    lost_cents: int = 0
+    substituted: int = 0  # units
+
+    @classmethod
+    def of(cls, product: catalog.Product, min_inventory: int) -> "Account":
+        """Open the account of a product."""
+        return cls(product, product.product_id.encode(), Shelf.of(product), min_inventory)
+
+    def refresh(self, min_inventory: int) -> None:
+        """Reckon anew what a sale may leave, and when there is something else to look at."""
+        if not self.is_followed:
+            self.wake, self.floor = LATEST, NO_FLOOR
+            return
+        wakes = [NEVER] if self.came or self.blind else []
+        if self.told:
+            wakes.append(self.told[0].at)
+        if self.lost:
+            wakes.append(self.lost[0].at)
+        if self.certain and self.shelf.due != shelf.NEVER:
+            wakes.append(moment(self.shelf.due))
+        self.wake = min(wakes, default=LATEST)
+        self.floor = (-1 if self.shelf.on_order else min_inventory) if self.certain else NO_FLOOR
+
+
+def micros(at: datetime) -> int:
+    """Return an event time in microseconds since 1970."""
+    return (at - EPOCH) // MICROSECOND
+
+
+def moment(at: int) -> datetime:
+    """Return an event time of microseconds since 1970; one that no clock can show is the latest."""
+    return EPOCH + timedelta(microseconds=at) if at < LATEST_MICROSECOND else LATEST
+
+
+def text_of(at: int) -> str:
+    """Return an event time as the table has it; of one that no clock can show, the number of its microseconds."""
+    try:
+        return time_text(at)
+    except UNREADABLE:
+        return str(at)
+
+
+def read_products(
+    records: Iterable[Message], topic: str, report: Report, products: Sequence[catalog.Product] = ()
+) -> None:
+    """See whether the products topic tells of each product once, and of those of the catalog as they are there.
+
+    Where others have written on it a product may be there again: the shop publishes it anew after a foreign message.
+    """
+    may_repeat = report.foreign_in(topic).count > 0
+    told: dict[str, Product] = {}
+    values: dict[str, bytes | None] = {}
+    offset = 0
+    for record in records:
+        offset = record.offset
+        try:
+            product = _read_product(record.value or b"")
+        except UNREADABLE as error:
+            report.add(Finding("unreadable", topic, 0, offset, reason_of(error)))
+            continue
+        before = told.get(product.product_id)
+        if may_repeat and product == before:
+            continue
+        if before is not None and (record.value == values[product.product_id] or product != before):
+            what = "double product" if product == before else "changed product"
+            report.add(Finding(what, topic, 0, offset, product.product_id))
+        values[product.product_id] = record.value
+        told[product.product_id] = product
+    report.products = len(told)
+    for of in products:
+        cost = None if of.cost_cents is None else amount(of.cost_cents)
+        if told.get(of.product_id) != Product(of.product_id, amount(of.price_cents), of.inventory, cost):
+            what = "changed product" if of.product_id in told else "missing product"
+            report.add(Finding(what, topic, 0, offset, f"{of.product_id} is not told of as the catalog has it"))

@@ -1,0 +1,66 @@
+"""Whether the incidents that were announced are those of the plan."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+
+from yasdg_app.audit.report import Finding, Report
+from yasdg_app.kafka.decoding import decoded_or_none
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.records import announcement, encode, event_time
+from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.plan import Plan
+
+
+class Timed(msgspec.Struct):
+    """The field of an announcement by which is known how far they go."""
+
+    event_time: str
+
+
+_read = msgspec.json.Decoder(Timed).decode
+
+
+def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: Report, deleted: int = 0) -> None:
+    """See whether the incidents topic is what the plan announces, from its first on, and in its order.
+
+    Only where it first is not is told: what follows would all be off.
+
+    Parameters
+    ----------
+    records
+        The messages of the shop on the topic, all that are left.
+    plan
+        With all that is said on the control topic, which was read after it.
+    deleted
+        Number of announcements before them that were deleted.
+    """
+    report.incidents = len(records)
+    last = max((_time(record, plan.opened_at) for record in records), default=plan.opened_at)
+    announced = islice(plan.incidents.announcements(plan.opened_at, last + 1), deleted, None)
+    for record in records:
+        wrong = _wrong(record, next(announced, None))
+        if wrong:
+            report.add(Finding("wrong announcement", topic, 0, record.offset, wrong))
+            return
+
+
+def _wrong(record: Message, right: tuple[int, str, Incident] | None) -> str:
+    """Return what is wrong with an announcement; nothing if it is the right one."""
+    if right is None:
+        return "the plan has no further incident by then"
+    wanted = encode(announcement(*right))
+    _, phase, incident = right
+    if record.value == wanted:
+        return "" if record.key == incident.name.encode() else f"the {phase} of {incident.name} has key {record.key!r}"
+    return f"it is not what the plan announces there: {wanted.decode()}"
+
+
+def _time(record: Message, otherwise: int) -> int:
+    at = decoded_or_none(_event_time, record.value)
+    return otherwise if at is None else at
+
+
+def _event_time(value: bytes) -> int:
+    return event_time(_read(value).event_time)

@@ -1,0 +1,251 @@
+"""The lost sales of a partition: numbered without a gap, worth what they could be, and lost for want of stock alone."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from yasdg_app.audit.account import (
+    LATEST,
+    NEVER,
+    Account,
+    Find,
+    LostSale,
+    Topics,
+    Turned,
+    micros,
+    moment,
+    read_lost,
+    text_of,
+)
+from yasdg_app.audit.dead_letters import Letters
+from yasdg_app.audit.plan_intervals import Moments
+from yasdg_app.audit.report import Report
+from yasdg_app.audit.restocks import Restocks
+from yasdg_app.audit.substitutions import Substitutions
+from yasdg_app.kafka.decoding import decoded_or_none
+from yasdg_app.kafka.reader import Chunk, Message
+from yasdg_app.messages.records import NoPurchaseError, amount, lost_sale_id, read_lost_sale
+from yasdg_app.shop import shelf
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.price import line, terms
+
+MOST_VALUES = 1_024  # that are remembered: of a product, a quantity, and a discount
+
+
+class LostSales:
+    """The lost sales of one partition.
+
+    Parameters
+    ----------
+    restocks
+        Keeps the shelves.
+    is_cut
+        Whether lost sales at the beginning were deleted.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        topics: Topics,
+        find: Find,
+        report: Report,
+        accounts: Mapping[str, Account],
+        homes: Mapping[str, int],
+        partition: int,
+        restocks: Restocks,
+        letters: Letters,
+        substitutions: Substitutions,
+        is_cut: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._topic = topics.lost_sales
+        self._find = find
+        self._report = report
+        self._accounts = accounts
+        self._homes = homes
+        self._partition = partition
+        self._restocks = restocks
+        self._letters = letters
+        self._substitutions = substitutions
+        self._is_cut = is_cut
+        self._moments = Moments(plan, plan.products)
+        self._until = NEVER  # event time up to which they were read
+        self._values: dict[tuple[str, int, int], frozenset[float]] = {}
+
+    def wants(self, until: datetime) -> bool:
+        """Tell whether more of them are to be read before sales up to an event time are looked at."""
+        return self._until <= until != NEVER
+
+    def take(self, chunk: Chunk | None) -> None:
+        """Take what comes next on the topic, in the order of the log; None: there is no more of it."""
+        if chunk is None:
+            self._until = LATEST
+            return
+        if chunk.foreign:
+            self._letters.foreign(message.offset for message in chunk.foreign)
+        for record in chunk.messages:
+            lost = self._readable(record)
+            if lost is not None:
+                self._take(self._accounts[lost.product_id], lost, record)
+        self._letters.read_through(chunk.end - 1)
+
+    def _readable(self, record: Message) -> LostSale | None:
+        try:
+            turned, number = read_lost_sale(record.value, self._partition, self._homes.get)
+        except NoPurchaseError as why:
+            self._letters.no_message(record.offset, str(why))
+            return None
+        lost = decoded_or_none(read_lost, record.value)
+        if lost is not None and (lost.promised is None or lost.promised.tzinfo is None):
+            return lost
+        self._find("unreadable", self._topic, record.offset, f"{turned.lost_sale_id} lacks fields of a lost sale")
+        account = self._accounts[turned.product_id]
+        account.lost_number = max(account.lost_number, number)
+        account.row = None  # what is missing cannot be compared
+        return None
+
+    def _take(self, account: Account, lost: LostSale, record: Message) -> None:
+        at, offset = lost.event_time, record.offset
+        self._until = at  # not the latest: one time that is wrong says nothing of those behind it
+        if not self._is_next(account, lost, offset):
+            return
+        if record.key != account.key:
+            self._find("wrong key", self._topic, offset, f"{lost.lost_sale_id} has the key {record.key!r}")
+        if at < account.lost_at:
+            text = f"{lost.lost_sale_id} is of {at}, the one before of {account.lost_at}"
+            self._find("time goes back", self._topic, offset, text)
+            while account.lost and account.lost[-1].at > at:  # it, or they: nobody knows where they belong
+                account.lost.pop()
+        account.lost_at, account.lost_offset = at, offset
+        self._count(account, lost, offset)
+        self._check(account, lost, offset)
+        if account.is_followed:
+            account.lost.append(Turned(at, lost, offset))
+            account.wake = min(account.wake, account.lost[0].at)
+        if account.row is not None and account.row.lost_sales == account.lost_number:
+            self._compare(account)
+
+    def _is_next(self, account: Account, lost: LostSale, offset: int) -> bool:
+        product_id, last = account.product.product_id, account.lost_number
+        number = int(lost.lost_sale_id[len(product_id) + 2 :])
+        if number <= last:
+            text = f"{lost.lost_sale_id} was told before; the last one is number {last}"
+            self._find("double lost sale", self._topic, offset, text)
+            return False
+        if number > last + 1 and (last or not self._is_cut):
+            first, until = lost_sale_id(product_id, last + 1), lost_sale_id(product_id, number - 1)
+            text = first if number == last + 2 else f"{first} to {until}"
+            self._find("missing lost sale", self._topic, offset, f"{text} should stand before it")
+            account.row = None  # what is missing cannot be compared
+        account.lost_number = number
+        return True
+
+    def _count(self, account: Account, lost: LostSale, offset: int) -> None:
+        report, cents = self._report, round(lost.value * 100)
+        report.lost_sales += 1
+        if lost.substitute is None:
+            account.lost_units += lost.quantity
+            account.lost_cents += cents
+            report.lost_units += lost.quantity
+            report.lost_cents += cents
+            return
+        account.substituted += lost.quantity
+        report.substituted_units += lost.quantity
+        if not self._substitutions.lost(lost, lost.substitute, offset):
+            text = f"{lost.lost_sale_id}: nobody takes {lost.substitute} instead"
+            self._find("wrong substitute", self._topic, offset, text)
+
+    def _check(self, account: Account, lost: LostSale, offset: int) -> None:
+        """Check what can be told without the shelf."""
+        moments = self._moments
+        moments.turn_to(lost.event_time)
+        if moments.closed:
+            self._find("closed", self._topic, offset, f"{lost.lost_sale_id} at {lost.event_time}: {moments.closed}")
+        promotion = moments.promotions.get(lost.product_id, 0)
+        values = self._possible(account, lost.quantity, promotion)
+        if lost.value not in values:
+            wanted = " or ".join(map(str, sorted(values)))
+            self._find("wrong value", self._topic, offset, f"{lost.lost_sale_id} is worth {lost.value}, not {wanted}")
+        reason = "held_up" if lost.incident is not None else "too_few" if lost.level else "sold_out"
+        if lost.reason != reason:
+            text = f"{lost.lost_sale_id} says {lost.reason}, by its other fields it is {reason}"
+            self._find("wrong reason", self._topic, offset, text)
+
+    def _possible(self, account: Account, quantity: int, promotion: int) -> frozenset[float]:
+        """Return what so many units of a product may be worth: to members or not, with supplements or not."""
+        kind = account.product.product_id, quantity, promotion
+        values = self._values.get(kind)
+        if values is None:
+            if len(self._values) >= MOST_VALUES:
+                self._values.clear()
+            ways = [(member, supplements) for member in (False, True) for supplements in (False, True)]
+            lines = [line(account.product, terms(quantity, *way, self._plan.sales), promotion) for way in ways]
+            values = self._values[kind] = frozenset(amount(each.total_cents) for each in lines)
+        return values
+
+    # --- Beside the shelf ---
+
+    def look(self, account: Account, until: datetime, instead_of: str | None) -> None:
+        """Compare with the shelf the customers who were turned away before a sale.
+
+        `until`: its event time; `instead_of`: what its own customer had asked for, if it was another product.
+        """
+        lost = account.lost
+        while lost and (lost[0].at < until or (lost[0].at == until and _before(account, instead_of))):
+            self._beside_the_shelf(account, lost.popleft())
+
+    def _beside_the_shelf(self, account: Account, turned: Turned) -> None:
+        at, lost, offset = turned
+        self._restocks.receive(account, micros(at))
+        if not account.certain:
+            return
+        of, this = account.shelf, lost.lost_sale_id
+        if of.level >= lost.quantity:
+            text = f"{this} wanted {lost.quantity} at {at}, when {of.level} were there"
+            self._find("not sold out", self._topic, offset, text)
+        elif of.level != lost.level:
+            text = f"{this} found {lost.level} at {at}, when {of.level} were there"
+            self._find("wrong level", self._topic, offset, text)
+        else:
+            promised, incident = of.excuse(micros(at))
+            right = None if promised == shelf.NEVER else moment(promised)
+            if (lost.promised, lost.incident) != (right, incident):
+                text = f"{this} says {lost.promised}, held up by {lost.incident}; it is {right}, {incident}"
+                self._find("wrong promise", self._topic, offset, text)
+
+    def close(self, account: Account, until: datetime) -> None:
+        """Look at what is left of a product's, up to an event time behind which it may have been sold."""
+        self.look(account, until, None)
+        row = account.row
+        if row is not None and row.lost_sales > account.lost_number:
+            text = f"{account.product.product_id} has {row.lost_sales} there, {account.lost_number} in the log"
+            self._find("table", self._topic, account.lost_offset, text)
+
+    def _compare(self, account: Account) -> None:
+        """Compare the log with the table's record of the same number of lost sales."""
+        assert account.row is not None
+        log = {
+            "lost": account.lost_units,
+            "lost_cents": account.lost_cents,
+            "substituted": account.substituted,
+            "last_lost": text_of(micros(account.lost_at)),
+            "lost_offset": account.lost_offset,
+        }
+        off = account.row.differences(log)
+        if off:
+            text = f"{account.product.product_id} after {account.lost_number} lost sales: {off}"
+            self._find("table", self._topic, account.lost_offset, text)
+
+
+def _before(account: Account, instead_of: str | None) -> bool:
+    """Tell whether who asked for a product itself was served before who took it instead of another, at one time."""
+    return instead_of is not None and account.product.product_id < instead_of
+
+
+def last_lost_sale(records: Iterable[Message]) -> datetime:
+    """Return the latest event time among lost sales."""
+    return max((_time(record) for record in records), default=NEVER)
+
+
+def _time(record: Message) -> datetime:
+    lost = decoded_or_none(read_lost, record.value)
+    return NEVER if lost is None or lost.event_time.tzinfo else lost.event_time

@@ -1,0 +1,414 @@
+"""The audit of one partition: a fold over its purchases, beside them its lost sales, restocks and dead letters."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from yasdg_app.audit.account import NEVER, Account, Deleted, Gap, Row, Sale, Topics, micros, read_sale, text_of
+from yasdg_app.audit.dead_letters import Letters
+from yasdg_app.audit.lost_sales import LostSales
+from yasdg_app.audit.plan_intervals import Moments
+from yasdg_app.audit.report import Finding, Report
+from yasdg_app.audit.restocks import Restocks
+from yasdg_app.audit.substitutions import Substitutions
+from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
+from yasdg_app.kafka.reader import Chunk, Message
+from yasdg_app.messages.records import NoPurchaseError, amount, home, read_purchase, transaction_id
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.price import TEN_THOUSAND, Line, line, terms
+
+MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
+MOST_WAYS = 64  # to buy a product that are remembered as right
+
+
+class PartitionAudit:
+    """The audit of one partition.
+
+    Call `stockings` and `lost_sales` ahead of `purchases`, as long as `wants_stockings` and `wants_lost_sales` say of a
+    chunk of purchases; `dead_letters` while `wants_letters`. At the end call the three with what is left, then
+    `late_stockings` and `late_letters` while `owes`, then `close`.
+
+    What other producers wrote to purchases and lost sales has to be among the dead letters, and is nothing else to it.
+
+    Parameters
+    ----------
+    plan
+        Of the shop, with all that its control topic says.
+    table
+        The workers' rows that the log is compared with, by product_id.
+    substitutions
+        Those of the whole shop.
+    deleted
+        What was deleted at the beginning of the partition, by topic. Where these are purchases, neither levels nor
+        restocks nor the table can be compared with the others.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        partition: int,
+        plan: Plan,
+        partitions: int,
+        report: Report,
+        table: Mapping[str, Mapping[str, Any]],
+        substitutions: Substitutions,
+        deleted: Mapping[str, Deleted] | None = None,
+    ) -> None:
+        deleted = deleted or {}
+        cut = {topic: what for topic, what in deleted.items() if what.number != 0}
+        self._topics = topics
+        self._partition = partition
+        self._plan = plan
+        self._report = report
+        self._substitutions = substitutions
+        self._homes = {product.product_id: home(product.product_id, partitions) for product in plan.products}
+        here = [product for product in plan.products if self._homes[product.product_id] == partition]
+        self._accounts = {product.product_id: Account.of(product, plan.supply.min_inventory) for product in here}
+        for product_id, account in self._accounts.items():
+            row = table.get(product_id)
+            account.row = None if row is None else Row(row, row["sales"], row.get("lost_sales", 0))
+            if topics.purchases in cut:
+                account.is_followed, account.certain, account.row = False, False, None
+                account.refresh(plan.supply.min_inventory)
+        self._moments = Moments(plan, here)
+        for topic, what in cut.items():
+            self._find("deleted", topic, what.first, what.text)
+        self._is_cut = topics.purchases in cut
+        self._letters, self._lost_letters = (
+            Letters(
+                topic, topics.dead_letters, self._find, report.foreign_in(topic),
+                first=deleted[topic].first if topic in deleted else 0, are_whole=topics.dead_letters not in cut,
+            )
+            for topic in (topics.purchases, topics.lost_sales)
+        )  # fmt: skip
+        self._letters_ended = False
+        self._restocks = Restocks(
+            plan.supply, topics, self._find, report, self._accounts, is_cut=topics.stockings in cut
+        )
+        self._lost = LostSales(
+            plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
+            self._lost_letters, substitutions, is_cut=topics.lost_sales in cut,
+        )  # fmt: skip
+        self._until = NEVER  # event time of the last sale that was looked at
+
+    # --- What is read beside the purchases ---
+
+    def wants_stockings(self, sales: Sequence[Sale | None]) -> bool:
+        """Tell whether more restocks are to be read before these sales are looked at."""
+        return self._restocks.wants(len(sales))
+
+    def wants_lost_sales(self, sales: Sequence[Sale | None]) -> bool:
+        """Tell whether more lost sales are to be read before these sales are looked at."""
+        return self._lost.wants(_last_time(sales))
+
+    @property
+    def wants_letters(self) -> bool:
+        """Whether more dead letters are to be read, behind a chunk of purchases or lost sales."""
+        return not self._letters_ended and (self._letters.owes or self._lost_letters.owes)
+
+    def stockings(self, records: Sequence[Message]) -> None:
+        """Take restocks in the order of the log; none at all: there are no more of them."""
+        self._restocks.take(records)
+
+    def lost_sales(self, chunk: Chunk | None) -> None:
+        """Take what comes next on the topic of lost sales, in the order of the log; None: there is no more of it."""
+        self._lost.take(chunk)
+
+    def dead_letters(self, records: Sequence[Message]) -> None:
+        """Take dead letters in the order of the log; none at all: there are no more of them."""
+        if not records:
+            self._letters_ended = True
+        for record in records:
+            self._report.dead_letters += 1
+            letters, of = self._letter_of(record)
+            if of is None:
+                self._find("no cause", self._topics.dead_letters, record.offset, "it does not say what it is a copy of")
+            else:
+                letters.letter(of, record.offset)
+
+    def _letter_of(self, record: Message) -> tuple[Letters, int | None]:
+        try:
+            headers = dict(record.headers)
+            lost = headers.get("topic") == self._topics.lost_sales.encode()
+            return self._lost_letters if lost else self._letters, int(headers["offset"])
+        except UNREADABLE:
+            return self._letters, None
+
+    # --- The fold ---
+
+    @staticmethod
+    def read(records: Sequence[Message]) -> list[Sale | None]:
+        """Return the purchases of a chunk; None where a message is none at first sight."""
+        try:
+            return [read_sale(record.value) for record in records]  # type: ignore[arg-type]
+        except UNREADABLE:
+            return [_sale_or_none(record.value) for record in records]
+
+    def purchases(self, chunk: Chunk, sales: Sequence[Sale | None]) -> None:
+        """Look at what comes next on the topic of purchases, in the order of the log.
+
+        `sales`: what `read` makes of the chunk's messages.
+        """
+        accounts, report = self._accounts, self._report
+        begin, end = self._open()
+        report.purchases += len(chunk.messages)
+        if chunk.foreign:
+            self._letters.foreign(message.offset for message in chunk.foreign)
+        for record, sale in zip(chunk.messages, sales, strict=True):
+            account = accounts.get(sale.product_id) if sale is not None else None
+            if sale is None or account is None:
+                self._no_purchase(record)
+                continue
+            at, quantity = sale.transaction_time, sale.quantity
+            way = (
+                sale.price, quantity, sale.is_member, sale.member_discount, sale.add_supplements, sale.supplement_price,
+                sale.total_purchase, sale.total_cost, sale.promotion_discount,
+            )  # fmt: skip
+            worth = account.ways.get(way)
+            number = account.number + 1
+            if (
+                worth is None
+                or sale.transaction_id != f"{sale.product_id}-{number:06d}"
+                or record.key != account.key
+                or at.tzinfo is not None
+                or at < account.at
+                or not begin <= at < end
+            ):
+                checked = self._odd(account, record, sale, way)
+                begin, end = self._open()
+                if checked is None:
+                    continue
+                number, worth = checked
+            account.number = number
+            account.at = at
+            account.offset = record.offset
+            account.sold += quantity
+            account.revenue_cents += worth[0]
+            account.cost_cents += worth[1]
+            of = account.shelf
+            level = of.level - quantity
+            if sale.substituted_from is not None:
+                self._instead(sale, record)
+            if level <= account.floor or at >= account.wake:
+                self._look_closer(account, sale)
+            else:
+                of.level = level  # which is all that Shelf.sell does where nothing is ordered, and nothing due
+            if account.row is not None and number == account.row.sales:
+                self._compare(account)
+        self._until = max(self._until, _last_time(sales))
+        self._letters.read_through(chunk.end - 1)
+        self._restocks.sweep()
+        self._note_times(sales)
+
+    def _open(self) -> tuple[datetime, datetime]:
+        """Return the stretch in which a sale need not be looked at for its time: none while the shop is closed."""
+        moments = self._moments
+        return (NEVER, NEVER) if moments.closed else (moments.begin, moments.end)
+
+    def _look_closer(self, account: Account, sale: Sale) -> None:
+        """Take a sale from the shelf before or behind which something else may have come."""
+        if not account.is_followed:
+            return
+        if account.lost:
+            self._lost.look(account, account.at, sale.substituted_from)
+        self._restocks.sell(account, sale.quantity)
+        account.refresh(self._plan.supply.min_inventory)
+
+    def _instead(self, sale: Sale, record: Message) -> None:
+        asked = sale.substituted_from or ""
+        if not self._substitutions.sold(asked, sale, record.offset):
+            text = f"{sale.transaction_id}: nobody takes it instead of {asked}"
+            self._find("wrong substitute", self._topics.purchases, record.offset, text)
+
+    def _note_times(self, sales: Sequence[Sale | None]) -> None:
+        times = [
+            sale.transaction_time for sale in (*sales[:1], *sales[-1:]) if sale and not sale.transaction_time.tzinfo
+        ]
+        report = self._report
+        report.first = min((at for at in (report.first, *times) if at), default=None)
+        report.last = max((at for at in (report.last, *times) if at), default=None)
+
+    def _odd(
+        self, account: Account, record: Message, sale: Sale, way: tuple[Any, ...]
+    ) -> tuple[int, tuple[int, int]] | None:
+        """Look closer at a message that is not the next sale as it should be; its number and worth if it counts."""
+        topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
+        try:
+            _, number = read_purchase(record.value, self._partition, self._homes.get)
+        except NoPurchaseError:
+            self._no_purchase(record)
+            return None
+        if record.key != account.key:
+            self._find("wrong key", topic, offset, f"{sale.transaction_id} has the key {record.key!r}")
+        number = self._in_order(account, record, number)
+        if not number:
+            return None
+        if at < account.at:
+            text = f"{sale.transaction_id} is of {at}, the one before of {account.at}"
+            self._find("time goes back", topic, offset, text)
+        self._turn_to(at)
+        if self._moments.closed:
+            self._find("closed", topic, offset, f"{sale.transaction_id} at {at}: {self._moments.closed}")
+        if way in account.ways:
+            return number, account.ways[way]
+        worth = round(sale.total_purchase * 100), round((sale.total_cost or 0.0) * 100)
+        promotion = self._moments.promotions.get(sale.product_id, 0)
+        kind = sale.quantity, sale.is_member, sale.add_supplements
+        wrong = _wrong(sale, line(account.product, terms(*kind, self._plan.sales), promotion))
+        if wrong is not None:
+            self._find(wrong[0], topic, offset, f"{sale.transaction_id}: {wrong[1]}")
+        elif len(account.ways) < MOST_WAYS:
+            account.ways[way] = worth
+        return number, worth
+
+    def _turn_to(self, at: datetime) -> None:
+        """Turn to what the plan says of a time: what was right at other promotions is not to be remembered."""
+        before = self._moments.promotions
+        if not self._moments.turn_to(at):
+            return
+        promotions = self._moments.promotions
+        for product_id in before.keys() | promotions.keys():
+            if before.get(product_id) != promotions.get(product_id):
+                self._accounts[product_id].ways.clear()
+
+    def _in_order(self, account: Account, record: Message, number: int) -> int:
+        """See whether a sale is the next one; return the number of the last sale with it, 0 if it does not count."""
+        topic, offset, product_id = self._topics.purchases, record.offset, account.product.product_id
+        if number == account.number + 1 or (self._is_cut and not account.number and number):
+            return number
+        if number > account.number + 1:
+            self._lose_count(account)
+            account.gaps.append(Gap(account.number + 1, number - 1, offset))
+            if len(account.gaps) > MOST_GAPS:
+                self._missing(account, account.gaps.pop(0))
+            return number
+        gap = next((gap for gap in account.gaps if gap.first <= number <= gap.last), None)
+        this = transaction_id(product_id, number)
+        if gap is None:
+            self._find("double sale", topic, offset, f"{this} was sold before; the last one is number {account.number}")
+            return 0
+        account.gaps.remove(gap)
+        rests = (Gap(gap.first, number - 1, gap.offset), Gap(number + 1, gap.last, gap.offset))
+        account.gaps += [rest for rest in rests if rest.first <= rest.last]
+        self._find("out of order", topic, offset, f"{this} stands behind number {account.number}")
+        return account.number
+
+    def _lose_count(self, account: Account) -> None:
+        """Take note that a sale is not known: what is on the shelf is not either, and nothing can be compared."""
+        account.certain, account.blind, account.row = False, True, None
+        account.refresh(self._plan.supply.min_inventory)
+
+    def _no_purchase(self, record: Message) -> None:
+        """Deal with a message that is no purchase to the shop's workers: it has to be among the dead letters."""
+        try:
+            sale, number = read_purchase(record.value, self._partition, self._homes.get)
+        except NoPurchaseError as why:
+            self._report.purchases -= 1
+            self._letters.no_message(record.offset, str(why))
+        else:
+            text = f"{sale.transaction_id} lacks fields of a purchase"
+            self._find("unreadable", self._topics.purchases, record.offset, text)
+            account = self._accounts[sale.product_id]
+            account.number = max(account.number, number)
+            self._lose_count(account)
+
+    # --- The end ---
+
+    @property
+    def owes(self) -> bool:
+        """True while restocks or dead letters are due that the log does not hold yet."""
+        letters = self._letters.owes or self._lost_letters.owes
+        return letters or any(account.owed for account in self._accounts.values())
+
+    def late_stockings(self, records: Iterable[Message]) -> None:
+        """Take restocks that were told since the audit began: what is owed is looked for among them."""
+        self._restocks.take_late(records)
+
+    def late_letters(self, records: Iterable[Message]) -> None:
+        """Take dead letters that were told since the audit began."""
+        for record in records:
+            self._report.dead_letters += 1
+            letters, of = self._letter_of(record)
+            if of is not None:
+                letters.late(of)
+
+    def close(self) -> None:
+        """Tell what is still open."""
+        for account in self._accounts.values():
+            for gap in account.gaps:
+                self._missing(account, gap)
+            self._restocks.close(account)
+            self._lost.close(account, self._until)
+            if account.row is not None and account.row.sales > account.number:
+                text = f"{account.product.product_id} has {account.row.sales} sales there, {account.number} in the log"
+                self._find("table", self._topics.purchases, account.offset, text)
+        self._letters.close()
+        self._lost_letters.close()
+
+    def _compare(self, account: Account) -> None:
+        """Compare the log with the table's record of the same number of sales."""
+        if account.row is None or not account.certain:
+            return
+        self._report.table_rows += 1
+        of = account.shelf
+        log = {
+            "level": of.level,
+            "initial": of.initial,
+            "sold": account.sold,
+            "stockings": of.stockings,
+            "restocked": of.restocked,
+            "on_order": of.on_order,
+            "ordered_at": text_of(of.ordered_at) if of.on_order else "",
+            "promised": text_of(of.promised) if of.on_order else "",
+            "revenue_cents": account.revenue_cents,
+            "cost_cents": account.cost_cents,
+            "margin_cents": account.revenue_cents - account.cost_cents,
+            "last_sale": text_of(micros(account.at)),
+            "offset": account.offset,
+        }
+        off = account.row.differences(log)
+        if off:
+            text = f"{account.product.product_id} after {account.number} sales: {off}"
+            self._find("table", self._topics.purchases, account.offset, text)
+
+    # --- Findings ---
+
+    def _missing(self, account: Account, gap: Gap) -> None:
+        ids = [transaction_id(account.product.product_id, number) for number in (gap.first, gap.last)]
+        text = ids[0] if gap.first == gap.last else f"{ids[0]} to {ids[1]}"
+        self._find("missing sale", self._topics.purchases, gap.offset, f"{text} should stand before it")
+
+    def _find(self, kind: str, topic: str, offset: int, text: str) -> None:
+        self._report.add(Finding(kind, topic, self._partition, offset, text))
+
+
+def _sale_or_none(value: bytes | None) -> Sale | None:
+    return decoded_or_none(read_sale, value)
+
+
+def _last_time(sales: Sequence[Sale | None]) -> datetime:
+    """Return the event time of the last sale that has one."""
+    times = (sale.transaction_time for sale in reversed(sales) if sale is not None)
+    return next((at for at in times if at.tzinfo is None), NEVER)
+
+
+def _wrong(sale: Sale, right: Line) -> tuple[str, str] | None:
+    """Return what is wrong with the money of a sale, and a text; None if it is right to the cent."""
+    discount, cost = right.promotion / TEN_THOUSAND, None if right.cost_cents is None else amount(right.cost_cents)
+    if sale.promotion_discount != discount:
+        return "wrong discount", f"the promotion is {sale.promotion_discount}, the plan says {discount}"
+    if sale.total_cost != cost:
+        return "wrong cost", f"the cost is {sale.total_cost}, not {cost}"
+    told = sale.price, sale.supplement_price, sale.member_discount, sale.total_purchase
+    wanted = (
+        amount(right.product.price_cents), amount(right.supplement_cents), right.member_discount / TEN_THOUSAND,
+        amount(right.total_cents),
+    )  # fmt: skip
+    names = "price", "price of supplements", "discount of members", "total"
+    off = [f"the {name} is {is_}, not {was}" for name, is_, was in zip(names, told, wanted, strict=True) if is_ != was]
+    return ("wrong total", "; ".join(off)) if off else None
+
+
+def last_sale(records: Iterable[Message]) -> datetime:
+    """Return the latest event time among purchases."""
+    return max((_last_time([_sale_or_none(record.value)]) for record in records), default=NEVER)

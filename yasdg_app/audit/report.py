@@ -1,0 +1,122 @@
+"""What an audit comes to: findings, each with its place, and how much was looked at."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from yasdg_app.kafka.reader import Message
+
+MOST_FINDINGS = 1_000  # told one by one; of more, only the number of each kind
+MAX_TEXT_CHARACTERS = 1_000  # of a finding: it may quote a message, of whatever size
+MAX_PLACES = 5  # of foreign messages of one topic that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is off, and where: `offset` is that of the message, or of the one where it was noticed."""
+
+    kind: str
+    topic: str
+    partition: int
+    offset: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}, partition {self.partition}, offset {self.offset}: {self.kind}: {self.text}"
+
+
+@dataclass(slots=True)
+class Foreign:
+    """The messages of one topic that other producers than the shop wrote.
+
+    Attributes
+    ----------
+    count
+        How many were read.
+    put_aside
+        How many of them are among the dead letters.
+    places
+        Partition and offset of the first of them, MAX_PLACES at most.
+    """
+
+    count: int = 0
+    put_aside: int = 0
+    places: list[tuple[int, int]] = field(default_factory=list)
+
+    def note(self, partition: int, messages: Iterable[Message]) -> None:
+        """Count messages of a partition in."""
+        for message in messages:
+            self.count += 1
+            if len(self.places) < MAX_PLACES:
+                self.places.append((partition, message.offset))
+
+    @property
+    def places_text(self) -> str:
+        """Where the first of them are, in words."""
+        text = "; ".join(f"partition {partition}, offset {offset}" for partition, offset in self.places)
+        return text + (" …" if self.count > len(self.places) else "")
+
+
+@dataclass(slots=True)
+class Report:
+    """What an audit comes to."""
+
+    purchases: int = 0
+    stockings: int = 0
+    lost_sales: int = 0  # customers turned away, whether they took another product or not
+    lost_units: int = 0  # that nothing was sold instead of
+    lost_cents: int = 0
+    substituted_units: int = 0
+    incidents: int = 0  # announcements
+    dead_letters: int = 0
+    products: int = 0
+    table_rows: int = 0  # compared with the log
+    first: datetime | None = None  # event time of the first and the last sale
+    last: datetime | None = None
+    kinds: Counter[str] = field(default_factory=Counter)  # number of findings of each kind
+    findings: list[Finding] = field(default_factory=list)  # the first of them
+    foreign: dict[str, Foreign] = field(default_factory=dict)  # by topic
+    by_content: bool = False  # no batch says that the shop wrote it: whatever reads like a message of the shop counts
+
+    @property
+    def balanced(self) -> bool:
+        """True if nothing was found."""
+        return not self.kinds
+
+    def add(self, finding: Finding) -> None:
+        """Take note of a finding, in bounded memory."""
+        self.kinds[finding.kind] += 1
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(replace(finding, text=printable(finding.text)))
+
+    def foreign_in(self, topic: str) -> Foreign:
+        """Return what is known of the foreign messages of a topic."""
+        return self.foreign.setdefault(topic, Foreign())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as it is printed for machines."""
+        counted = (
+            "purchases", "stockings", "lost_sales", "lost_units", "substituted_units", "incidents", "dead_letters",
+            "products", "table_rows",
+        )  # fmt: skip
+        return {
+            "balanced": self.balanced,
+            **{name: getattr(self, name) for name in counted},
+            "lost_value": self.lost_cents / 100,
+            "by_content": self.by_content,
+            "foreign": {topic: foreign.count for topic, foreign in self.foreign.items() if foreign.count},
+            "first": self.first and str(self.first),
+            "last": self.last and str(self.last),
+            "kinds": dict(self.kinds),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def printable(text: str) -> str:
+    """Return a text in one line of bounded length: what it quotes may hold line breaks and codes for terminals."""
+    text = text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]} …"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

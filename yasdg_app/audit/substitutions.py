@@ -1,0 +1,192 @@
+"""Whether each purchase of one product instead of another has its lost sale, and the other way round.
+
+The two may stand in different partitions, which are audited one after the other. So of each pair of products only the
+number and the sum of the event times are kept; where they differ, the messages of that pair are read once more.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from yasdg_app.audit.account import NEVER, LostSale, Sale, Topics, micros, read_lost, read_sale
+from yasdg_app.audit.report import Finding, Report
+from yasdg_app.kafka.decoding import decoded_or_none
+from yasdg_app.kafka.reader import Message
+from yasdg_app.shop.plan import Plan
+
+MOST_LOOKED_FOR = 1_000_000  # lost sales of a pair that differs; of more, only that it differs
+SPREAD = 0x9E3779B97F4A7C15  # event times are mixed with it: two that are wrong hardly make up for each other
+
+Pair = tuple[str, str]
+"""What was asked for, and what was taken."""
+
+
+@dataclass(slots=True)
+class Side:
+    """What one topic says of a pair."""
+
+    number: int = 0
+    sum: int = 0
+    offset: int = -1  # of the last one
+
+    def add(self, at: datetime, offset: int) -> None:
+        """Count one in."""
+        self.number += 1
+        time = micros(at)
+        self.sum = (self.sum + (time ^ time >> 31) * SPREAD * (time | 1)) % 2**64
+        self.offset = offset
+
+
+@dataclass(slots=True)
+class Both:
+    """What both topics say of a pair, between two event times between which they both are known."""
+
+    since: datetime
+    until: datetime
+    sold: Side = field(default_factory=Side)
+    lost: Side = field(default_factory=Side)
+
+    def spans(self, at: datetime) -> bool:
+        """Tell whether both topics are known at an event time."""
+        return self.since < at < self.until
+
+
+class Substitutions:
+    """Substitutions of a whole shop.
+
+    Parameters
+    ----------
+    homes
+        The partition of each product, by id.
+    sold_until, lost_until
+        Event time of the last purchase, and the last lost sale, of each partition that has any.
+    sold_since, lost_since
+        Event time of the first one that is left, of each partition where others before it were deleted.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        plan: Plan,
+        homes: Mapping[str, int],
+        report: Report,
+        sold_until: Mapping[int, datetime],
+        lost_until: Mapping[int, datetime],
+        sold_since: Mapping[int, datetime] | None = None,
+        lost_since: Mapping[int, datetime] | None = None,
+    ) -> None:
+        self._topics = topics
+        self._beside = plan.beside
+        self._homes = homes
+        self._report = report
+        self._sold_until = sold_until
+        self._lost_until = lost_until
+        self._sold_since = sold_since or {}
+        self._lost_since = lost_since or {}
+        self._left_out: set[int] = set()
+        self._pairs: dict[Pair, Both] = {}
+
+    def sold(self, asked: str, sale: Sale, offset: int) -> bool:
+        """Take note of a purchase instead of what was asked for; False if nobody takes the one for the other."""
+        both = self._both((asked, sale.product_id))
+        if both is not None and both.spans(sale.transaction_time):
+            both.sold.add(sale.transaction_time, offset)
+        return both is not None
+
+    def lost(self, lost: LostSale, taken: str, offset: int) -> bool:
+        """Take note of a lost sale whose customer took another product; False if nobody does."""
+        both = self._both((lost.product_id, taken))
+        if both is not None and both.spans(lost.event_time):
+            both.lost.add(lost.event_time, offset)
+        return both is not None
+
+    def leave_out(self, partition: int) -> None:
+        """Compare nothing in which a partition has a part: it was not read whole."""
+        self._left_out.add(partition)
+
+    def odd(self) -> list[Pair]:
+        """Return the pairs of which the topics do not say the same."""
+        return [
+            pair
+            for pair, both in self._pairs.items()
+            if (both.sold.number, both.sold.sum) != (both.lost.number, both.lost.sum)
+            and self._left_out.isdisjoint(self._homes[product_id] for product_id in pair)
+        ]
+
+    def closer(self, pair: Pair) -> "Closer":
+        """Return what looks closer at a pair."""
+        return Closer(self._topics, self._homes, self._report, pair, self._pairs[pair])
+
+    def _both(self, pair: Pair) -> Both | None:
+        both = self._pairs.get(pair)
+        if both is None and any(other.product_id == pair[1] for other in self._beside.get(pair[0], ())):
+            asked, taken = (self._homes[product_id] for product_id in pair)
+            # Workers tell of lost sales before the purchases behind them.
+            lost = max(self._lost_until.get(asked, NEVER), self._sold_until.get(asked, NEVER))
+            since = max(self._lost_since.get(asked, NEVER), self._sold_since.get(taken, NEVER))
+            both = self._pairs[pair] = Both(since, min(lost, self._sold_until.get(taken, NEVER)))
+        return both
+
+
+class Closer:
+    """A closer look at a pair of products.
+
+    Call `lost_sales` with those of the partition `asked`, `purchases` with those of `taken`, then `close`.
+    """
+
+    def __init__(self, topics: Topics, homes: Mapping[str, int], report: Report, pair: Pair, both: Both) -> None:
+        self._topics = topics
+        self._report = report
+        self._pair = pair
+        self._both = both
+        self.asked, self.taken = (homes[product_id] for product_id in pair)
+        self._offsets: dict[datetime, int] = {}
+        self._found = 0
+
+    def lost_sales(self, records: Iterable[Message]) -> None:
+        """Take all lost sales of the partition, a chunk at a time."""
+        for record in records:
+            lost = decoded_or_none(read_lost, record.value)
+            if lost is None:
+                continue
+            if (lost.product_id, lost.substitute) == self._pair and self._known(lost.event_time):
+                if lost.event_time in self._offsets:
+                    self._no_purchase(record.offset, lost.event_time)
+                elif len(self._offsets) < MOST_LOOKED_FOR:
+                    self._offsets[lost.event_time] = record.offset
+
+    def purchases(self, records: Iterable[Message]) -> None:
+        """Take all purchases of the partition, a chunk at a time."""
+        for record in records:
+            sale = decoded_or_none(read_sale, record.value)
+            if sale is None:
+                continue
+            at = sale.transaction_time
+            if (sale.substituted_from, sale.product_id) != self._pair or not self._known(at):
+                continue
+            if self._offsets.pop(at, None) is None and self._both.lost.number < MOST_LOOKED_FOR:
+                self._no_lost_sale(record.offset, at)
+
+    def close(self) -> None:
+        """Tell what is left over."""
+        for at, offset in self._offsets.items():
+            self._no_purchase(offset, at)
+        if not self._found:
+            self._no_lost_sale(self._both.sold.offset, self._both.until)
+
+    def _known(self, at: datetime) -> bool:
+        return at.tzinfo is None and self._both.spans(at)
+
+    def _no_lost_sale(self, offset: int, at: datetime) -> None:
+        asked, taken = self._pair
+        text = f"{taken} instead of {asked} at {at}, but {self._topics.lost_sales} tells of no such customer"
+        self._add("not lost before", self._topics.purchases, self.taken, offset, text)
+
+    def _no_purchase(self, offset: int, at: datetime) -> None:
+        asked, taken = self._pair
+        text = f"who asked for {asked} at {at} took {taken}, but {self._topics.purchases} tells of no such purchase"
+        self._add("not bought instead", self._topics.lost_sales, self.asked, offset, text)
+
+    def _add(self, kind: str, topic: str, partition: int, offset: int, text: str) -> None:
+        self._found += 1
+        self._report.add(Finding(kind, topic, partition, offset, text))

@@ -1,0 +1,63 @@
+"""What our commands have in common: they run on an event loop of their own, and print nothing but their answer."""
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from typing import Any, ClassVar
+
+from aiokafka.errors import KafkaError
+from faust.cli import AppCommand
+
+from yasdg_app.application import ShopApp, fail, silence_libraries
+from yasdg_app.errors import YasdgError
+from yasdg_app.process.crashes import one_line
+from yasdg_app.process.terminal import escape_what_the_output_cannot_take
+
+
+class ShopCommand(AppCommand):
+    """A command of ours; its `run` returns the exit status, None for 0."""
+
+    abstract: ClassVar[bool] = True
+    app: ShopApp
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it, with the embedded broker if that is the one that is configured."""
+        silence_libraries()
+        escape_what_the_output_cannot_take()  # for those who come through `faust -A yasdg_app`
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # see __main__.py
+        try:
+            status = asyncio.run(self._run_with_broker())
+        except KeyboardInterrupt:
+            status = 0
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; do not complain at exit
+            status = 0
+        except (YasdgError, KafkaError, OSError) as error:
+            if str(self.state.loglevel).upper() == "DEBUG":
+                traceback.print_exception(error)
+            fail(self._explained(error), 1)
+        raise SystemExit(status or 0)
+
+    def _explained(self, error: Exception) -> YasdgError:
+        if isinstance(error, YasdgError):
+            return error
+        where = f"Apache Kafka at {self.app.bootstrap_servers}: " if isinstance(error, KafkaError) else ""
+        return YasdgError(where + (str(error) if where else one_line(error)))
+
+    async def _run_with_broker(self) -> Any:
+        await self.app.connect_broker()
+        try:
+            return await self.run(*self.args, **self.kwargs)
+        finally:
+            await self.app.leave_broker()
+
+
+class PaperCommand(ShopCommand):
+    """A command that needs no broker."""
+
+    abstract: ClassVar[bool] = True
+
+    async def _run_with_broker(self) -> Any:
+        return await self.run(*self.args, **self.kwargs)

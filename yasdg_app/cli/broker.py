@@ -1,0 +1,28 @@
+"""`yasdg broker`: the embedded Apache Kafka on its own."""
+
+import sys
+from typing import Any
+
+from yasdg_app.application import app, fail
+from yasdg_app.cli.base import ShopCommand
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.embedded.broker import run_in_foreground
+from yasdg_app.process.crashes import one_line
+
+
+class broker(ShopCommand):
+    """Run the embedded Apache Kafka in the foreground, until Ctrl-C. Workers find it.
+
+    Examples: yasdg broker; YASDG_KAFKA_EMBEDDED_PORT=9192 yasdg broker
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it in this thread: the broker's keeper handles signals itself."""
+        kafka = app.shop.kafka
+        if not kafka.embedded:
+            print(f"yasdg: [KAFKA] bootstrap_servers is {kafka.bootstrap_servers}: no broker to run.", file=sys.stderr)
+            raise SystemExit(2)
+        try:
+            raise SystemExit(run_in_foreground(kafka.data_dir, kafka.embedded_port))
+        except (YasdgError, OSError) as error:
+            fail(YasdgError(one_line(error)), 1)

@@ -1,0 +1,184 @@
+"""`yasdg consume`: the messages of a topic as they come, for people or for a pipe."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from faust.cli import argument, option
+
+from yasdg_app.application import app
+from yasdg_app.cli.base import ShopCommand
+from yasdg_app.config.settings import shown
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.auth.tokens import TokenError
+from yasdg_app.kafka.batch_reader import bound_consumers
+from yasdg_app.kafka.client import administration
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.records import FAULT, receipt
+
+TOPICS = {
+    "products": app.shop.kafka.topic_products,
+    "purchases": app.shop.kafka.topic_purchases,
+    "stockings": app.shop.kafka.topic_stockings,
+    "lost_sales": app.shop.kafka.topic_lost_sales,
+    "incidents": app.shop.kafka.topic_incidents,
+    "dirty": app.shop.kafka.topic_dirty,
+    "faults": app.shop.kafka.topic_faults,
+}
+KINDS = {"dirty": "purchases"}  # of topics that are not named after what stands on them
+FAULTY = ("dirty", "faults")  # of a flawed network
+RETRY = 1.0  # seconds
+LONGEST = 1000  # characters of a line
+
+
+class NoFaultsError(YasdgError):
+    """The topic is one of a flawed network, and the shop's has no flaws."""
+
+
+def label(headers: Sequence[tuple[str, bytes]]) -> str:
+    """Return what is added to the line of a message with a fault."""
+    kind = dict(headers).get(FAULT)
+    return "" if kind is None else shown(f"  ({kind.decode(errors='replace').replace('_', ' ')})")
+
+
+def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
+    """Return a message as a line for people; one that cannot be read as it is.
+
+    Parameters
+    ----------
+    what
+        Which of `TOPICS` it stands on.
+    items
+        Names of the products by id.
+    """
+    try:
+        message = json.loads(value or b"")
+        return shown(LINES[what](message, items), LONGEST)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return shown(f"not read: {value!r}", LONGEST)
+
+
+def _product(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    return f"{message['product_id']}  {message['item']}, {message['size']}  {message['price']:.2f}"
+
+
+def _purchase(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    return receipt(message, _item(message["product_id"], items))
+
+
+def _stocking(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    levels = f"{message['existing_level']} + {message['stock_quantity']} = {message['new_level']}"
+    return f"{_begin(message, items)} restocked: {levels}"
+
+
+def _lost_sale(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    why = {"sold_out": "sold out", "too_few": f"only {message['level']} left", "held_up": f"{message['incident']}"}
+    instead = f"; took {_item(message['substitute'], items)} instead" if message["substitute"] else ""
+    wanted = f"wanted {message['quantity']} ({message['value']:.2f})"
+    return f"{_begin(message, items)} {wanted}: {why[message['reason']]}{instead}"
+
+
+def _incident(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    discount = f", {message['discount']:.0%} off" if message["discount"] else ""
+    what = "begins" if message["phase"] == "start" else "ends"
+    effect = f"{message['kind']} × {message['factor']:g}{discount}"
+    return f"{message['event_time'][:19]}  {message['incident']} ({effect}) {what}"
+
+
+def _fault(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    arrives = f", arrives {message['released_at'][:19]}" if message["delay"] else ""
+    return f"{_begin(message, items)} {message['transaction_id']} is {message['kind'].replace('_', ' ')}{arrives}"
+
+
+def _begin(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
+    return f"{message['event_time'][:19]}  {message['product_id']}  {_item(message['product_id'], items)}"
+
+
+def _item(product_id: str, items: Mapping[str, str]) -> str:
+    return items.get(product_id, product_id)
+
+
+LINES = {
+    "products": _product,
+    "purchases": _purchase,
+    "stockings": _stocking,
+    "lost_sales": _lost_sale,
+    "incidents": _incident,
+    "dirty": _purchase,
+    "faults": _fault,
+}
+
+
+def json_of(record: Message, plain: Message) -> str:
+    """Return a message as it is; one that is no text, as the JSON that says the same."""
+    value = record.value if app.shop.format.value == "json" else plain.value or record.value
+    return (value or b"null").decode("utf-8", "replace")
+
+
+@app.command(
+    argument("what", type=click.Choice(list(TOPICS)), default="purchases"),
+    option("--json", "as_json", is_flag=True, help="Print each message as JSON, one a line."),
+    option("--from-beginning", is_flag=True, help="Begin with the oldest message; without it, with the next one."),
+    base=ShopCommand,
+)
+async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: bool) -> None:
+    """Show products, purchases, stockings, lost sales or incidents as they come. Ctrl-C ends.
+
+    Where there are [FAULTS], "dirty" is purchases as a flawed network delivers them, "faults" what it did to which.
+
+    Examples: yasdg consume stockings; yasdg consume --from-beginning --json | head -100
+    """
+    if what in FAULTY and not app.shop.faults.any:
+        raise NoFaultsError(f"There is no {TOPICS[what]}: every share in [FAULTS] is 0.")
+    items = {product.product_id: product.item for product in app.products}
+    consumer = await _connected(app.connection, TOPICS[what], from_beginning)
+    try:
+        while True:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                plain = await app.format.plain(KINDS.get(what, what), records)
+                for record, told in zip(records, plain, strict=True):
+                    if as_json:
+                        print(json_of(record, told))
+                    else:
+                        print(line(what, told.value or record.value, items) + label(record.headers))
+            sys.stdout.flush()
+    finally:
+        await consumer.stop()
+
+
+async def _connected(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
+    """Return a consumer of all partitions of a topic, once there is a cluster and the topic on it."""
+    said = ""
+    while True:
+        try:
+            async with administration(connection) as admin:
+                if topic in await admin.list_topics():
+                    return await _consumer(connection, topic, from_beginning)
+            waits = f"Waiting for the topic {topic}: no worker has opened the shop yet. Ctrl-C ends."
+        except TokenError as error:
+            waits = f"Waiting for a login: {error}. Ctrl-C ends."
+        except (KafkaError, OSError):
+            waits = f"Waiting for Apache Kafka at {connection.servers}. Ctrl-C ends."
+        if waits != said:
+            print(waits, file=sys.stderr, flush=True)
+            said = waits
+        await asyncio.sleep(RETRY)
+
+
+async def _consumer(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
+    # No group: whoever looks on changes nothing.
+    bound_consumers()
+    offset_reset = "earliest" if from_beginning else "latest"
+    consumer = AIOKafkaConsumer(topic, **connection.client, auto_offset_reset=offset_reset)
+    try:
+        await consumer.start()
+    except BaseException:
+        await consumer.stop()
+        raise
+    return consumer

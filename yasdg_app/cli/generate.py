@@ -1,0 +1,338 @@
+"""`yasdg generate`: the stream that workers would append, as lines of JSON, without Kafka."""
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from faust.cli import option
+
+from yasdg_app.application import app
+from yasdg_app.cli.base import PaperCommand, ShopCommand
+from yasdg_app.cli.progress import Progress
+from yasdg_app.cluster_state.manifest import first_moment, last_moment
+from yasdg_app.config import rules
+from yasdg_app.config.settings import Settings, shown
+from yasdg_app.errors import YasdgError
+from yasdg_app.messages.formats import MOMENTS, json_format, time_of
+from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.shop.demand import microseconds
+from yasdg_app.shop.faults import Faults
+from yasdg_app.shop.plan import Plan
+from yasdg_app.text import length
+from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, Lines, most_expected, stream
+
+STDOUT = ("-", "stdout")
+NOW = "now"
+INTERRUPTED = 130  # exit status, as a shell has it
+STEPS = 1000  # of the bar
+NEXT_TO_NOTHING = 1e-3  # sales expected in all: fewer are none
+NAMES = {"dirty": "dirty purchases"}  # for people
+PATIENCE = 1.0  # seconds before there is one beside a pipe, whose reader may want no more than the first lines
+
+Until = datetime | timedelta | str | None
+"""A time on the shop's clock, how long after its first moment, NOW, or what the configuration says."""
+
+
+class GenerateError(YasdgError):
+    """What was asked for cannot be made."""
+
+
+def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
+    rule = rules.moment_or_duration(NOW, "after the shop's first moment")
+    try:
+        return None if value is None else rule.read(value) or NOW
+    except rules.Expected as error:
+        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
+
+
+def event_time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read an event time, to the microsecond."""
+    try:
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None and rules.FIRST <= moment.date() <= rules.LAST:
+            return event_time(value)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{shown(value or '')}: expected a time (UTC) such as 2026-01-01 08:30:00.123456")
+
+
+@app.command(
+    option("--to", "to", default="-", metavar="FILE", help="Where to; - or stdout: standard output."),
+    option(
+        "--what", type=click.Choice([*KINDS, *FAULTY]), default="purchases", show_default=True, help="Which messages."
+    ),
+    option(
+        "--until", callback=_until, metavar="TIME|DURATION",
+        help="Up to then on the shop's clock, such as '2026-02-01 08:30'; so long after its first moment, such as 30d; "
+        "or now. (default: [CLOCK] end; if it has none: now)",
+    ),
+    option("-n", "rows", type=click.IntRange(1), metavar="COUNT", help="No more than so many rows."),
+    option(
+        "--opened-at", callback=event_time_option, metavar="TIME",
+        help="The shop's first moment (UTC), to the microsecond, in place of [CLOCK] start.",
+    ),
+    option("--force", is_flag=True, help="Write over a file that exists."),
+    base=PaperCommand,
+)  # fmt: skip
+async def generate(
+    self: ShopCommand, to: str, what: str, until: Until, rows: int | None, opened_at: int | None, force: bool
+) -> int:
+    """Write the messages that workers would append, one a line, without Kafka: a year in a minute.
+
+    They are the same, byte by byte, in order of event time; dirty and faults, which a shop with [FAULTS] has, in that
+    of arrival, and within a microsecond of product and number. A dirty message may be empty, or no text. Where [FORMAT]
+    value is not json, they are what the default would have on the topics. As configured: without incidents that are
+    set while a shop runs. If [CLOCK] start is now or a time back from now, each run is of another shop; its first
+    moment is told at the end, and --opened-at takes it, or the opened_at of a running shop's topic of openings.
+
+    A file has its name when it is complete; until then, and after a Ctrl-C, its lines stand in FILE.part. Ends with
+    [SALES] number_of_sales, too.
+
+    Exits with 0 if all is written, 1 if it cannot be, 2 if it is not understood, 130 after a Ctrl-C.
+
+    Examples: yasdg generate --to purchases.jsonl --until 30d; yasdg generate -n 1000 | head;
+    YASDG_CLOCK_START=365d yasdg generate --to lost.jsonl --what lost_sales
+    """
+    now = time.time_ns() // 1000
+    begin = first_moment(app.shop, now) if opened_at is None else opened_at
+    plan = Plan.of(app.shop, app.products, begin)
+    if what in FAULTY and not app.shop.faults.any:
+        raise GenerateError(f"This shop has no {NAMES.get(what, what)}: every share in [FAULTS] is 0")
+    last = last_row(app.shop, plan, now, what, until, rows)
+    if what in BY_SALES:
+        refuse_if_too_slow(app.shop, plan, last, most_sales(app.shop, what, rows))
+    run = Run(what, begin, last, rows)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may take for ever
+    target = Target(to, force)
+    signal.signal(signal.SIGINT, run.interrupt)
+    try:
+        form = json_format(app.shop.format)
+        faults = Faults.of(app.shop.faults, app.shop.sales.seed)
+        number = app.shop.sales.number_of_sales
+        parts = stream(what, plan, last, number_of_sales=number, rows=rows, form=form, faults=faults)
+        run.write(parts, target)
+        if run.interrupted:
+            target.leave()
+        else:
+            target.complete()
+    except OSError as error:
+        target.discard()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise GenerateError(f"{target.name} cannot be written after {run.made}: {error.strerror}") from None
+    except BaseException:
+        target.discard()
+        raise
+    again = "" if opened_at is not None or isinstance(app.shop.clock.start, datetime) else again_by(begin)
+    if run.interrupted:
+        where = f"; they are in {target.partial}" if target.partial else ""
+        print(f"yasdg: Interrupted after {run.made}{where}{again}", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    if target.partial or (sys.stderr.isatty() and not target.is_terminal):
+        print(f"{target.name}: {run.made}, {run.took}{again}", file=sys.stderr, flush=True)
+    return 0
+
+
+def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, rows: int | None) -> int:
+    """Return the event time up to which is generated, that included. Raises GenerateError if it has no end."""
+    closes_at = last_moment(settings, plan.opened_at)
+    counted = settings.sales.number_of_sales or (rows is not None and what == "purchases")
+    if isinstance(until, timedelta):
+        end = plan.opened_at + microseconds(until)
+    elif isinstance(until, datetime):
+        end = plan.calendar.utc(until)
+    elif what == "products" or (until is None and (closes_at is not None or counted)):
+        end = FOREVER + 1
+    elif plan.opened_at < now:
+        end = now + 1
+    else:
+        count = ", -n 1000" if what == "purchases" else ""
+        raise GenerateError(
+            f"The shop's first moment is {'now' if plan.opened_at == now else 'in the future'}, and there is no end. "
+            f"Say how much is meant: --until 1h{count}, or a past that is made up for: YASDG_CLOCK_START=30d"
+        )
+    if end <= plan.opened_at:
+        raise GenerateError(
+            f"--until {until} is not behind the shop's first moment, {time_text(plan.opened_at)} (UTC). "
+            "Expected a later time, or a duration such as 30d"
+        )
+    return (end if closes_at is None else min(end, closes_at)) - 1
+
+
+def most_sales(settings: Settings, what: str, rows: int | None) -> int:
+    """Return the number of sales that ends a stream at the latest; 0: none does."""
+    number = settings.sales.number_of_sales
+    return min(filter(None, (number, rows)), default=0) if what == "purchases" else number or rows or 0
+
+
+def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -> None:
+    """Refuse a shop whose sales are so rare that they would be looked for in vain. Raises GenerateError.
+
+    `last`: event time up to which, that included; `wanted`: number of sales that end it before, 0: none do.
+    """
+    expected = most_expected(settings, plan, last)
+    if expected < NEXT_TO_NOTHING or (last == FOREVER and expected < wanted):
+        within_a_year = most_expected(settings, plan, min(last, plan.opened_at + microseconds(timedelta(days=365))))
+        count = f"{expected:,.0f} at most" if expected >= 1 else "less than one"
+        raise GenerateError(
+            f"Sales are too rare: up to {time_text(last)[:10]} {count} can be expected"
+            f"{f', and {wanted:,} are wanted' if wanted else ''}. Expected a lower [SALES] min_sale_freq and "
+            f"max_sale_freq than {settings.sales.min_sale_freq:g} and {settings.sales.max_sale_freq:g} seconds"
+            + (", or an end such as --until 365d" if within_a_year >= 1 else "")
+        )
+
+
+def again_by(opened_at: int) -> str:
+    """Return how to make the same once more, of a shop whose first moment depends on when that is."""
+    return f"\nThe first moment of this shop, to make its stream once more: --opened-at '{time_text(opened_at)}'"
+
+
+class Run:
+    """One run: how far it came, and whether it is to end.
+
+    Attributes
+    ----------
+    interrupted
+        Ctrl-C was pressed: it ends behind the lines that are being written. A second one ends the process.
+    """
+
+    def __init__(self, what: str, begin: int, last: int, most_rows: int | None) -> None:
+        self.interrupted = False
+        self._what, self._begin, self._last, self._most_rows = what, begin, last, most_rows
+        self._rows, self._bytes, self._latest, self._through = 0, 0, b"", begin
+        self._started = time.monotonic()
+
+    def interrupt(self, *_: Any) -> None:
+        """Handle a Ctrl-C."""
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def write(self, parts: Iterator[Lines], target: "Target") -> None:
+        """Write all parts, or those up to a Ctrl-C."""
+        after = 0.0 if target.partial else PATIENCE
+        with Progress(STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
+            step = 0
+            while not self.interrupted and (part := next(parts, None)) is not None:
+                target.write(part.text)
+                self._rows, self._bytes = self._rows + part.rows, self._bytes + len(part.text)
+                if part.rows:
+                    self._latest = bytes(part.text[part.text.rfind(b"\n", 0, len(part.text) - 1) + 1 :])
+                self._through = part.through
+                before, step = step, int(STEPS * self._share(part.through))
+                progress.advance(step - before, self._shown(part.through))
+
+    def _share(self, through: int) -> float:
+        share = (through - self._begin) / max(self._last - self._begin, 1)
+        return min(1.0, max(share, self._rows / self._most_rows if self._most_rows else 0.0))
+
+    def _shown(self, through: int) -> str:
+        return f"{self._rows:,} rows  {self._pace:,.0f}/s  {time_text(through)[:16]}"
+
+    @property
+    def _pace(self) -> float:
+        return self._rows / max(time.monotonic() - self._started, 1e-3)
+
+    @property
+    def made(self) -> str:
+        """What was written, in words."""
+        until = ""
+        if self._rows and self._what == "dirty":  # whose messages may be damaged, and late
+            until = time_text(self._through)
+        elif self._rows and MOMENTS[self._what]:
+            until = time_of(self._what, self._latest)
+        return f"{self._rows:,} {NAMES.get(self._what, self._what)}{f' up to {until} (UTC)' if until else ''}"
+
+    @property
+    def took(self) -> str:
+        """How long it took, in words."""
+        seconds = time.monotonic() - self._started
+        return f"{self._bytes / 1e6:,.1f} MB in {length(seconds)}: {self._pace:,.0f} a second"
+
+
+class Target:
+    """Where the lines go: a file, which has its name when it is complete, or what is there: a pipe, a device.
+
+    Attributes
+    ----------
+    name
+        For people.
+    partial
+        The file of this run until it is complete; None if there is no such file.
+    """
+
+    def __init__(self, to: str, force: bool) -> None:
+        self.name = "Standard output" if to in STDOUT else to
+        self.partial: Path | None = None
+        self._path: Path | None = None
+        try:
+            self._fd = self._open(to, force)
+        except OSError as error:
+            raise GenerateError(f"{self.name} cannot be written: {error.strerror}") from None
+        self.is_terminal = os.isatty(self._fd)
+
+    def _open(self, to: str, force: bool) -> int:
+        if to in STDOUT:
+            if sys.stdout is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return sys.stdout.fileno()
+        path = Path(os.path.realpath(to))  # a link stays one
+        if path.exists():
+            mode = path.stat().st_mode
+            if stat.S_ISDIR(mode):
+                raise GenerateError(f"{to} is a folder: expected the name of a file, such as {to}/purchases.jsonl")
+            if not stat.S_ISREG(mode):
+                return os.open(path, os.O_WRONLY | os.O_NOCTTY)
+            if not force:
+                raise GenerateError(f"{to} exists. To write over it: --force")
+        self._path, self.partial = path, path.with_name(f"{path.name}.part")
+        return self._open_partial(self.partial)
+
+    @staticmethod
+    def _open_partial(path: Path) -> int:
+        """Open the file for this process alone; what an earlier run left there is lost."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(fd), os.stat(path)):
+                raise BlockingIOError  # whoever wrote it has just completed it
+            os.ftruncate(fd, 0)
+        except (BlockingIOError, FileNotFoundError):
+            os.close(fd)
+            raise GenerateError(f"{path} is being written by another yasdg generate") from None
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def write(self, text: bytes | bytearray) -> None:
+        """Write all of it. Raises OSError."""
+        view = memoryview(text)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def complete(self) -> None:
+        """Give the file its name. Raises OSError."""
+        if self.partial is not None and self._path is not None:
+            os.replace(self.partial, self._path)
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave what was written as it is. Raises OSError."""
+        if self.name != "Standard output":
+            os.close(self._fd)
+
+    def discard(self) -> None:
+        """Remove the file that could not be completed."""
+        if self.partial is not None:
+            self.partial.unlink(missing_ok=True)

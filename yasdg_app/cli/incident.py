@@ -1,0 +1,237 @@
+"""`yasdg incident`: what happens to the shop: listed, added and ended by way of the topics, with workers or without."""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import click
+import orjson
+from aiokafka.errors import KafkaError
+from faust.cli import argument, option
+
+from yasdg_app.application import app, fail
+from yasdg_app.cli.base import ShopCommand
+from yasdg_app.cluster_state.control import Control, ControlTopic
+from yasdg_app.cluster_state.downtime import last_message
+from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
+from yasdg_app.cluster_state.manifest import Opening, differences, find_opening, what_it_is_made_from
+from yasdg_app.config.settings import SettingsError
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka import topics as shop_topics
+from yasdg_app.kafka.client import administration
+from yasdg_app.kafka.producer import ShopProducer
+from yasdg_app.kafka.reader import Reader
+from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.plan import Plan
+
+LONGEST = 30.0  # seconds that it may take to write to the topic
+OPTIONS = {"categories": "category", "products": "product"}
+"""Fields of an incident whose option is called otherwise."""
+
+FIELD = re.compile("(?!name)[a-z_]+")
+UNSET = (None, ())
+
+kafka = app.shop.kafka
+T = TypeVar("T")
+
+
+class IncidentCommandError(YasdgError):
+    """What was asked for cannot be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShop:
+    """A shop in the cluster, and what is needed to tell it something."""
+
+    opening: Opening
+    plan: Plan
+    control: ControlTopic
+
+    @property
+    def now(self) -> int:
+        return self.opening.clock.at(time.time_ns() // 1000)
+
+
+@app.command(
+    argument("action", type=click.Choice(["list", "add", "end"]), default="list"),
+    argument("name", required=False),
+    option("--kind", help="To add: storm, power_outage, promotion, viral, road_works, supply or custom."),
+    option("--start", metavar="TIME", help="On the shop's clock, such as '2026-01-01 08:30'. (default: shortly)"),
+    option("--duration", metavar="DURATION", help="From start to end, such as 30m. (default: 1h)"),
+    option("--ramp-up", metavar="DURATION", help="Until it has its full effect. (default: 0)"),
+    option("--ramp-down", metavar="DURATION", help="In which it fades before its end. (default: 0)"),
+    option("--factor", metavar="NUMBER", help="On demand; for supply: on deliveries' speed. (default: the kind's)"),
+    option("--discount", metavar="SHARE", help="That nobody pays, such as .20; for promotion and custom. (default: 0)"),
+    option("--category", "categories", multiple=True, metavar="NAME", help="That it concerns; repeatable."),
+    option("--product", "products", multiple=True, metavar="ID", help="That it concerns; repeatable."),
+    option("--json", "as_json", is_flag=True, help="Print what is shown as JSON."),
+    base=ShopCommand,
+)
+async def incident(self: ShopCommand, action: str, name: str | None, as_json: bool, **given: Any) -> None:
+    """List the incidents of the shop, add one, or end one that was added; workers may run or not.
+
+    What is set takes effect a few seconds ahead, at a whole minute of the shop's clock. Of incidents that come at
+    random, the list has what is on and what begins within a week.
+
+    Exits with 0 if it is done, 1 if it cannot be, 2 if it is not understood.
+
+    Examples: yasdg incident; yasdg incident add flash-sale --kind promotion --duration 2h --discount .20;
+    yasdg incident end flash-sale
+    """
+    sent = {key: value if isinstance(value, str) else list(value) for key, value in given.items() if value not in UNSET}
+    if problem := _misused(action, name, sent):
+        fail(IncidentCommandError(problem), 2)
+    try:
+        async with _open_shop() as shop:
+            if action == "list":
+                await _list(shop, as_json)
+            elif action == "add":
+                await _add(shop, {"name": name, **sent}, as_json)
+            else:
+                await _end(shop, str(name), as_json)
+    except SettingsError as error:
+        fail(IncidentCommandError("\n       ".join(_as_option(problem) for problem in error.problems)), 2)
+    except (KafkaError, OSError) as error:
+        raise IncidentCommandError(f"Apache Kafka at {app.bootstrap_servers}: {error}") from error
+
+
+def _misused(action: str, name: str | None, sent: Mapping[str, Any]) -> str:
+    """Return what is wrong with the arguments by themselves; nothing if they can be meant."""
+    if action == "list" and name is not None:
+        return f"list takes no name. To see all: yasdg incident; to end one: yasdg incident end {name}"
+    if action != "list" and name is None:
+        kind = " --kind promotion" if action == "add" else ""
+        return f"{action} needs a name, such as: yasdg incident {action} flash-sale{kind}"
+    if action != "add" and sent:
+        options = ", ".join(_option(key) for key in sent)
+        return f"{options}: belongs to add, such as: yasdg incident add flash-sale --kind promotion --discount .20"
+    return ""
+
+
+def _option(key: str) -> str:
+    return f"--{OPTIONS.get(key, key).replace('_', '-')}"
+
+
+def _as_option(problem: str) -> str:
+    """Name the option in a problem that begins with the name of a field."""
+    found = FIELD.match(problem)
+    return problem if found is None else f"{_option(found[0])}{problem[found.end() :]}"
+
+
+@asynccontextmanager
+async def _open_shop() -> AsyncIterator[OpenShop]:
+    opening = await _read_opening()
+    reader = Reader(app.connection, opening.producer_id)
+    producer = ShopProducer(app.connection, opening.producer_id)
+    try:
+        yield OpenShop(
+            opening,
+            Plan.of(app.shop, app.products, opening.opened_at),
+            ControlTopic(
+                shop_topics.control_topic(kafka),
+                opening.clock,
+                app.products,
+                reader,
+                producer,
+                partial(last_message, reader, kafka),
+            ),
+        )
+    finally:
+        await producer.stop()
+        await reader.stop()
+
+
+async def _read_opening() -> Opening:
+    topic = shop_topics.opening_topic(kafka)
+    async with administration(app.connection) as admin:
+        missing = {topic, shop_topics.control_topic(kafka)} - set(await admin.list_topics())
+    opening = None if missing else await find_opening(app.connection, topic)
+    if opening is None:
+        raise IncidentCommandError(
+            f"The shop {kafka.application_id} was never opened on {app.bootstrap_servers}. To open it: yasdg worker"
+        )
+    return opening
+
+
+def _changed(shop: OpenShop) -> list[str]:
+    return differences(shop.opening, what_it_is_made_from(app.shop, app.products))
+
+
+def _is_taken(name: str) -> bool:
+    return is_configured(name, app.shop.incidents)
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(answer, LONGEST)
+    except TimeoutError:
+        raise IncidentCommandError(
+            f"Apache Kafka at {app.bootstrap_servers} does not answer. What became of it shows: yasdg incident"
+        ) from None
+
+
+async def _list(shop: OpenShop, as_json: bool) -> None:
+    if changed := _changed(shop):
+        told = f"The configuration here is not the shop's, whose incidents may be others: {'; '.join(changed)}"
+        print(f"yasdg: {told}", file=sys.stderr)
+    said, now = await _in_time(shop.control.read()), shop.now
+    incidents = listed(shop.plan.incidents, said, now)
+    if as_json:
+        _print_json({"now": time_text(now), "incidents": incidents})
+        return
+    print(f"It is {_clock(shop, now)} by the shop's clock ({app.shop.clock.time_zone}).")
+    for each in incidents:
+        print(_line(shop, each))
+    if not incidents:
+        print("There is no incident.")
+
+
+async def _add(shop: OpenShop, given: Mapping[str, Any], as_json: bool) -> None:
+    if changed := _changed(shop):
+        raise IncidentCommandError(
+            f"The configuration here is not the shop's: {'; '.join(changed)}. Add it where the shop's worker is started"
+        )
+    settings = read_incident(given, app.products)
+    added = await _in_time(shop.control.set_incident(settings, _is_taken, shop.plan.calendar.utc))
+    _show(shop, added, Control(live=(added,)), "begins", as_json)
+
+
+async def _end(shop: OpenShop, name: str, as_json: bool) -> None:
+    if _is_taken(name):
+        raise IncidentCommandError(f"name: {name} belongs to the configuration; it cannot be ended here")
+    ended = await _in_time(shop.control.end(name))
+    _show(shop, ended, Control(live=(ended,)), "began", as_json)
+
+
+def _show(shop: OpenShop, of: Incident, said: Control, begins: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(described(of, said, shop.now))
+    elif of.start == of.end:
+        print(f"{of.name} does not take place: it was ended before it began.")
+    else:
+        start, end = (f"{time_text(at)[:16]} UTC ({_clock(shop, at)} by the shop's clock)" for at in (of.start, of.end))
+        print(f"{of.name} {begins} at {start} and ends at {end}.")
+
+
+def _clock(shop: OpenShop, at: int) -> str:
+    return f"{shop.plan.calendar.local(at):%Y-%m-%d %H:%M}"
+
+
+def _line(shop: OpenShop, told: Mapping[str, Any]) -> str:
+    """Return an incident as a line for people."""
+    span = " to ".join(_clock(shop, event_time(told[edge])) for edge in ("start", "end"))
+    effect = f"factor {told['factor']:g}" + (f", discount {told['discount']:g}" if told["discount"] else "")
+    scope: Sequence[str] = [*told["categories"], *told["products"]]
+    of = f" of {', '.join(scope)}" if scope else ""
+    return f"{told['state']:>5}  {span}  {told['name']}: {told['kind']}{of}, {effect} ({told['source']})"
+
+
+def _print_json(shown: Mapping[str, Any]) -> None:
+    print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())

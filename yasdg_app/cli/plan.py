@@ -1,0 +1,397 @@
+"""`yasdg plan`: what a configuration will do, as a table and as a picture, before it does it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import orjson
+from faust.cli import option
+
+from yasdg_app.application import app
+from yasdg_app.cli.base import PaperCommand, ShopCommand
+from yasdg_app.cli.picture import FORMATS, draw
+from yasdg_app.cluster_state.manifest import first_moment, last_moment
+from yasdg_app.config import catalog, rules
+from yasdg_app.config.rules import WEEKDAYS
+from yasdg_app.config.settings import Settings, SupplierSettings, shown, shown_path
+from yasdg_app.errors import YasdgError
+from yasdg_app.forecast.forecast import look
+from yasdg_app.forecast.outlook import HOUR_BY_HOUR, Day, Outlook, by_hour
+from yasdg_app.forecast.supply import mean_lead_time
+from yasdg_app.forecast.warnings import BADLY
+from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.plan import Plan
+from yasdg_app.text import cell, count, length
+
+MOST_DAYS = 3_660
+DAY_BY_DAY = 31  # days that are shown one by one; more of them month by month
+MOST_INCIDENTS = 30  # shown to people
+WORST = 5  # products, likewise
+NOTHING = "·"  # of an hour in which the shop is closed
+
+
+class PlanError(YasdgError):
+    """What was asked for cannot be shown."""
+
+
+def _picture(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
+    if value is None:
+        return None
+    path = Path(value)
+    if path.suffix.lower() not in FORMATS:
+        raise click.BadParameter(f"{shown(value)}: expected a name that ends in {' or '.join(FORMATS)}")
+    return path
+
+
+def _date(_: click.Context, __: click.Parameter, value: str | None) -> date | None:
+    rule = rules.day()
+    try:
+        return None if value is None else rule.read(value)
+    except rules.Expected as error:
+        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
+
+
+@app.command(
+    option("--picture", callback=_picture, metavar="FILE", help="Draw it too: plan.svg or plan.png."),
+    option(
+        "--from", "first", callback=_date, metavar="DATE",
+        help="First day, such as 2026-01-05; else that of the shop's first moment.",
+    ),
+    option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True, help="How many."),
+    option("--json", "as_json", is_flag=True, help="Print it as JSON."),
+    base=PaperCommand,
+)  # fmt: skip
+async def plan(self: ShopCommand, picture: Path | None, first: date | None, days: int, as_json: bool) -> int | None:
+    """Show what the configuration will do, before it does: customers hour by hour, incidents, hours, deliveries.
+
+    As of a shop that is opened now; there need be none, nor a broker. Numbers are what is expected, not what chance
+    makes of it; incidents that come at random are those that will come. What may not be meant so is said at the end.
+
+    Examples: yasdg plan; yasdg plan --picture plan.svg; yasdg plan --from 2026-01-05 --days 365
+    """
+    outlook = foresee(app.shop, app.products, time.time_ns() // 1000, first, days)
+    if picture is not None:
+        try:
+            picture.write_bytes(draw(outlook, picture.suffix.lower()))
+        except OSError as error:
+            raise PlanError(f"--picture {picture}: cannot be written: {error.strerror}") from None
+    if as_json:
+        print(orjson.dumps(as_data(outlook), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print("\n".join(lines(outlook)))
+    return None
+
+
+def foresee(
+    settings: Settings, products: Sequence[catalog.Product], now: int, first: date | None = None, days: int = 7
+) -> Outlook:
+    """Look at a shop that is opened `now`. Raises OpeningError if it cannot be."""
+    opened_at = first_moment(settings, now)
+    of = Plan.of(settings, products, opened_at)
+    if settings.clock.start is None:  # all of today, so that it is the same at any hour
+        midnight = datetime.combine(of.calendar.local(now).date(), datetime.min.time())
+        opened_at = of.calendar.utc(midnight)
+        of = Plan.of(settings, products, opened_at)
+    closes_at = last_moment(settings, opened_at)
+    return look(settings, of, closes_at, now, first, days)
+
+
+# --- For people -----------------------------------------------------------------------------------------------------
+
+
+def lines(outlook: Outlook) -> Iterator[str]:
+    """Yield what is shown to people."""
+    yield from _headline(outlook)
+    yield ""
+    if len(outlook.days) <= DAY_BY_DAY:
+        yield from _days(outlook)
+    else:
+        yield from _months(outlook)
+    yield ""
+    yield from _grid(outlook)
+    yield ""
+    yield from _incidents(outlook)
+    yield ""
+    yield from _supply(outlook)
+    if outlook.warnings:
+        yield ""
+        yield "Look at this:" if len(outlook.warnings) == 1 else f"Look at these {len(outlook.warnings)}:"
+        yield from (f"  ! {warning}" for warning in outlook.warnings)
+
+
+def _headline(outlook: Outlook) -> Iterator[str]:
+    settings, plan = outlook.settings, outlook.plan
+    source = "defaults" if settings.source is None else shown_path(settings.source, Path.cwd())
+    mean = settings.sales.mean_seconds_between_sales
+    pace = f"one every {length(mean)}" if mean >= 1 else f"{count(1 / mean)} a second"
+    yield f"{source}: {len(plan.products)} products, customers: {pace} on the average of open hours"
+    clock = settings.clock
+    start = "now; shown from today's midnight" if clock.start is None else local(outlook, plan.opened_at)
+    speed = "" if clock.start is None else f", {at_speed(clock.speed)}"
+    end = "no end" if outlook.closes_at is None else f"end {local(outlook, outlook.closes_at)}"
+    skipped = "no customers" if clock.on_restart == "skip" else "is caught up with"
+    yield f"Clock: {clock.time_zone}, start {start}{speed}, {end}; time without a worker: {skipped}"
+    if outlook.catch_up is not None:
+        catch_up = outlook.catch_up
+        ends = "closes" if catch_up.closes else "is live"
+        takes = "never ends"
+        if catch_up.seconds is not None:
+            takes = f"takes some {length(catch_up.seconds)} {at_speed(settings.clock.speed)}, then it {ends}"
+        yield (
+            f"Catch-up: {length(catch_up.behind.total_seconds())} of the shop, {count(catch_up.customers)} customers "
+            f"and {count(catch_up.restocks)} restocks; {takes}"
+        )
+    if settings.sales.number_of_sales:
+        when = "later than these days" if outlook.last_sale is None else f"about {local(outlook, outlook.last_sale)}"
+        yield f"Closes after {settings.sales.number_of_sales:,} sales: {when}"
+
+
+def at_speed(speed: float | None) -> str:
+    """Return how fast the shop's clock runs, in words."""
+    return "as fast as possible" if speed is None else f"at speed {speed:g}"
+
+
+def local(outlook: Outlook, at: int) -> str:
+    """Return what the shop's clock shows."""
+    return f"{outlook.plan.calendar.local(at):%Y-%m-%d %H:%M}"
+
+
+def _days(outlook: Outlook) -> Iterator[str]:
+    rows = [("day", "hours", "customers", "lost", "incidents")]
+    for day in outlook.days:
+        hours = day.hours + (f" ({day.why})" if day.why else "")
+        rows.append((f"{day.date:%a} {day.date}", hours, count(day.total), _lost(day), _few(day.incidents)))
+    rows.append(("all", "", count(outlook.customers), _share(outlook.lost, outlook.customers), ""))
+    yield from _aligned(rows, right=(2, 3))
+
+
+def _months(outlook: Outlook) -> Iterator[str]:
+    months: dict[str, list[Day]] = {}
+    for day in outlook.days:
+        months.setdefault(f"{day.date:%Y-%m}", []).append(day)
+    rows = [("month", "open", "customers", "a day", "lost", "incidents")]
+    for month, days in months.items():
+        opened = sum(any(day.open) for day in days)
+        total, lost = sum(day.total for day in days), sum(float(day.lost.sum()) for day in days)
+        incidents = {each.name: each for day in days for each in day.incidents}
+        rows.append(
+            (
+                month, f"{opened} of {len(days)} days", count(total), count(total / max(opened, 1)),
+                _share(lost, total), _few(list(incidents.values())),
+            )
+        )  # fmt: skip
+    total = outlook.customers
+    rows.append(("all", "", count(total), count(total / len(outlook.days)), _share(outlook.lost, total), ""))
+    yield from _aligned(rows, right=(2, 3, 4))
+
+
+def _lost(day: Day) -> str:
+    return _share(float(day.lost.sum()), day.total)
+
+
+def _share(lost: float, total: float) -> str:
+    if lost <= 0.0 or total <= 0.0:
+        return ""
+    return f"{lost / total:.0%}" if lost / total >= 0.005 else "<1%"
+
+
+def _few(incidents: Sequence[Incident]) -> str:
+    more = len(incidents) - 2
+    return ", ".join(each.name for each in incidents[:2]) + (f", {more} more" if more > 0 else "")
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _grid(outlook: Outlook) -> Iterator[str]:
+    """Yield the expected customers of each hour: day by day, or of a usual week."""
+    mean = "" if len(outlook.days) <= HOUR_BY_HOUR else ", mean of the days"
+    yield f"Expected customers by the hour{mean}:"
+    rows = [("", *(f"{hour:02}" for hour in range(24)))]
+    for name, opened, customers in by_hour(outlook):
+        cells = (cell(value) if is_open else NOTHING for is_open, value in zip(opened, customers, strict=True))
+        rows.append((name, *cells))
+    yield from _aligned(rows, right=range(1, 25))
+
+
+def _incidents(outlook: Outlook) -> Iterator[str]:
+    here = outlook.incidents
+    if not here:
+        yield "No incidents in these days."
+        return
+    yield f"{len(here)} incident{'' if len(here) == 1 else 's'} in these days:"
+    rows = [("", "start", "end", "kind", "effect", "concerns")]
+    for each in here[:MOST_INCIDENTS]:
+        kind = each.kind + (" (closed hours)" if in_closed_hours(outlook, each) else "")
+        rows.append(
+            (each.name, local(outlook, each.start), local(outlook, each.end), kind, effect(each), concerns(each))
+        )
+    yield from _aligned(rows)
+    if len(here) > MOST_INCIDENTS:
+        yield f"… {len(here) - MOST_INCIDENTS} more; --json shows all"
+
+
+def in_closed_hours(outlook: Outlook, each: Incident) -> bool:
+    """Return whether no day of those shown is open for any of an incident that is there for customers."""
+    if each.is_supply:
+        return False
+    first = max(int(np.searchsorted(outlook.edges, each.start, side="right")) - 1, 0)
+    last = int(np.searchsorted(outlook.edges, each.end, side="left"))
+    hours = range(first, min(last, 24 * len(outlook.days)))
+    whole = each.start >= outlook.edges[0] and each.end <= outlook.edges[-1]
+    return whole and not any(outlook.days[hour // 24].open[hour % 24] for hour in hours)
+
+
+def effect(each: Incident) -> str:
+    """Return what an incident does, in short."""
+    words = [f"deliveries × {each.factor:g}"] if each.is_supply else []
+    if not each.is_supply and each.factor != 1.0:
+        words.append(f"demand × {each.factor:g}")
+    if each.discount:
+        words.append(f"−{each.discount / 100:g} % price")
+    return ", ".join(words) or "none"
+
+
+def concerns(each: Incident) -> str:
+    """Return what an incident concerns, in words."""
+    return ", ".join(shown(name) for name in (*sorted(each.categories), *sorted(each.products))) or "all"
+
+
+def _supply(outlook: Outlook) -> Iterator[str]:
+    settings, supply = outlook.settings, outlook.plan.supply
+    yield (
+        f"Supply: a shelf of {count(supply.min_inventory)} units or fewer is restocked "
+        f"by {count(supply.restock_amount)}"
+    )
+    suppliers = (*settings.suppliers, settings.supply)
+    yield from (f"  {each.name or 'supplier'}: {supplier(each)}" for each in suppliers)
+    if not outlook.short:
+        yield "  Nobody is expected to find too little."
+        return
+    of = "" if outlook.looked_at == len(outlook.plan.products) else f", of {outlook.looked_at} products looked at"
+    yield (
+        f"  About {count(outlook.lost)} customers ({_share(outlook.lost, outlook.customers) or 'hardly any'}) "
+        f"are expected to find too little{of}; most of all of:"
+    )
+    rows = [
+        (
+            f"    {each.product.product_id}", shown(each.product.item), f"{_share(each.share, 1.0)} lost",
+            f"{count(each.a_day)} units a day,",
+            f"up to {count(each.in_lead_time)} in the {length(each.lead_time.total_seconds())} of an order",
+        )
+        for each in outlook.short[:WORST]
+    ]  # fmt: skip
+    yield from _aligned(rows, right=(2, 3))
+
+
+def supplier(each: SupplierSettings) -> str:
+    """Return how a supplier delivers, in words."""
+    least, usual, longest = (length(time.total_seconds()) for time in each.lead_time)
+    takes = f"takes {least}" if least == longest else f"takes {least} to {longest}, mostly {usual}"
+    words = ["delivers at once" if not each.lead_time[2] else takes]
+    if len(each.delivery_days) < len(WEEKDAYS):
+        days = ", ".join(WEEKDAYS[day].title() for day in each.delivery_days)
+        words.append(f"on {days} only: {length(mean_lead_time(each).total_seconds())} on the average")
+    if each.partial_freq:
+        words.append(f"{each.partial_freq:g} of 10 deliveries in parts")
+    if each.categories:
+        words.append(f"of {', '.join(shown(name) for name in each.categories)}")
+    return "; ".join(words)
+
+
+# --- For programs ---------------------------------------------------------------------------------------------------
+
+
+def as_data(outlook: Outlook) -> dict[str, Any]:
+    """Return all of it, for JSON; times are the shop's, with its offset from UTC."""
+    settings, plan = outlook.settings, outlook.plan
+    catch_up = outlook.catch_up
+    return {
+        "configuration": str(settings.source) if settings.source else None,
+        "products": len(plan.products),
+        "customers_per_second_while_open": 1 / settings.sales.mean_seconds_between_sales,
+        "clock": {
+            "time_zone": settings.clock.time_zone,
+            "start": _time(outlook, plan.opened_at),
+            "end": None if outlook.closes_at is None else _time(outlook, outlook.closes_at),
+            "speed": "max" if settings.clock.speed is None else settings.clock.speed,
+            "on_restart": settings.clock.on_restart,
+        },
+        "catch_up": catch_up and {
+            "behind_seconds": catch_up.behind.total_seconds(),
+            "customers": catch_up.customers,
+            "restocks": catch_up.restocks,
+            "seconds": catch_up.seconds,
+            "closes": catch_up.closes,
+        },
+        "number_of_sales": settings.sales.number_of_sales,
+        "last_sale": None if outlook.last_sale is None else _time(outlook, outlook.last_sale),
+        "customers": outlook.customers,
+        "lost": outlook.lost,
+        "days": [
+            {
+                "date": str(day.date),
+                "weekday": WEEKDAYS[day.date.weekday()],
+                "hours": day.hours,
+                "why": day.why or None,
+                "open": day.open,
+                "customers": day.customers.tolist(),
+                "lost": day.lost.tolist(),
+                "incidents": [each.name for each in day.incidents],
+            }
+            for day in outlook.days
+        ],
+        "customers_by_category": {name: float(values.sum()) for name, values in outlook.by_category.items()},
+        "incidents": [
+            {
+                "name": each.name,
+                "kind": each.kind,
+                "start": _time(outlook, each.start),
+                "end": _time(outlook, each.end),
+                "factor": each.factor,
+                "discount": each.discount / 10_000,
+                "categories": sorted(each.categories),
+                "products": sorted(each.products),
+            }
+            for each in outlook.incidents
+        ],
+        "supply": {
+            "min_inventory": plan.supply.min_inventory,
+            "restock_amount": plan.supply.restock_amount,
+            "suppliers": [
+                {
+                    "name": each.name or None,
+                    "categories": each.categories,
+                    "lead_time_seconds": [time.total_seconds() for time in each.lead_time],
+                    "delivery_days": [WEEKDAYS[day] for day in each.delivery_days],
+                    "partial_freq": each.partial_freq,
+                    "mean_seconds": mean_lead_time(each).total_seconds(),
+                }
+                for each in (*settings.suppliers, settings.supply)
+            ],
+            "products_looked_at": outlook.looked_at,
+            "short": [
+                {"product_id": each.product.product_id, "lost_share": each.share, "badly": each.share >= BADLY}
+                for each in outlook.short
+            ],
+        },
+        "warnings": outlook.warnings,
+    }  # fmt: skip
+
+
+def _time(outlook: Outlook, at: int) -> str:
+    shows = outlook.plan.calendar.local(at)
+    ahead = shows - (datetime(1970, 1, 1) + timedelta(microseconds=at))
+    minutes = round(ahead / timedelta(minutes=1))
+    return f"{shows.isoformat()}{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

@@ -1,0 +1,173 @@
+"""`yasdg topics`: the topics of the shop, listed, created, described, deleted."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import click
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from faust.cli import argument, option
+
+from yasdg_app.application import app
+from yasdg_app.cli.base import ShopCommand
+from yasdg_app.cluster_state.manifest import older_claims, prepare_topics, what_it_is_made_from
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka import topics as shop_topics
+from yasdg_app.kafka.client import administration, patiently
+from yasdg_app.kafka.reader import Reader
+
+NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
+
+
+class TopicsCommandError(YasdgError):
+    """What was asked for cannot be done."""
+
+
+@app.command(
+    argument("action", type=click.Choice(["list", "create", "describe", "delete"]), default="list"),
+    option("--yes", is_flag=True, help="Delete without asking."),
+    base=ShopCommand,
+)
+async def topics(self: ShopCommand, action: str, yes: bool) -> None:
+    """List, create, describe or delete the topics of the shop.
+
+    "delete" takes all that belongs together: topics, the table's changelog, the group. The next start is a clean one.
+
+    Examples: yasdg topics; yasdg topics describe; yasdg topics delete
+    """
+    try:
+        async with administration(app.connection) as admin:
+            if action == "list":
+                await _list(admin)
+            elif action == "create":
+                await _create(admin)
+            elif action == "describe":
+                await _describe(admin)
+            else:
+                await _delete(admin, yes)
+    except KafkaError as error:
+        raise TopicsCommandError(f"Apache Kafka at {app.bootstrap_servers}: {error}") from error
+
+
+def _names() -> list[str]:
+    return [spec.name for spec in shop_topics.specs(app.shop)]
+
+
+async def _existing(admin: AIOKafkaAdminClient) -> list[str]:
+    """Return the topics that are there; those of faults, too, of a shop that has none any more."""
+    there = set(await admin.list_topics())
+    names = [*_names(), *(spec.name for spec in shop_topics.fault_specs(app.shop.kafka))]
+    return [name for name in dict.fromkeys(names) if name in there]
+
+
+async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str, dict[int, tuple[int, int]]]:
+    """Return, by topic and partition, its first offset and that behind its last message."""
+    tps = [
+        TopicPartition(description["topic"], partition["partition"])
+        for description in (await admin.describe_topics(list(names)) if names else ())
+        for partition in description["partitions"]
+    ]
+    async with Reader(app.connection) as reader:
+        firsts, ends = await reader.firsts(tps), await reader.ends(tps)
+    offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
+    for tp in sorted(tps):
+        offsets[tp.topic][tp.partition] = (firsts[tp], ends[tp])
+    return offsets
+
+
+async def _list(admin: AIOKafkaAdminClient) -> None:
+    existing = await _existing(admin)
+    offsets = await _offsets(existing, admin)
+    for name in dict.fromkeys([*_names(), *existing]):
+        if name in offsets:
+            messages = sum(behind - first for first, behind in offsets[name].values())
+            print(f"{name}: {len(offsets[name])} partitions, {messages} messages")
+        else:
+            print(f"{name}: not there")
+
+
+async def _create(admin: AIOKafkaAdminClient) -> None:
+    before = await _existing(admin)
+    await prepare_topics(admin, app.connection, app.shop, app.format, what_it_is_made_from(app.shop, app.products))
+    for name in _names():
+        print(f"{name}: {'was there' if name in before else 'created'}")
+
+
+async def _describe(admin: AIOKafkaAdminClient) -> None:
+    existing = await _existing(admin)
+    offsets = await _offsets(existing, admin)
+    for description in await admin.describe_topics(existing) if existing else ():
+        name = description["topic"]
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": "", "retention.ms": ""})
+        (response,) = await admin.describe_configs([resource])
+        configs = ", ".join(f"{entry[0]}={entry[1]}" for entry in response.resources[0][4])
+        copies = len(description["partitions"][0]["replicas"])
+        print(f"{name}: {len(offsets[name])} partitions, replication {copies}, {configs}")
+        for partition, (first, behind) in offsets[name].items():
+            print(f"    partition {partition}: offsets {first} to {behind}")
+
+
+async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
+    group, existing = app.shop.kafka.application_id, await _existing(admin)
+    if await patiently(lambda: _is_used(admin, group)):
+        raise _running(group)
+    for claim in await older_claims(admin, app.connection, app.shop):
+        raise TopicsCommandError(
+            f"Nothing was deleted: {', '.join(claim.topics)}: in use by the shop {claim.application_id}, opened "
+            f"{claim.started} (UTC). To delete that shop, set [KAFKA] application_id = {claim.application_id}"
+        )
+    print(f"On {app.bootstrap_servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise TopicsCommandError("Nothing was deleted. To delete without being asked: yasdg topics delete --yes")
+        if not await _agreed("Delete all of this?"):
+            print("Nothing was deleted.")
+            return
+    # The group goes first: the cluster refuses if a worker has started meanwhile, and nothing is deleted then.
+    await patiently(lambda: _delete_group(admin, group))
+    if existing:
+        response = await admin.delete_topics(existing)
+        for name, code, *_ in response.topic_error_codes:
+            if code:
+                raise TopicsCommandError(f"The cluster refused to delete {name}: {for_code(code).__name__}")
+    while await _existing(admin):
+        await asyncio.sleep(0.1)
+    print("Deleted. The next start opens a new shop.")
+
+
+async def _agreed(question: str) -> bool:
+    """Ask; unlike a thread that reads, this ends at Ctrl-C. The end of the input is a no."""
+    print(question, "[y/N]: ", end="", flush=True)
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+    loop.add_reader(sys.stdin, lambda: answer.set_result(sys.stdin.readline()))
+    try:
+        return (await answer).strip().lower() in ("y", "yes")
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+async def _is_used(admin: AIOKafkaAdminClient, group: str) -> bool:
+    (answer,) = await admin.describe_consumer_groups([group])
+    code, _, state, *_ = answer.groups[0]
+    if code not in (0, GROUP_NOT_FOUND):
+        raise for_code(code)(f"Unable to describe the group {group}")
+    return state not in ("Empty", "Dead")
+
+
+async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    coordinator = await admin.find_coordinator(group)
+    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for it
+    ((_, code),) = answer.results
+    if code == NON_EMPTY_GROUP:
+        raise _running(group)
+    if code not in (0, GROUP_NOT_FOUND):
+        raise for_code(code)(f"Unable to delete the group {group}")
+
+
+def _running(group: str) -> TopicsCommandError:
+    return TopicsCommandError(f"Workers of {group} are running. Stop them first.")

@@ -1,0 +1,123 @@
+"""`yasdg truth`: the exact aggregates that any engine must arrive at."""
+
+import os
+import signal
+import sys
+import time
+
+import click
+from faust.cli import option
+
+from yasdg_app.application import app
+from yasdg_app.cli.base import PaperCommand, ShopCommand
+from yasdg_app.cli.generate import INTERRUPTED, PATIENCE, STEPS, Target, event_time_option
+from yasdg_app.cli.progress import Progress
+from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
+from yasdg_app.messages.records import time_text
+from yasdg_app.text import length
+from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.tables import FORMATS
+from yasdg_app.truth.tumbling import Span
+from yasdg_app.truth.windows import BY, Keys, aggregates, sorted_products
+
+STDOUT = "-"
+
+
+@app.command(
+    option(
+        "--window", callback=window_option, default="1m", show_default=True, metavar="LENGTH",
+        help="Length of the windows, such as 10s, 1m, 1h, 1d; they begin at whole multiples since 1970 (UTC). "
+        "all: one window.",
+    ),
+    option("--by", type=click.Choice(BY), default="product", show_default=True, help="What sums are made by."),
+    option(
+        "--from", "begin", callback=time_option, metavar="TIME",
+        help="Event time (UTC) from which on sales count. (default: the shop's first moment)",
+    ),
+    option(
+        "--to", "end", callback=time_option, metavar="TIME",
+        help="Event time (UTC) before which they do. (default: [CLOCK] end; if it has none, the last window that is "
+        "over)",
+    ),
+    option(
+        "--allowed-lateness", "lateness", callback=lateness_option, metavar="DURATION",
+        help="What an engine sees that reads the dirty topic, in order of release, and waits so long for late events.",
+    ),
+    option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
+    option("--format", "kind", type=click.Choice(list(FORMATS)), help="(default: by the name of the file, else csv)"),
+    option("--to-file", "-o", "to", default=STDOUT, metavar="FILE", help="Where to; -: standard output."),
+    option(
+        "--opened-at", callback=event_time_option, metavar="TIME",
+        help="The shop's first moment (UTC), to the microsecond, of a shop that is not in the cluster.",
+    ),
+    option("--force", is_flag=True, help="Write over a file that exists."),
+    base=PaperCommand,
+)  # fmt: skip
+async def truth(
+    self: ShopCommand,
+    window: int | str,
+    by: str,
+    begin: int | None,
+    end: int | None,
+    lateness: int | None,
+    deduplicated: bool,
+    kind: str | None,
+    to: str,
+    opened_at: int | None,
+    force: bool,
+) -> int:
+    """Write the sums that any engine must arrive at which reads the stream: a row for each window and product.
+
+    By configuration and seed, and, if the shop is in the cluster, its first moment and what was set while it ran. No
+    message is read. A window in which nothing happened has no row. Sales, restocks and lost sales count by their event
+    times; the closing stock is that of the end of the window.
+
+    Exits with 0 if all is written, 1 if it cannot be, 2 if it is not understood, 130 after a Ctrl-C.
+
+    Examples: yasdg truth --window 1h --by category; yasdg truth --from 2026-06-03 --to 2026-06-04 -o day.parquet;
+    YASDG_CONFIG=config/scenarios/week.ini yasdg truth --window 1d --format json
+    """
+    known = await grounds(opened_at)
+    span = known.span(None if window == ALL else int(window), begin, end)
+    network = known.network(span, lateness, deduplicated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
+    target = Target(to, force)
+    try:
+        rows = _write(known, by, span, network, kind or _kind_of(to), target)
+        target.complete()
+    except KeyboardInterrupt:
+        target.discard()
+        return INTERRUPTED
+    except OSError as error:
+        target.discard()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise TruthError(f"{target.name} cannot be written: {error.strerror}") from None
+    except BaseException:
+        target.discard()
+        raise
+    if target.partial:
+        print(f"{target.name}: {rows}", file=sys.stderr, flush=True)
+    return 0
+
+
+def _kind_of(to: str) -> str:
+    """Return the format of a file by its name."""
+    suffix = os.path.splitext(to)[1].lower().removeprefix(".")
+    return {"jsonl": "json", "ndjson": "json", "pq": "parquet"}.get(suffix, suffix if suffix in FORMATS else "csv")
+
+
+def _write(known: Grounds, by: str, span: Span, network: Network | None, kind: str, target: Target) -> str:
+    """Write all rows; return in words how many, and how long it took."""
+    started, count = time.monotonic(), 0
+    keys = Keys(sorted_products(known.plan), by)
+    table = FORMATS[kind](keys, span)
+    first, step = known.plan.opened_at, 0
+    with Progress(STEPS, width=10, after=PATIENCE, hidden=target.is_terminal) as progress:
+        for rows, through in aggregates(known.plan, keys, span, known.until, network):
+            target.write(table.rows(rows))
+            count += len(rows)
+            before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))
+            progress.advance(step - before, f"{count:,} rows  {time_text(through)[:16]}")
+    target.write(table.end())
+    return f"{count:,} rows in {length(time.monotonic() - started)}"

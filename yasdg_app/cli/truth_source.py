@@ -1,0 +1,261 @@
+"""What the truth about a shop goes by: the shop in the cluster if it is there, else the configuration alone."""
+
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import click
+from aiokafka.errors import KafkaError
+
+from yasdg_app.application import app
+from yasdg_app.cli.generate import again_by, refuse_if_too_slow
+from yasdg_app.cluster_state.control import read_control
+from yasdg_app.cluster_state.manifest import (
+    differences,
+    find_opening,
+    first_moment,
+    last_moment,
+    what_it_is_made_from,
+)
+from yasdg_app.config import rules
+from yasdg_app.config.settings import shown
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka import topics as shop_topics
+from yasdg_app.kafka.client import administration
+from yasdg_app.kafka.embedded.errors import BrokerError
+from yasdg_app.kafka.embedded.folder import BrokerFolder
+from yasdg_app.kafka.reader import read_all
+from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.shop.demand import microseconds
+from yasdg_app.shop.faults import Faults
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.till import Till, served_until
+from yasdg_app.text import length
+from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.offline_stream import FOREVER
+from yasdg_app.truth.tumbling import Span
+from yasdg_app.truth.windows import sorted_products
+
+PATIENCE = 5.0  # seconds in which a cluster that is there answers
+SECOND = 1_000_000
+ALL = "all"
+
+kafka = app.shop.kafka
+
+
+class TruthError(YasdgError):
+    """The truth that was asked for is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What the truth goes by.
+
+    Attributes
+    ----------
+    plan
+        Of the shop.
+    now
+        Event time.
+    source
+        Where all this is from, for people.
+    """
+
+    plan: Plan
+    now: int
+    source: str
+
+    @property
+    def number_of_sales(self) -> int:
+        """After so many the shop closes; 0: it does not."""
+        return self.plan.sales.number_of_sales
+
+    @property
+    def closes(self) -> bool:
+        """Whether the shop closes one day, by what is configured."""
+        return bool(self.number_of_sales) or app.shop.clock.end is not None
+
+    @property
+    def until(self) -> int:
+        """Event time up to which the shop lives, that included."""
+        closes_at = last_moment(app.shop, self.plan.opened_at)
+        return FOREVER if closes_at is None else closes_at - 1
+
+    def span(self, window: int | None, begin: int | None, end: int | None) -> Span:
+        """Return which event times count. Raises TruthError if there are none.
+
+        Parameters
+        ----------
+        window
+            Length of a window; None: all is one.
+        begin, end
+            As they were asked for. Without an end: the shop's; of a shop that has none: the last window that is over.
+        """
+        opened_at = self.plan.opened_at
+        if end is None and not self.closes:
+            end = self.now if window is None else self.now // window * window
+        elif end is None and self.number_of_sales:
+            end = self._last_sale() + 1
+        end = self.until + 1 if end is None else min(end, self.until + 1)
+        begin = opened_at if begin is None else max(begin, opened_at)
+        if begin >= end:
+            raise TruthError(
+                f"There is nothing from {time_text(begin)} to {time_text(end)} (UTC). The shop's first moment is "
+                f"{time_text(opened_at)}. Say up to when, such as --to '{time_text(begin)[:10]} 23:59'"
+            )
+        return Span(begin, end, window)
+
+    def whole_windows(self, window: int | None, begin: int | None, end: int | None) -> Span:
+        """Return the span of the windows that are judged: see `span`, without those that `begin` or `end` cut.
+
+        What cuts a window is not the shop's own first or last moment: such a window has all that there was. Raises
+        TruthError if there are none.
+        """
+        span = self.span(window, begin, end)
+        if window is None:
+            return span
+        first, before = span.begin, span.end
+        if begin is not None and begin > self.plan.opened_at:
+            first = -(-begin // window) * window
+        if end is not None and end < self.until + 1:
+            before = end // window * window
+        if first >= before:
+            raise TruthError(
+                f"No whole window of {length(window / SECOND)} lies between {time_text(span.begin)} and "
+                f"{time_text(span.end)} (UTC), and windows that --from or --to cut are not judged. Say other times"
+            )
+        return Span(first, before, window)
+
+    def _last_sale(self) -> int:
+        """Return the event time of the sale that ends a run of so many. Raises GenerateError if there is none."""
+        refuse_if_too_slow(app.shop, self.plan, self.until, self.number_of_sales)
+        served = served_until(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
+        return max(through for _, through in served)
+
+    def network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network | None:
+        """Return the network through which an engine sees the sales; None: the shop has none, or nobody asks."""
+        if lateness is None:
+            if deduplicated:
+                raise TruthError(
+                    "--deduplicated says what an engine does that reads the dirty topic: it needs --allowed-lateness"
+                )
+            return None
+        if not app.shop.faults.any:
+            raise TruthError(
+                "--allowed-lateness is for a shop with [FAULTS], and there are none: its topic has all in order"
+            )
+        return self._network(span, lateness, deduplicated)
+
+    def faults(self, span: Span) -> Network:
+        """Return a network that says what became of each sale, and leaves all as it was."""
+        return self._network(span, None, False)
+
+    def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network:
+        faults = Faults.of(app.shop.faults, self.plan.sales.seed)
+        return Network(faults, sorted_products(self.plan), span, lateness, deduplicated)
+
+
+async def grounds(opened_at: int | None, of_a_stream: bool = False) -> Grounds:
+    """Return what the truth goes by, and say it on the standard error.
+
+    Parameters
+    ----------
+    opened_at
+        The shop's first moment, of which no cluster is asked then.
+    of_a_stream
+        There is a stream of the shop, so its first moment has been: if nobody knows it, this raises TruthError.
+    """
+    found, why = None, "the first moment is given"
+    if opened_at is None:
+        try:
+            found, why = await _in_the_cluster()
+        except (KafkaError, OSError, TimeoutError, BrokerError) as error:
+            why = f"Apache Kafka at {app.bootstrap_servers} does not answer ({str(error) or 'in time'})"
+        finally:
+            await app.leave_broker()
+    if found is None:
+        now = time.time_ns() // 1000
+        by_now = opened_at is None and not isinstance(app.shop.clock.start, datetime)
+        if by_now and of_a_stream:
+            raise TruthError(
+                "The first moment of this shop depends on when it was opened ([CLOCK] start). Say it: --opened-at, or "
+                f"the cluster that knows it ([KAFKA] bootstrap_servers): {why}"
+            )
+        begin = first_moment(app.shop, now) if opened_at is None else opened_at
+        found = Grounds(
+            Plan.of(app.shop, app.products, begin), now,
+            f"the configuration alone, without what was set while the shop ran: {why}"
+            + (f". It is a shop on paper, opened just now{again_by(begin)}" if by_now else ""),
+        )  # fmt: skip
+    print(f"yasdg: Truth by {found.source}", file=sys.stderr, flush=True)
+    return found
+
+
+async def _in_the_cluster() -> tuple[Grounds | None, str]:
+    """Return the shop in the cluster; if there is none, why."""
+    if kafka.embedded:
+        if not BrokerFolder(kafka.data_dir).data.exists():
+            return None, f"no shop was opened in {kafka.data_dir}"
+        await app.connect_broker()
+    servers, topic = app.bootstrap_servers, shop_topics.opening_topic(kafka)
+    control = shop_topics.control_topic(kafka)
+    async with asyncio.timeout(PATIENCE), administration(app.connection) as admin:
+        missing = {topic, control} - set(await admin.list_topics())
+    opening = None if missing else await find_opening(app.connection, topic)
+    if opening is None:
+        return None, f"the shop {kafka.application_id} was never opened on {servers}"
+    if changed := differences(opening, what_it_is_made_from(app.shop, app.products)):
+        raise TruthError(
+            f"The shop on {servers} was opened {time_text(opening.opened_at)} with another configuration: "
+            f"{'; '.join(changed)}. Put the values back, or say --opened-at for a shop that is not there"
+        )
+    said = read_control(await read_all(app.connection, control, opening.producer_id), opening.clock, app.products)
+    plan = Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
+    live = ", ".join(incident.name for incident in said.live) or "none"
+    return Grounds(
+        plan,
+        opening.clock.at(time.time_ns() // 1000),
+        f"the shop on {servers}, opened {time_text(opening.opened_at)} (UTC); incidents set while it ran: {live}; "
+        f"times left out: {len(said.gaps) or 'none'}",
+    ), ""
+
+
+# --- Options --------------------------------------------------------------------------------------------------------
+
+
+def window_option(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """Read the length of a window: microseconds, or ALL."""
+    if value is None or value.lower() == ALL:
+        return value and ALL
+    try:
+        length = microseconds(rules.duration().read(value))
+        if length % SECOND == 0:
+            return length
+    except rules.Expected:
+        pass
+    raise click.BadParameter(f"{shown(value)}: expected whole seconds such as 10s, 1m, 1h or 1d, or all")
+
+
+def lateness_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read an allowed lateness, in microseconds."""
+    try:
+        return None if value is None else microseconds(rules.duration(zero=True).read(value))
+    except rules.Expected as error:
+        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
+
+
+def time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read an event time, in UTC."""
+    try:
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(value)
+        if moment.utcoffset() is None or not moment.utcoffset():
+            moment = moment.replace(tzinfo=None)
+            if rules.FIRST <= moment.date() <= rules.LAST:
+                return event_time(str(moment))
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{shown(value or '')}: expected a time (UTC) such as '2026-01-01 08:30'")

@@ -1,0 +1,298 @@
+"""`yasdg verify`: an engine's output, held against the truth."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import orjson
+from faust.cli import argument, option
+
+from yasdg_app.application import app, fail
+from yasdg_app.cli.base import PaperCommand, ShopCommand
+from yasdg_app.cli.generate import INTERRUPTED, STEPS, event_time_option
+from yasdg_app.cli.progress import Progress
+from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
+from yasdg_app.config.settings import shown
+from yasdg_app.errors import YasdgError
+from yasdg_app.messages.records import time_text
+from yasdg_app.text import length
+from yasdg_app.truth import compare_purchases as purchases
+from yasdg_app.truth import compare_sums as sums
+from yasdg_app.truth.engine_files import KINDS, FileError, Source
+from yasdg_app.truth.engine_values import NULL, UNREADABLE, times
+from yasdg_app.truth.events import blocks
+from yasdg_app.truth.price_columns import Receipts
+from yasdg_app.truth.report import Report
+from yasdg_app.truth.tables import VALUES
+from yasdg_app.truth.tumbling import Span
+from yasdg_app.truth.windows import BY, Keys, sorted_products
+
+MOST_SHOWN = 50  # findings in the report for people
+SECOND, MINUTE = 1_000_000, 60_000_000
+MOST_NAMED = 20  # columns that were not compared, in the report for people
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about a file: see the options of `verify`. Times are in microseconds."""
+
+    window: int | str | None = None
+    by: str | None = None
+    begin: int | None = None
+    end: int | None = None
+    lateness: int | None = None
+    deduplicated: bool = False
+    columns: tuple[str, ...] = ()
+
+
+def _columns_option(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read names of columns."""
+    names = tuple(dict.fromkeys(part.strip() for part in (value or "").split(",")))
+    if value is not None and not all(names):
+        raise click.BadParameter(f"{shown(value)}: expected names of columns with commas between them")
+    return names if value is not None else ()
+
+
+@app.command(
+    argument("path", metavar="FILE", type=click.Path(path_type=Path)),
+    option(
+        "--window", callback=window_option, metavar="LENGTH",
+        help="Length of the windows of sums, such as 1m or 1h; all: one. (default: window_end less window_start, "
+        "else 1m)",
+    ),
+    option("--by", type=click.Choice(BY), help="What sums are made by. (default: the column that is there)"),
+    option(
+        "--from", "begin", callback=time_option, metavar="TIME",
+        help="Event time (UTC) from which on sales are looked at. (default: the shop's first moment)",
+    ),
+    option(
+        "--to", "end", callback=time_option, metavar="TIME",
+        help="Event time (UTC) before which they are. (default: [CLOCK] end; needed if it has none)",
+    ),
+    option(
+        "--allowed-lateness", "lateness", callback=lateness_option, metavar="DURATION",
+        help="Compare with what an engine sees that reads the dirty topic and waits so long for late events.",
+    ),
+    option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
+    option(
+        "--columns", "named", callback=_columns_option, metavar="NAMES",
+        help="Compare these columns, with commas between them; if one of them cannot be, nothing is compared. "
+        "(default: those of the stream, or of yasdg truth, that are there)",
+    ),
+    option("--format", "kind", type=click.Choice(KINDS), help="Of the file. (default: by its name)"),
+    option(
+        "--opened-at", callback=event_time_option, metavar="TIME",
+        help="The shop's first moment (UTC), to the microsecond, of a shop that is not in the cluster.",
+    ),
+    option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
+    base=PaperCommand,
+)  # fmt: skip
+async def verify(
+    self: ShopCommand,
+    path: Path,
+    window: int | str | None,
+    by: str | None,
+    begin: int | None,
+    end: int | None,
+    lateness: int | None,
+    deduplicated: bool,
+    named: tuple[str, ...],
+    kind: str | None,
+    opened_at: int | None,
+    as_json: bool,
+) -> int:
+    """Compare what an engine made of the stream with the truth, and say what is missing, double, late or wrong.
+
+    FILE is CSV, lines of JSON or Parquet, or a folder with such parts. With a column transaction_id it has a row for
+    each purchase, and any of its fields; with window_start and product_id or category it has sums, and any columns of
+    yasdg truth. Other columns are not looked at, and the report names them.
+
+    Exits with 0 if nothing differs, 1 if anything does, 2 if it cannot be read.
+
+    Examples: yasdg verify purchases.parquet; yasdg verify minutes.csv --window 1m --by product;
+    yasdg verify late.jsonl --allowed-lateness 10s --json
+    """
+    try:
+        source = Source(path, kind)
+        source.columns()  # what cannot be read needs no cluster
+        known = await grounds(opened_at, of_a_stream=True)
+        if end is None and not known.closes:
+            raise TruthError(
+                f"The shop has no end, so say up to which event time the file goes: --to '{time_text(known.now)[:16]}'"
+            )
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
+        report = compare(source, known, Question(window, by, begin, end, lateness, deduplicated, named))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (YasdgError, OSError, MemoryError) as error:
+        why = str(error) or "there is not enough memory"
+        fail(TruthError(f"Cannot verify {shown(str(path), 4096)}: {why}"), 2)
+    if as_json:
+        print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(report)
+    return 0 if report.equal else 1
+
+
+def compare(source: Source, known: Grounds, asked: Question) -> Report:
+    """Compare what an engine has written with the truth. Raises YasdgError or OSError if that cannot be done."""
+    columns, report = source.columns(), Report()
+    if purchases.ID in columns:
+        _verify_purchases(source, columns, known, asked, report)
+    else:
+        _verify_sums(source, columns, known, asked, report)
+    report.uncompared = [name for name in source.seen if name not in report.compared]
+    return report
+
+
+def _length(window: int | str) -> int | None:
+    return None if window == ALL else int(window)
+
+
+def _by(columns: list[str]) -> str:
+    """Return what sums are made by, as the columns have it. Raises FileError."""
+    if sums.START in columns:
+        for by in BY:
+            if ("product_id" if by == "product" else by) in columns:
+                return by
+    raise FileError(
+        f"expected a column {purchases.ID}, or {sums.START} and product_id or category; "
+        f"found {shown(', '.join(columns)) or 'none (CSV has them in its first line, JSON one object a line)'}"
+    )
+
+
+def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
+    """Return the length of the windows of a file that tells where they end, and the edges of the first of them.
+
+    A minute if it does not; ALL if there is but one, and it begins at no multiple of its length. Raises FileError.
+    """
+    found: tuple[int, int] | None = None
+    for batch in source.batches([sums.START, sums.END]) if sums.END in columns else ():
+        starts, ends = (times(batch.columns[name]) for name in (sums.START, sums.END))
+        there = (starts < ends) & ~np.isin(starts, (NULL, UNREADABLE)) & ~np.isin(ends, (NULL, UNREADABLE))
+        for start, end in np.unique(np.stack([starts[there], ends[there]], axis=1), axis=0).tolist():
+            found = found or (start, end)
+            if found[0] % (found[1] - found[0]) == 0:
+                if (found[1] - found[0]) % SECOND:
+                    raise _odd(*found)
+                return found[1] - found[0], *found
+            if (start, end) != found:
+                if (found[1] - found[0]) % SECOND:
+                    raise _odd(*found)
+                raise FileError(
+                    f"windows of {length((found[1] - found[0]) / 1e6)} do not begin at {time_text(found[0])}, but at "
+                    "whole multiples of their length since 1970 (UTC). Say --window, if they are of another length"
+                )
+    return (MINUTE, 0, MINUTE) if found is None else (ALL, *found)
+
+
+def _odd(start: int, end: int) -> FileError:
+    """Return what is said of windows that are no whole seconds long, such as those whose end is their last moment."""
+    return FileError(
+        f"windows that end at {time_text(end)} and begin at {time_text(start)}: expected whole seconds. If the ends "
+        f"are the last moments of the windows, say --window, and in --columns what is to be compared, {sums.END} apart"
+    )
+
+
+def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
+    """Return which columns are compared besides the keys; `named`: those that have to be. Raises FileError."""
+    if missing := [name for name in named if name not in columns]:
+        raise FileError(f"there is no column {shown(', '.join(missing))}; found {shown(', '.join(columns), 500)}")
+    if others := [name for name in named if name not in (*of, *keys)]:
+        raise FileError(
+            f"the column {shown(', '.join(others))} cannot be compared. These can: {', '.join((*keys, *of))}"
+        )
+    return [name for name in of if name in (named or columns)]
+
+
+def _verify_purchases(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
+    products = sorted_products(known.plan)
+    span = known.span(MINUTE if asked.window is None else _length(asked.window), asked.begin, asked.end)
+    report.what, report.keys = "purchases", (purchases.ID,)
+    report.columns = _compared(columns, purchases.FIELDS, report.keys, asked.columns)
+    kept = purchases.Kept(products, report.columns, report)
+    _read(source, [purchases.ID, *report.columns], kept)
+    network = known.network(span, asked.lateness, asked.deduplicated) or known.faults(span)
+    happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), network)
+    receipts = Receipts(products, known.plan.sales)
+    _run(purchases.compare(kept, happenings, span, receipts, report), known, span, report)
+
+
+def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
+    products = sorted_products(known.plan)
+    keys = Keys(products, asked.by or _by(columns))
+    if missing := {sums.START, keys.column} - set(columns):
+        raise FileError(f"there is no column {', '.join(sorted(missing))}; found {shown(', '.join(columns), 500)}")
+    window, begin, end = asked.window, asked.begin, asked.end
+    told_ends = (sums.END,) if sums.END in columns and window != ALL else ()
+    has_ends = bool(told_ends) and (not asked.columns or sums.END in asked.columns)
+    if window is None:
+        window, *edges = _window(source, columns)
+        if window == ALL:
+            begin, end = (its if said is None else said for said, its in zip((begin, end), edges, strict=True))
+    report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
+    report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), asked.columns)
+    if not report.columns:
+        found_here = shown(", ".join(asked.columns or columns), 500)
+        raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")
+    span = known.whole_windows(_length(window), begin, end)
+    found = sums.Sums(keys, span, report.columns, report, (begin, end), has_ends)
+    _read(source, [*report.keys, *report.columns], found)
+    comparison = sums.Comparison(found, keys, span, report)
+    network = known.network(span, asked.lateness, asked.deduplicated)
+    _run(comparison.compare(blocks(known.plan, known.until, network)), known, span, report)
+    if comparison.is_to_be_explained:
+        network = known.network(span, asked.lateness, asked.deduplicated) or known.faults(span)
+        _run(
+            comparison.explain(blocks(known.plan, known.until, network), products),
+            known,
+            span,
+            report,
+            "Looking closer",
+        )
+
+
+def _read(source: Source, columns: list[str], into: purchases.Kept | sums.Sums) -> None:
+    """Read all rows; it is shown how many so far, since nobody knows how many there are."""
+    rows = 0
+    with Progress(1, "Reading", width=1, after=1.0) as progress:
+        for batch in source.batches(columns):
+            into.take(batch)
+            rows += batch.rows
+            progress.advance(0, f"{rows:,} rows")
+    into.close()
+
+
+def _run(steps: Iterator[int], known: Grounds, span: Span, report: Report, label: str = "Comparing") -> None:
+    """Go through the shop's time; `steps`: the event times up to which this has come."""
+    report.begin, report.end = time_text(span.begin), time_text(span.end)
+    first, step = known.plan.opened_at, 0
+    with Progress(STEPS, label, width=10, after=1.0) as progress:
+        for through in steps:
+            before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))
+            progress.advance(max(0, step - before), time_text(min(through, span.end))[:16])
+
+
+def _show(report: Report) -> None:
+    """Print the report for people."""
+    print(f"{report.rows:,} {report.what} compared with {report.wanted:,}, {report.begin} to {report.end} (UTC)")
+    print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
+    if others := report.uncompared:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        print(f"Not compared: {', '.join(map(shown, others[:MOST_NAMED]))}{more}")
+    if report.outside:
+        cut = ", or cut by --from or --to," if report.what == "windows" else ""
+        print(f"{report.outside:,} {report.what} of other times{cut} were not looked at.")
+    if report.equal:
+        print("All is as it should be.")
+        return
+    if report.remark:
+        print(f"{report.remark}.")
+    print("It differs: " + ", ".join(f"{count:,} × {kind}" for kind, count in report.kinds.items()))
+    for finding in report.findings[:MOST_SHOWN]:
+        print(f"    {shown(str(finding), 500)}")
+    if (rest := sum(report.kinds.values())) > MOST_SHOWN:
+        print(f"    … the first {MOST_SHOWN} of {rest:,}; --json shows {len(report.findings):,}")

@@ -1,0 +1,1 @@
+"""The configuration: reading it, its rules, and the catalog of products."""

@@ -1,0 +1,296 @@
+"""A Faust table that reads its changelog itself, a chunk at a time, and writes it as the one producer of the shop.
+
+Its rows are kept as numbers, 170 bytes each, and made when they are asked for: a million objects would take gigabytes.
+
+The changelog is written before the table: what the table shows is in the log, and a worker that lost its partitions can
+change neither. Faust's own way is slower by two orders of magnitude, may lose what it fetched in the middle of a
+rebalance, and writes the changelog behind the table, through a producer that nothing holds back.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import faust
+import msgspec
+import numpy as np
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.types import TP
+
+from yasdg_app.cluster_state.clock_jumps import jumps
+from yasdg_app.config.catalog import Product
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
+from yasdg_app.kafka.producer import Row
+from yasdg_app.messages.records import InventoryLevel, encode_level, event_time, read_level, time_text
+from yasdg_app.shop.demand import Ints
+
+logger = logging.getLogger(__name__)
+
+NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is the product_id
+COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
+TIMES = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # event times, as texts
+TOTALS = [COLUMNS[name] for name in ("sales", "sold", "revenue_cents")]
+STATE = [COLUMNS[name] for name in ("level", "sales", "last_sale")]
+SALES = COLUMNS["sales"]
+NO_TIME = -(2**62)
+
+
+class Rows:
+    """The rows of a partition's products: a line of numbers each, in the order of the products.
+
+    They remember which of them a datastore may not have (see inventory_sink.py): all of them at first.
+    """
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self._products = products
+        self._numbers = np.zeros((len(products), len(NUMBERS)), np.int64)
+        self._held = np.zeros(len(products), bool)
+        self._unsaved = np.ones(len(products), bool)
+        self._sold = np.zeros(len(products), bool)  # of these, since the last look
+
+    def __len__(self) -> int:
+        return int(self._held.sum())
+
+    def column(self, name: str) -> Ints:
+        """Return a field of the rows that there are: times in microseconds since 1970."""
+        column: Ints = self._numbers[self._held, COLUMNS[name]]
+        return column
+
+    def seats(self) -> Ints:
+        """Return the places in the partition of the rows that there are, in the order of the columns."""
+        return np.flatnonzero(self._held)
+
+    def totals(self) -> Ints:
+        """Return sales, units sold and revenue in cents, three lines, of all products by their seats; 0 if no row."""
+        totals: Ints = self._numbers[:, TOTALS].T
+        return totals
+
+    def products(self) -> Iterator[Product]:
+        """Yield the products of the rows that there are, in the order of the columns."""
+        return (self._products[seat] for seat in np.flatnonzero(self._held).tolist())
+
+    def last(self, name: str) -> tuple[int, str] | None:
+        """Return the greatest of a column of times, and the last product that has it; None if there is none."""
+        times = self.column(name)
+        latest = int(times.max(initial=NO_TIME))
+        if latest == NO_TIME:
+            return None
+        found = zip(self.products(), (times == latest).tolist(), strict=True)
+        return latest, max(product.product_id for product, is_it in found if is_it)
+
+    def get(self, seat: int) -> InventoryLevel | None:
+        """Return the row of a product, by its place in the partition; None if there is none."""
+        if not self._held[seat]:
+            return None
+        values: list[Any] = self._numbers[seat].tolist()
+        for column in TIMES:
+            values[column] = "" if values[column] == NO_TIME else time_text(values[column])
+        return InventoryLevel(self._products[seat].product_id, *values)
+
+    def put(self, seats: Sequence[int], numbers: Ints) -> None:
+        """Set rows, none of them twice."""
+        sold = self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes with a sale alone
+        self._unsaved[seats] |= sold
+        self._sold[seats] |= sold
+        self._numbers[seats] = numbers
+        self._held[seats] = True
+
+    def states(self, seats: Ints) -> Iterator[tuple[Product, int, int, int]]:
+        """Yield of products their level, the number of their last sale, and when it was; NO_TIME before the first."""
+        held = self._held[seats].tolist()
+        for seat, is_held, state in zip(seats.tolist(), held, self._numbers[seats][:, STATE].tolist(), strict=True):
+            product = self._products[seat]
+            yield (product, *state) if is_held else (product, product.inventory, 0, NO_TIME)
+
+    @property
+    def unsaved(self) -> int:
+        """How many products there are that the datastore may have otherwise."""
+        return int(self._unsaved.sum())
+
+    def unsaved_seats(self) -> Ints:
+        """Return their places in the partition."""
+        return np.flatnonzero(self._unsaved)
+
+    def sold_seats(self) -> Ints:
+        """Return the places of those of them that were sold since this was asked last."""
+        seats = np.flatnonzero(self._sold & self._unsaved)
+        self._sold[:] = False
+        return seats
+
+    def mark(self, seats: Ints, *, unsaved: bool) -> None:
+        """Note whether the datastore may have products otherwise."""
+        self._unsaved[seats] = unsaved
+
+    def mark_all_unsaved(self) -> None:
+        """Note that it may have all of them otherwise."""
+        self._unsaved[:] = True
+
+
+NO_ROWS = Rows(())
+
+
+def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
+    """Return rows as the numbers that are kept of them."""
+    lines = []
+    for level in levels:
+        _, *line = msgspec.structs.astuple(level)
+        for column in TIMES:
+            line[column] = event_time(line[column]) if line[column] else NO_TIME
+        lines.append(line)
+    return np.array(lines, np.int64).reshape(-1, len(NUMBERS))
+
+
+def _read_row(value: bytes) -> InventoryLevel:
+    """Return a row that can be kept as numbers: its times are times, and nothing is beyond 64 bits."""
+    level = read_level(value)
+    numbers_of([level])
+    return level
+
+
+class Levels(Mapping[bytes, InventoryLevel]):
+    """All rows that a worker holds, by key: what Faust takes for the content of the table."""
+
+    def __init__(self, assortment: Assortment, rows: Mapping[int, Rows]) -> None:
+        self._assortment = assortment
+        self._rows = rows
+
+    def level_of(self, product_id: str) -> InventoryLevel | None:
+        """Return the row of a product; None if there is none."""
+        place = self._assortment.places.get(product_id)
+        if place is None:
+            return None
+        rows = self._rows.get(self._assortment.homes[place])
+        return None if rows is None else rows.get(self._assortment.seats[place])
+
+    def __getitem__(self, key: bytes) -> InventoryLevel:
+        level = self.level_of(key.decode())
+        if level is None:
+            raise KeyError(key)
+        return level
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (product.product_id.encode() for rows in self._rows.values() for product in rows.products())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows.values()))
+
+
+class ChunkedTable(faust.Table[bytes, Any]):
+    """A table in memory. `recover` brings it up to date with its changelog, and `write` alone changes it.
+
+    `assortment`: the products that it has rows of, and their partitions.
+    """
+
+    app: Any  # ours, which has the shop's producer
+
+    def __init__(self, *args: Any, assortment: Assortment, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.assortment = assortment
+        self._rows: dict[int, Rows] = {}  # by partition we hold
+        self._through: dict[int, int] = {}  # next offset of the changelog to read, by the same
+        self._numbers: dict[int, int] = {}  # how many records the shop has appended to it, by the same
+        levels, store = Levels(assortment, self._rows), cast(Any, self.data)
+        store.data = levels
+        self.level_of = levels.level_of
+
+    def rows_of(self, partition: int) -> Rows:
+        """Return the rows of a partition; of one that is not ours there are none."""
+        return self._rows.get(partition, NO_ROWS)
+
+    async def recover(self, partitions: Collection[int]) -> None:
+        """Hold these partitions and no others, each as its changelog has it now.
+
+        A row counts if the shop itself wrote it. One that cannot be read is left out: whether the rows belong to the
+        logs is told by their numbers (see restore.py). Raises KafkaError.
+        """
+        for partition in self._rows.keys() - set(partitions):
+            self._forget(partition)
+        tps = [TP(self.changelog_topic.get_topic_name(), partition) for partition in sorted(partitions)]
+        firsts, ends = await self.app.own_reader.firsts(tps), await self.app.own_reader.ends(tps)
+        for tp in tps:
+            await self._read_changelog(tp, firsts[tp], ends[tp])
+
+    async def _read_changelog(self, tp: TP, first: int, end: int) -> None:
+        """Bring the rows of a partition up to date."""
+        partition, reader = tp.partition, self.app.own_reader
+        if self._through.get(partition, end + 1) > end:  # never read, or of a topic that was deleted since
+            self._forget(partition)
+        rows = self._rows.setdefault(partition, Rows(self.assortment.here(partition)))
+        position, number = max(self._through.get(partition, first), first), self._numbers.get(partition)
+        async for chunk in reader.all_chunks(tp, position, end, with_foreign=False, skip_damaged=True):
+            self._put(rows, *self._levels(tp, {record.key: record.value for record in chunk.messages}))
+            if chunk.count is not None or chunk.is_damaged:
+                number = chunk.count
+        if number is None:
+            number = await reader.count(tp)
+        self._through[partition], self._numbers[partition] = end, number
+
+    def _levels(self, tp: TP, latest: Mapping[bytes | None, bytes | None]) -> tuple[list[InventoryLevel], Ints]:
+        """Return the rows that a chunk of the changelog holds of the shop's products, and their numbers."""
+        try:
+            levels = [read_level(value or b"") for value in latest.values()]
+            numbers = numbers_of(levels)
+        except UNREADABLE:
+            levels = [level for value in latest.values() if (level := decoded_or_none(_read_row, value)) is not None]
+            numbers = numbers_of(levels)
+            logger.warning("%s, partition %d: %d rows cannot be read.", *tp, len(latest) - len(levels))
+        # The catalog may have had more products once.
+        known = [self.assortment.home(level.product_id) == tp.partition for level in levels]
+        return [level for level, is_known in zip(levels, known, strict=True) if is_known], numbers[known]
+
+    def _forget(self, partition: int) -> None:
+        self._rows.pop(partition, None)
+        self._through.pop(partition, None)
+        self._numbers.pop(partition, None)
+
+    def clear_partition(self, partition: int) -> None:
+        """Hold a partition without rows, as before its first sale: they are computed again from the logs."""
+        self._rows[partition] = Rows(self.assortment.here(partition))
+
+    async def write(self, partition: int, levels: Sequence[InventoryLevel], allowed: Callable[[], bool]) -> bool:
+        """Write rows, in order, to the changelog and then into the table; False if it may not.
+
+        Raises OutOfDateError if the table has to be recovered first.
+        """
+        if not allowed():
+            return False  # the partition may be another worker's by now
+        now = jumps.record_time()
+        numbers = numbers_of(levels)
+        changes = [Row(level.product_id.encode(), encode_level(level), now) for level in levels]
+        number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()
+        appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, as_one=True)
+        if not appended.complete or not allowed():
+            return False  # what the log has of it comes back with the next recovery
+        self._numbers[partition] = number + len(changes)
+        if changes:
+            self._through[partition] = appended.offset + len(changes)
+        self._put(self._rows[partition], levels, numbers)
+        return True
+
+    def _put(self, rows: Rows, levels: Sequence[InventoryLevel], numbers: Ints) -> None:
+        places, seats = self.assortment.places, self.assortment.seats
+        rows.put([seats[places[level.product_id]] for level in levels], numbers)
+
+
+class _NoRecovery(Recovery):
+    """Faust's recovery, which has nothing to read, and must not wait for a partition that has no leader."""
+
+    def need_recovery(self) -> bool:
+        return False
+
+    async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None: ...
+    async def _build_offsets(self, *args: Any, **kwargs: Any) -> None: ...
+    async def _seek_offsets(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+class ChunkedTableManager(TableManager):
+    """Faust's table manager for tables that recover themselves."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """Return the service that goes through Faust's steps after a rebalance."""
+        if self._recovery is None:
+            self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery

@@ -1,0 +1,293 @@
+"""A Faust transport that hands over purchases and lost sales in chunks, from positions that the table holds.
+
+What Faust does for an event it then does for all that came of a topic at once, a chunk for each partition: to Faust it
+is an event of the first of them. After a rebalance a partition is read from where the recovered table stands, not from
+the group's committed offset. That one is committed by the lease (see
+partition_assignment.py), for whoever looks at the group. Everything else is Faust's own aiokafka transport.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, cast
+
+import faust
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.errors import RebalanceInProgressError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from yasdg_app.faust_runtime.fetched_batches import Delivery, cut, together
+from yasdg_app.faust_runtime.upstream import RENAMED
+from yasdg_app.kafka.batch_reader import bound_consumers
+from yasdg_app.kafka.reader import Chunk, DamagedLogError, add_batch
+
+bound_consumers()
+
+FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
+CREATE_TIME = 0  # what the protocol calls a timestamp that is not the cluster's
+CONFIRM_SECONDS = 2.0  # how long the group may take to confirm a lease; longer is a no
+
+
+class Whole(PartitionRecords):
+    """What was fetched of a partition, as one chunk, made by aiokafka's parser alone.
+
+    aiokafka makes an object of eleven fields of every message, which takes longer than all that is done with it here.
+    It also does not say who wrote a message, and says nothing of a stretch of the log that holds none.
+    """
+
+    next_fetch_offset: int
+    producer_id: int
+
+    @classmethod
+    def of(cls, records: PartitionRecords, producer_id: int) -> "Whole":
+        """Return what was fetched, of which nothing was looked at yet; `producer_id`: the shop's."""
+        isolation = records._isolation_level
+        whole = cls(records._tp, records._records, [], records.next_fetch_offset, None, None, True, isolation)
+        whole.producer_id = producer_id
+        return whole
+
+    def _unpack_records(self) -> Iterator[Chunk | DamagedLogError]:
+        """Yield a chunk, and the error if it ends where the log is damaged."""
+        chunk = Chunk(self._tp, self.next_fetch_offset, self.next_fetch_offset, [], [])
+        damage = None
+        while damage is None and self._records.has_next():
+            try:
+                add_batch(chunk, self._records.next_batch(), self.producer_id)
+            except DamagedLogError as error:
+                damage = error
+        self.next_fetch_offset = chunk.end
+        if chunk.end > chunk.begin:
+            yield chunk
+        if damage is not None:
+            yield damage
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, which asks for new records more often and hands over whole batches."""
+
+    app: Any  # ours, which knows its ownership
+
+    async def on_start(self) -> None:
+        """Connect; from then on aiokafka does two things in our way."""
+        await super().on_start()
+        self._fetch_whole()
+        self._commit_as_member()
+
+    def _fetch_whole(self) -> None:
+        """Have what is fetched of the chunked topics handed over whole."""
+        fetcher = self._ensure_consumer()._fetcher
+        process = fetcher._proc_fetch_request
+
+        async def process_whole(*request: Any) -> bool:
+            is_new: bool = await process(*request)
+            try:
+                for tp, fetched in fetcher._records.items():
+                    records = fetched._partition_records if isinstance(fetched, FetchResult) else None
+                    if type(records) is PartitionRecords and tp.topic in self.app.ownership.topics:
+                        fetched._partition_records = Whole.of(records, self.app.opening.producer_id)
+            except RENAMED as error:  # aiokafka would stop fetching, and say nothing
+                await self.crash(error)
+                raise
+            return is_new
+
+        fetcher._proc_fetch_request = process_whole
+
+    def _commit_as_member(self) -> None:
+        """Have nothing committed from the moment on at which the group is to be joined anew, until it is.
+
+        The cluster answers such a commit when it has let us in: it is one of the generation before. aiokafka takes that
+        for an answer to the new one, gives up its membership and joins again, and so on without end.
+        """
+        consumer = self._ensure_consumer()
+        coordinator, subscription = consumer._coordinator, consumer._subscription
+        commit = coordinator._do_commit_offsets
+
+        async def commit_as_member(*commit_of: Any) -> None:
+            if subscription.reassignment_in_progress or coordinator._rejoin_needed_fut.done():
+                raise RebalanceInProgressError(coordinator.group_id)
+            await commit(*commit_of)
+
+        coordinator._do_commit_offsets = commit_as_member
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # The cluster answers a connection's requests in order: whatever is asked waits for the fetch before it.
+        consumer._fetch_max_wait_ms = FETCH_WAIT
+        return consumer
+
+
+class RebalanceListener(driver.ConsumerRebalanceListener):
+    """Leaves the changelogs to the table, which reads them itself. Called in the consumer's thread."""
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Stop fetching changelogs before it begins; then Faust's part."""
+        changelogs = self._thread.app.tables.changelog_topics
+        self._thread._ensure_consumer().pause(*(tp for tp in assigned if tp.topic in changelogs))
+        await super().on_partitions_assigned(assigned)
+
+
+class Consumer(driver.Consumer):
+    """Delivers purchases and lost sales in chunks: one message whose value is a `Delivery` of those of a topic."""
+
+    RebalanceListener = RebalanceListener
+    app: Any  # ours, which knows its ownership
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._confirming: asyncio.Task[bool] | None = None
+        self._deliveries: list[Delivery] = []  # of the last fetch
+
+    def _chunked(self, tp: TP) -> bool:
+        return tp.topic in self.app.ownership.topics
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
+        while self._deliveries:
+            await self._deliveries.pop().handled()
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if not records or self.should_stop:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+
+        def stale() -> bool:
+            return not self.flow_active or self.app.consumer_generation_id != generation
+
+        others = {}
+        chunks: defaultdict[str, list[Chunk]] = defaultdict(list)
+        for tp, fetched in records.items():
+            if not self._chunked(tp):
+                others[tp] = fetched
+            elif active is None or tp in active or tp in self._buffered_partitions:
+                for chunk in fetched:
+                    if isinstance(chunk, DamagedLogError):
+                        await self.app.crash(chunk)
+                        return
+                    chunks[tp.topic] += cut(chunk, self.app.ownership.most[tp.partition])
+        for of_topic in chunks.values():
+            for some in together(of_topic):
+                if stale():
+                    return
+                delivery = Delivery(some, generation)
+                self._deliveries.append(delivery)
+                self._read_offset[TP(*delivery.tp)] = None  # or Faust drops what is fetched a second time
+                yield TP(*delivery.tp), self._message_of(delivery)
+        for tp, record in self.scheduler.iterate(others):
+            if stale():
+                return
+            if active is None or tp in active or tp in self._buffered_partitions:
+                yield tp, self._to_message(tp, record)
+
+    def _message_of(self, delivery: Delivery) -> ConsumerMessage:
+        first = delivery.chunks[0]
+        tp = TP(*first.tp)
+        at = first.messages[-1].timestamp / 1000.0 if first.messages else time.time()
+        value = cast(Any, delivery)  # what Faust's message is meant to hold are the bytes of one
+        return ConsumerMessage(
+            tp.topic, tp.partition, first.end - 1, at, CREATE_TIME, [], None, value, None, 0, 0, tp,
+            generation_id=delivery.generation,
+        )  # fmt: skip
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: Faust would say, from the fifth minute on, that changelogs lie still and nothing is committed.
+
+        Both is meant to be so. What matters, whether sales and the table keep up, is told by /health.
+        """
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if not self._chunked(tp):  # the offsets inside of a chunk are no gaps
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Return the offset that Faust is to commit: none where the lease does it."""
+        if not self._chunked(tp):
+            offset: int | None = super()._new_offset(tp)
+            return offset
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return None
+
+    async def confirm(self, positions: Mapping[TP, tuple[int, str]]) -> bool:
+        """Commit positions and notes; tell whether the group took them: whether the partitions are still ours.
+
+        Raises AttributeError and the like if aiokafka has other names than those that we rely on.
+        """
+        consumer = self._thread._ensure_consumer()
+
+        async def commit() -> bool:
+            offsets = {TopicPartition(tp.topic, tp.partition): noted for tp, noted in positions.items()}
+            try:
+                await consumer.commit(offsets)
+            except RENAMED:  # no absent broker: we would never be confirmed, and sell nothing without an error
+                raise
+            except Exception:  # whatever it is, the group has not confirmed us
+                return False
+            return True
+
+        async def confirm() -> bool:
+            if self._confirming is None or self._confirming.done():
+                if self._confirming is not None and not self._confirming.cancelled():
+                    self._confirming.result()  # raises what ended one that was given up, as below
+                self._confirming = asyncio.ensure_future(commit())
+                # aiokafka goes on with a commit whose caller has given up: let it, and wait for no second one.
+                await asyncio.wait({self._confirming}, timeout=CONFIRM_SECONDS)
+                return self._confirming.done() and self._confirming.result()
+            return False
+
+        return bool(await self._thread.call_thread(confirm))
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Note the generation before the recovery begins that belongs to it."""
+        self.app.ownership.assigned = generation_id
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Set the positions of purchases and lost sales, once after each recovery: by the table."""
+        ownership = self.app.ownership
+        if ownership.generation != self.app.consumer_generation_id:
+            return {}  # the recovery is not over; it asks again at its end
+        positions = dict(ownership.applied)
+        await self.go_to(positions)
+        return positions
+
+    async def go_to(self, positions: Mapping[TP, int]) -> None:
+        """Fetch from these positions on, as far as the partitions are still assigned."""
+        consumer = self._thread._ensure_consumer()
+
+        async def seek() -> None:  # in the consumer's thread: Faust's own seeks from ours, and aiokafka trips over it
+            for tp in consumer.assignment():
+                if tp in positions:
+                    consumer.seek(tp, positions[tp])
+                    self._read_offset[tp] = positions[tp]
+
+        await self._thread.call_thread(seek)
+
+
+class Transport(driver.Transport):
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = Consumer
+
+    async def _create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: all topics were made when the shop was opened, and the cluster may be away at this moment."""
+
+
+class Chunks(faust.Schema[Any, Any]):
+    """Leaves chunks as they are: decoding them is the agents' work."""
+
+    def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
+        """Chunks have many keys."""
+
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Delivery:
+        """Return the delivery that the message brings."""
+        delivery: Delivery = message.value
+        return delivery

@@ -1,0 +1,259 @@
+"""Looks at a shop's plan: minute by minute, for products together wherever no incident tells them apart."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+import holidays
+import numpy as np
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.rules import DAY as DAY_MINUTES
+from yasdg_app.config.settings import Settings, SupplierSettings
+from yasdg_app.forecast.outlook import CatchUp, Day, Outlook, Short
+from yasdg_app.forecast.supply import HOUR, edges_of_minutes, mean_lead_time, shortage, up_to
+from yasdg_app.forecast.warnings import PACE, remarks
+from yasdg_app.shop.demand import MINUTE, Cells, Ints
+from yasdg_app.shop.incidents import DAY
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.randomness import Floats
+from yasdg_app.shop.shelf import NEVER
+
+WEEK = 7 * DAY
+OTHERS = "others"
+CATEGORIES = 7  # that are told apart, the largest ones; the rest are OTHERS
+LOOKED_AT = 100  # products whose shelves are looked at: those that are asked for most while an order is on its way
+WARM_UP = 60 * DAY  # event time before the span in which shelves are looked at, too
+WEEKS = 260  # of the way to the present that are looked at; of a longer one, so many of them
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Products that no incident tells apart, of one category: their demand differs by a factor only."""
+
+    category: str
+    product: Product  # that stands for them
+    factor: float  # by which all of them are asked for more than that one
+    scopes: frozenset[int]
+
+
+def look(
+    settings: Settings, plan: Plan, closes_at: int | None, now: int, first: date | None = None, days: int = 7
+) -> Outlook:
+    """Look at some days of a shop.
+
+    Parameters
+    ----------
+    plan
+        As of a shop that is opened now.
+    closes_at
+        Its last moment; None: it has none.
+    now
+        The present.
+    first
+        Date of the first day; None: that of the shop's first moment.
+    """
+    looking = _Looking(settings, plan, closes_at)
+    first = first or plan.calendar.local(plan.opened_at).date()
+    dates = [first + timedelta(days=day) for day in range(days)]
+    edges = looking.edges(dates)
+    by_category = looking.by_category(edges)
+    customers = sum(by_category.values(), np.zeros(len(edges) - 1)).reshape(-1, 24)
+    lost, short, looked_at = looking.lost(edges)
+    incidents = plan.incidents.between(int(edges[0]), max(int(edges[-1]), int(edges[0]) + 1))
+    shown = [
+        Day(
+            day,
+            plan.calendar.spans(day),
+            looking.why(day),
+            looking.open_hours(day, edges[24 * row : 24 * row + 25]),
+            customers[row],
+            np.minimum(lost[24 * row : 24 * row + 24], customers[row]),
+            tuple(each for each in incidents if each.start < edges[24 * row + 24] and each.end > edges[24 * row]),
+        )
+        for row, day in enumerate(dates)
+    ]
+    outlook = Outlook(
+        settings, plan, closes_at, tuple(shown), edges, by_category, incidents, short, looked_at,
+        looking.catch_up(now), looking.last_sale(int(edges[-1])), (),
+    )  # fmt: skip
+    return replace(outlook, warnings=tuple(remarks(outlook)))
+
+
+class _Looking:
+    """Adds up what the plan expects, in the shop's life: from its first to its last moment."""
+
+    def __init__(self, settings: Settings, plan: Plan, closes_at: int | None) -> None:
+        self.settings = settings
+        self.plan = replace(plan, cells=Cells(0))  # in minutes
+        self.opened_at, self.closes_at = plan.opened_at, closes_at
+        self.units = 2.0 - settings.sales.quantity_one_freq / 10  # that a customer wants
+        country, _, subdivision = settings.hours.holidays.partition("-")
+        self._holidays = (
+            holidays.country_holidays(country, subdiv=subdivision or None, language="en_US") if country else {}
+        )
+        scopes = sorted({(each.categories, each.products) for each in settings.incidents} - {((), ())})
+        self._scopes = [(frozenset(categories), frozenset(ids)) for categories, ids in scopes]
+        self.groups = self._groups()
+
+    def _groups(self) -> list[Group]:
+        weights: dict[str, float] = {}
+        for product in self.plan.products:
+            weights[product.category] = weights.get(product.category, 0.0) + product.weight
+        shown = sorted(weights, key=lambda name: -weights[name])
+        shown = shown if len(shown) <= CATEGORIES + 1 else shown[:CATEGORIES]
+        members: dict[tuple[str, frozenset[int]], list[Product]] = {}
+        for product in self.plan.products:
+            category = product.category if product.category in shown else OTHERS
+            members.setdefault((category, self._scopes_of(product)), []).append(product)
+        groups = []
+        for (category, scopes), products in members.items():
+            most = max(products, key=lambda product: product.weight)
+            factor = sum(product.weight for product in products) / most.weight if most.weight else 0.0
+            groups.append(Group(category, most, factor, scopes))
+        places = {category: place for place, category in enumerate([*shown, OTHERS])}
+        return sorted(groups, key=lambda group: places[group.category])
+
+    def _scopes_of(self, product: Product) -> frozenset[int]:
+        return frozenset(
+            place
+            for place, (categories, ids) in enumerate(self._scopes)
+            if product.category in categories or product.product_id in ids
+        )
+
+    # --- Days ---
+
+    def edges(self, dates: Sequence[date]) -> Ints:
+        """Return when each hour of the dates begins, and when the last one ends; one that the clock skips is empty."""
+        midnights = [datetime.combine(day, datetime.min.time()) for day in dates]
+        hours = [midnight + timedelta(hours=hour) for midnight in midnights for hour in range(24)]
+        hours.append(midnights[-1] + timedelta(days=1))
+        edges = np.array([self.plan.calendar.utc(hour) for hour in hours], dtype=np.int64)
+        # Where the clock skips a whole date, its hours are those behind it.
+        return np.minimum.accumulate(edges[::-1])[::-1]
+
+    def why(self, day: date) -> str:
+        if day in dict(self.settings.hours.dates):
+            return "hours of this date"
+        return str(self._holidays.get(day) or "")
+
+    def open_hours(self, day: date, edges: Ints) -> tuple[bool, ...]:
+        """Return whether the shop is open for some of each hour of a day; `edges`: of the hours."""
+        before = self.plan.calendar.spans(day - timedelta(days=1))
+        spans = [*self.plan.calendar.spans(day), *((start - DAY_MINUTES, end - DAY_MINUTES) for start, end in before)]
+        there = np.diff(self.within(edges)) > 0
+        return tuple(
+            bool(there[hour]) and any(start < 60 * hour + 60 and end > 60 * hour for start, end in spans)
+            for hour in range(24)
+        )
+
+    def within(self, at: Ints) -> Ints:
+        """Return event times, those outside of the shop's life moved to its first or last moment."""
+        last = NEVER if self.closes_at is None else self.closes_at + 1
+        return np.clip(at, self.opened_at, last)
+
+    # --- Customers ---
+
+    def by_category(self, edges: Ints) -> dict[str, Floats]:
+        """Return how many customers are expected between each two event times, by category."""
+        edges = self.within(edges)
+        result = {group.category: np.zeros(len(edges) - 1) for group in self.groups}
+        for first, expected in self._minutes(int(edges[0]), int(edges[-1])):
+            # Those between which some of these minutes lie.
+            begin = max(int(np.searchsorted(edges, first * MINUTE, side="right")) - 1, 0)
+            end = int(np.searchsorted(edges, (first + len(expected[0][1])) * MINUTE)) + 1
+            for group, by_minute in expected:
+                result[group.category][begin : end - 1] += np.diff(up_to(edges[begin:end], first, by_minute))
+        return result
+
+    def expected(self, begin: int, end: int) -> float:
+        """Return how many customers are expected in a stretch of event time."""
+        return sum(float(each[0]) for each in self.by_category(np.array([begin, end], dtype=np.int64)).values())
+
+    def _minutes(self, begin: int, end: int) -> Iterator[tuple[int, list[tuple[Group, Floats]]]]:
+        """Yield the first of some minutes, and what is expected in each, by group."""
+        for first in range(begin // MINUTE, -(-end // MINUTE), WEEK // MINUTE):
+            count = min(WEEK // MINUTE, -(-end // MINUTE) - first)
+            activity = self.plan.activity(first, count)
+            yield (
+                first,
+                [(group, self.plan.expected(group.product, first, activity) * group.factor) for group in self.groups],
+            )
+
+    def last_sale(self, end: int) -> int | None:
+        left = float(self.settings.sales.number_of_sales)
+        if not left or end <= self.opened_at:
+            return None
+        for first, expected in self._minutes(self.opened_at, int(self.within(np.array([end]))[0])):
+            edges = self.within(edges_of_minutes(first, len(expected[0][1])))
+            came = np.cumsum(
+                sum((np.diff(up_to(edges, first, each)) for _, each in expected), np.zeros(len(edges) - 1))
+            )
+            if came[-1] >= left:
+                return int(edges[int(np.searchsorted(came, left)) + 1])
+            left -= float(came[-1])
+        return None
+
+    def catch_up(self, now: int) -> CatchUp | None:
+        """Return what lies between the shop's first moment and the present."""
+        if self.opened_at >= now or self.settings.clock.start is None:
+            return None
+        end = now if self.closes_at is None else min(now, self.closes_at)
+        starts = range(self.opened_at, end, WEEK)
+        looked_at = starts[:: 1 + len(starts) // WEEKS]
+        customers = sum(self.expected(start, min(start + WEEK, end)) for start in looked_at)
+        customers *= len(starts) / len(looked_at)
+        restocks = customers * self.units / self.plan.supply.restock_amount
+        gap, speed = (end - self.opened_at) / 1e6, self.settings.clock.speed
+        seconds: float | None
+        if speed is None:
+            seconds = (customers + restocks) / PACE
+        elif self.closes_at is not None and self.closes_at <= now:
+            seconds = gap / speed
+        else:
+            seconds = gap / (speed - 1) if speed > 1 else None
+        return CatchUp(timedelta(seconds=gap), customers, restocks, seconds, end < now)
+
+    # --- Shelves ---
+
+    def supplier(self, product: Product) -> SupplierSettings:
+        named = (each for each in self.settings.suppliers if product.category in each.categories)
+        return next(named, self.settings.supply)
+
+    def lost(self, edges: Ints) -> tuple[Floats, tuple[Short, ...], int]:
+        """Return how many customers are expected to find too little between each two event times, and of what."""
+        edges = self.within(edges)
+        begin, end = max(self.opened_at, int(edges[0]) - WARM_UP), int(edges[-1])
+        lost = np.zeros(len(edges) - 1)
+        if begin >= end:
+            return lost, (), 0
+        lead_times = {product.category: mean_lead_time(self.supplier(product)) for product in self.plan.products}
+        per_second = self.plan.per_second
+        worst = sorted(
+            self.plan.products,
+            key=lambda product: -per_second[product.product_id] * (1 + lead_times[product.category].total_seconds()),
+        )[:LOOKED_AT]
+        first = begin // MINUTE
+        activity = self.plan.activity(first, -(-end // MINUTE) - first)
+        short = []
+        for product in worst:
+            wanted = self.plan.expected(product, first, activity)
+            missing = shortage(self.plan, product, first, wanted * self.units, begin, end)
+            if missing is None:
+                continue
+            its = np.diff(up_to(edges, first, wanted * missing))
+            lost += its
+            if its.sum() > 0.0:
+                lead_time = lead_times[product.category]
+                asked = float(np.diff(up_to(edges, first, wanted)).sum())
+                held_up = self._held_up(product, int(edges[0]), int(edges[-1]))
+                starts = np.arange(int(edges[0]), int(edges[-1]), HOUR // 4)
+                ends = np.minimum(starts + lead_time // timedelta(microseconds=1), edges[-1])
+                most = float((up_to(ends, first, wanted) - up_to(starts, first, wanted)).max()) * self.units
+                a_day = asked * self.units * DAY / int(edges[-1] - edges[0])
+                short.append(Short(product, float(its.sum()) / asked, a_day, most, lead_time, held_up))
+        return lost, tuple(sorted(short, key=lambda each: -each.share)), len(worst)
+
+    def _held_up(self, product: Product, begin: int, end: int) -> bool:
+        here = self.plan.incidents.between(begin, end)
+        return any(each.is_supply and each.factor < 1.0 and each.concerns(product) for each in here)

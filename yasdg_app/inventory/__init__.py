@@ -1,0 +1,1 @@
+"""The inventory table's rows, and how purchases change them. Knows no Faust."""

@@ -1,0 +1,70 @@
+"""The shop's products as the inventory finds them: each has a partition, and a place in it.
+
+There is one dictionary of all ids. What else is known of a product stands in lists at its place: at a million products
+every further dictionary takes 100 MB.
+"""
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.messages.records import home
+
+
+class Assortment(Mapping[str, Product]):
+    """The products of a shop by id, in the order of the catalog.
+
+    Parameters
+    ----------
+    products
+        The catalog.
+    homes
+        The partition of the messages of each product.
+
+    Attributes
+    ----------
+    places
+        The place of each product in the catalog, by id.
+    homes
+        Its partition, by that place.
+    seats
+        Its place among the products of that partition, by the same.
+    """
+
+    def __init__(self, products: Sequence[Product], homes: Sequence[int]) -> None:
+        self.places = {product.product_id: place for place, product in enumerate(products)}
+        self.homes = homes
+        self.seats = array("i")
+        self._products = products
+        self._here: dict[int, list[Product]] = {}
+        for product, partition in zip(products, homes, strict=True):
+            here = self._here.setdefault(partition, [])
+            self.seats.append(len(here))
+            here.append(product)
+
+    @classmethod
+    def of(cls, products: Sequence[Product], partitions: int) -> "Assortment":
+        """Return that of a shop, whose messages go where Kafka's default partitioner has them."""
+        return cls(products, [home(product.product_id, partitions) for product in products])
+
+    def __getitem__(self, product_id: str) -> Product:
+        return self._products[self.places[product_id]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def at(self, place: int) -> Product:
+        """Return the product at a place in the catalog."""
+        return self._products[place]
+
+    def here(self, partition: int) -> Sequence[Product]:
+        """Return the products of a partition, in the order of the catalog."""
+        return self._here.get(partition, ())
+
+    def home(self, product_id: str) -> int | None:
+        """Return the partition of a product; None if the shop has no such product."""
+        place = self.places.get(product_id)
+        return None if place is None else self.homes[place]

@@ -1,0 +1,389 @@
+"""The fold of purchases and lost sales into inventory levels: pure logic, a chunk at a time.
+
+It decides what is applied, what was seen before, what is no message of the shop at all, and what must stop the worker.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from faust.types import TP
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.errors import YasdgError
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.kafka.decoding import UNREADABLE
+from yasdg_app.messages.records import (
+    EPOCH,
+    MAX_AMOUNT,
+    MAX_QUANTITY,
+    InventoryLevel,
+    NoPurchaseError,
+    Sold,
+    Turned,
+    event_time,
+    is_in_range,
+    microseconds,
+    read_lost_sale,
+    read_purchase,
+    read_sold,
+    read_turned,
+    time_text,
+)
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
+from yasdg_app.shop.supply import Supply
+
+M = TypeVar("M", Sold, Turned)
+
+MANY = 32  # messages from which arrays are faster than a loop
+EXACT = 2**52  # numbers below it are as exact in an array as they are here
+NOTHING = -1  # in place of an offset
+
+
+OTHER_SHOP = (
+    "Or leave everything as it is and open another shop: set [KAFKA] application_id and the names of its topics "
+    "(topic_…) to new ones."
+)
+"""The advice that destroys nothing, where the topics of a shop can no longer be continued."""
+
+
+class BooksError(YasdgError):
+    """The log and the table do not belong together: going on would be a guess."""
+
+
+class Restock(NamedTuple):
+    """A restock of a product."""
+
+    product_id: str
+    stocking: Stocking
+
+
+@dataclass(slots=True)
+class Account:
+    """A product's row of the table, and its shelf, while a chunk is applied to them."""
+
+    row: InventoryLevel
+    shelf: Shelf
+    applied: int = NOTHING  # offset of the last message that was
+
+
+class Grouped(NamedTuple):
+    """The sales of a chunk product by product."""
+
+    products: list[tuple[Product, int, int]]  # where the sales of each begin and end
+    order: Ints  # the place of each in the chunk
+    quantity: Ints
+    cents: Ints  # paid
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a chunk comes to."""
+
+    levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
+    restocks: list[Restock] = field(default_factory=list)
+    dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are none of ours, and why
+    sales: list[Sold] = field(default_factory=list)  # those that are applied, in the order of the log
+    grouped: Grouped | None = None  # the same, if they were folded product by product
+
+
+LevelOf = Callable[[str], InventoryLevel | None]
+"""Returns the table's record of a product, None if it has none."""
+
+
+class Ledger:
+    """The accounts that a chunk changes: copies, so that the table stays as it is.
+
+    Parameters
+    ----------
+    level_of, supply
+        See `Books.fold`.
+    """
+
+    def __init__(self, level_of: LevelOf, supply: Supply) -> None:
+        self._level_of = level_of
+        self._supply = supply
+        self._accounts: dict[str, Account] = {}
+
+    def account(self, product: Product) -> Account:
+        """Return the account of a product."""
+        account = self._accounts.get(product.product_id)
+        if account is None:
+            level = self._level_of(product.product_id)
+            shelf = shelf_of(product, level)
+            if shelf.on_order:
+                shelf.expect(self._supply)
+            row = _opened(shelf) if level is None else copy(level)
+            account = self._accounts[product.product_id] = Account(row, shelf)
+        return account
+
+    def levels(self) -> list[InventoryLevel]:
+        """Return the rows that changed, in the order of the last message of each.
+
+        The last write has the highest offset: a position never stands behind a sale that is not in the table.
+        """
+        changed = [account for account in self._accounts.values() if account.applied != NOTHING]
+        return [_level(account) for account in sorted(changed, key=attrgetter("applied"))]
+
+
+class Books:
+    """Folds purchases and lost sales.
+
+    A chunk in which everything is as it should be, which is next to every one, is folded product by product. Any other
+    is folded message by message, as is one in which a product has hardly more than one: that way decides what is a dead
+    letter, what was seen before, and what is an error.
+
+    Parameters
+    ----------
+    assortment
+        The shop's products, and where the messages of each stand.
+    """
+
+    def __init__(self, assortment: Assortment) -> None:
+        self._assortment = assortment
+
+    def _is_worth_it(self, tp: TP, chunk: Sequence[Any]) -> bool:
+        """Tell whether products have so many messages that it is faster to take these together."""
+        return len(chunk) >= max(MANY, 2 * len(self._assortment.here(tp.partition)))
+
+    def fold(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply purchases to the levels that the table holds, which stay as they are.
+
+        `supply`: when is restocked, with all that is known up to the time of the chunk.
+
+        Raises
+        ------
+        BooksError
+            If a sale is missing between the table and the log.
+        """
+        folded = self.fold_by_product(tp, chunk, level_of, supply) if self._is_worth_it(tp, chunk) else None
+        return folded or self.fold_one_by_one(tp, chunk, level_of, supply)
+
+    def fold_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
+        """Apply purchases as `fold_one_by_one` does, but faster; None if not each is a purchase and the next."""
+        grouped = _grouped(chunk, read_sold, tp.partition, self._assortment)
+        if grouped is None:
+            return None
+        places, told, products = grouped
+        order = places.tolist()
+        sales = [told[place] for place in order]
+        try:
+            quantity = np.fromiter([sale.quantity for sale in sales], np.int64, len(sales))
+        except OverflowError:
+            return None
+        value = np.array([sale.total_purchase for sale in sales]) * 100
+        cost = np.array([sale.total_cost or 0.0 for sale in sales]) * 100
+        if quantity.max() > MAX_QUANTITY or max(np.abs(value).max(), np.abs(cost).max()) > MAX_AMOUNT * 100:
+            return None
+        begins = [start for _, start, _ in products]
+        paid, costs = (np.rint(cents).astype(np.int64) for cents in (value, cost))
+        revenue_cents, cost_cents = (np.add.reduceat(cents, begins).tolist() for cents in (paid, costs))
+        ledger, restocks = Ledger(level_of, supply), list[tuple[int, Restock]]()
+        for (product, start, end), revenue, spent in zip(products, revenue_cents, cost_cents, strict=True):
+            account = ledger.account(product)
+            row, shelf, own = account.row, account.shelf, sales[start:end]
+            if not _follow([sale.transaction_id for sale in own], f"{product.product_id}-", shelf.sales):
+                return None
+            if own[-1].transaction_time < EPOCH:
+                return None
+            if end - start < MANY or not _is_filled_at_once(shelf, quantity[start:end], supply):
+                came = _sell(shelf, own, supply)
+            else:
+                came = _sell_at_once(shelf, own, quantity[start:end], supply)
+            for place, stocking in came:
+                restocks.append((order[start + place], Restock(product.product_id, stocking)))
+            row.revenue_cents += revenue
+            row.cost_cents += spent
+            row.last_sale = time_text(microseconds(own[-1].transaction_time))
+            row.offset = account.applied = chunk[order[end - 1]].offset
+        restocks.sort(key=itemgetter(0))
+        by_product = Grouped(products, places, quantity, paid)
+        return Folded(ledger.levels(), [restock for _, restock in restocks], sales=told, grouped=by_product)
+
+    def fold_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply purchases in the plain way, which is the reference of the other."""
+        ledger, folded = Ledger(level_of, supply), Folded()
+        for message in chunk:
+            try:
+                sale, number = read_purchase(message.value, tp.partition, self._assortment.home)
+            except NoPurchaseError as why:
+                folded.dead_letters.append((message, str(why)))
+                continue
+            account = ledger.account(self._assortment[sale.product_id])
+            row, shelf = account.row, account.shelf
+            if not _is_next(tp, message, sale.transaction_id, number, shelf.sales):
+                continue
+            at = microseconds(sale.transaction_time)
+            for stocking in (*shelf.receive(at, supply), *shelf.sell(sale.quantity, at, supply)):
+                folded.restocks.append(Restock(sale.product_id, stocking))
+            row.revenue_cents += round(sale.total_purchase * 100)
+            row.cost_cents += round((sale.total_cost or 0.0) * 100)
+            row.last_sale = time_text(at)
+            row.offset = account.applied = message.offset
+            folded.sales.append(sale)
+        folded.levels = ledger.levels()
+        return folded
+
+    def fold_lost(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply lost sales to the levels that the table holds, which stay as they are. Raises as `fold`."""
+        folded = self.fold_lost_by_product(tp, chunk, level_of, supply) if self._is_worth_it(tp, chunk) else None
+        return folded or self.fold_lost_one_by_one(tp, chunk, level_of, supply)
+
+    def fold_lost_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
+        """Apply lost sales as `fold_lost_one_by_one` does, but faster; None if not each is one and the next."""
+        grouped = _grouped(chunk, read_turned, tp.partition, self._assortment)
+        if grouped is None:
+            return None
+        places, told, products = grouped
+        order = places.tolist()
+        turned = [told[place] for place in order]
+        ledger = Ledger(level_of, supply)
+        for product, start, end in products:
+            account, own = ledger.account(product), turned[start:end]
+            row = account.row
+            if not _follow([lost.lost_sale_id for lost in own], f"{product.product_id}-L", row.lost_sales):
+                return None
+            if not all(is_in_range(lost.event_time, lost.quantity, lost.value) for lost in own):
+                return None
+            for lost in own:
+                _turn_away(row, lost)
+            row.lost_sales += len(own)
+            row.last_lost = time_text(microseconds(own[-1].event_time))
+            row.lost_offset = account.applied = chunk[order[end - 1]].offset
+        return Folded(ledger.levels())
+
+    def fold_lost_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
+        """Apply lost sales in the plain way, which is the reference of the other."""
+        ledger, folded = Ledger(level_of, supply), Folded()
+        for message in chunk:
+            try:
+                lost, number = read_lost_sale(message.value, tp.partition, self._assortment.home)
+            except NoPurchaseError as why:
+                folded.dead_letters.append((message, str(why)))
+                continue
+            account = ledger.account(self._assortment[lost.product_id])
+            row = account.row
+            if not _is_next(tp, message, lost.lost_sale_id, number, row.lost_sales):
+                continue
+            _turn_away(row, lost)
+            row.lost_sales = number
+            row.last_lost = time_text(microseconds(lost.event_time))
+            row.lost_offset = account.applied = message.offset
+        folded.levels = ledger.levels()
+        return folded
+
+
+def _grouped(
+    chunk: Sequence[Any], read: Callable[[bytes], M], partition: int, assortment: Assortment
+) -> tuple[Ints, list[M], list[tuple[Product, int, int]]] | None:
+    """Return what the messages of a chunk say, and how to take them product by product; None if one is out of place.
+
+    It is the place in the chunk of each, all in the order of the chunk, and where those of each product begin and end.
+    """
+    try:
+        told = list(map(read, [message.value for message in chunk]))
+        places = np.array([assortment.places[each.product_id] for each in told])
+    except UNREADABLE:
+        return None
+    order: Ints = np.argsort(places, kind="stable")
+    places = places[order]
+    starts: Ints = np.flatnonzero(np.diff(places, prepend=-1))
+    here = places[starts].tolist()
+    if any(assortment.homes[place] != partition for place in here):
+        return None
+    bounds = zip(map(assortment.at, here), starts.tolist(), [*starts[1:].tolist(), len(told)], strict=True)
+    return order, told, list(bounds)
+
+
+def _follow(ids: list[str], prefix: str, last: int) -> bool:
+    """Tell whether messages of a product are the very next ones behind a number."""
+    return last < EXACT and ids == [f"{prefix}{number:06d}" for number in range(last + 1, last + 1 + len(ids))]
+
+
+def _is_filled_at_once(shelf: Shelf, quantity: Ints, supply: Supply) -> bool:
+    """Tell whether a shelf that customers of these quantities come to is restocked by the plain rule alone."""
+    return (
+        not shelf.on_order
+        and supply.min_inventory < shelf.level < EXACT
+        and int(quantity.max()) <= supply.restock_amount
+        and supply.at_once(shelf.product)
+    )
+
+
+def _sell(shelf: Shelf, sales: Sequence[Sold], supply: Supply) -> list[tuple[int, Stocking]]:
+    """Apply sales to the shelf of their product; return the restocks, each with the place of the sale it came with."""
+    came: list[tuple[int, Stocking]] = []
+    for place, sale in enumerate(sales):
+        at = microseconds(sale.transaction_time)
+        if shelf.due <= at:
+            came += [(place, stocking) for stocking in shelf.receive(at, supply)]
+        came += [(place, stocking) for stocking in shelf.sell(sale.quantity, at, supply)]
+    return came
+
+
+def _sell_at_once(shelf: Shelf, sales: Sequence[Sold], quantity: Ints, supply: Supply) -> list[tuple[int, Stocking]]:
+    """Do as `_sell` does, with a shelf that is filled at once."""
+    amount, sold = supply.restock_amount, np.cumsum(quantity)
+    restocks = restocks_at_once(np.array(shelf.level), sold, supply)
+    with_restock = np.flatnonzero(np.diff(restocks, prepend=0))
+    before = (shelf.level - sold + (restocks - 1) * amount)[with_restock].tolist()
+    came = [
+        (place, Stocking(number, microseconds(sales[place].transaction_time), level, amount))
+        for number, (place, level) in enumerate(zip(with_restock.tolist(), before, strict=True), shelf.stockings + 1)
+    ]
+    shelf.sales += len(sales)
+    shelf.sold += int(sold[-1])
+    shelf.stockings += len(came)
+    shelf.restocked += len(came) * amount
+    shelf.level += len(came) * amount - int(sold[-1])
+    return came
+
+
+def _turn_away(row: InventoryLevel, lost: Turned) -> None:
+    """Count what was asked for in vain."""
+    if lost.substitute is None:
+        row.lost += lost.quantity
+        row.lost_cents += round(lost.value * 100)
+    else:
+        row.substituted += lost.quantity
+
+
+def shelf_of(product: Product, level: InventoryLevel | None) -> Shelf:
+    """Return the shelf of a product as a row of the table has it, but for when its delivery comes."""
+    if level is None:
+        return Shelf.of(product)
+    return Shelf(
+        product, level.initial, level.level, level.sales, level.sold, level.stockings, level.restocked, level.on_order,
+        event_time(level.ordered_at) if level.ordered_at else 0,
+    )  # fmt: skip
+
+
+def _is_next(tp: TP, message: Any, name: str, number: int, last: int) -> bool:
+    """Tell whether a message is the next of its product; False if it was seen before. Raises BooksError."""
+    if number > last + 1:
+        raise BooksError(
+            f"{tp.topic}, partition {tp.partition}, offset {message.offset}: {name} follows number {last} of its "
+            f"product: those between them are missing in the log. Restore the topic from a backup. {OTHER_SHOP}"
+        )
+    return number == last + 1
+
+
+def _opened(shelf: Shelf) -> InventoryLevel:
+    return InventoryLevel(
+        product_id=shelf.product.product_id, level=shelf.level, initial=shelf.initial, sales=0, sold=0, stockings=0,
+        restocked=0, revenue_cents=0, cost_cents=0, last_sale="", offset=-1,
+    )  # fmt: skip
+
+
+def _level(account: Account) -> InventoryLevel:
+    row, shelf = account.row, account.shelf
+    row.level, row.sales, row.sold = shelf.level, shelf.sales, shelf.sold
+    row.stockings, row.restocked, row.on_order = shelf.stockings, shelf.restocked, shelf.on_order
+    row.ordered_at = time_text(shelf.ordered_at) if shelf.on_order else ""
+    row.promised = time_text(shelf.promised) if shelf.promised != NEVER else ""
+    row.margin_cents = row.revenue_cents - row.cost_cents
+    return row

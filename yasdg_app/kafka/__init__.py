@@ -1,0 +1,1 @@
+"""Apache Kafka: connections, producing, reading, topics, authentication, and an embedded broker."""

@@ -1,0 +1,117 @@
+"""Watches the shop's topics while it runs: one that is deleted, made again, cut or divided otherwise is noticed.
+
+Where topics are made on demand (`auto.create.topics.enable`), one that was deleted comes back empty at once, by the
+next client that asks for it. aiokafka 0.14 reads no ids of topics, so what shows it is where the logs end: ends do not
+go back. Must not know what is done about it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.offset import OffsetRequest
+
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.client import Cluster
+from yasdg_app.kafka.reader import END, READ_UNCOMMITTED
+from yasdg_app.kafka.topic_policies import BESIDE, TopicSpec, Use
+
+LOOKS = 3  # in a row that have to show the same: a broker that has just started, or lags, may not know a topic yet
+AGAIN = (Use.PRODUCTS,)
+"""What the next start makes again, with all that was in it."""
+
+
+class TopicChangedError(YasdgError):
+    """A topic is not what it was when the shop started."""
+
+
+class TopicWatch:
+    """Looks at topics now and again. Connects when it first looks.
+
+    Parameters
+    ----------
+    connection
+        To the cluster.
+    specs
+        The topics as they have to be.
+    """
+
+    def __init__(self, connection: Connection, specs: Iterable[TopicSpec]) -> None:
+        self._cluster = Cluster(connection)
+        self._specs = {spec.name: spec for spec in specs}
+        self._ends: dict[TopicPartition, int] = {}  # the furthest that were seen
+        self._suspected: dict[str, int] = defaultdict(int)  # in how many looks in a row
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._cluster.close()
+
+    async def look(self) -> None:
+        """Look once. Raises TopicChangedError; KafkaError or OSError if the cluster does not answer."""
+        counts, leaders = await self._describe()
+        found = {name: text for name in self._specs if (text := self._partitions_of(name, counts)) is not None}
+        for tp, end in (await self._log_ends(leaders)).items():
+            known = self._ends.get(tp, 0)
+            if end < known and tp.topic not in found:
+                found[tp.topic] = (
+                    f"{tp.topic}, partition {tp.partition} ends at offset {end}, but ended at {known} before, so the "
+                    "topic was deleted and made again, or its log was cut"
+                )
+            self._ends[tp] = max(end, known)
+        self._suspected = defaultdict(int, {name: self._suspected[name] + 1 for name in found})
+        sure = sorted(name for name, looks in self._suspected.items() if looks >= LOOKS)
+        if sure:
+            what = "; ".join(found[name] for name in sure)
+            raise TopicChangedError(f"While the shop was running: {what}. {self._advice(sure, counts)}")
+
+    def _partitions_of(self, name: str, counts: Mapping[str, int]) -> str | None:
+        """Return what is wrong with the partitions of a topic; None if nothing is, or the cluster does not say."""
+        count, wanted = counts.get(name), self._specs[name].partitions
+        if count is None or count == wanted:
+            return None
+        return f"{name} was deleted" if count == 0 else f"{name} has {count} partitions now, and had {wanted}"
+
+    def _advice(self, names: list[str], counts: Mapping[str, int]) -> str:
+        if all(self._specs[name].use in AGAIN and counts.get(name, 0) < 2 for name in names):
+            return "Start again: the next start makes it again, with all that was in it"
+        if any(counts.get(name, 0) > self._specs[name].partitions for name in names):
+            return f"Partitions cannot be taken back, so this shop cannot continue. {BESIDE}"
+        return (
+            f"The shop cannot make again what was in it: restore it from a backup, or {BESIDE[0].lower()}{BESIDE[1:]}"
+        )
+
+    async def _describe(self) -> tuple[dict[str, int], dict[int, list[TopicPartition]]]:
+        """Return how many partitions topics have, 0: there is no such topic, and which brokers lead them."""
+        # Asking must not make a topic that was deleted.
+        answer = await self._cluster.ask_any(MetadataRequest(list(self._specs), allow_auto_topic_creation=False))
+        counts: dict[str, int] = {}
+        leaders: dict[int, list[TopicPartition]] = defaultdict(list)
+        for topic in answer.to_object()["topics"]:
+            name, code = topic["topic"], topic["error_code"]
+            if code == UnknownTopicOrPartitionError.errno:
+                counts[name] = 0
+            elif not code:
+                counts[name] = len(topic["partitions"])
+                for partition in topic["partitions"]:
+                    if partition["leader"] >= 0:
+                        leaders[partition["leader"]].append(TopicPartition(name, partition["partition"]))
+        return counts, leaders
+
+    async def _log_ends(self, leaders: Mapping[int, list[TopicPartition]]) -> dict[TopicPartition, int]:
+        """Return where logs end, as far as their leaders say it."""
+        ends: dict[TopicPartition, int] = {}
+        for leader, tps in leaders.items():
+            partitions: dict[str, list[tuple[int, int]]] = defaultdict(list)
+            for tp in tps:
+                partitions[tp.topic].append((tp.partition, END))
+            try:
+                answer = await self._cluster.ask(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(partitions.items())))
+            except (KafkaError, OSError):
+                self._cluster.forget_leaders()
+                continue  # the others may answer
+            for topic, told in answer.topics:
+                ends |= {TopicPartition(topic, partition): int(end) for partition, code, *_, end in told if not code}
+        return ends

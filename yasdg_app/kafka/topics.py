@@ -1,0 +1,284 @@
+"""The topics: what each is like, and creating and checking them before a worker joins its group.
+
+Faust's first assignment silently leaves out topics that do not exist, so they are made beforehand.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
+
+from yasdg_app.config.settings import KafkaSettings, Settings
+from yasdg_app.errors import YasdgError
+from yasdg_app.kafka.auth.connection import Connection
+from yasdg_app.kafka.client import Cluster, patiently
+from yasdg_app.kafka.topic_policies import (
+    BROKER_SETTINGS,
+    LETTER_EXTRA_BYTES,
+    MAX_LETTER_BYTES,
+    SETTINGS,
+    TopicSpec,
+    Use,
+    configs_command,
+    fitting,
+    line,
+    partition_problem,
+    problems,
+)
+
+logger = logging.getLogger(__name__)
+
+DELETED = {"cleanup.policy": "delete", "retention.ms": "-1"}  # the sales of a gap are older than any retention
+COMPACTED = {"cleanup.policy": "compact"}
+# A worker that takes over a partition reads its changelog whole: kept short, it does so in a moment.
+TABLE = {
+    **COMPACTED,
+    "segment.bytes": str(8 * 2**20),
+    "min.cleanable.dirty.ratio": "0.2",
+    "message.timestamp.type": "CreateTime",  # see producer.TAKEN_NOW
+}
+# Not compacted: a foreign record with the key of one of ours would take its place, and the past would be another.
+CONTROL = {**DELETED, "message.timestamp.type": "LogAppendTime"}  # see cluster_state/control.py
+# Whatever fits on another topic, and why it is here.
+LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
+
+
+class TopicsError(YasdgError):
+    """A topic is not as it has to be, and only its owner can say what should become of it."""
+
+
+def opening_topic(kafka: KafkaSettings) -> str:
+    """Return the name of the topic whose first record says when the shop opened."""
+    return f"{kafka.application_id}-opening"
+
+
+def control_topic(kafka: KafkaSettings) -> str:
+    """Return the name of the topic on which is set, while the shop runs, what happens to it."""
+    return f"{kafka.application_id}-control"
+
+
+def shelves_topic(kafka: KafkaSettings) -> str:
+    """Return the name of the topic on which tills keep the shelves that they serve from, where these are many."""
+    return f"{kafka.application_id}-shelves"
+
+
+def changelog_topic(kafka: KafkaSettings) -> str:
+    """Return the name of the inventory table's changelog, as Faust makes it."""
+    return f"{kafka.application_id}-inventory-changelog"
+
+
+def fault_specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
+    """Return the topics that belong to a shop with a flawed network."""
+    return (
+        TopicSpec(kafka.topic_dirty, kafka.partitions, DELETED, "topic_dirty", Use.ALL),
+        TopicSpec(kafka.topic_faults, kafka.partitions, DELETED, "topic_faults", Use.ALL),
+    )
+
+
+def specs(shop: Settings) -> tuple[TopicSpec, ...]:
+    """Return all topics that belong to a shop."""
+    kafka, many = shop.kafka, shop.kafka.partitions
+    return (
+        TopicSpec(kafka.topic_products, 1, COMPACTED, "topic_products", Use.PRODUCTS, False),
+        TopicSpec(kafka.topic_purchases, many, DELETED, "topic_purchases", Use.SALES),
+        TopicSpec(kafka.topic_stockings, many, DELETED, "topic_stockings", Use.REPORT),
+        TopicSpec(kafka.topic_lost_sales, many, DELETED, "topic_lost_sales", Use.SALES),
+        TopicSpec(kafka.topic_incidents, 1, DELETED, "topic_incidents", Use.ALL, False),
+        TopicSpec(kafka.topic_dead_letters, many, LETTERS, "topic_dead_letters", Use.REPORT),
+        TopicSpec(opening_topic(kafka), 1, DELETED, "application_id", Use.ALL, False),
+        TopicSpec(control_topic(kafka), 1, CONTROL, "application_id", Use.CONTROL, False),
+        TopicSpec(changelog_topic(kafka), many, TABLE, "application_id", Use.TABLE),
+        TopicSpec(shelves_topic(kafka), many, TABLE, "application_id", Use.TABLE),
+        *(fault_specs(kafka) if shop.faults.any else ()),
+    )
+
+
+async def ensure(admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None) -> None:
+    """Create the topics that are missing, if those that exist are as they have to be: check first, create afterwards.
+
+    Parameters
+    ----------
+    age_ms
+        Milliseconds before now of the earliest event time that will be written, 0 if that is not known.
+    opened_with
+        See `topic_policies.partition_problem`.
+
+    Raises
+    ------
+    TopicsError
+        If topics cannot be used as they are, or the cluster refuses to create one. Nothing was created then, but for
+        what the cluster did create before it refused another.
+    """
+    missing = await check_existing(admin, shop, age_ms, opened_with)
+    if missing:
+        await _create(admin, missing, _replication_factor(shop))
+
+
+async def hidden(connection: Connection, names: Collection[str]) -> list[str]:
+    """Return which topics we may not see, whether they are there or not. Creates none. Raises KafkaError."""
+    if not names:
+        return []
+    cluster = Cluster(connection)
+    try:
+        request = MetadataRequest(list(names), allow_auto_topic_creation=False)
+        answer = await patiently(lambda: cluster.ask_any(request))
+    finally:
+        await cluster.close()
+    found = answer.to_object()["topics"]
+    return sorted(topic["topic"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno)
+
+
+async def check_partitions(admin: AIOKafkaAdminClient, shop: Settings, opened_with: int | None = None) -> None:
+    """Raise TopicsError if a topic has another number of partitions; `opened_with`: see `partition_problem`.
+
+    To be called before the configured partitions are read: one that does not exist is waited for without end.
+    """
+    wanted, existing = specs(shop), set(await admin.list_topics())
+    await _check_partitions(admin, wanted, [spec for spec in wanted if spec.name in existing], opened_with)
+
+
+async def _check_partitions(
+    admin: AIOKafkaAdminClient, wanted: Iterable[TopicSpec], there: Sequence[TopicSpec], opened_with: int | None
+) -> dict[str, Any]:
+    """Return the descriptions of the topics that have partitions, by name."""
+    descriptions = await admin.describe_topics([spec.name for spec in there]) if there else ()
+    described = {description["topic"]: description for description in descriptions if description["partitions"]}
+    counts = {name: len(topic["partitions"]) for name, topic in described.items()}
+    if problem := partition_problem(wanted, counts, opened_with):
+        raise TopicsError(problem)
+    return described
+
+
+async def check_existing(
+    admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None
+) -> list[TopicSpec]:
+    """Return the topics that are missing, each with the settings to create it with; as `ensure` otherwise.
+
+    Of settings that only take something from readers, the log has a line.
+    """
+    wanted = specs(shop)
+    existing = set(await admin.list_topics())
+    there = [spec for spec in wanted if spec.name in existing]
+    described = await _check_partitions(admin, wanted, there, opened_with)
+    configs = await _configs(admin, ConfigResourceType.TOPIC, [spec.name for spec in there])
+    missing = [spec for spec in wanted if spec.name not in existing]
+    defaults = await _defaults(admin) if missing else {}
+    letter_bytes = {shop.kafka.topic_dead_letters: _largest_letter(shop.kafka, configs, defaults)}
+    replicas = {name: len(topic["partitions"][0]["replicas"]) for name, topic in described.items()}
+    servers = _servers(shop.kafka)
+    _check_settings(there, configs, age_ms, letter_bytes, servers)
+    _check_replicas(replicas, configs, {spec.name: defaults for spec in missing}, _replication_factor(shop), servers)
+    return [replace(spec, config=fitting(spec, defaults, letter_bytes.get(spec.name, 0))) for spec in missing]
+
+
+def _check_settings(
+    there: Iterable[TopicSpec],
+    configs: Mapping[str, Mapping[str, str]],
+    age_ms: int,
+    letter_bytes: Mapping[str, int],
+    servers: str,
+) -> None:
+    fatal: list[str] = []
+    for spec in there:
+        found = problems(spec, configs[spec.name], age_ms, letter_bytes.get(spec.name, 0))
+        if any(problem.is_fatal for problem in found):
+            fatal.append(line(found, servers))
+        elif found:
+            logger.warning(line(found, servers))
+    if fatal:
+        raise TopicsError("\n".join(fatal))
+
+
+def _check_replicas(
+    replicas: Mapping[str, int],
+    configs: Mapping[str, Mapping[str, str]],
+    defaults: Mapping[str, Mapping[str, str]],
+    replication_factor: int,
+    servers: str,
+) -> None:
+    """Raise TopicsError if a topic needs more copies to be written to than it has."""
+    lines = []
+    for name, config in {**configs, **defaults}.items():
+        least, has = int(config.get("min.insync.replicas", "1")), replicas.get(name, replication_factor)
+        if least > has and name in defaults:
+            lines.append(
+                f"{name} cannot be created: the cluster takes messages only where {least} replicas have them "
+                f"(min.insync.replicas). Set [KAFKA] replication_factor = {least}"
+            )
+        elif least > has and name in replicas:
+            lines.append(
+                f"{name}: min.insync.replicas is {least}, but the topic has {has}, so nothing can be written to it. "
+                "Give the topic more replicas (kafka-reassign-partitions.sh), or be content with less. To set it: "
+                f"{configs_command(name, f'min.insync.replicas={has}', servers)}"
+            )
+    if lines:
+        raise TopicsError("\n".join(lines))
+
+
+def _largest_letter(kafka: KafkaSettings, configs: Mapping[str, Mapping[str, str]], defaults: Mapping[str, str]) -> int:
+    """Return the size of the largest dead letter: a copy of any message that a topic of the shop may hold.
+
+    Where the topic takes less, longer messages are copied in part.
+    """
+    sizes = [
+        int(configs.get(name, defaults).get("max.message.bytes", "0"))
+        for name in (kafka.topic_purchases, kafka.topic_lost_sales)
+    ]
+    return min(max(sizes), MAX_LETTER_BYTES) + LETTER_EXTRA_BYTES
+
+
+async def _configs(
+    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Sequence[str], settings: Iterable[str] = SETTINGS
+) -> dict[str, dict[str, str]]:
+    """Return the settings of topics or of a broker, by name; none of one whose settings we may not read."""
+    wanted = dict.fromkeys(settings, "")
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    for response in await admin.describe_configs([ConfigResource(kind, name, wanted) for name in names]):
+        for code, message, _, name, entries in response.resources:
+            if code:
+                logger.debug("The settings of %s cannot be read: %s", name, message or for_code(code).__name__)
+            else:
+                found[name] = {setting: value for setting, value, *_ in entries if value is not None}
+    unread = [name for name, config in found.items() if not config]
+    if unread and kind is ConfigResourceType.TOPIC:
+        logger.warning(
+            "The settings of %s cannot be read, so nobody has checked that what the shop needs stays there. "
+            "Have the user allowed to describe the configuration of topics.",
+            ", ".join(unread),
+        )
+    return found
+
+
+async def _defaults(admin: AIOKafkaAdminClient) -> dict[str, str]:
+    """Return the settings of a topic for which nothing else is said; none if we may not read them."""
+    brokers = (await admin.describe_cluster())["brokers"]
+    name = str(brokers[0]["node_id"])
+    told = (await _configs(admin, ConfigResourceType.BROKER, [name], BROKER_SETTINGS.values()))[name]
+    return {setting: told[its] for setting, its in BROKER_SETTINGS.items() if its in told}
+
+
+def _servers(kafka: KafkaSettings) -> str:
+    return f"127.0.0.1:{kafka.embedded_port}" if kafka.embedded else kafka.bootstrap_servers
+
+
+def _replication_factor(shop: Settings) -> int:
+    return 1 if shop.kafka.embedded else shop.kafka.replication_factor
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: list[TopicSpec], replication_factor: int) -> None:
+    try:
+        response = await admin.create_topics(
+            [NewTopic(spec.name, spec.partitions, replication_factor, topic_configs=spec.config) for spec in missing]
+        )
+    except KafkaError as error:
+        raise TopicsError(f"The cluster refused to create topics: {error}") from error
+    for name, code, *message in response.topic_errors:
+        if code and for_code(code) is not TopicAlreadyExistsError:
+            raise TopicsError(
+                f"The cluster refused to create {name}: {message[0] if message else for_code(code).__name__}"
+            )

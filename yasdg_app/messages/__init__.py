@@ -1,0 +1,1 @@
+"""What is stored on the topics: records, decoders, encoders and formats."""

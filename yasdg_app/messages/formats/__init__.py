@@ -1,0 +1,258 @@
+"""How messages stand on the topics that others read: [FORMAT].
+
+Inside, a message is JSON with times as `messages.time_text` makes them. What is appended is turned into the configured
+format last, and what is read is turned back first, so nothing else knows of formats. By default there is nothing to
+turn, and nothing is done.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from yasdg_app.config.settings import FormatSettings, KafkaSettings
+from yasdg_app.errors import ConfigurationError
+from yasdg_app.kafka.decoding import UNREADABLE, reason_of
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.formats import schemas, times
+from yasdg_app.messages.formats.bulk_decoder import PurchaseReader
+from yasdg_app.messages.records import Write, time_text
+
+STEP, MANY = 500, 5_000  # messages between which others have their turn; those of them that are read at once
+MAGIC = b"\0"
+NOTHING = b""  # no message: in place of one that cannot be read
+
+
+class Plain(NamedTuple):
+    """A message as the default format has it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    original: Message
+    why: str  # it cannot be read; empty: it can
+
+
+class Format:
+    """The default: JSON as it is.
+
+    Attributes
+    ----------
+    is_default
+        Whether there is nothing to turn.
+    place
+        Where the time stands in a purchase, and how.
+    """
+
+    is_default = True
+    place = times.SQL
+
+    async def open(self) -> None:
+        """Do what has to be done before the first message is written. Raises RegistryError."""
+
+    def write(self, what: str, message: bytes) -> bytes:
+        """Return a message as it is appended; `what`: as `yasdg consume` calls it."""
+        return message
+
+    def writer(self, what: str) -> Write | None:
+        """Return `write` of one kind of messages; None: they stay as they are."""
+        return None if self.is_default else partial(self.write, what)
+
+    async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return messages as the default format has them. Raises RegistryError.
+
+        One that cannot be read has the value NOTHING, which nobody takes for a message.
+        """
+        return messages
+
+
+def as_it_came(message: Message, reason: str) -> tuple[Message, str]:
+    """Return a message that is none of the shop's as it was read from the log, and why it is none."""
+    return (message.original, message.why or reason) if isinstance(message, Plain) else (message, reason)
+
+
+class OtherFormat(Format):
+    """A format in which messages differ from the default."""
+
+    is_default = False
+
+    def __init__(self, place: times.Place) -> None:
+        self.place = place
+        self._many = PurchaseReader(partial(self.read, "purchases"), place) if place.sql else None
+
+    async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return messages as the default format has them."""
+        await self.learn(messages)
+        plain: list[Message] = []
+        many = self._many if what == "purchases" else None
+        for start in range(0, len(messages), MANY):
+            some = messages[start : start + MANY]
+            values = many.values(some) if many else [None] * len(some)
+            for begin in range(0, len(some), STEP):  # it may be that none of them can be read at once
+                piece = slice(begin, begin + STEP)
+                plain += [
+                    self._plain(what, message) if value is None else _read(message, value)
+                    for message, value in zip(some[piece], values[piece], strict=True)
+                ]
+                await asyncio.sleep(0)
+        return plain
+
+    async def learn(self, messages: Iterable[Message]) -> None:
+        """Learn what has to be known to read these messages. Raises RegistryError."""
+
+    def read(self, what: str, value: bytes) -> bytes:
+        """Return a message as the default format has it. Raises ValueError if it is none."""
+        raise NotImplementedError
+
+    def _plain(self, what: str, message: Message) -> Plain:
+        try:
+            return _read(message, self.read(what, message.value or NOTHING))
+        except UNREADABLE as error:
+            return _read(message, NOTHING, reason_of(error))
+
+
+def _read(message: Message, value: bytes, why: str = "") -> Plain:
+    return Plain(message.offset, message.timestamp, message.key, value, message.headers, message, why)
+
+
+class JsonFormat(OtherFormat):
+    """JSON with other times. `time`: one of `times.JSON_TIMES`."""
+
+    def __init__(self, time: str) -> None:
+        super().__init__(times.JSON_PLACES[time])
+        self._time = times.JSON_TIMES[time]
+
+    def write(self, what: str, message: bytes) -> bytes:
+        """Return a message as it is appended."""
+        moments = MOMENTS[what]
+        if not moments:
+            return message
+        fields = orjson.loads(message)
+        there = [(name, fields[name]) for name in moments if fields[name] is not None]
+        for name, text in there:
+            fields[name] = self._time.told(text)
+        if not self._time.exact:
+            fields |= {f"{name}{EXACT}": times.EPOCH_US.told(text) for name, text in there}
+        return orjson.dumps(fields)
+
+    def read(self, what: str, value: bytes) -> bytes:
+        """Return a message as the default format has it."""
+        fields = orjson.loads(value)
+        if not isinstance(fields, dict):
+            raise ValueError("no JSON object")
+        for name in MOMENTS[what]:
+            told = fields.get(name)
+            if told is not None:
+                exact = told if self._time.exact else fields.pop(f"{name}{EXACT}", None)
+                fields[name] = self._text(told, exact)
+        return orjson.dumps(fields)
+
+    def _text(self, told: Any, exact: Any) -> str:
+        if self._time.exact:
+            return self._time.text(told)
+        text = times.EPOCH_US.text(exact)
+        if self._time.told(text) != told:
+            raise ValueError(f"{told!r} is not {exact} microseconds")
+        return text
+
+
+class Codec(Protocol):
+    """What `Avro` and `Protobuf` have in common."""
+
+    registered_as: str
+    suffix: str
+    head: bytes
+    place: times.Place
+
+    def encode(self, what: str, message: dict[str, Any]) -> bytes: ...
+    def decode(self, what: str, number: int, data: bytes) -> dict[str, Any]: ...
+
+
+class RegisteredFormat(OtherFormat):
+    """Avro or Protobuf, with schemas in a registry: Confluent's wire format, subjects by topic (`<topic>-value`)."""
+
+    def __init__(self, codec: Codec, registry: Any, kafka: KafkaSettings) -> None:
+        super().__init__(codec.place)
+        self._codec = codec
+        self._registry = registry
+        self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}
+        self._heads: dict[str, bytes] = {}  # of messages: magic byte, schema's id, and what follows it
+        self._writers: dict[int, Any] | None = getattr(codec, "writers", None)  # None: nobody needs them to read
+
+    async def open(self) -> None:
+        """Register the schemas, if they are not yet. From then on nobody asks for them."""
+        for what, subject in self._subjects.items():
+            schema = schemas.text(what, self._codec.suffix)
+            number = await asyncio.to_thread(self._registry.register, subject, schema, self._codec.registered_as)
+            self._heads[what] = MAGIC + number.to_bytes(4, "big") + self._codec.head
+            if self._writers is not None:
+                self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
+
+    async def learn(self, messages: Iterable[Message]) -> None:
+        """Ask the registry for the schemas that these messages name, each once."""
+        if self._writers is None:
+            return
+        ids = {value[1:5] for message in messages if (value := message.value) is not None and value[:1] == MAGIC}
+        for number in {int.from_bytes(id, "big") for id in ids} - self._writers.keys():
+            schema = await asyncio.to_thread(self._registry.schema, number, self._codec.registered_as)
+            self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
+
+    def write(self, what: str, message: bytes) -> bytes:
+        """Return a message as it is appended."""
+        return self._heads[what] + self._codec.encode(what, orjson.loads(message))
+
+    def read(self, what: str, value: bytes) -> bytes:
+        """Return a message as the default format has it."""
+        if value[:1] != MAGIC or len(value) < times.ID:
+            raise ValueError(f"no {self._codec.registered_as} message with the id of its schema")
+        number = int.from_bytes(value[1 : times.ID], "big")
+        return orjson.dumps(self._codec.decode(what, number, value[times.ID :]))
+
+
+EXACT = "_us"
+"""What is added to the name of a time for the field that tells it to the microsecond, where it does not itself."""
+
+MOMENTS = {
+    **{what: schemas.fields(what).times for what in schemas.KINDS},
+    "faults": ("event_time", "released_at"),
+}
+"""The fields of each kind of messages that are times."""
+
+
+def time_of(what: str, line: bytes) -> str:
+    """Return the time of a message in a line of JSON, whatever the format of its times."""
+    fields, name = orjson.loads(line), MOMENTS[what][0]
+    told = fields.get(f"{name}{EXACT}", fields[name])
+    return time_text(told) if isinstance(told, int) else told.replace("T", " ").removesuffix("Z")
+
+
+def json_format(settings: FormatSettings) -> Format:
+    """Return the format of lines of JSON: that of the topics, or the default where these have another value."""
+    return Format() if settings.time == "sql" else JsonFormat(settings.time)
+
+
+def format_of(settings: FormatSettings, kafka: KafkaSettings) -> Format:
+    """Return the configured format. Raises ConfigurationError if a package is missing that it needs."""
+    if settings.value == "json":
+        return json_format(settings)
+    try:
+        from yasdg_app.messages.formats.registry import Registry
+
+        codec: Codec
+        if settings.value == "avro":
+            from yasdg_app.messages.formats.avro import Avro
+
+            codec = Avro()
+        else:
+            from yasdg_app.messages.formats.protobuf import Protobuf
+
+            codec = Protobuf()
+    except ImportError as error:
+        raise ConfigurationError(
+            [f'[FORMAT] value = {settings.value}: the package {error.name} is missing: pip install "yasdg[formats]"']
+        ) from None
+    return RegisteredFormat(codec, Registry(settings.registry), kafka)

@@ -1,0 +1,110 @@
+"""Messages as Avro records, with the schemas of schemas/*.avsc. Needs fastavro.
+
+fastavro is given schemas without logical types: what they mean is known here, and its own objects for times and decimal
+numbers take most of its time.
+"""
+
+import io
+import json
+from collections import deque
+from typing import Any
+
+import fastavro
+
+from yasdg_app.messages.formats import schemas, times
+from yasdg_app.messages.records import event_time, time_text
+
+MOST_MISSES = 10_000  # ids of no schema of ours that are remembered; whoever writes into a topic may make up more
+
+
+class Avro:
+    """Writes and reads records.
+
+    Attributes
+    ----------
+    registered_as
+        What the registry calls it.
+    suffix
+        Of its schemas' files.
+    head
+        What stands between a schema's id and the record.
+    place
+        Where the time stands in a purchase, and how.
+    writers
+        The schemas by which messages were written, by their ids in the registry; None: that of no message of ours, of
+        which the last ones are kept.
+    """
+
+    registered_as, suffix, head, place = "AVRO", "avsc", b"", times.AVRO
+
+    def __init__(self) -> None:
+        self._own = {what: parsed(schemas.text(what, self.suffix)) for what in schemas.KINDS}
+        self.writers: dict[int, Any] = {}
+        self._misses: deque[int] = deque()
+
+    def add_writer(self, number: int, schema: str | None) -> None:
+        """Note what the registry has under an id; None: nothing, or something else than an Avro schema."""
+        try:
+            writer = None if schema is None else parsed(schema)
+        except Exception:  # of whatever kind: it is somebody's schema
+            writer = None
+        self.writers[number] = writer
+        if writer is None:
+            self._misses.append(number)
+            if len(self._misses) > MOST_MISSES and self.writers.get(oldest := self._misses.popleft()) is None:
+                self.writers.pop(oldest, None)
+
+    def encode(self, what: str, message: dict[str, Any]) -> bytes:
+        """Return a message, whose fields are those of its JSON, as a record."""
+        _, moments, scales = schemas.fields(what)
+        for name in schemas.filled(message, moments):
+            message[name] = event_time(message[name])
+        for name in schemas.filled(message, scales):
+            message[name] = _unscaled(round(message[name] * 10 ** scales[name]))
+        into = io.BytesIO()
+        fastavro.schemaless_writer(into, self._own[what], message)
+        return into.getvalue()
+
+    def decode(self, what: str, number: int, data: bytes) -> dict[str, Any]:
+        """Return a record as the fields of the JSON. Raises ValueError if it is none.
+
+        `number`: the id of its schema.
+        """
+        writer, own = self.writers.get(number), self._own[what]
+        if writer is None:
+            raise ValueError(f"the registry has no Avro schema {number}")
+        rest = io.BytesIO(data)
+        try:
+            message: Any = fastavro.schemaless_reader(rest, writer, own)
+            _, moments, scales = schemas.fields(what)
+            for name in schemas.filled(message, moments):
+                message[name] = time_text(message[name])
+            for name in schemas.filled(message, scales):
+                message[name] = int.from_bytes(_bytes(message[name]), "big", signed=True) / 10 ** scales[name]
+        except Exception as error:  # of whatever kind: these are somebody's bytes
+            raise ValueError(f"no Avro record of schema {number}: {error!r}") from error
+        if rest.read(1):
+            raise ValueError(f"more than an Avro record of schema {number}")
+        return dict(message)
+
+
+def parsed(schema: str) -> Any:
+    """Return a schema as fastavro works with it, without logical types."""
+    return fastavro.parse_schema(_bare(json.loads(schema)))
+
+
+def _bare(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_bare(each) for each in schema]
+    if isinstance(schema, dict):
+        return {key: _bare(value) for key, value in schema.items() if key not in ("logicalType", "precision", "scale")}
+    return schema
+
+
+def _unscaled(value: int) -> bytes:
+    """Return a whole number as Avro has that of a decimal number: big-endian, as short as it can be."""
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode("iso-8859-1") if isinstance(value, str) else value  # the default of a field

@@ -1,0 +1,93 @@
+"""Many purchases in one go, on their way back to the default format.
+
+Beside its time and its number a purchase says one of a few things: what it says is read once, the plain way. From then
+on messages that are alike but for these two are put together from it. It must not know in which format they are.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from yasdg_app.kafka.decoding import UNREADABLE
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.formats.times import SQL, Place
+from yasdg_app.messages.records import MOST_PREPARED
+
+MOST_LEARNT = 500  # messages that are read the plain way in one go, which takes as long as some thousands at once
+_HEAD = b'{"transaction_time":"'
+_NUMBER = re.compile(rb"[0-9]{6,18}")
+_TIME = SQL.size(0)
+_Alike = tuple[int, int, bytes]
+
+
+class PurchaseReader:
+    """Reads purchases.
+
+    Parameters
+    ----------
+    read
+        The plain way: returns one as the default format has it. Raises ValueError if it is none.
+    place
+        Where and how the time stands in a message.
+    """
+
+    def __init__(self, read: Callable[[bytes], bytes], place: Place) -> None:
+        self._read = read
+        self._place = place
+        # What stands between the time and the number, and behind it, by where the number is, and all but these two.
+        self._known: dict[_Alike, tuple[bytes, bytes]] = {}
+
+    def values(self, messages: Sequence[Message]) -> list[bytes | None]:
+        """Return those that can be read at once; None: one has to be read the plain way.
+
+        Of messages that say what none before them said, so many are read the plain way here; see MOST_LEARNT.
+        """
+        place = self._place
+        before, size = place.before, place.read_size
+        assert place.sql is not None
+        behind = before + size
+        values = [message.value or b"" for message in messages]
+        nothing = bytes(size)
+        written = b"".join([value[before:behind] if len(value) > behind else nothing for value in values])
+        texts, are_times = place.sql(np.frombuffer(written, np.uint8).reshape(-1, size))
+        times, known, match = texts.tobytes(), self._known, _NUMBER.match
+        found: list[bytes | None] = []
+        left = MOST_LEARNT
+        for row, (message, value, is_time) in enumerate(zip(messages, values, are_times.tolist(), strict=True)):
+            name = (message.key or b"") + b"-"
+            at = value.find(name, behind)
+            number = match(value, at + len(name)) if is_time and at > 0 else None
+            if number is None:
+                found.append(None)
+                continue
+            start, end = number.span()
+            alike = start, end, b"%b%b%b" % (value[:before], value[behind:start], value[end:])
+            rest = known.get(alike)
+            if rest is None and left:
+                left -= 1
+                rest = self._learn(alike, value, name + number[0])
+            if rest is None:
+                found.append(None)
+            else:
+                time = times[_TIME * row : _TIME * (row + 1)]
+                found.append(b"%b%b%b%b%b" % (_HEAD, time, rest[0], number[0], rest[1]))
+        return found
+
+    def _learn(self, alike: _Alike, value: bytes, transaction_id: bytes) -> tuple[bytes, bytes] | None:
+        """Read a message the plain way, and keep what it says; None if it is no purchase as ours are."""
+        try:
+            message = self._read(value)
+        except UNREADABLE:
+            return None
+        begin = len(_HEAD) + _TIME
+        name = b'"transaction_id":"%b"' % transaction_id
+        at = message.find(name, begin)
+        if not message.startswith(_HEAD) or message[begin : begin + 1] != b'"' or at < 0:
+            return None
+        if len(self._known) >= MOST_PREPARED:
+            self._known.clear()
+        end = at + len(name) - 1
+        start = end - len(_NUMBER.search(transaction_id[::-1])[0])  # type: ignore[index]
+        self._known[alike] = message[begin:start], message[end:]
+        return self._known[alike]

@@ -1,0 +1,193 @@
+"""The flawed network of one partition: sales go in as they were sold, and come out as they arrive.
+
+What comes out, and in which order, is a function of the sales alone, however many go in at a time. Knows no Kafka but
+its messages, and no clock: it is told up to which event time it knows all sales.
+"""
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.records import (
+    FAULT,
+    FAULT_ID,
+    FAULT_TIME,
+    Write,
+    encode_fault,
+    event_time,
+    fault_id,
+    fault_number,
+    microseconds,
+    read_fault,
+    read_sold,
+    sale_number,
+    time_text,
+)
+from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, NONE, Faults
+from yasdg_app.shop.randomness import UInts
+
+
+class Place(NamedTuple):
+    """Where a message stands among those that arrive in a partition, or a fault among those that are told of."""
+
+    released_at: int  # event time at which it arrives, or would if it were not dropped
+    product_id: str
+    number: int  # of the sale
+    copy: int = 0  # 1: the second of two
+
+
+BEFORE_ALL = Place(-1, "", 0)
+
+
+class _Item(NamedTuple):
+    """A sale on its way."""
+
+    released_at: int
+    product_id: str
+    number: int
+    kind: int
+    at: int
+    message: Message
+
+
+class Network:
+    """The sales of a partition that are on their way.
+
+    Parameters
+    ----------
+    faults
+        What the network does.
+    delivered, told
+        Places of the last message and the last fault that came out of it already.
+    write_fault
+        Turns faults into the format of their topic; None: they stay as they are.
+
+    Attributes
+    ----------
+    seen
+        Event time of the last sale that went in; -1 before the first.
+    """
+
+    def __init__(
+        self,
+        faults: Faults,
+        delivered: Place = BEFORE_ALL,
+        told: Place = BEFORE_ALL,
+        write_fault: Write | None = None,
+    ) -> None:
+        self._faults = faults
+        self._write_fault = write_fault
+        self._delivered = delivered
+        self._told = told
+        self._keys: dict[str, np.uint64] = {}  # by product_id
+        self._in_time: list[_Item] = []
+        self._held_up: list[_Item] = []  # a heap
+        self.seen = -1
+
+    def take(self, messages: Sequence[Message], plain: Sequence[Message] | None = None) -> None:
+        """Take the next sales, in the order of their log.
+
+        `plain`: the same in the default format; None: they are in it.
+        """
+        if not messages:
+            return
+        sales = [read_sold(message.value or b"") for message in plain or messages]
+        numbers = np.array([_number(sale.product_id, sale.transaction_id) for sale in sales], dtype=np.int64)
+        kinds, delays = self._faults.of_rows(self._keys_of([sale.product_id for sale in sales]), numbers)
+        rows = zip(messages, sales, numbers.tolist(), kinds.tolist(), delays.tolist(), strict=True)
+        for message, sale, number, kind, delay in rows:
+            at = microseconds(sale.transaction_time)
+            item = _Item(at + delay, sale.product_id, number, kind, at, message)
+            if delay:
+                heapq.heappush(self._held_up, item)
+            else:
+                self._in_time.append(item)
+        self.seen = at
+
+    def arrived(self, before: int) -> tuple[list[Row], list[Row]]:
+        """Return what arrives before an event time: the faults to tell of, and the messages to deliver, in order.
+
+        All sales of before that time must have gone in.
+        """
+        self._in_time.sort()  # within a microsecond the log may have another order
+        count = len(self._in_time)
+        while count and self._in_time[count - 1].released_at >= before:
+            count -= 1
+        items, self._in_time = self._in_time[:count], self._in_time[count:]
+        if self._held_up and self._held_up[0].released_at < before:
+            while self._held_up and self._held_up[0].released_at < before:
+                items.append(heapq.heappop(self._held_up))
+            items.sort()
+        told: list[Row] = []
+        delivered: list[Row] = []
+        for item in items:
+            if item.kind != NONE and (item.released_at, *item[1:3], int(item.kind == DUPLICATE)) > self._told:
+                told.append(self._fault_row(item))
+            if item[:3] > self._delivered[:3]:
+                self._deliver(item, delivered)
+            elif item.kind == DUPLICATE and item[:3] == self._delivered[:3] and not self._delivered.copy:
+                delivered.append(_labelled(item))
+        return told, delivered
+
+    def _deliver(self, item: _Item, into: list[Row]) -> None:
+        message, kind = item.message, item.kind
+        if kind in (NONE, DUPLICATE):
+            into.append(Row(message.key or b"", message.value, message.timestamp))
+        if kind == CORRUPT:
+            value = self._faults.damaged(int(self._keys[item.product_id]), item.number, message.value or b"")
+            into.append(_labelled(item, value, ((FAULT_TIME, time_text(item.at).encode()),)))
+        elif kind not in (NONE, DROPPED):
+            into.append(_labelled(item))
+
+    def _fault_row(self, item: _Item) -> Row:
+        released_at = None if item.kind == DROPPED else item.released_at
+        value = encode_fault(item.at, item.product_id, item.number, KINDS[item.kind], released_at)
+        if self._write_fault is not None:
+            value = self._write_fault(value)
+        return Row(item.message.key or b"", value, item.released_at // 1000)
+
+    def _keys_of(self, product_ids: Sequence[str]) -> UInts:
+        new = [product_id for product_id in dict.fromkeys(product_ids) if product_id not in self._keys]
+        self._keys |= zip(new, self._faults.keys(new), strict=True)
+        return np.array([self._keys[product_id] for product_id in product_ids], dtype=np.uint64)
+
+
+def place_of_delivered(message: Message, faults: Faults) -> Place:
+    """Return where a message stands that has arrived."""
+    headers = dict(message.headers)
+    kind = headers.get(FAULT, b"").decode()
+    if kind == KINDS[CORRUPT]:
+        product_id = (message.key or b"").decode()
+        number, at = fault_number(product_id, headers[FAULT_ID].decode()), event_time(headers[FAULT_TIME].decode())
+    else:
+        sale = read_sold(message.value or b"")
+        product_id, at = sale.product_id, microseconds(sale.transaction_time)
+        number = _number(product_id, sale.transaction_id)
+    ((delay,),) = faults.of_rows(faults.keys([product_id]), np.array([number])).delays[:, None].tolist()
+    return Place(at + delay, product_id, number, int(kind == KINDS[DUPLICATE]))
+
+
+def place_of_told(message: Message) -> Place:
+    """Return where a fault stands that was told of."""
+    told = read_fault(message.value or b"")
+    released_at = microseconds(told.released_at or told.event_time)
+    return Place(
+        released_at, told.product_id, fault_number(told.product_id, told.fault_id), int(told.kind == KINDS[DUPLICATE])
+    )
+
+
+def _number(product_id: str, transaction_id: str) -> int:
+    number = sale_number(product_id, transaction_id)
+    if number is None:
+        raise ValueError(f"{transaction_id} is no sale of {product_id}")
+    return number
+
+
+def _labelled(item: _Item, value: bytes | None = None, more: tuple[tuple[str, bytes], ...] = ()) -> Row:
+    message = item.message
+    labels = (FAULT, KINDS[item.kind].encode()), (FAULT_ID, fault_id(item.product_id, item.number).encode())
+    return Row(message.key or b"", message.value if value is None else value, message.timestamp, (*labels, *more))

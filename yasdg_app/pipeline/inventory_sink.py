@@ -1,0 +1,196 @@
+"""Keeps the datastore equal to the table: each row as it is now, whatever it was in between.
+
+The table's rows remember which of them the datastore may not have: all of a partition that was taken over, and each
+that a sale has changed since. They are written from there, a batch at a time, as the table has them at that moment. So
+nothing piles up while the datastore is away, nothing is lost with a worker that dies, and nobody waits for it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from yasdg_app.application import app
+from yasdg_app.faust_runtime.table import NO_TIME, Rows
+from yasdg_app.messages.records import time_text
+from yasdg_app.pipeline.inventory_agent import inventory
+from yasdg_app.shop.demand import Ints
+from yasdg_app.sinks.base import Datastore, DatastoreError, Level, compare, reason
+
+logger = logging.getLogger(__name__)
+
+EVERY = 0.5  # seconds between two rounds: a product that sells all the time is written so often
+REST = 4.0  # times the processor time that went by with a batch, until the next one: selling comes first
+BREATH = 0.01  # seconds between two attempts at a stop, in which whoever waits for its end may give up
+SHORTEST_RETRY, LONGEST_RETRY = 0.5, 8.0  # seconds between two attempts, if the last one failed
+REPORT = 5.0  # seconds between two lines of a round that takes long
+
+
+class Mirror:
+    """Writes what the table holds of this worker's partitions to the datastore.
+
+    Attributes
+    ----------
+    name
+        The datastore's, for people.
+    failing
+        Whether it took nothing the last time.
+    written, failures
+        Rows that it was sent, and attempts that failed, since the start.
+    """
+
+    def __init__(self, store: Datastore) -> None:
+        self.name = store.name
+        self.failing = False
+        self.written = 0
+        self.failures = 0
+        self._store = store
+        self._turn = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._look_at_all = False  # the datastore may lack what it had
+        self._saved_until = time.monotonic()  # what changed before is there
+        self._told_of_others = False
+
+    @property
+    def waiting(self) -> int:
+        """How many rows the datastore may not have."""
+        return sum(inventory.rows_of(partition).unsaved for partition in app.ownership.partitions)
+
+    @property
+    def lag(self) -> float:
+        """How old the oldest change may be that the datastore does not have, in seconds; 0 if it has all."""
+        return time.monotonic() - self._saved_until if self.waiting else 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is worth waiting for: rows are on their way, ours to write, and the datastore takes them."""
+        return not self.failing and app.ownership.settled and self.waiting > 0
+
+    async def run(self) -> None:
+        """Write as long as the app runs."""
+        retry = SHORTEST_RETRY
+        while not app.should_stop:
+            await self._try()
+            await app.sleep(retry if self.failing else EVERY)
+            retry = min(2 * retry, LONGEST_RETRY) if self.failing else SHORTEST_RETRY
+
+    async def flush(self) -> None:
+        """Write what is left, unless the datastore does not take it or a rebalance comes in between."""
+        self._hurry.set()
+        while self.is_behind:
+            await self._try()
+            await asyncio.sleep(BREATH)
+
+    async def _try(self) -> None:
+        """Write all that waits now, if it is ours and the datastore takes it."""
+        async with self._turn:
+            try:
+                await self._write_all()
+            except Exception as error:  # whatever it is, sales go on
+                self.failures += 1
+                if not self.failing:
+                    logger.warning(
+                        "%s does not take the inventory: %s. Sales go on, and it is brought up to date when it does.",
+                        *(self.name, reason(error)),
+                        exc_info=not isinstance(error, DatastoreError),
+                    )
+                self.failing = True
+
+    async def _write_all(self) -> None:
+        """Write all that waits now. Raises DatastoreError."""
+        self._look_at_all |= await self._store.open()
+        if not app.ownership.settled:
+            return  # the table may be in the middle of being read
+        tables = {partition: inventory.rows_of(partition) for partition in app.ownership.partitions}
+        if self._look_at_all:
+            for rows in tables.values():
+                rows.mark_all_unsaved()
+            self._look_at_all = False
+        generation, began = app.ownership.generation, time.monotonic()
+        reported, before = began, self.written
+        found = {partition: rows.unsaved_seats() for partition, rows in tables.items()}
+        total, done, looked = sum(map(len, found.values())), 0, began
+        for piece in self._pieces(tables, found):
+            if not app.ownership.settled or app.ownership.generation != generation:
+                return
+            now = time.monotonic()
+            if now - reported > REPORT:
+                reported = now
+                logger.info("%s: %d of %d rows of the inventory are compared", self.name, done, total)
+            if now - looked > EVERY:  # what was sold meanwhile does not wait for the rest
+                looked = now
+                for sold in self._pieces(tables, {each: rows.sold_seats() for each, rows in tables.items()}):
+                    await self._write_and_rest(sold)
+            await self._write_and_rest(piece)
+            done += sum(len(seats) for _, seats in piece)
+        self._works()
+        self._saved_until = began
+        if reported > began:
+            logger.info(
+                "%s is up to date: %d rows were compared and %d written, in %.0f s",
+                *(self.name, total, self.written - before, time.monotonic() - began),
+            )
+
+    def _pieces(self, tables: Mapping[int, Rows], found: Mapping[int, Ints]) -> Iterator[list[tuple[Rows, Ints]]]:
+        """Yield rows by partition as batches of the datastore."""
+        homes = np.repeat(list(found), list(map(len, found.values())))
+        seats = np.concatenate([np.empty(0, np.int64), *found.values()])
+        for start in range(0, len(seats), self._store.batch):
+            piece = slice(start, start + self._store.batch)
+            here = np.unique(homes[piece]).tolist()
+            yield [(tables[each], seats[piece][homes[piece] == each]) for each in here]
+
+    async def _write_and_rest(self, piece: list[tuple[Rows, Ints]]) -> None:
+        """Write some rows, then rest, so that all of this takes a fifth of the worker's processor time at most.
+
+        What it took alone cannot be told from what was sold meanwhile, so the rest is for both.
+        """
+        began = time.process_time()
+        await self._write(piece)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), REST * (time.process_time() - began))
+
+    async def _write(self, piece: list[tuple[Rows, Ints]]) -> None:
+        """Write some rows, as they are now, those that the datastore has otherwise. Raises DatastoreError."""
+        opened = time_text(app.opening.clock.started)
+        levels = [_level(opened, *state) for rows, seats in piece for state in rows.states(seats)]
+        for rows, seats in piece:
+            rows.mark(seats, unsaved=False)  # what changes from now on is written again
+        try:
+            compared = compare(levels, await self._store.read([level.product_id for level in levels]))
+            if compared.to_write:
+                await self._store.write(compared.to_write)
+        except BaseException:
+            for rows, seats in piece:
+                rows.mark(seats, unsaved=True)
+            raise
+        self.written += len(compared.to_write)
+        self._works()
+        if compared.others and not self._told_of_others:
+            self._told_of_others = True
+            logger.warning(
+                "%s holds the inventory of a shop that was opened later, %s (UTC), which stays. Give this one another.",
+                *(self.name, max(compared.others)[:19]),
+            )
+
+    def _works(self) -> None:
+        if self.failing:
+            self.failing = False
+            logger.info("%s takes the inventory again; %d rows wait", self.name, self.waiting)
+
+
+def _level(opened: str, product: Any, level: int, sales: int, last_sale: int) -> Level:
+    last = "" if last_sale == NO_TIME else time_text(last_sale)
+    return Level(product.product_id, product.item, product.category, product.price_cents, level, sales, last, opened)
+
+
+@app.task
+async def keep_datastore() -> None:
+    """Keep the datastore up to date, if there is one."""
+    if app.datastore is not None:
+        app.mirror = Mirror(app.datastore)
+        await app.mirror.run()

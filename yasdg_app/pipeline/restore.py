@@ -1,0 +1,229 @@
+"""What a worker reads when it takes over partitions: which restocks and dead letters stand in the logs already.
+
+A worker that died may have told of sales that its table does not hold yet. Whoever folds these sales again has to know,
+so as not to tell of them twice.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+from faust.types import TP
+
+from yasdg_app.cluster_state.clock_jumps import jumps
+from yasdg_app.config.settings import KafkaSettings
+from yasdg_app.faust_runtime.table import ChunkedTable
+from yasdg_app.inventory.projection import OTHER_SHOP, BooksError
+from yasdg_app.kafka.batch_writer import SEQUENCES
+from yasdg_app.kafka.decoding import decoded_or_none
+from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.reader import DamagedLogError, Reader
+from yasdg_app.messages.formats import Format
+from yasdg_app.messages.records import read_stocking, stocking_number
+from yasdg_app.pipeline.partition_assignment import Told
+
+LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows
+CUT_LETTER_BYTES = 64 * 1024  # that are copied of a longer one
+
+logger = logging.getLogger(__name__)
+
+_read_buried = msgspec.json.Decoder(dict[str, int]).decode
+
+
+async def check_table(
+    reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int]
+) -> dict[TP, int]:
+    """Compare the table with the logs of purchases and lost sales; return the next offsets to apply.
+
+    The rows of a partition say how many sales they hold, and the offset of the last one; the log says how many the
+    shop had appended before that offset. Where they differ a row is missing or old: the changelog was damaged, or a
+    foreign record took the place of a row when it was compacted. Such a partition is computed again, from logs that are
+    whole.
+
+    `reader`: of the shop's own records. Raises BooksError if the logs were cut before the table knew, and KafkaError.
+    """
+    found = await asyncio.gather(*(_check_partition(reader, kafka, table, partition) for partition in partitions))
+    return {tp: position for positions in found for tp, position in positions.items()}
+
+
+async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partition: int) -> dict[TP, int]:
+    tps = [TP(kafka.topic_purchases, partition), TP(kafka.topic_lost_sales, partition)]
+    firsts, ends = await reader.firsts(tps), await reader.ends(tps)
+    if not table.assortment.here(partition):
+        return firsts
+    counted = dict(zip(tps, _counted(table, partition), strict=True))
+    is_whole = True
+    for tp, (count, position) in counted.items():
+        if position > ends[tp]:
+            raise shorter(tp, ends[tp], position)
+        logged = await reader.count_before(tp, position)
+        if logged is not None and logged != count % SEQUENCES:
+            if position < firsts[tp]:
+                raise cut_log(tp, position, firsts[tp])
+            is_whole = False
+    if is_whole:
+        return {tp: max(position, firsts[tp]) for tp, (_, position) in counted.items()}
+    for tp in tps:
+        if await reader.count_before(tp, firsts[tp]) not in (None, 0):
+            raise BooksError(
+                f"The changelog of the table does not have all rows of partition {partition}, and {tp.topic} does not "
+                f"begin with its first message, so they cannot be computed again. Restore the partition of one of the "
+                f"two topics from a backup. {OTHER_SHOP}"
+            )
+    logger.warning(
+        "The changelog of the table does not have all rows of partition %d. They are computed again from %s.",
+        partition, " and ".join(tp.topic for tp in tps),
+    )  # fmt: skip
+    table.clear_partition(partition)
+    return firsts
+
+
+def _counted(table: ChunkedTable, partition: int) -> Iterator[tuple[int, int]]:
+    """Yield of purchases and of lost sales how many the table holds, and the offset that follows the last of them."""
+    rows = table.rows_of(partition)
+    for count, offset in (("sales", "offset"), ("lost_sales", "lost_offset")):
+        yield int(rows.column(count).sum()), int(rows.column(offset).max(initial=-1)) + 1
+
+
+def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP) -> bool:
+    """Tell whether a log lacks messages that the table has not seen.
+
+    `count`: how many the shop had appended before the first offset that is left; None: nothing is left that says it.
+    """
+    held = dict(zip((kafka.topic_purchases, kafka.topic_lost_sales), _counted(table, tp.partition), strict=True))
+    return count is not None and count != held[tp.topic][0] % SEQUENCES
+
+
+async def read_told(
+    reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int], form: Format
+) -> dict[int, Told]:
+    """Return what the logs hold of each partition; `table`: as it was recovered.
+
+    Reads what was written after the table, no more. `reader`: of the shop's own records. Raises BooksError if a log is
+    shorter than the table says.
+    """
+    told = await asyncio.gather(*(_told(reader, kafka, table, partition, form) for partition in partitions))
+    return dict(zip(partitions, told, strict=True))
+
+
+async def _told(reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partition: int, form: Format) -> Told:
+    stockings, letters = TP(kafka.topic_stockings, partition), TP(kafka.topic_dead_letters, partition)
+    told = Told(stockings=await reader.count(stockings))
+    # The last restock that the table knows of has its stocking_offset, or a later one.
+    start = int(table.rows_of(partition).column("stocking_offset").max(initial=-1))
+    first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
+    if start >= end:
+        raise shorter(stockings, end, start)
+    begin = max(start, first)
+    async for chunk in reader.all_chunks(stockings, begin, end, with_foreign=False, skip_damaged=True):
+        for record in await form.plain("stockings", chunk.messages):
+            stocking = _heard(record.value)
+            if stocking is not None and table.assortment.home(stocking[0]) == partition:
+                _note(told, table, *stocking)
+    try:
+        last, told.letters = await reader.last(letters)  # each says what was buried by then: the last one is enough
+    except DamagedLogError as error:
+        logger.warning("%s Foreign messages may be copied a second time.", error)
+        last, told.letters = None, await reader.count(letters)
+    if last is not None:
+        told.buried |= _buried(last.headers)
+    return told
+
+
+def shorter(tp: Any, end: int, position: int) -> BooksError:
+    """Return the error that a log is shorter than the table says."""
+    return BooksError(
+        f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory has applied it up to offset "
+        f"{position}: the topic was deleted or replaced, and the table's changelog was not. Restore the topic from a "
+        f"backup. {OTHER_SHOP}"
+    )
+
+
+def cut_log(tp: Any, position: int, first: int) -> BooksError:
+    """Return the error that messages were deleted before the table had seen them."""
+    return BooksError(
+        f"{tp.topic}, partition {tp.partition} begins at offset {first}, but the inventory has applied it up to "
+        f"{position} only: the messages between them were deleted before they were applied. Restore the topic from a "
+        f"backup. {OTHER_SHOP}"
+    )
+
+
+class Disputes:
+    """Where the cluster counts otherwise than the log shows, as yet: what is in doubt there, and since when."""
+
+    def __init__(self) -> None:
+        self._since: dict[TP, tuple[int, float]] = {}
+
+    def note(self, tp: TP, place: int, what: str) -> None:
+        """Note that `what` is in doubt at a place in a partition. Raises BooksError if it has been so for too long."""
+        now = time.monotonic()
+        noted, since = self._since.setdefault(tp, (place, now))
+        if noted != place:
+            self._since[tp] = place, now
+        elif now - since > LONGEST_DISPUTE:
+            raise BooksError(
+                f"{what}, and the log does not show it for {LONGEST_DISPUTE:.0f} s: records of this shop were deleted "
+                f"from it, or another program writes with the shop's producer id. Restore the topic from a backup. "
+                f"{OTHER_SHOP}"
+            )
+
+    def settle(self, tp: TP) -> None:
+        """Note that nothing is in doubt in a partition."""
+        self._since.pop(tp, None)
+
+
+def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], max_bytes: int) -> Row:
+    """Return the copy of a message that is not one of the shop's, with the reason and where it was found.
+
+    It has the message's key, and its headers as `original.<name>`.
+
+    Parameters
+    ----------
+    buried
+        The offset of the last message that was copied, by its topic.
+    max_bytes
+        Of key, value and headers together. Of a longer message headers are left out and `CUT_LETTER_BYTES` of key and
+        value kept; `original.size` says how long it was.
+    """
+    headers = [
+        ("reason", reason.encode()),
+        ("topic", tp.topic.encode()),
+        ("partition", str(tp.partition).encode()),
+        ("offset", str(message.offset).encode()),
+        ("buried", orjson.dumps({**buried, tp.topic: message.offset})),
+    ]
+    key, value = message.key, message.value
+    originals = [(f"original.{name}", content or b"") for name, content in message.headers]
+    size = len(key or b"") + len(value or b"") + sum(len(name) * 4 + len(content) for name, content in originals)
+    if size <= max_bytes:
+        headers += originals
+    else:
+        headers.append(("original.size", str(size).encode()))
+        key, value = (None if part is None else part[: CUT_LETTER_BYTES // 2] for part in (key, value))
+    return Row(key, value, jumps.record_time(), headers)
+
+
+def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None:
+    """Note a restock that stands in the log, if it is news."""
+    level = table.level_of(product_id)
+    known = told.ahead.get(product_id, 0 if level is None else level.stockings)
+    if number > known:
+        told.ahead[product_id] = number
+
+
+def _heard(value: bytes | None) -> tuple[str, int] | None:
+    """Return product and number of a restock; None if it is somebody else's message."""
+    stocking = decoded_or_none(read_stocking, value)
+    if stocking is None:
+        return None
+    number = stocking_number(stocking.product_id, stocking.stocking_id)
+    return None if number is None else (stocking.product_id, number)
+
+
+def _buried(headers: Sequence[tuple[str, bytes]]) -> dict[str, int]:
+    """Return what a dead letter says was buried by then; nothing if it does not say it."""
+    return decoded_or_none(_read_buried, dict(headers).get("buried")) or {}

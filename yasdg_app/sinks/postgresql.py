@@ -1,0 +1,160 @@
+"""PostgreSQL, and what speaks its protocol and has its upsert."""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from yasdg_app.sinks.base import (
+    COLUMNS,
+    CONNECT,
+    NEWER_STAYS,
+    PATIENCE,
+    TABLE,
+    DatastoreError,
+    DatastoreRefusedError,
+    Level,
+    check_columns,
+    read_level,
+    reason,
+)
+
+TYPES = ("text", "text", "text", "numeric", "bigint", "bigint", "timestamp", "timestamp")  # of the columns
+SHOWN = {"timestamp": "timestamp without time zone"}
+CREATE = f"""
+CREATE TABLE {TABLE} (
+    product_id text PRIMARY KEY,
+    item text NOT NULL,
+    category text NOT NULL,
+    price numeric(12, 2) NOT NULL,
+    level bigint NOT NULL,
+    sales bigint NOT NULL,
+    last_sale timestamp,
+    shop_opened timestamp NOT NULL
+)"""
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('yasdg inventory'))"
+THERE = f"""
+SELECT attname AS name, format_type(atttypid, NULL) AS kind, coalesce(attnum = ALL (conkey), false) AS is_key
+FROM pg_attribute LEFT JOIN pg_constraint ON conrelid = attrelid AND contype = 'p'
+WHERE attrelid = to_regclass('{TABLE}') AND attnum > 0 AND NOT attisdropped"""
+READ = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE product_id = ANY ($1)"
+WRITE = f"""
+INSERT INTO {TABLE} AS stored ({", ".join(COLUMNS)})
+SELECT * FROM unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(TYPES, 1))}){NEWER_STAYS}"""
+REFUSED = {
+    "28000", "28P01",  # user or password
+    "3D000", "3F000",  # no such database, no schema to make a table in
+    "42501", "25006",  # no permission, a server that is only read from
+    "42704",  # a parameter in the address that it does not know
+}  # fmt: skip
+
+
+class PostgreSQL:
+    """The table `inventory` in a database, in the first schema of the connection's search path.
+
+    Parameters
+    ----------
+    url
+        As asyncpg takes it: `postgresql://user:password@host:port/database`, with parameters such as `sslmode`. What it
+        leaves out, PGPASSWORD and the like may say.
+    """
+
+    batch = 500
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self.name = f"PostgreSQL at {address.netloc.rpartition('@')[2]}{address.path}"
+        self._url = url
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def open(self) -> bool:
+        if self._connection is not None and not self._connection.is_closed():
+            return False
+        async with _translated():
+            connection = await asyncpg.connect(self._url, timeout=CONNECT, command_timeout=PATIENCE)
+        try:
+            async with _translated():
+                await _make(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+        return True
+
+    async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
+        async with self._at_work() as connection:
+            records = await connection.fetch(READ, product_ids)
+        levels = (read_level([*columns, _text(last), _text(opened)]) for *columns, last, opened in records)
+        return {level.product_id: level for level in levels}
+
+    async def write(self, levels: Sequence[Level]) -> None:
+        rows = [
+            (
+                *(level.product_id, level.item, level.category, Decimal(level.price_cents) / 100),
+                *(level.level, level.sales, _time(level.last_sale), _time(level.shop_opened)),
+            )
+            for level in levels
+        ]
+        async with self._at_work() as connection:
+            await connection.execute(WRITE, *zip(*rows, strict=True))
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(DatastoreError):
+                async with _translated():
+                    await connection.close(timeout=CONNECT)
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """Yield the connection; when something goes wrong it is given up, and the next `open` looks anew."""
+        connection = self._connection
+        if connection is None:
+            raise DatastoreError("it is not open")
+        try:
+            async with _translated():
+                yield connection
+        except DatastoreError:
+            connection.terminate()
+            raise
+
+
+async def _make(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Make the table if there is none, and see that the one that is there is ours. Raises DatastoreRefusedError."""
+    if not await connection.fetch(THERE):
+        async with connection.transaction():
+            await connection.execute(LOCK)  # of workers that start at once one makes it
+            if not await connection.fetch(THERE):
+                await connection.execute(CREATE)
+    there = {record["name"]: (record["kind"], record["is_key"]) for record in await connection.fetch(THERE)}
+    check_columns(there, (SHOWN.get(kind, kind) for kind in TYPES))
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Raise what asyncpg raises as an error of ours."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        kind = DatastoreRefusedError if error.sqlstate in REFUSED else DatastoreError
+        raise kind(reason(error)) from error
+    except TimeoutError as error:
+        raise DatastoreError("it does not answer") from error
+    except (ssl.SSLCertVerificationError, asyncpg.ClientConfigurationError) as error:
+        raise DatastoreRefusedError(reason(error)) from error
+    except (OSError, asyncpg.InterfaceError) as error:
+        raise DatastoreError(reason(error)) from error
+    except ValueError as error:  # no host can have such a name
+        raise DatastoreRefusedError(reason(error)) from error
+
+
+def _time(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _text(time: datetime | None) -> str:
+    return "" if time is None else time.isoformat(" ", "microseconds")

@@ -1,0 +1,97 @@
+"""What an engine sees of the sales that a flawed network delivers: in order of release, with an allowed lateness.
+
+Its watermark is the latest event time that it has seen, less the allowed lateness. A message is left out whose window
+had ended when it came: the latest event time released before it, less the allowed lateness, is not before the window's
+end. What is released in one microsecond comes in order of product and number, as on the dirty topic.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, Faults, Kinds
+from yasdg_app.shop.till import NO_SALES, Sales
+from yasdg_app.truth.tumbling import Span
+
+LONG_AGO = -(2**62)  # event time seen before the first message
+
+
+class Arrived(NamedTuple):
+    """Sales, and what became of each of them on its way: columns of one length."""
+
+    sales: Sales
+    kinds: Kinds
+    delays: Ints
+    too_late: NDArray[np.bool_]  # its window had ended; an engine leaves it out
+    times: Ints  # that an engine counts it
+
+
+class Network:
+    """Delivers the sales of a whole shop.
+
+    Parameters
+    ----------
+    faults
+        Of the shop.
+    products
+        Those of the till.
+    span
+        Whose windows end.
+    lateness
+        That an engine allows, in microseconds; None: nobody asks what an engine sees, nothing is held up, and all is
+        counted once.
+    deduplicated
+        Whether the engine counts a message once that comes twice.
+    """
+
+    def __init__(
+        self, faults: Faults, products: Sequence[Product], span: Span, lateness: int | None, deduplicated: bool
+    ) -> None:
+        self._faults, self._span = faults, span
+        self._keys = faults.keys([product.product_id for product in products])
+        self._lateness, self._twice = lateness, 1 if deduplicated else 2
+        self._held = NO_SALES  # released later than anything that has arrived
+        self._release = np.empty(0, dtype=np.int64)
+        self._seen = LONG_AGO  # the latest event time that has arrived
+
+    @property
+    def first_held(self) -> int:
+        """Event time of the earliest sale that has not arrived."""
+        return int(self._held.at.min(initial=2**62))
+
+    def deliver(self, sales: Sales, through: int) -> Arrived:
+        """Return what arrives up to a time, that included; `sales`: the next ones, up to that event time."""
+        kinds, delays = self._faults.of_rows(self._keys[sales.product], sales.number)
+        if self._lateness is None:
+            once = np.ones(len(sales), dtype=np.int64)
+            return Arrived(sales, kinds, delays, np.zeros(len(sales), dtype=np.bool_), once)
+        sales, release = _joined(self._held, sales), np.concatenate([self._release, sales.at + delays])
+        here = release <= through
+        self._held, self._release = sales[~here], release[~here]
+        order = np.flatnonzero(here)
+        order = order[np.lexsort((sales.number[order], sales.product[order], release[order]))]
+        sales, delays = sales[order], release[order] - sales.at[order]
+        kinds = self._faults.of_rows(self._keys[sales.product], sales.number).kinds
+        readable = (kinds != DROPPED) & (kinds != CORRUPT)
+        seen = np.maximum.accumulate(np.concatenate([[self._seen], np.where(readable, sales.at, LONG_AGO)]))
+        self._seen = int(seen[-1])
+        too_late = readable & (seen[:-1] - self._lateness >= self._span.edges(self._span.number(sales.at))[1])
+        times = np.where(kinds == DUPLICATE, self._twice, 1) * (readable & ~too_late)
+        return Arrived(sales, kinds, delays, too_late, times)
+
+    def rest(self) -> Arrived:
+        """Return what never arrives, since the shop closes before."""
+        sales, release = self._held, self._release
+        kinds = self._faults.of_rows(self._keys[sales.product], sales.number).kinds
+        return Arrived(
+            sales, kinds, release - sales.at, np.ones(len(sales), dtype=np.bool_), np.zeros(len(sales), dtype=np.int64)
+        )
+
+
+def _joined(one: Sales, other: Sales) -> Sales:
+    names = ("product", "number", "at", "way", "promotion", "instead_of")
+    return Sales(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in names))

@@ -1,0 +1,248 @@
+"""An engine's rows, one for each purchase, held against the sales that there were.
+
+Numbers of sales are contiguous and each sale is a function of the seed, so it can be said of every single one whether
+it is there, once, and as it should be. In memory are the engine's rows, in columns of some 60 bytes a row; the sales
+pass by block after block.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.messages.records import NUMBER, time_text, transaction_id
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
+from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.text import length
+from yasdg_app.truth.arrivals import Arrived
+from yasdg_app.truth.engine_files import NOTHING, Batch
+from yasdg_app.truth.engine_values import CENT, NULL, SCALE, UNREADABLE, names, numbers, texts, times
+from yasdg_app.truth.events import Block
+from yasdg_app.truth.price_columns import UNKNOWN, Lines, Receipts
+from yasdg_app.truth.report import Finding, Report
+from yasdg_app.truth.tumbling import Span
+
+ID = "transaction_id"
+BITS = 40  # of a sale's number, in the key of a row
+STRANGER = -10  # the number of the first text that is no product's id, downwards
+MOST_STRANGERS = 1_000
+
+
+class Field(NamedTuple):
+    """A field of a purchase: what it should be, as `values` has it, and how it is shown."""
+
+    wanted: Callable[[Sales, Lines], Ints]
+    shown: Callable[[int], Any]
+    is_money: bool = False  # else its four digits count
+
+
+def _amount(value: int) -> float:
+    return value / SCALE
+
+
+def _whole(value: int) -> int | float:
+    return value // SCALE if value % SCALE == 0 else value / SCALE
+
+
+def _flag(value: int) -> Any:
+    return {0: False, SCALE: True}.get(value, value / SCALE)
+
+
+def _cost(_: Sales, lines: Lines) -> Ints:
+    return np.where(lines.cost == UNKNOWN, NULL, lines.cost * CENT)
+
+
+NUMBERS: dict[str, Field] = {
+    "price": Field(lambda _, lines: lines.price * CENT, _amount, True),
+    "quantity": Field(lambda _, lines: lines.quantity * SCALE, _whole),
+    "is_member": Field(lambda _, lines: lines.is_member * SCALE, _flag),
+    "member_discount": Field(lambda _, lines: lines.member_discount, _amount),
+    "add_supplements": Field(lambda _, lines: lines.add_supplements * SCALE, _flag),
+    "supplement_price": Field(lambda _, lines: lines.supplement_price * CENT, _amount, True),
+    "total_purchase": Field(lambda _, lines: lines.total * CENT, _amount, True),
+    "total_cost": Field(_cost, _amount, True),
+    "promotion_discount": Field(lambda sales, _: sales.promotion, _amount),
+}
+TIMES: dict[str, Field] = {"transaction_time": Field(lambda sales, _: sales.at, time_text)}
+NAMES: dict[str, Callable[[Sales], Ints]] = {
+    "product_id": lambda sales: sales.product,
+    "substituted_from": lambda sales: np.where(sales.instead_of == NOBODY, NULL, sales.instead_of),
+}
+FIELDS = (*TIMES, *NUMBERS, *NAMES)
+
+
+class Kept:
+    """The purchases that an engine has kept.
+
+    Parameters
+    ----------
+    products
+        Those of the till.
+    columns
+        Of the engine's that are compared, some of FIELDS.
+    report
+        Takes what is known of no sale.
+    """
+
+    def __init__(self, products: Sequence[Product], columns: Sequence[str], report: Report) -> None:
+        self._ids = [product.product_id for product in products]
+        self._places = {product_id: place for place, product_id in enumerate(self._ids)}
+        self._strangers: dict[str, int] = {}
+        self._report = report
+        self.columns = columns
+        self._parts: list[list[Ints]] = []
+        self.key = np.empty(0, dtype=np.int64)
+        self.values: dict[str, Ints] = {}
+        self.matched: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+
+    def take(self, batch: Batch) -> None:
+        """Take some rows."""
+        for where in batch.unreadable:
+            self._report.add(Finding("unreadable", {"row": where}))
+        if not batch.rows:
+            return
+        key = np.fromiter(map(self._key, texts(batch.columns[ID])), np.int64, batch.rows)
+        there = key >= 0
+        columns = [self._read(name, batch.columns[name])[there] for name in self.columns]
+        self._parts.append([key[there], *map(_narrow, columns)])
+
+    def close(self) -> None:
+        """Put all rows in order: of product and number."""
+        columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)] if self._parts else []
+        self._parts.clear()
+        if columns:
+            order = np.argsort(columns[0], kind="stable")
+            for place in range(len(columns)):
+                columns[place] = columns[place][order]
+            self.key, self.values = columns[0], dict(zip(self.columns, columns[1:], strict=True))
+        self.matched = np.zeros(len(self.key), dtype=np.bool_)
+
+    def shown(self, name: str, value: int) -> Any:
+        """Return a value as it is shown."""
+        if value in (NULL, UNREADABLE):
+            return None if value == NULL else "not readable"
+        if name in NAMES:
+            return self._ids[value] if value >= 0 else list(self._strangers)[STRANGER - value]
+        return (TIMES if name in TIMES else NUMBERS)[name].shown(value)
+
+    def id_of(self, product: int, number: int) -> str:
+        """Return the id of a sale."""
+        return transaction_id(self._ids[product], number)
+
+    def _key(self, text: str) -> int:
+        """Return the number of a row by its id; below 0: it is none, which is told of."""
+        product_id, _, number = text.rpartition("-")
+        place = self._places.get(product_id)
+        known = place is not None and NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number))
+        if place is not None and known and 0 < int(number) < 2**BITS:
+            return place << BITS | int(number)
+        self._report.add(Finding("unknown", {ID: text[:200] or "NULL"}, why="no id of a product and a number"))
+        return -1
+
+    def _read(self, name: str, column: Any) -> Ints:
+        if name in TIMES:
+            return times(column)
+        return names(column, self._place) if name in NAMES else numbers(column, NUMBERS[name].is_money)
+
+    def _place(self, text: str) -> int:
+        place = self._places.get(text)
+        if place is not None:
+            return place
+        if text in NOTHING:
+            return NULL
+        if len(self._strangers) >= MOST_STRANGERS and text not in self._strangers:
+            return UNREADABLE
+        return STRANGER - self._strangers.setdefault(text, len(self._strangers))
+
+
+def _narrow(values: Ints) -> Ints:
+    """Keep numbers in half the memory if they fit."""
+    fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
+    return values.astype(np.int32) if fits else values
+
+
+def compare(kept: Kept, happenings: Iterator[Block], span: Span, receipts: Receipts, report: Report) -> Iterator[int]:
+    """Compare an engine's rows with the sales as they pass by; yield the event times up to which this has come.
+
+    Sales out of the span are not looked at. Those behind it are computed only while there are rows that may be theirs.
+    """
+    for block in happenings:
+        assert block.arrived is not None
+        _compare_block(kept, block.arrived, span, receipts, report)
+        yield block.through
+        if block.settled >= span.end and kept.matched.all():
+            break
+    for row in np.flatnonzero(~kept.matched).tolist():
+        report.rows += 1
+        place, number = divmod(int(kept.key[row]), 2**BITS)
+        report.add(Finding("unknown", {ID: kept.id_of(place, number)}, why="there was no such sale"))
+
+
+def _compare_block(kept: Kept, arrived: Arrived, span: Span, receipts: Receipts, report: Report) -> None:
+    sales = arrived.sales
+    key = (sales.product << BITS) | sales.number
+    first = np.searchsorted(kept.key, key, side="left")
+    count = np.searchsorted(kept.key, key, side="right") - first
+    inside = (sales.at >= span.begin) & (sales.at < span.end)
+    # All rows of the engine's that belong to these sales, with the place of the sale.
+    sale = np.repeat(np.arange(len(key)), count)
+    row = np.arange(len(sale)) - np.repeat(np.cumsum(count) - count, count) + first[sale]
+    kept.matched[row] = True
+    report.outside += int(count[~inside].sum())
+    report.rows += int(count[inside].sum())
+    report.wanted += int(arrived.times[inside].sum())
+    for place in np.flatnonzero(inside & (count != arrived.times)).tolist():
+        _miscounted(kept, arrived, place, int(count[place]), report)
+    here = inside[sale]
+    sale, row = sale[here], row[here]
+    if len(sale):
+        _compare_values(kept, sales, sale, row, receipts.of(sales), report)
+
+
+def _compare_values(kept: Kept, sales: Sales, sale: Ints, row: Ints, lines: Lines, report: Report) -> None:
+    wanted: dict[str, Ints] = {}
+    wrong = np.zeros(len(sale), dtype=np.bool_)
+    for name in kept.columns:
+        if name in NAMES:
+            wanted[name] = NAMES[name](sales)[sale]
+        else:
+            wanted[name] = (TIMES if name in TIMES else NUMBERS)[name].wanted(sales, lines)[sale]
+        wrong |= kept.values[name][row] != wanted[name]
+    for place in np.flatnonzero(wrong).tolist():
+        if report.full:
+            report.add_more("wrong", int(np.count_nonzero(wrong[place:])))
+            return
+        values = {}
+        for name, column in wanted.items():
+            got, right = int(kept.values[name][row[place]]), int(column[place])
+            if got != right:
+                values[name] = kept.shown(name, got), kept.shown(name, right)
+        which = int(sale[place])
+        its = kept.id_of(int(sales.product[which]), int(sales.number[which]))
+        report.add(Finding("wrong", {ID: its}, values, [its]))
+
+
+def _miscounted(kept: Kept, arrived: Arrived, place: int, count: int, report: Report) -> None:
+    """Tell of a sale that the engine has not as often as it should."""
+    sales, kind, times = arrived.sales, int(arrived.kinds[place]), int(arrived.times[place])
+    its = kept.id_of(int(sales.product[place]), int(sales.number[place]))
+    what, why = "missing" if count < times else "double", ""
+    named = KINDS[kind].replace("_", " ")
+    if count < times:
+        if count:
+            why = "once, and it came twice"
+        elif kind in (LATE, OUT_OF_ORDER):
+            what, why = "late", f"{named} on the dirty topic, by {length(int(arrived.delays[place]) / 1e6)}"
+        elif kind in (DROPPED, CORRUPT):
+            why = named
+    elif arrived.too_late[place]:
+        what, why = "late", f"kept, although it came too late: by {length(int(arrived.delays[place]) / 1e6)}"
+    elif not times:
+        what, why = "unknown", f"{named}: it cannot be known"
+    elif kind != NONE:
+        why = named if kind == DUPLICATE else ""
+    for _ in range(max(1, count - max(times, 1)) if what == "double" else 1):
+        report.add(Finding(what, {ID: its}, ids=[its], why=why))

@@ -1,0 +1,412 @@
+"""An engine's sums, a row for each window and key, held against those that there ought to be.
+
+What differs is looked at closer, in a second run over the shop: if the difference is what one thing brings that
+happened in the window, or what faults of the network bring, it is named. Nothing is named that something else explains
+as well.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product as combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.messages.records import time_text
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
+from yasdg_app.truth.engine_files import Batch
+from yasdg_app.truth.engine_values import CENT, NULL, SCALE, UNREADABLE, numbers, texts, times
+from yasdg_app.truth.events import MONEY, OF_LOST_SALES, OF_RESTOCKS, OF_SALES, PLACE, Block
+from yasdg_app.truth.report import Finding, Report
+from yasdg_app.truth.tumbling import Span
+from yasdg_app.truth.windows import Keys, Rows, rows_of
+
+START, END = "window_start", "window_end"
+CLOSING = "closing_stock"
+TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same happenings add
+MOST_CLOSER = 10_000  # rows that are looked at closer
+MOST_HAPPENINGS = 100_000  # that are remembered for it, some 900 bytes each
+MOST_FAULTS = 8  # of a row, of which every combination is looked at
+MOST_NAMED = 10  # ids of a finding
+MOST_CHARACTERS = 200  # of a key in a finding
+
+
+class Difference(NamedTuple):
+    """A row that differs: `got` and `wanted` by column, in ten-thousandths; nothing got: it is missing."""
+
+    got: Mapping[str, int] | None
+    wanted: Mapping[str, int]
+
+
+class Happened(NamedTuple):
+    """Something that happened in a window that differs."""
+
+    its: str  # id
+    fault: int
+    counted: int  # times that it ought to be counted
+    adds: Mapping[str, int]  # once, by column
+
+
+class Sums:
+    """The rows of an engine.
+
+    Parameters
+    ----------
+    keys, span
+        By which it should have summed up.
+    columns
+        Of the engine's that are compared, some of VALUES.
+    report
+        Takes what belongs to no window or key.
+    asked
+        Event times from which on, and before which, windows are judged; None: no such bound. What lies within them but
+        outside the span is no window of the shop's life.
+    has_ends
+        Whether the engine tells where windows end, which is compared then.
+    """
+
+    def __init__(
+        self, keys: Keys, span: Span, columns: Sequence[str], report: Report,
+        asked: tuple[int | None, int | None] = (None, None), has_ends: bool = False,
+    ) -> None:  # fmt: skip
+        self._keys, self._span, self._report = keys, span, report
+        self._asked, self._has_ends = asked, has_ends
+        self._places = {name: place for place, name in enumerate(keys.names)}
+        self.columns = columns
+        self._parts: list[list[Ints]] = []
+        self.group = np.empty(0, dtype=np.int64)
+        self.values: dict[str, Ints] = {name: np.empty(0, dtype=np.int64) for name in columns}
+
+    def take(self, batch: Batch) -> None:
+        """Take some rows."""
+        for where in batch.unreadable:
+            self._report.add(Finding("unreadable", {"row": where}))
+        if not batch.rows:
+            return
+        start = times(batch.columns[START])
+        names = texts(batch.columns[self._keys.column])
+        key = np.array([self._places.get(name, -1) for name in names], dtype=np.int64)
+        window = self._span.window or 1
+        readable = (start != NULL) & (start != UNREADABLE)
+        aligned = (start % window == 0) | (self._span.window is None)
+        for row in np.flatnonzero(~readable | ~aligned | (key < 0)).tolist():
+            if not readable[row]:
+                kind, why = "unreadable", f"{START} is no time"
+            else:
+                kind, why = "unknown", f"no such {self._keys.column}" if key[row] < 0 else "no window begins then"
+            self._add(kind, int(start[row]), names[row] or "NULL", why)
+        known = readable & aligned & (key >= 0)
+        number = np.where(known, self._span.number(start), 0)
+        first, end = self._span.edges(number)
+        inside = known & (end > self._span.begin) & (first < self._span.end)
+        columns = [numbers(batch.columns[name], name in MONEY) for name in self.columns]
+        columns = [np.where(column == NULL, 0, column) for column in columns]
+        foreign = known & ~inside & self._is_judged(first, end) & self._is_something(columns)
+        self._report.outside += int(np.count_nonzero(known & ~inside & ~foreign))
+        for row in np.flatnonzero(foreign).tolist():
+            self._add("unknown", int(start[row]), names[row], "the shop was not there then")
+        if self._has_ends and self._span.window is not None:
+            ends = times(batch.columns[END])
+            for row in np.flatnonzero(inside & (ends != end)).tolist():
+                values = {END: (_moment(int(ends[row])), _text(int(end[row])))}
+                self._add("wrong", int(start[row]), names[row], values=values)
+        self._parts.append([self._keys.groups(number[inside], key[inside]), *(column[inside] for column in columns)])
+
+    def _is_judged(self, first: Ints, end: Ints) -> Any:
+        """Tell which windows lie within the event times that were asked for."""
+        begin, before = self._asked
+        judged = np.ones(len(first), dtype=np.bool_)
+        judged &= True if begin is None else first >= begin
+        judged &= True if before is None else end <= before
+        return judged
+
+    def _is_something(self, columns: Sequence[Ints]) -> Any:
+        """Tell which rows say that something happened: engines that fill gaps have rows of zeros at any time."""
+        counted = [column for name, column in zip(self.columns, columns, strict=True) if name != CLOSING]
+        return np.any([column != 0 for column in counted or columns], axis=0)
+
+    def _add(
+        self, kind: str, start: int, key: str, why: str = "", values: Mapping[str, tuple[Any, Any]] | None = None
+    ) -> None:
+        place = {START: _moment(start), self._keys.column: key[:MOST_CHARACTERS]}
+        self._report.add(Finding(kind, place, values or {}, why=why))
+
+    def close(self) -> None:
+        """Put all rows in order: of window and key."""
+        columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)] if self._parts else []
+        self._parts.clear()
+        if columns:
+            order = np.argsort(columns[0], kind="stable")
+            self.group = columns[0][order]
+            self.values = {name: column[order] for name, column in zip(self.columns, columns[1:], strict=True)}
+        self._report.rows = len(self.group)
+
+    def place(self, group: int) -> dict[str, str]:
+        """Return window and key of a group as they are shown."""
+        number, key = divmod(group, len(self._keys.names))
+        start, _ = self._span.edges(np.array([number]))
+        return {START: _text(int(start[0])), self._keys.column: self._keys.names[key]}
+
+
+def _moment(at: int) -> str:
+    """Return an engine's time as it is shown."""
+    return {NULL: "NULL", UNREADABLE: "not readable"}.get(at) or _text(at)
+
+
+def _text(at: int) -> str:
+    try:
+        return time_text(at)
+    except (ValueError, OverflowError, OSError):
+        return str(at)
+
+
+class Comparison:
+    """Compares an engine's sums with the true ones, and looks closer at what differs."""
+
+    def __init__(self, sums: Sums, keys: Keys, span: Span, report: Report) -> None:
+        self._sums, self._keys, self._span, self._report = sums, keys, span, report
+        self._different: dict[int, list[Difference]] = {}
+        self._counted = [name for name in sums.columns if name != CLOSING]
+
+    @property
+    def is_to_be_explained(self) -> bool:
+        """Whether there is anything to look at closer."""
+        return bool(self._different)
+
+    def compare(self, happenings: Iterator[Block]) -> Iterator[int]:
+        """Compare all rows; yield the event times up to which this has come."""
+        for rows, through in rows_of(happenings, self._keys, self._span, np.unique(self._sums.group)):
+            if len(rows):
+                self._compare(rows)
+            yield through
+
+    def _compare(self, rows: Rows) -> None:
+        sums, group = self._sums, self._keys.groups(rows.number, rows.key)
+        wanted = {name: rows.column(name) * (CENT if name in MONEY else SCALE) for name in sums.columns}
+        happened = np.zeros(len(group), dtype=np.bool_) if self._counted else np.ones(len(group), dtype=np.bool_)
+        for name in self._counted:
+            happened |= wanted[name] != 0
+        self._report.wanted += int(np.count_nonzero(happened))
+        first = np.searchsorted(sums.group, group, side="left")
+        count = np.searchsorted(sums.group, group, side="right") - first
+        for place in np.flatnonzero(happened & (count == 0)).tolist():
+            self._differs(int(group[place]), None, {name: int(wanted[name][place]) for name in wanted})
+        true = np.repeat(np.arange(len(group)), count)
+        row = np.arange(len(true)) - np.repeat(np.cumsum(count) - count, count) + first[true]
+        off = np.zeros(len(true), dtype=np.bool_)
+        for name in wanted:
+            off |= sums.values[name][row] != wanted[name][true]
+        for place in np.flatnonzero(off).tolist():
+            got = {name: int(sums.values[name][row[place]]) for name in wanted}
+            right = {name: int(wanted[name][true[place]]) for name in wanted}
+            self._differs(int(group[true[place]]), got, right)
+        for place in np.flatnonzero(count > 1).tolist():
+            for _ in range(int(count[place]) - 1):
+                self._report.add(Finding("double", sums.place(int(group[place])), why="the row is there twice"))
+
+    def _differs(self, group: int, got: Mapping[str, int] | None, wanted: Mapping[str, int]) -> None:
+        if len(self._different) < MOST_CLOSER or group in self._different:
+            self._different.setdefault(group, []).append(Difference(got, wanted))
+        else:
+            self._report.add_more("missing" if got is None else "wrong", 1)
+
+    # --- Closer -----------------------------------------------------------------------------------------------------
+
+    def explain(self, happenings: Iterator[Block], products: Sequence[Product]) -> Iterator[int]:
+        """Tell of all differences, with what explains them; `happenings`: once more, with the network's faults."""
+        groups = np.array(sorted(self._different), dtype=np.int64)
+        happened: dict[int, list[Happened]] = defaultdict(list)
+        remembered = 0
+        for block in happenings:
+            remembered += self._remember(block, groups, happened, products)
+            yield block.through
+            if remembered > MOST_HAPPENINGS:
+                self._report.remark = (
+                    f"More than {MOST_HAPPENINGS:,} sales, restocks and lost sales lie in the windows that differ, so "
+                    "what makes the differences was not looked for. A shorter span does (--from, --to)"
+                )
+                happened.clear()
+                break
+            if block.settled >= self._span.end:
+                break
+        for group, differences in sorted(self._different.items()):
+            for difference in differences:
+                for finding in self._findings(self._sums.place(group), difference, happened.get(group, ())):
+                    self._report.add(finding)
+
+    def _remember(
+        self, block: Block, groups: Ints, happened: dict[int, list[Happened]], products: Sequence[Product]
+    ) -> int:
+        """Keep what happened in the windows that differ; return how much that is."""
+        count, scale = 0, {name: CENT if name in MONEY else SCALE for name in self._counted}
+        for each in block.happened:
+            group = self._keys.groups(self._span.number(each.at), self._keys.of[each.product])
+            inside = (each.at >= self._span.begin) & (each.at < self._span.end)
+            place = np.minimum(np.searchsorted(groups, group), len(groups) - 1)
+            for row in np.flatnonzero(inside & (groups[place] == group)).tolist():
+                arrived = block.arrived if not each.letter else None
+                fault, counted = NONE, 1
+                if arrived is not None:
+                    fault, counted = int(arrived.kinds[row]), int(arrived.times[row])
+                its = f"{products[int(each.product[row])].product_id}-{each.letter}{int(each.number[row]):06d}"
+                adds = {name: int(each.counts[row, PLACE[name]]) * of for name, of in scale.items()}
+                if any(adds.values()):  # to what is compared
+                    happened[int(group[row])].append(Happened(its, fault, counted, adds))
+                    count += 1
+        return count
+
+    def _findings(
+        self, place: Mapping[str, str], difference: Difference, happened: Sequence[Happened]
+    ) -> Iterator[Finding]:
+        if difference.got is None:
+            yield self._missing(place, difference, happened)
+            return
+        nothing = not any(difference.wanted[name] for name in self._counted) and not happened
+        if nothing and any(difference.got[name] for name in self._counted):
+            yield Finding("unknown", place, self._values(difference, self._sums.columns), why="nothing happened then")
+            return
+        for columns in TOGETHER:
+            here = [name for name in columns if name in self._sums.columns]
+            if any(difference.got[name] != difference.wanted[name] for name in here):
+                yield from self._explained(place, difference, here, happened)
+
+    def _missing(self, place: Mapping[str, str], difference: Difference, happened: Sequence[Happened]) -> Finding:
+        counted = [each for each in happened if each.counted]
+        ids = [each.its for each in counted]
+        late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
+        named = ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"]
+        why = "all that happened in it came late on the dirty topic" if late else "the row is not there"
+        return Finding("late" if late else "missing", place, ids=named, why=why)
+
+    def _explained(
+        self, place: Mapping[str, str], difference: Difference, columns: Sequence[str], happened: Sequence[Happened]
+    ) -> Iterator[Finding]:
+        """Yield what is known of a difference in some columns to which the same happenings add."""
+        assert difference.got is not None
+        off = {name: difference.got[name] - difference.wanted[name] for name in columns}
+        values = self._values(difference, columns)
+        its = [each for each in happened if any(each.adds.get(name) for name in columns)]
+        for kind, ids, why in _reasons(off, its):
+            yield Finding(kind, place, values, ids, why)
+
+    def _values(self, difference: Difference, columns: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+        got = difference.got or {}
+        return {
+            name: (_shown(name, got[name]), _shown(name, difference.wanted[name]))
+            for name in columns
+            if got[name] != difference.wanted[name]
+        }
+
+
+def _shown(name: str, value: int) -> Any:
+    if value == UNREADABLE:
+        return "not readable"
+    return value // SCALE if name not in MONEY and value % SCALE == 0 else value / SCALE
+
+
+Told = tuple[str, Sequence[str], str]  # kind, ids, why
+
+
+def _reasons(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
+    """Return what makes a difference: named if nothing else does, else with all that may have its part in it."""
+    by_faults = _by_faults(off, happened)
+    ways: dict[frozenset[str], list[Told]] = {
+        frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)
+    }
+    ways |= {frozenset(each.its for each in faulty): _told(faulty) for faulty in by_faults}
+    others = _others(off, happened, by_faults)
+    if not ways:
+        return [("wrong", [], "")]
+    if len(ways) == 1 and not others:
+        return next(iter(ways.values()))
+    single = all(len(way) == 1 for way in ways)
+    kinds = {kind for told in ways.values() for kind, *_ in told} | set(others.values())
+    if single and kinds == {"late", "missing"}:
+        kinds = {"missing"}  # for whatever reason
+    whys = dict.fromkeys(others, "") | {its: why for told in ways.values() for _, ids, why in told for its in ids}
+    ids = [f"{its} ({whys[its]})" if whys[its] else its for its in sorted(whys, key=lambda its: (not whys[its], its))]
+    return [(kinds.pop() if len(kinds) == 1 else "wrong", [], f"{'one' if single else 'some'} of {_few(ids)}")]
+
+
+def _alone(off: Mapping[str, int], happened: Sequence[Happened]) -> Iterator[tuple[str, str, str]]:
+    """Yield what makes a difference all alone, by not being counted, or by being counted once more: id, kind, why."""
+    for sign in (-1, 1):
+        if any(off.values()):
+            for each in happened:
+                if each.counted and all(sign * each.adds[name] == off[name] for name in off):
+                    yield each.its, *_as(each, sign)
+
+
+def _by_faults(off: Mapping[str, int], happened: Sequence[Happened]) -> list[list[Happened]]:
+    """Return which faults of the network make a difference together; each list is one way."""
+    faulty = [each for each in happened if each.fault != NONE and _could_be(each)[0]]
+    parts = [[each] for each in faulty]
+    if len(faulty) > MOST_FAULTS:  # of each kind all or none
+        parts = [[each for each in faulty if each.fault == kind] for kind in sorted({each.fault for each in faulty})]
+    changes = [_change(part, list(off)) for part in parts]
+    wanted = [off[name] for name in off]
+    return [
+        [each for part, is_ in zip(parts, taken, strict=True) if is_ for each in part]
+        for taken in combinations((False, True), repeat=len(parts))
+        if any(taken) and _total(changes, taken, len(wanted)) == wanted
+    ]
+
+
+def _others(off: Mapping[str, int], happened: Sequence[Happened], ways: Sequence[Sequence[Happened]]) -> dict[str, str]:
+    """Return the kinds, by their ids, of what is like a fault, and may have been miscounted in its place."""
+    if not ways:
+        return {}
+    alike: dict[tuple[int, ...], list[Happened]] = defaultdict(list)
+    for each in happened:
+        if each.counted:
+            alike[tuple(each.adds[name] for name in off)].append(each)
+    others: dict[str, str] = {}
+    for way in ways:
+        its = {each.its for each in way}
+        places = {(tuple(each.adds[name] for name in off), _could_be(each)[0]) for each in way}
+        for adds, sign in places:
+            others |= {each.its: _as(each, sign)[0] for each in alike[adds] if each.its not in its}
+    return others
+
+
+def _as(each: Happened, sign: int) -> tuple[str, str]:
+    """Return what kind of difference it is if something is counted once more (1) or less (-1), and why."""
+    change, kind, why = _could_be(each)
+    return (kind, why) if change == sign else ("missing" if sign < 0 else "double", "")
+
+
+def _change(part: Sequence[Happened], columns: Sequence[str]) -> list[int]:
+    return [sum(_could_be(each)[0] * each.adds[name] for each in part) for name in columns]
+
+
+def _total(changes: Sequence[Sequence[int]], taken: Sequence[bool], columns: int) -> list[int]:
+    here = [change for change, is_ in zip(changes, taken, strict=True) if is_]
+    return [sum(change[column] for change in here) for column in range(columns)]
+
+
+def _could_be(each: Happened) -> tuple[int, str, str]:
+    """Return how often more an engine may have counted what has a fault, and what kind of difference that is."""
+    named = KINDS[each.fault].replace("_", " ")
+    if each.fault in (LATE, OUT_OF_ORDER):
+        return (
+            (-1, "late", f"{named} on the dirty topic")
+            if each.counted
+            else (1, "late", "counted, although it came too late")
+        )
+    if each.fault == DUPLICATE:
+        return (1, "double", named) if each.counted == 1 else (-1, "missing", "counted once, and it came twice")
+    return (-1 if each.counted and each.fault in (DROPPED, CORRUPT) else 0), "missing", named
+
+
+def _told(faulty: Sequence[Happened]) -> list[Told]:
+    by: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for each in faulty:
+        _, kind, why = _could_be(each)
+        by[kind, why].append(each.its)
+    return [(kind, ids, why) for (kind, why), ids in by.items()]
+
+
+def _few(ids: Sequence[str]) -> str:
+    return ", ".join(ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"])

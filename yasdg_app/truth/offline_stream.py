@@ -1,0 +1,282 @@
+"""The stream of a shop without Kafka: the values that its workers append, as lines of JSON, in the order of event time.
+
+One till serves the whole shop, so its order is that of the stream: by time, and within a microsecond by the product
+that was asked for. Nothing here knows a broker, a table or what time it is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from math import prod
+from typing import NamedTuple
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import Settings
+from yasdg_app.messages.bulk_encoder import BulkEncoder
+from yasdg_app.messages.formats import Format
+from yasdg_app.messages.records import LostSaleEncoder, Write, announcement, encode, encode_fault, product, stocking
+from yasdg_app.shop.customer_behaviour import quantity_of
+from yasdg_app.shop.demand import microseconds
+from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, NONE, Faults
+from yasdg_app.shop.faults import KINDS as FAULTS
+from yasdg_app.shop.incidents import DAY
+from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.randomness import UInts
+from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
+from yasdg_app.shop.till import Sales, Till, served_until
+
+FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
+"""Event time up to which a stream goes that nothing else ends: behind all times that can be configured."""
+
+STRETCH = 90 * DAY  # event time whose incidents are told of in one go
+
+
+class Lines(NamedTuple):
+    """Some rows of a stream."""
+
+    text: bytes | bytearray  # each row is ended by a newline
+    rows: int
+    through: int  # event time up to which all rows were told, with these
+
+
+class Told(NamedTuple):
+    """As `Lines`, not yet counted."""
+
+    text: bytes | bytearray
+    through: int
+
+
+def stream(
+    what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows: int | None = None,
+    form: Format | None = None, faults: Faults | None = None,
+) -> Iterator[Lines]:  # fmt: skip
+    """Yield the rows of a shop's stream, part by part; a part may be empty.
+
+    Parameters
+    ----------
+    what
+        One of `KINDS`, or where there are faults of `FAULTY`.
+    until
+        Event time up to which the stream goes, that included.
+    number_of_sales
+        The shop closes with so many sales in all; 0: it does not.
+    rows
+        No more of them; None: all.
+    form
+        Of the lines, which are JSON; None: the default.
+    faults
+        Of the network through which the sales come.
+    """
+    left, form = rows, form or Format()
+    told: Iterator[Told]
+    if what in FAULTY:
+        assert faults is not None
+        told = FAULTY[what](plan, until, number_of_sales, form, faults)
+    else:
+        told = KINDS[what](plan, until, number_of_sales, form)
+    for text, through in told:
+        count = text.count(b"\n")  # JSON has none inside
+        if left is not None and count >= left:
+            yield Lines(_head(text, left), left, through)
+            return
+        left = None if left is None else left - count
+        yield Lines(text, count, through)
+
+
+def joined(values: Iterable[bytes], write: Write | None = None) -> bytes:
+    """Return messages as lines, each ended by a newline."""
+    return b"\n".join([*(values if write is None else map(write, values)), b""])
+
+
+def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
+    """Return the first of at least so many lines."""
+    return text[: len(text) - len(text.split(b"\n", rows)[-1])]
+
+
+# --- What there is --------------------------------------------------------------------------------------------------
+
+
+def _purchases(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+    encoder = BulkEncoder(till.products, plan.sales, form)
+    for served, through in served_until(till, until, number_of_sales):
+        yield Told(encoder.lines(served.sales), through)
+
+
+def _lost_sales(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+    encoder = LostSaleEncoder(till.products, plan.sales, form.writer("lost_sales"))
+    for served, through in served_until(till, until, number_of_sales):
+        yield Told(joined(value for _, value, _ in encoder.encode(served.lost)), through)
+
+
+def _stockings(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+    restocks, write = Restocks(plan, till.products), form.writer("stockings")
+    for served, through in served_until(till, until, number_of_sales):
+        restocks.sell(served.sales)
+        yield Told(_restocked(restocks.known(through), write), through)
+    yield Told(_restocked(restocks.known(NEVER), write), until)
+
+
+def _restocked(told: Iterable[tuple[Product, Stocking]], write: Write | None) -> bytes:
+    return joined((encode(stocking(product.product_id, each)) for product, each in told), write)
+
+
+def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+    begin = plan.opened_at
+    for through in _stretches(plan, until, number_of_sales):
+        told = plan.incidents.announcements(begin, through + 1)
+        values = (encode(announcement(at, phase, incident)) for at, phase, incident in told)
+        yield Told(joined(values, form.writer("incidents")), through)
+        begin = through + 1
+
+
+def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
+    """Yield event times up to which the shop lives for certain, the last one being its end."""
+    if number_of_sales:
+        yield from (through for _, through in served_until(Till(plan, plan.products), until, number_of_sales))
+    else:
+        yield from range(plan.opened_at + STRETCH, until, STRETCH)
+        yield until
+
+
+def _products(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+    yield Told(joined(encode(product(each)) for each in plan.products), until)
+
+
+KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[Told]]] = {
+    "purchases": _purchases,
+    "stockings": _stockings,
+    "lost_sales": _lost_sales,
+    "incidents": _incidents,
+    "products": _products,
+}
+"""What a stream consists of, as `yasdg consume` calls it, and what makes it."""
+
+
+class _Arrival(NamedTuple):
+    """A sale that arrives through a flawed network, in the order in which it does: of time, product and number."""
+
+    released_at: int
+    product: int  # its place among the till's
+    number: int
+    kind: int
+    at: int
+    line: bytes
+
+
+def _arrivals(
+    till: Till, until: int, number_of_sales: int, faults: Faults, lines: Callable[[Sales], bytes | bytearray]
+) -> Iterator[tuple[Sequence[_Arrival], int]]:
+    """Yield what arrives, and up to when. What is still on its way when the shop closes never does.
+
+    Memory holds what is on its way: a share of the sales of the longest delay.
+    """
+    keys = faults.keys([product.product_id for product in till.products])
+    held: list[_Arrival] = []  # a heap
+    for served, through in served_until(till, until, number_of_sales):
+        sales = served.sales
+        kinds, delays = faults.of_rows(keys[sales.product], sales.number)
+        columns = (sales.at + delays, sales.product, sales.number, kinds, sales.at)
+        texts = bytes(lines(sales)).split(b"\n")[:-1]
+        here: list[_Arrival] = []
+        for arrival in map(_Arrival._make, zip(*(column.tolist() for column in columns), texts, strict=True)):
+            if arrival.released_at <= through:
+                here.append(arrival)
+            else:
+                heappush(held, arrival)
+        while held and held[0].released_at <= through:
+            here.append(heappop(held))
+        here.sort()
+        yield here, through
+
+
+def _dirty(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+    keys = faults.keys([product.product_id for product in till.products])
+    encoder = BulkEncoder(till.products, plan.sales, form)
+    for arrivals, through in _arrivals(till, until, number_of_sales, faults, encoder.lines):
+        yield Told(joined(value for each in arrivals for value in _delivered(each, keys, faults)), through)
+
+
+def _delivered(arrival: _Arrival, keys: UInts, faults: Faults) -> Sequence[bytes]:
+    """Return the values of the messages with which a sale arrives."""
+    if arrival.kind == DROPPED:
+        return ()
+    if arrival.kind == CORRUPT:
+        return (faults.damaged(int(keys[arrival.product]), arrival.number, arrival.line),)
+    return (arrival.line,) * (2 if arrival.kind == DUPLICATE else 1)
+
+
+def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[Told]:
+    till = Till(plan, plan.products)
+
+    def no_lines(sales: Sales) -> bytes:
+        return b"\n" * len(sales)
+
+    for arrivals, through in _arrivals(till, until, number_of_sales, faults, no_lines):
+        values = (
+            encode_fault(
+                each.at, till.products[each.product].product_id, each.number, FAULTS[each.kind],
+                None if each.kind == DROPPED else each.released_at,
+            )
+            for each in arrivals
+            if each.kind != NONE
+        )  # fmt: skip
+        yield Told(joined(values, form.writer("faults")), through)
+
+
+FAULTY: Mapping[str, Callable[[Plan, int, int, Format, Faults], Iterator[Told]]] = {"dirty": _dirty, "faults": _faults}
+"""What there is besides where a shop has [FAULTS]."""
+BY_SALES = ("purchases", "stockings", "lost_sales", *FAULTY)
+"""What comes only as customers do."""
+
+
+def most_expected(settings: Settings, plan: Plan, until: int) -> float:
+    """Return an upper bound of the number of customers who are expected up to an event time, that included."""
+    seconds = max(until + 1 - plan.opened_at, 0) / 1_000_000
+    growth = (1 + max(settings.volume.growth, 0.0)) ** (seconds / (365 * 86_400))
+    rush = prod(max(1.0, incident.factor) for incident in settings.incidents)
+    return float(seconds / settings.sales.mean_seconds_between_sales * plan.calendar.peak * growth * rush)
+
+
+# --- The shop -------------------------------------------------------------------------------------------------------
+
+
+class Restocks:
+    """The fold of all sales into restocks, as the books have it: one is told of with the sale that finds it there.
+
+    Where suppliers need time, one product's delivery of noon may be told of in the evening, later than another's of the
+    afternoon: each waits until nothing earlier can come.
+    """
+
+    def __init__(self, plan: Plan, products: tuple[Product, ...]) -> None:
+        self._supply = plan.supply
+        self._shelves = [Shelf.of(product) for product in products]
+        self._waiting: list[tuple[int, int, int, Stocking]] = []  # a heap: by event time, product and number
+
+    def sell(self, sales: Sales) -> None:
+        """Take the next sales from the shelves; `sales`: in the stream's order, of the products' places."""
+        supply, shelves = self._supply, self._shelves
+        for place, at, way in zip(sales.product.tolist(), sales.at.tolist(), sales.way.tolist(), strict=True):
+            shelf = shelves[place]
+            if shelf.due <= at:
+                self._tell(place, shelf.receive(at, supply))
+            if come := shelf.sell(quantity_of(way), at, supply):
+                self._tell(place, come)
+
+    def _tell(self, place: int, came: Iterable[Stocking]) -> None:
+        for each in came:
+            heappush(self._waiting, (each.at, place, each.number, each))
+
+    def known(self, through: int) -> Iterator[tuple[Product, Stocking]]:
+        """Yield the next restocks in order of event time, as far as they are known.
+
+        `through`: event time up to which all sales were taken; NEVER: there are no more.
+        """
+        # What stands before a shelf is told of with its next sale; what is ordered later comes later.
+        before = through + 1 if through == NEVER else min(through + 1, *(shelf.due for shelf in self._shelves))
+        while self._waiting and self._waiting[0][0] < before:
+            _, place, _, each = heappop(self._waiting)
+            yield self._shelves[place].product, each

@@ -1,0 +1,69 @@
+"""What stands on the receipts of many sales, in columns: the money is that of `price`, to the cent."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import SalesSettings
+from yasdg_app.shop.customer_behaviour import WAYS, terms_of
+from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.price import TEN_THOUSAND, total_cents
+from yasdg_app.shop.till import Sales
+
+UNKNOWN = -1  # in place of a cost
+
+
+class Lines(NamedTuple):
+    """Lines of receipts: arrays of one length. Money in cents, discounts in ten-thousandths."""
+
+    price: Ints  # of one unit
+    quantity: Ints
+    is_member: Ints  # 1 or 0
+    member_discount: Ints
+    add_supplements: Ints  # 1 or 0
+    supplement_price: Ints  # of one unit
+    total: Ints
+    cost: Ints  # UNKNOWN: where the catalog does not say
+
+
+class Receipts:
+    """Writes the receipts of sales.
+
+    Parameters
+    ----------
+    products
+        Those of the till.
+    sales
+        How they are sold.
+    """
+
+    def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
+        self._price = _column(product.price_cents for product in products)
+        self._cost = _column(UNKNOWN if product.cost_cents is None else product.cost_cents for product in products)
+        ways = [terms_of(way, sales) for way in range(WAYS)]
+        self._quantity = _column(terms.quantity for terms in ways)
+        self._is_member = _column(terms.is_member for terms in ways)
+        self._member_discount = _column(terms.member_discount for terms in ways)
+        self._add_supplements = _column(terms.add_supplements for terms in ways)
+        self._supplement_price = _column(terms.supplement_cents for terms in ways)
+        self._supplement_cogs = _column(terms.supplement_cogs for terms in ways)
+        most = int(self._quantity.max()) * (int(self._price.max()) + int(self._supplement_price.max()))
+        # What costs more than 400 million is not reckoned in 64 bits.
+        self._exact: type = np.int64 if (most + 1) * TEN_THOUSAND**2 < 2**63 else object
+
+    def of(self, sales: Sales) -> Lines:
+        """Return the lines of sales."""
+        way, price, of_goods = sales.way, self._price[sales.product], self._cost[sales.product]
+        quantity, discount, supplement = self._quantity[way], self._member_discount[way], self._supplement_price[way]
+        cost = np.where(of_goods == UNKNOWN, UNKNOWN, quantity * (of_goods + self._supplement_cogs[way]))
+        factors = (quantity, price, supplement, discount, sales.promotion)
+        total = total_cents(*(factor.astype(self._exact) for factor in factors)).astype(np.int64)
+        return Lines(
+            price, quantity, self._is_member[way], discount, self._add_supplements[way], supplement, total, cost
+        )
+
+
+def _column(values: Iterable[int]) -> Ints:
+    return np.fromiter(values, np.int64)
