@@ -235,7 +235,7 @@ INCIDENT_KINDS = {
 """Kinds of incidents, and the factor of each where none is given; None: it has to be."""
 
 # What an incident may be, wherever it comes from: a file, a request, or a record of the control topic. What counted
-# once on that topic counts for ever, so these limits are only ever widened (tests/test_control_limits.py pins them).
+# once on that topic counts for ever, so these limits are only ever widened (pinned in test_control_limits.py).
 MAX_FACTOR = 100
 MAX_DISCOUNT = 9_999  # ten-thousandths of the price
 MAX_DURATION = rules.LONGEST

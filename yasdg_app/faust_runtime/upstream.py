@@ -1,7 +1,7 @@
 """Private names of aiokafka, Faust, mode and aiohttp that this package relies on: data, and nothing else.
 
 None of these names is promised by its library, so an upgrade may rename it. Some would then fail with an exception;
-others would be overridden or set in vain, and the worker would quietly do something else. tests/test_upstream.py
+others would be overridden or set in vain, and the worker would quietly do something else. test_upstream.py
 compares the list with the installed libraries. If you rely on one more name, add it here; if you stop, remove it.
 """
 

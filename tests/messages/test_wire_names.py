@@ -2,7 +2,7 @@
 
 Everything on the right-hand side is written out here. Whoever renames a field, a header, a key or a topic in Python
 changes what readers of the stream get, and finds it out here. Purchases: tests/test_golden.py; the opening:
-tests/test_opening_record.py; Avro and Protobuf: tests/formats/test_schemas.py.
+tests/cluster_state/test_manifest_record.py; Avro and Protobuf: tests/messages/formats/test_schemas.py.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ from yasdg_app.shop.plan import Gap
 from yasdg_app.shop.shelf import Shelf, Stocking
 from yasdg_app.shop.till import LostSale
 
-PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
+PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 AT = 1_780_272_060_000_000  # 2026-06-01 00:01:00
 MINUTE = 60_000_000
 STRIKE = Incident(

@@ -26,7 +26,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import IncidentSettings, SettingsError, incident
 from yasdg_app.shop.incidents import Incident, Incidents
 
-PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
+PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 KEYS = ("name", "kind", "start", "duration", "ramp_up", "categories", "products", "factor", "discount", "every", "x")
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["storm", "1h", "SF01"]),

@@ -20,7 +20,7 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.shop.clock import Clock
 
-PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
+PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 
 
 @pytest.mark.parametrize("piece", [1, 10, 27, 10_000])
@@ -35,7 +35,7 @@ def test_the_digest_of_the_catalog_is_that_of_all_products_in_one_piece(
 
 def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(tmp_path: Path) -> None:
     """The digests are those that the version before had of the same files, whose texts it took as they are."""
-    header, *rows = (Path(__file__).parents[1] / "products.csv").read_text().splitlines()
+    header, *rows = (Path(__file__).parents[2] / "products.csv").read_text().splitlines()
 
     def digest(*lines: str) -> str:
         (tmp_path / "products.csv").write_text("\n".join([header, *lines]))

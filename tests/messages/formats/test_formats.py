@@ -29,7 +29,7 @@ from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.shelf import NEVER, Stocking
 from yasdg_app.shop.till import NOBODY, LostSale
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 PRODUCTS = catalog.load(PROJECT / "products.csv")
 SALES = SalesSettings()
 # Of the years that a shop can be of.

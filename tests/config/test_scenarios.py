@@ -11,7 +11,7 @@ from yasdg_app.config import catalog, settings
 from yasdg_app.forecast.outlook import Outlook
 from yasdg_app.shop.till import NOBODY, Place, Start, Till
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 SCENARIOS = sorted(path.stem for path in (PROJECT / "config" / "scenarios").glob("*.ini"))
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC
 MINUTE, DAY = 60_000_000, 86_400_000_000

@@ -1,6 +1,6 @@
 """What is said of brokers that no Apache Kafka here can be made to be: one that restarts, one that is not ours, MSK.
 
-Whatever a real one says is in `tests/kafka/test_authentication.py`.
+Whatever a real one says is in `tests/integration/test_authentication.py`.
 """
 
 import asyncio

@@ -30,7 +30,7 @@ from yasdg_app.config.settings import (
     WebSettings,
 )
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FILE = "config/configuration.ini"
 ORIGINAL = HERE / "data" / "original_configuration.ini"
 in_a_folder = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

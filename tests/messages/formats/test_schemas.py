@@ -17,7 +17,7 @@ from yasdg_app.messages.formats import MOMENTS, schemas
 from yasdg_app.messages.formats.avro import Avro
 from yasdg_app.messages.formats.protobuf import descriptor
 
-RECORDED = Path(__file__).parents[1] / "data" / "schemas"
+RECORDED = Path(__file__).parents[2] / "data" / "schemas"
 """A folder for each version that was released, by number. They stay as they are; a new one is a copy of schemas/."""
 
 VERSIONS = sorted(folder.name for folder in RECORDED.iterdir())

@@ -65,7 +65,7 @@ def test_no_descriptor_is_told_apart_from_other_errors(error: Exception, none_le
 
 
 def test_the_units_that_we_deploy_raise_it() -> None:
-    deploy = os.path.join(os.path.dirname(__file__), os.pardir)
+    deploy = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir)
     with open(os.path.join(deploy, "deploy", "systemd", "yasdg.service")) as unit:
         assert "LimitNOFILE=65536\n" in unit.read()
     with open(os.path.join(deploy, "docker-compose.yml")) as compose:

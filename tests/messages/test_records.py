@@ -24,7 +24,7 @@ from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.shelf import NEVER, Stocking
 from yasdg_app.shop.till import NOBODY, LostSale, Sales
 
-PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
+PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = SalesSettings()
 TIMES = st.integers(0, 4_000_000_000_000_000)
 

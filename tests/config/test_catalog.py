@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from yasdg_app.config import catalog
 from yasdg_app.config.catalog import CatalogError, Product
 
-PRODUCTS = Path(__file__).parent.parent / "products.csv"
+PRODUCTS = Path(__file__).parents[2] / "products.csv"
 HEADER = (
     "ID,Category,Item,Size,Price,Inventory,ContainsFruit,ContainsVeggies,ContainsNuts,ContainsCaffeine,"
     "_CatWeight,_ItemWeight,_TotalWeight,_RangeWeight"

@@ -29,7 +29,7 @@ from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.messages.formats import Format
 from yasdg_app.shop.clock import Clock
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 RECORDS = PROJECT / "tests" / "data" / "openings"
 PRODUCTS = catalog.load(PROJECT / "products.csv")
 NOW = 1_780_272_105_131_419  # 2026-06-01 00:01:45.131419

@@ -21,7 +21,7 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.records import PurchaseEncoder
 from yasdg_app.shop.till import NOBODY, Sales
 
-PRODUCTS = catalog.load(Path(__file__).parents[1] / "products.csv")
+PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = SalesSettings(substitution_freq=5)
 PLACES = st.integers(0, len(PRODUCTS) - 1)
 YEAR_1971 = 31_536_000_000_000  # from which on a shop can be
