@@ -12,7 +12,7 @@ from yasdg_app.process.descriptors import MOST_ON_MACOS, has_none_left, raise_de
 
 RAISE = """
 import resource, sys
-from yasdg_app.descriptors import descriptor_limit, raise_descriptor_limit
+from yasdg_app.process.descriptors import descriptor_limit, raise_descriptor_limit
 soft, hard = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 print(raise_descriptor_limit(), descriptor_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))

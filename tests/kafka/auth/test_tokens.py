@@ -240,7 +240,7 @@ AT_DEBUG = f"""\
 import asyncio, logging, sys
 from mode.utils.logging import setup_logging
 from yasdg_app.application import silence_libraries
-from yasdg_app.connecting.tokens import MskTokens
+from yasdg_app.kafka.auth.tokens import MskTokens
 
 setup_logging(loglevel="debug", logfile=sys.stderr)
 silence_libraries()
