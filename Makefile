@@ -53,7 +53,7 @@ format: environment-dev ## format the code, and mend what ruff can mend
 	@.venv/bin/ruff check --fix-only --quiet && .venv/bin/ruff format
 
 reference: environment-dev ## write docs/reference/ and the picture of the architecture from the code
-	@.venv/bin/python docs/reference/generate.py && .venv/bin/python docs/pictures/architecture.py
+	@PYTHONPATH=. .venv/bin/python docs/reference/generate.py && .venv/bin/python docs/pictures/architecture.py
 
 lock: environment-dev ## write the locks anew after a change of pyproject.toml; ARGS=--upgrade for newer versions
 	@$(UV_COMPILE) --group build --output-file requirements.lock

@@ -11,6 +11,7 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 README = PROJECT / "README.md"
 PAGES = [README, *sorted((PROJECT / "docs").rglob("*.md"))]
+ARCHITECTURE = PROJECT / "docs" / "architecture.md"
 MAX_README_WORDS = 1_100
 
 
@@ -43,12 +44,25 @@ def test_the_reference_is_what_the_code_says() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_picture_of_the_architecture_is_what_its_source_draws(tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.path.insert(0, 'docs/pictures'); import architecture; print(architecture.drawn(), end='')"
-    )
+@pytest.mark.parametrize("picture", ["architecture", "house"])
+def test_a_picture_is_what_its_source_draws(picture: str) -> None:
+    program = f"import sys; sys.path.insert(0, 'docs/pictures'); import architecture as a; print(a.{picture}(), end='')"
     ran = run("-c", program)
-    assert ran.stdout == (PROJECT / "docs" / "pictures" / "architecture.svg").read_text(), ran.stderr
+    assert ran.stdout == (PROJECT / "docs" / "pictures" / f"{picture}.svg").read_text(), ran.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:yasdg_app|tests|docs|benchmarks|config|examples|schemas|deploy)/[\w./-]*)`", page.read_text()
+    )
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def test_a_newcomer_finds_each_answer_in_one_file() -> None:
+    rows = re.findall(r"^\| (.+\?) \| `(yasdg_app/[\w/]+\.py)` \|$", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert len(rows) >= 10
+    assert len({question for question, _ in rows}) == len({file for _, file in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

@@ -1,19 +1,56 @@
-"""Draws architecture.svg: how a sale comes about, where it goes, and what checks it.
+"""Draws architecture.svg, how a sale comes about and what checks it, and house.svg, the folders of yasdg_app/.
 
     .venv/bin/python docs/pictures/architecture.py
 
-Needs nothing but Python. tests/test_docs.py checks that the committed picture is what this file draws.
+Needs nothing but Python. The layers of house.svg are those that pyproject.toml gives to import-linter.
+tests/test_docs.py checks that the committed pictures are what this file draws.
 """
 
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-PICTURE = Path(__file__).with_name("architecture.svg")
-WIDTH, HEIGHT = 1000, 520
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+WIDTH, GAP = 1000, 12
 INK, MUTED, LINE, PAPER = "#1b2430", "#5b6675", "#8b95a3", "#ffffff"
 FILLS = {"input": "#fdf3dc", "worker": "#e8f0fe", "kafka": "#e9f5ec", "reader": "#f3ecf9", "plain": "#ffffff"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
+
+
+SMALL = ("__main__", "errors")
+"""Layers that are not drawn."""
+
+ROOMS = {
+    "cli": "one file per command, thin",
+    "web": "dashboard, views, health, metrics",
+    "app": "the Faust application on one page: topics, table, agents, timers",
+    "application": "the Faust application, assembled from the settings",
+    "pipeline": "what a worker does: produce sales, apply them to the table, restore after a rebalance, inject faults",
+    "aggregates": "sales by minute, hour and day",
+    "faust_runtime": "what is replaced of Faust: transport, table",
+    "audit": "checks the books from the topics",
+    "forecast": "what a configuration will do",
+    "inventory": "sales become rows of the table",
+    "sinks": "copies in SQLite, PostgreSQL, DynamoDB",
+    "truth": "the exact result, from the inputs",
+    "cluster_state": "what all workers agree on: the manifest, the control topic, downtime, claims on topics",
+    "messages": "what is on the topics: records, encoders, decoders, formats",
+    "kafka": "client, producer, reader, topics, authentication, embedded broker",
+    "shop": "the simulated world, pure: customers, prices, shelves, suppliers, incidents",
+    "config": "settings, rules, the catalog of products",
+    "process": "crashes, ports, descriptors, terminal",
+    "text": "text for a terminal",
+}
+FLOORS = (
+    {"shop": "input", "config": "input", "kafka": "kafka", "messages": "kafka", "pipeline": "worker"}
+    | dict.fromkeys(("app", "application", "aggregates", "faust_runtime", "inventory", "cluster_state"), "worker")
+    | dict.fromkeys(("audit", "truth", "forecast"), "reader")
+)
 
 
 class Box(NamedTuple):
@@ -119,21 +156,54 @@ def arrow(of: Arrow) -> list[str]:
     return parts
 
 
-def drawn() -> str:
-    """Return the picture."""
+def svg(title: str, height: int, shapes: Iterable[str]) -> str:
+    """Return a picture."""
     head = '<path d="M0,0 L8,4 L0,8 z" fill="' + INK + '"/>'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="{FONT}" role="img">',
-        "<title>Architecture of YASDG: inputs, workers, Apache Kafka, and what checks the result</title>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="{FONT}" role="img">',
+        f"<title>{escape(title)}</title>",
         '<defs><marker id="head" viewBox="0 0 8 8" markerWidth="6" markerHeight="6" refX="8" refY="4" orient="auto">',
         f"{head}</marker></defs>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>',
-        *(part for each in BOXES for part in box(each)),
-        *(part for each in ARROWS for part in arrow(each)),
+        f'<rect width="{WIDTH}" height="{height}" fill="{PAPER}"/>',
+        *shapes,
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
+def architecture() -> str:
+    """Return the picture of inputs, workers, Kafka and what checks the result."""
+    shapes = [*(part for each in BOXES for part in box(each)), *(part for each in ARROWS for part in arrow(each))]
+    return svg("Architecture of YASDG: inputs, workers, Apache Kafka, and what checks the result", 520, shapes)
+
+
+def layers() -> list[list[str]]:
+    """Return the folders and modules of yasdg_app/, layer by layer, the highest first."""
+    described = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
+    (one_way,) = (each for each in described["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+    return [re.findall(r"\w+", layer) for layer in one_way["layers"]]
+
+
+def house() -> str:
+    """Return the picture of the folders of yasdg_app/: a row for each layer, which imports from the rows below it."""
+    shapes: list[str] = []
+    y = 20
+    for names in (layer for layer in layers() if layer[0] not in SMALL):
+        width = (WIDTH - 40 - GAP * (len(names) - 1)) // len(names)
+        columns = width // 8  # letters in a line
+        lines = {name: textwrap.wrap(ROOMS[name], columns) for name in names}
+        height = 36 + 18 * max(map(len, lines.values()))
+        for at, name in enumerate(names):
+            title = f"{name}/" if (PROJECT / "yasdg_app" / name).is_dir() else f"{name}.py"
+            shapes += box(
+                Box(20 + at * (width + GAP), y, width, height, FLOORS.get(name, "plain"), title, (*lines[name],))
+            )
+        y += height + GAP
+    return svg("The folders of yasdg_app: each imports only from the rows below it", y + 8, shapes)
+
+
+PICTURES = {"architecture.svg": architecture, "house.svg": house}
+
 if __name__ == "__main__":
-    PICTURE.write_text(drawn(), "utf-8")
+    for name, picture in PICTURES.items():
+        (HERE / name).write_text(picture(), "utf-8")
