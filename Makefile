@@ -7,13 +7,16 @@ MAKEFLAGS += --no-print-directory
 # What `make bench` runs, in this order; and what is measured on its own.
 COMPARED := $(addprefix bench-,produce consume end-to-end latency catalog backfill growth)
 BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year browsers formats datastore)
-.PHONY: help run test chaos fuzz check bench $(BENCHES) format reference lock wheels clean environment environment-dev
+.PHONY: help run quick test test-all chaos fuzz check bench $(BENCHES) format reference lock wheels clean environment environment-dev
 
 # The first of these that is Python 3.11 or newer makes .venv.
 PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 
 UV_COMPILE = .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
+
+# Where Python may not write bytecode, each of the hundreds of processes of the tests compiles the package for itself.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest
 
 # What `make wheels` asks for. faust-streaming has no wheel for Linux on ARM: pip makes one there, without a compiler too.
 PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 x86_64-apple-darwin aarch64-apple-darwin
@@ -26,8 +29,14 @@ help: ## list these targets
 run: environment ## start a worker, and an Apache Kafka if none is configured
 	@exec .venv/bin/yasdg worker -l info $(ARGS)
 
-test: environment-dev ## run all tests; ARGS="-k shelf" goes to pytest
-	@exec .venv/bin/python -m pytest $(ARGS)
+quick: environment-dev ## run the tests that need no Kafka, in a minute; ARGS="-k shelf" goes to pytest
+	@exec $(PYTEST) --hypothesis-profile=quick --numprocesses=logical -m "not needs_kafka and not needs_machine" $(ARGS)
+
+test: environment-dev ## run all tests that need nothing but Python and the network, Apache Kafka included
+	@exec $(PYTEST) --hypothesis-profile=usual -m "not needs_machine" $(ARGS)
+
+test-all: environment-dev ## run everything, with browser, databases, JDK, Go and containers: tests/support/suites.py
+	@exec $(PYTEST) $(ARGS)
 
 chaos: environment-dev ## kill, freeze and restart workers and broker, then audit; ARGS="--help" shows how
 	@exec .venv/bin/python tests/chaos.py $(ARGS)

@@ -2,26 +2,26 @@
 
 import os
 
-import hypothesis
 import pytest
 from support.interrupts import let_children_be_interrupted
 from support.kafka_fixtures import kafka, registry, shop
 from support.ordering import SecondsRecorder, sort_longest_first
+from support.properties import register_profiles
+from support.suites import mark_needs
 
 __all__ = ["kafka", "registry", "shop"]  # fixtures, for those tests that ask for them
 
-# No test fails because the machine is slow; and where CI is set, none by the dice: its examples are the same each time.
-hypothesis.settings.register_profile(
-    "ours", deadline=None, derandomize=os.environ.get("CI", "") not in ("", "0", "false")
-)
-hypothesis.settings.load_profile("ours")
+register_profiles()
 
 MAX_PROCESSES = 8
 """More would be too much for the one Apache Kafka that they share."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    return min((os.cpu_count() or 1) + 3, MAX_PROCESSES)  # much of a test is waiting for a cluster
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    cores = os.cpu_count() or 1
+    if config.option.numprocesses == "logical":  # of tests that compute, and wait for nothing
+        return min(cores, MAX_PROCESSES)
+    return min(cores + 3, MAX_PROCESSES)  # much of a test is waiting for a cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mark_needs(items)
     if hasattr(config, "workerinput"):
         sort_longest_first(items)
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
 from yasdg_app.aggregates import windows
@@ -231,7 +232,7 @@ def shops(draw: st.DrawFn) -> tuple[list[Sale], dict[int, list[tuple[bytes, int]
     return sales, logs
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(shops(), st.data(), st.sampled_from([7, 40]))
 def test_sums_and_series_are_those_of_the_sales(shop: Any, data: st.DataObject, longest: int) -> None:
     """In any chunks, some of which come again or are not written; with junk, and sales that stand in the log twice."""
@@ -260,7 +261,7 @@ def apply_all(worker: Worker, logs: dict[int, list[tuple[bytes, int]]], random: 
                 worker.windows.sums("hour", OPENED)  # to ask changes nothing
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(shops(), st.data())
 def test_a_worker_that_takes_over_knows_what_was_sold_before(shop: Any, data: st.DataObject) -> None:
     """At any place of the logs, while new chunks come, with another rebalance meanwhile, and a cluster that fails."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.audited_shop import Log, audit, changed, kept, made, message, next_of, numbered, places, twice, without
+from support.properties import examples
 from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, World, wall, worlds
 
 from yasdg_app.audit.incident_events import check_incidents
@@ -61,13 +62,13 @@ def found(report: Report) -> list[tuple[str, str, int, int]]:
     return [(one.kind, one.topic, one.partition, one.offset) for one in report.findings]
 
 
-few = settings(max_examples=25)  # of which each audits the shop
+few = settings(max_examples=examples(25))  # of which each audits the shop
 
 
 # --- Nothing where nothing is ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), st.integers(1, 3), st.integers(1, 700), st.integers(1, 700))
 def test_the_books_of_any_shop_balance(world: World, partitions: int, chunk: int, ahead: int) -> None:
     logs = made(world.plan, world.until, partitions, chunk)
@@ -79,7 +80,7 @@ def test_the_books_of_any_shop_balance(world: World, partitions: int, chunk: int
     )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(substitution=st.sampled_from([5, 10])), st.integers(1, 3), st.data())
 def test_the_books_of_any_shop_balance_while_workers_run(world: World, partitions: int, data: st.DataObject) -> None:
     """Of each partition workers have written a different part, lost sales as far as the purchases and maybe further."""
@@ -394,7 +395,7 @@ def test_a_sale_in_a_time_that_was_left_out_is_found() -> None:
         assert audit(logs).kinds == kinds
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), st.integers(0, 1000), st.integers(0, 1000))
 def test_a_shop_that_left_out_time_balances(world: World, after: int, length: int) -> None:
     whole = world.until - OPENED

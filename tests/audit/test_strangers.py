@@ -26,6 +26,7 @@ from support.audited_shop import (
     read_chunks,
     without,
 )
+from support.properties import examples
 from support.small_shops import HOUR, OPENED, PRODUCTS
 
 from yasdg_app.audit.account import Deleted, read_products
@@ -54,7 +55,7 @@ PLAN = Plan.of(LIVELY, PRODUCTS, OPENED)
 SHOP = made(PLAN, OPENED + 8 * HOUR)
 SOLD, LOST, CAME = SHOP.purchases[0], SHOP.lost_sales[0], SHOP.stockings[0]
 JUNK = [b"", b"no JSON", b'{"a":' * 5_000, b"[" * 100_000, b"\xff", b"null", b'{"product_id":"XX"}']
-few = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 
 
 def letters(*offsets: tuple[str, int]) -> list[Any]:
@@ -172,7 +173,7 @@ def odd_value(data: st.DataObject, value: bytes) -> bytes | None:
     return json.dumps(fields).encode()
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.data())
 def test_nothing_that_a_message_holds_ends_the_audit(data: st.DataObject) -> None:
     logs: Logs = FEW_HOURS

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND, record
 
 from yasdg_app.cluster_state.control import Control, ending_row, gap_row, incident_row, read_control
@@ -246,7 +247,7 @@ def rung_up(plan: Plan, hours: Iterable[int]) -> None:
         till._compute(till._next_cell, 60)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @example([(changed(factor=1e300), WRITTEN)])
 @example([(incident_row(VALID), WRITTEN), (ending_row("it", START), WRITTEN)])
 @example([(incident_row(replace(VALID, name=f"n{n}", factor=100.0)), WRITTEN) for n in range(200)])

@@ -11,6 +11,7 @@ import pytest
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import BY_ID, OPENED, SLOW, Table, World, encoded, serve, worlds
 from support.small_shops import messages as numbered
 
@@ -175,7 +176,7 @@ def outcome(fold: Callable[..., Folded], *arguments: Any) -> Any:
     return [level.asdict() for level in folded.levels], folded.restocks, folded.dead_letters
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data(), st.sampled_from(SUPPLIES))
 def test_what_is_folded_product_by_product_is_what_is_folded_one_by_one(data: st.DataObject, supply: Supply) -> None:
     for tp, kind, fold, one_by_one in (
@@ -264,7 +265,7 @@ def test_what_is_no_lost_sale_is_put_aside_and_the_rest_goes_on(value: bytes | N
 # --- Shops of every kind --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(worlds(supply=SLOW), st.data())
 def test_rows_and_restocks_do_not_depend_on_how_the_logs_are_read(world: World, data: st.DataObject) -> None:
     """Whatever the chunks, in whatever order those of the two logs come, and if some of them come again."""
@@ -289,7 +290,7 @@ def test_rows_and_restocks_do_not_depend_on_how_the_logs_are_read(world: World, 
         ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(worlds(supply=SLOW))
 def test_a_row_says_what_the_till_has_on_its_shelf(world: World) -> None:
     till, supply, cells = world.till(), world.plan.supply, world.plan.cells

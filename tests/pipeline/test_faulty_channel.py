@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.faulty_channel import flawed, rows
+from support.properties import examples
 from support.small_shops import World, encoded, worlds
 
 from yasdg_app.config.settings import FaultSettings
@@ -48,7 +49,7 @@ def as_messages(out: list[Row]) -> list[Any]:
     return [SimpleNamespace(**row._asdict()) for row in out]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(worlds(), st.data())
 def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World, data: st.DataObject) -> None:
     shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world, data.draw(STEPS))
@@ -66,7 +67,7 @@ def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World
     assert rows(as_messages(told + new_told)) == expected_told
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(worlds(), st.data())
 def test_it_goes_on_where_the_last_messages_of_its_logs_say(world: World, data: st.DataObject) -> None:
     """Also if it died when it had told of faults and delivered only some, or none, of what had them."""

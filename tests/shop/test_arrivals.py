@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import OPENED, PRODUCTS, World, product, worlds
 
 from yasdg_app.config.settings import SalesSettings, Settings
@@ -15,7 +16,7 @@ from yasdg_app.shop.plan import Plan
 IN_ORDER = sorted(PRODUCTS, key=lambda each: each.product_id)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(worlds(), st.data())
 def test_discounts_and_customers_are_those_of_each_product_by_itself(world: World, data: st.DataObject) -> None:
     plan = world.plan

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 
 from yasdg_app.config.settings import ALWAYS, ClockSettings, HoursSettings, Span, VolumeSettings
 from yasdg_app.shop.calendar import Calendar, zone
@@ -107,7 +108,7 @@ def days_hours() -> st.SearchStrategy[tuple[Span, ...]]:
     return by_day | past_midnight | st.just(ALWAYS)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data())
 def test_a_minute_is_open_when_the_clock_shows_open_hours_for_all_of_it(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(ZONES))
@@ -121,7 +122,7 @@ def test_a_minute_is_open_when_the_clock_shows_open_hours_for_all_of_it(data: st
     assert active.tolist() == [open_throughout(name, hours, n) for n in window.tolist()]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(ZONES), st.data())
 def test_whether_it_is_open_at_a_moment(name: str, data: st.DataObject) -> None:
     at = data.draw(st.sampled_from(changes(name))) * MINUTE + data.draw(st.integers(-DAY, DAY))
@@ -233,7 +234,7 @@ def test_the_mean_over_the_open_minutes_of_a_week_is_one(
 
 
 @given(st.lists(factors, min_size=12, max_size=12).map(tuple))
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_the_mean_over_a_year_is_one(months: tuple[float, ...]) -> None:
     shop = calendar(volume=VolumeSettings(months=months))
     activity = shop.activity(minutes_of("2023-01-01", 365))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 
 from yasdg_app.shop.demand import MINUTE, MOST_IN_CELL, MOST_PER_CELL, Cells, arrivals, rows_with_arrivals, together
 from yasdg_app.shop.randomness import exponentials, key, keys, keys_of_cells
@@ -32,7 +33,7 @@ def one_by_one(seed: int, product_id: str, cells: Cells, cell: int, expected: fl
     return [(at, index) for index, at in enumerate(came)]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(SEEDS, st.integers(0, 14), st.integers(0, 10**6), st.data())
 def test_each_product_and_cell_is_as_if_it_were_the_only_one(
     seed: int, halvings: int, first: int, data: st.DataObject

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import (
     BY_ID,
     DAY,
@@ -164,7 +165,7 @@ def test_nobody_comes_in_a_power_outage() -> None:
     assert sales[-1].at > BEHIND
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(worlds(), st.data())
 def test_what_is_expected_of_a_stretch_is_so_in_whatever_pieces_it_is_asked_for(
     world: World, data: st.DataObject

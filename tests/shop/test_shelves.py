@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import AT_ONCE, HOUR, OPENED, SLOW, Told, World, serve, worlds
 
 from yasdg_app.config import catalog
@@ -37,7 +38,7 @@ def served(till: Till, until: int) -> tuple[Told, list[Shelf]]:
     return told, [shelf if shelf.on_order else replace(shelf, ordered_at=0) for shelf in till.shelves]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(some_at_once() | worlds(NO_SUBSTITUTION), st.data())
 def test_in_columns_or_one_by_one_the_stream_and_the_shelves_are_the_same(world: World, data: st.DataObject) -> None:
     parting = data.draw(st.integers(OPENED, world.until))

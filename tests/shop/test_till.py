@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.properties import examples
 from support.small_shops import (
     AT_ONCE,
     BY_ID,
@@ -47,7 +48,7 @@ SMOOTHIES = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = Settings()
 PLAN = Plan.of(SETTINGS, SMOOTHIES, OPENED)
 SUBSTITUTION, NO_SUBSTITUTION = st.sampled_from([5, 10]), st.just(0)
-FEW = settings(max_examples=60)
+FEW = settings(max_examples=examples(60))
 
 
 # --- The default shop -----------------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ def table_of(world: World, products: tuple[str, ...], whole: Told, sales: int, l
     return Table(world.plan).apply(messages(purchases), messages(lost_sales))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(worlds(NO_SUBSTITUTION), parts(), st.data())
 def test_a_till_goes_on_from_the_table_wherever_the_logs_end(
     world: World, apart: list[tuple[str, ...]], data: st.DataObject
@@ -149,7 +150,7 @@ def test_a_till_goes_on_from_the_table_wherever_the_logs_end(
         assert rest == Told(whole.sales[sales:], whole.lost[lost:])
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(worlds(SUBSTITUTION), parts(), st.data())
 def test_with_substitution_it_goes_on_from_shelves_that_were_kept(
     world: World, apart: list[tuple[str, ...]], data: st.DataObject
@@ -335,7 +336,7 @@ def go_on(world: World, before: Plan, after: Plan, at: int) -> Told:
     return so_far + serve(till, world.until)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(worlds(), st.data())
 def test_an_incident_that_is_set_in_time_does_what_it_had_done_if_known_before(
     world: World, data: st.DataObject
@@ -346,7 +347,7 @@ def test_an_incident_that_is_set_in_time_does_what_it_had_done_if_known_before(
     assert go_on(world, world.plan, plan, until) == serve(Till(plan, PRODUCTS), world.until)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(worlds(), st.data())
 def test_so_does_one_that_is_ended_before_its_time(world: World, data: st.DataObject) -> None:
     incident = data.draw(live(world))
@@ -406,7 +407,7 @@ def test_behind_a_gap_all_is_the_same_but_for_the_numbers(world: World, data: st
     ]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.integers(0, 10**6), st.sampled_from(sorted(BY_ID)), st.integers(0, 20 * MINUTE))
 def test_from_shelves_kept_before_a_gap_it_goes_on_behind_it(seed: int, product_id: str, after: int) -> None:
     """What was kept may have seen neighbours' customers whom the gap sends away: then it does not hold."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.datastores import Row, Server
+from support.properties import examples
 
 from yasdg_app.sinks.base import Datastore, DatastoreError, DatastoreRefusedError, Level
 from yasdg_app.sinks.factory import datastore_of
@@ -54,7 +55,7 @@ rows = st.builds(lambda *places: places, products, st.integers(0, 5), st.integer
 writes = st.lists(st.lists(rows, min_size=1, unique_by=lambda row: row[0]), min_size=1)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(writes)
 def test_any_order_of_writes_with_repeats_ends_with_the_newest(
     store: Datastore, runner: asyncio.Runner, writes: list[list[tuple[str, int, int]]]

@@ -1,0 +1,71 @@
+"""What each test needs: the markers by which `make quick`, `make test` and `make test-all` choose are set here alone.
+
+    make quick       no Kafka: what the package computes, in less than a minute
+    make test        Apache Kafka, which the package fetches itself: the shop, deaths, scenarios; Python and network
+    make test-all    everything: also browser, databases, engines, containers, and more examples of each property
+
+A test is marked by the fixtures that it asks for, by its parameters, and by its folder, so nobody has to remember to.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+FIXTURES = {
+    "kafka": "needs_kafka",
+    "shop": "needs_kafka",
+    "registry": "needs_kafka",
+    "page": "needs_chromium",
+    "jdk": "needs_jdk",
+    "go": "needs_go",
+    "compose": "needs_go",
+    "containers": "needs_root",
+    "image": "needs_root",
+    "network": "needs_root",
+    "systemd": "needs_systemd",
+}
+"""Fixtures, and what a test needs that asks for them."""
+
+SERVERS = {"postgresql": "needs_postgresql", "dynamodb": "needs_npm"}
+"""Databases that are no part of Python. Tests of one of them are a group; others name it in a parameter."""
+
+FOLDERS = {"kafka": "needs_kafka", "examples": "needs_jdk"}
+
+EVERYWHERE = {"needs_kafka"}
+"""What the project brings along, wherever Python and the network are."""
+
+
+def mark_needs(items: list[pytest.Item]) -> None:
+    """Mark the tests by what they need, and with `needs_machine` those that need any program of this machine."""
+    for item in items:
+        needs = set(_needs(item))
+        for name in needs:
+            item.add_marker(name)
+        if needs - EVERYWHERE:
+            item.add_marker("needs_machine")
+
+
+def _needs(item: pytest.Item) -> Iterator[str]:
+    parameters = _parameters(item)
+    fixtures = [name for name in getattr(item, "fixturenames", ()) if name not in parameters or name == "server"]
+    yield from (FIXTURES[name] for name in fixtures if name in FIXTURES)
+    folder = item.path.relative_to(TESTS).parts[0]
+    if folder in FOLDERS:
+        yield FOLDERS[folder]
+    if "server" in fixtures and (server := _server(item)) in SERVERS:
+        yield SERVERS[server]
+
+
+def _server(item: pytest.Item) -> str:
+    if "server" in (parameters := _parameters(item)):
+        return str(parameters["server"])
+    group = item.get_closest_marker("xdist_group")
+    return str(group.args[0]) if group else "postgresql"
+
+
+def _parameters(item: pytest.Item) -> Mapping[str, object]:
+    parameters: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters
