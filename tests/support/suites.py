@@ -32,7 +32,7 @@ FIXTURES = {
 SERVERS = {"postgresql": "needs_postgresql", "dynamodb": "needs_npm"}
 """Databases that are no part of Python. Tests of one of them are a group; others name it in a parameter."""
 
-FOLDERS = {"kafka": "needs_kafka", "examples": "needs_jdk"}
+FOLDERS = {"integration": "needs_kafka", "examples": "needs_jdk"}
 
 EVERYWHERE = {"needs_kafka"}
 """What the project brings along, wherever Python and the network are."""
