@@ -24,7 +24,7 @@ UV_INSTALL = .venv/bin/uv pip install --no-config --quiet --dry-run --target .ve
 	--only-binary :all: --no-binary faust-streaming -r requirements.lock
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 run: environment ## start a worker, and an Apache Kafka if none is configured
 	@exec .venv/bin/yasdg worker -l info $(ARGS)
@@ -44,7 +44,7 @@ chaos: environment-dev ## kill, freeze and restart workers and broker, then audi
 fuzz: environment-dev ## append hostile records to every topic while workers sell; ARGS="--records 20000 --seconds 60"
 	@exec .venv/bin/python tests/fuzz.py $(ARGS)
 
-bench: environment-dev ## measure against others, half an hour; each alone: make bench-produce, see benchmarks/
+bench: environment-dev ## compare with other programs, half an hour; one alone: make bench-produce, see benchmarks/
 	@status=0; for bench in $(COMPARED); do \
 		echo "--- $$bench"; $(MAKE) $$bench || status=1; \
 	done; exit $$status
@@ -52,19 +52,19 @@ bench: environment-dev ## measure against others, half an hour; each alone: make
 $(BENCHES): environment-dev
 	@PYTHONPATH=tests exec .venv/bin/python benchmarks/$(subst -,_,$(@:bench-%=%)).py $(ARGS)
 
-check: environment-dev ## lint, formatting, types, and which way imports go
+check: environment-dev ## lint, formatting, types, import directions
 	@status=0; \
 	for check in "ruff check" "ruff format --check" mypy "lint-imports --no-logo"; do \
 		echo "--- $$check"; .venv/bin/$$check || status=1; \
 	done; exit $$status
 
-format: environment-dev ## format the code, and mend what ruff can mend
+format: environment-dev ## format the code, and fix what ruff can fix
 	@.venv/bin/ruff check --fix-only --quiet && .venv/bin/ruff format
 
-reference: environment-dev ## write docs/reference/ and the picture of the architecture from the code
+reference: environment-dev ## write docs/reference/ and the pictures of the architecture from the code
 	@PYTHONPATH=. .venv/bin/python docs/reference/generate.py && .venv/bin/python docs/pictures/architecture.py
 
-lock: environment-dev ## write the locks anew after a change of pyproject.toml; ARGS=--upgrade for newer versions
+lock: environment-dev ## write the lock files after a change of pyproject.toml; ARGS=--upgrade for newer versions
 	@$(UV_COMPILE) --group build --output-file requirements.lock
 	@$(UV_COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 
