@@ -16,7 +16,8 @@ from yasdg_app.config.settings import SalesSettings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.producer import Row, ShopProducer
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.records import home, time_text
+from yasdg_app.messages.ids import home
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.till import NOBODY, Sales
 

@@ -11,7 +11,8 @@ from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.producer import Row, ShopProducer
 from yasdg_app.messages.bulk_encoder import BulkEncoder
-from yasdg_app.messages.records import PurchaseEncoder, home
+from yasdg_app.messages.encoders import PurchaseEncoder
+from yasdg_app.messages.ids import home
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Sales, Till
 

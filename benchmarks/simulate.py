@@ -16,7 +16,7 @@ from machine import machine
 from yasdg_app.config import catalog
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
-from yasdg_app.messages.records import home
+from yasdg_app.messages.ids import home
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 

@@ -24,7 +24,7 @@ from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.faust_runtime.table import Rows, numbers_of
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books
-from yasdg_app.messages.records import PurchaseEncoder, encode_level
+from yasdg_app.messages.encoders import PurchaseEncoder, encode_level
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 

@@ -49,7 +49,8 @@ from yasdg_app.config import catalog, settings
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import administration
-from yasdg_app.messages.records import event_time, home
+from yasdg_app.messages.ids import home
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.till import Till
 
 SAMPLES = 40  # messages of each kind that foreign producers copy

@@ -29,7 +29,7 @@ from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books, Folded, Restock
 from yasdg_app.messages.formats import Format, JsonFormat
 from yasdg_app.messages.formats.errors import RegistryError
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Stocking
 

@@ -25,7 +25,8 @@ from yasdg_app.config.settings import (
     Settings,
     SupplierSettings,
 )
-from yasdg_app.messages.records import announcement, encode, event_time, time_text
+from yasdg_app.messages.reference import announcement, encode
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Gap, Plan
 
 LIVELY = Settings(

@@ -33,8 +33,8 @@ from yasdg_app.audit.report import Report
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import InventorySettings, Settings
-from yasdg_app.messages import records as messages
-from yasdg_app.messages.records import encode
+from yasdg_app.messages import reference
+from yasdg_app.messages.reference import encode
 from yasdg_app.shop.plan import Plan
 
 CATALOG = catalog.load(Path(__file__).parents[2] / "products.csv")
@@ -237,7 +237,7 @@ def told(*values: bytes) -> tuple[int, list[str]]:
 
 
 def test_a_product_that_is_told_twice_is_found_and_one_that_gained_a_field_is_not() -> None:
-    product = encode(messages.product(CATALOG[0]))
+    product = encode(reference.product(CATALOG[0]))
     assert told(product) == (1, [])
     assert told(product, product) == (1, ["double product"])
     assert told(product, product.replace(b"}", b',"new":1}')) == (1, [])
@@ -259,7 +259,7 @@ def test_a_log_without_restocks_takes_no_memory_for_each() -> None:
 
 
 def test_products_have_to_be_told_of_as_the_catalog_has_them() -> None:
-    values = [encode(messages.product(product)) for product in CATALOG[:3]]
+    values = [encode(reference.product(product)) for product in CATALOG[:3]]
     report = Report()
     changed = values[1].replace(b'"inventory":', b'"inventory":1')
     read_products(numbered([(b"", value) for value in (values[0], changed)]), "products", report, CATALOG[:3])

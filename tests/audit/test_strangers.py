@@ -36,7 +36,7 @@ from yasdg_app.audit.partition import PartitionAudit
 from yasdg_app.audit.report import MAX_TEXT_CHARACTERS, Finding, Foreign, Report
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.config.settings import IncidentSettings, InventorySettings, SalesSettings, Settings, SupplierSettings
-from yasdg_app.messages.records import announcement, encode
+from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.shop.plan import Plan
 
 LIVELY = Settings(

@@ -27,9 +27,10 @@ from yasdg_app.cli.generate import GenerateError, last_row, most_sales
 from yasdg_app.cluster_state.manifest import last_moment
 from yasdg_app.config import catalog, settings
 from yasdg_app.config.settings import FAULTS, FormatSettings, SalesSettings, Settings
-from yasdg_app.messages import records as messages
+from yasdg_app.messages import ids, reference
+from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.formats import json_format
-from yasdg_app.messages.records import LostSaleEncoder, PurchaseEncoder, event_time
+from yasdg_app.messages.times import event_time
 from yasdg_app.pipeline.faulty_channel import Network
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
@@ -101,7 +102,7 @@ def merged(plan: Plan, partitions: int, until: int) -> list[bytes]:
     """What the tills of partitions, each on its own, ring up, put in the stream's order."""
     rows: list[tuple[int, str, bytes]] = []
     for partition in range(partitions):
-        own = [product for product in plan.products if messages.home(product.product_id, partitions) == partition]
+        own = [product for product in plan.products if ids.home(product.product_id, partitions) == partition]
         till = Till(plan, own)
         encoder = PurchaseEncoder(till.products, plan.sales)
         ids = [product.product_id for product in till.products]
@@ -178,7 +179,7 @@ def test_so_many_rows_are_the_first_ones(rows: int, what: str) -> None:
 def test_products_are_those_of_the_topic() -> None:
     plan = plan_of(shop("week"))
     made = generated("products", plan, FOREVER)
-    assert made == [messages.encode(messages.product(product)) for product in plan.products]
+    assert made == [reference.encode(reference.product(product)) for product in plan.products]
     assert generated("products", plan, FOREVER, rows=3) == made[:3]
 
 
@@ -206,7 +207,7 @@ def test_incidents_of_years_are_told_of_once_and_in_order() -> None:
     plan = plan_of(shop("year", "2020-01-01"))
     until = plan.opened_at + 1000 * DAY
     told = plan.incidents.announcements(plan.opened_at, until + 1)
-    wanted = [messages.encode(messages.announcement(*each)) for each in told]
+    wanted = [reference.encode(reference.announcement(*each)) for each in told]
     assert len(wanted) > 100
     assert generated("incidents", plan, until) == wanted
 
@@ -575,7 +576,7 @@ def test_what_arrives_is_what_workers_append_to_each_partition(partitions: int) 
     told = generated("faults", plan, last, faults=faults)
     appended: Counter[bytes] = Counter()
     for partition in range(partitions):
-        here = [each for each in log if messages.home(each.key.decode(), partitions) == partition]
+        here = [each for each in log if ids.home(each.key.decode(), partitions) == partition]
         network = Network(faults)
         network.take(here)
         its_faults, delivered = network.arrived(last + 1)

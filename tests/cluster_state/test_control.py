@@ -15,7 +15,7 @@ from yasdg_app.cluster_state.control import ConflictError, ControlTopic, TooEarl
 from yasdg_app.config.settings import incident
 from yasdg_app.kafka.producer import Appended, OutOfDateError, Row, UnansweredError
 from yasdg_app.kafka.reader import Chunk
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
 
 HOUR = 3_600_000_000

@@ -17,7 +17,7 @@ from yasdg_app.cluster_state.control import Control, ending_row, gap_row, incide
 from yasdg_app.cluster_state.incident_requests import MAX_OVER, described, listed
 from yasdg_app.config.settings import MAX_DISCOUNT, MAX_DURATION, MAX_FACTOR, SalesSettings, Settings
 from yasdg_app.kafka.producer import Row
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import LATEST_START, Incident
 from yasdg_app.shop.plan import MAX_CUSTOMERS_PER_CELL, Gap, Plan

@@ -15,7 +15,7 @@ from yasdg_app.cluster_state import manifest as opening
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import FormatSettings, Settings
 from yasdg_app.kafka.auth.connection import Connection
-from yasdg_app.messages import records as messages
+from yasdg_app.messages import encoders, reference, times
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.shop.clock import Clock
@@ -59,7 +59,7 @@ def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(
 
 def test_products_are_told_the_same_with_and_without_a_record() -> None:
     for product in PRODUCTS:
-        assert messages.product_json(product) == messages.encode(messages.product(product))
+        assert encoders.product_json(product) == reference.encode(reference.product(product))
 
 
 def opened_with(**made_from: str) -> opening.Opening:
@@ -185,7 +185,7 @@ def test_what_is_no_opening_is_passed_over(value: bytes | None) -> None:
 
 def test_an_opening_of_before_reads_as_it_did() -> None:
     read = opening.read_opening([record(b"x"), record(VERSION_1), record(VERSION_1.replace(b"1000", b"2000"))])
-    at = messages.event_time("2026-11-24 16:20:41.123456")
+    at = times.event_time("2026-11-24 16:20:41.123456")
     made_from = {"SALES.seed": "42", "products": "0123456789abcdef"}
     assert read == opening.Opening(Clock(at, at, None), 1000, made_from, "yasdg", {}, 0)
 

@@ -15,7 +15,7 @@ import pytest
 from oracles import golden
 from oracles.engine_output import loads
 
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 
 FOLDER = Path(jars.__file__).with_name("pinot")
 FLAGS = ("is_member", "add_supplements")

@@ -7,7 +7,8 @@ from support.small_shops import IDS, PRODUCTS
 
 from yasdg_app.faust_runtime.table import NO_TIME, Levels, Rows, numbers_of
 from yasdg_app.inventory.partitioned_catalog import Assortment
-from yasdg_app.messages.records import InventoryLevel, event_time, time_text
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.times import event_time, time_text
 
 HOMES = [0, 1, 0, 1, 0, 2]
 WHOLE = st.integers(-(2**63), 2**63 - 1)

@@ -14,7 +14,7 @@ from support.shop import KEPT, Shop, yasdg
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.producer import Row, ShopProducer, UnansweredError, new_producer_id
 from yasdg_app.kafka.reader import Message, Reader, read_all
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 
 PARTITIONS = 2
 

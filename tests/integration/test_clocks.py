@@ -10,7 +10,7 @@ import pytest
 from support.kafka_fixtures import Kafka
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 
 YEAR_SECONDS = 365 * 86_400
 

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from support.kafka_fixtures import Kafka
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 
 MINUTE = 60_000_000  # microseconds
 

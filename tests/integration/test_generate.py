@@ -8,7 +8,7 @@ import pytest
 from oracles.simulation import opening_of
 from support.shop import Shop, yasdg
 
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 
 WEEK = Path(__file__).parents[2] / "config" / "scenarios" / "week.ini"
 

@@ -11,7 +11,9 @@ from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.config import catalog, settings
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
-from yasdg_app.messages.records import announcement, event_time, home
+from yasdg_app.messages.ids import home
+from yasdg_app.messages.reference import announcement
+from yasdg_app.messages.times import event_time
 
 MINUTE = 60_000_000  # microseconds
 SCOPE = "Superfoods Smoothies"

@@ -8,7 +8,7 @@ import pytest
 from oracles.simulation import as_simulated, differences, opening_of, plan_of
 from support.shop import Shop, Worker
 
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 
 LIVELY = """
 [SALES]

@@ -31,7 +31,8 @@ from yasdg_app.kafka.topic_policies import DAY_MS
 from yasdg_app.kafka.topic_watch import LOOKS, TopicChangedError, TopicWatch
 from yasdg_app.kafka.topics import TopicsError
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.records import InventoryLevel, time_text
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.times import time_text
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SALE = {

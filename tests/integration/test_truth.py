@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import duckdb
 from support.shop import Shop, yasdg
 
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 
 
 class Kafka(Protocol):

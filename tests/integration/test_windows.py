@@ -9,7 +9,8 @@ from support.shop import Shop, Worker
 from support.small_shops import DAY, HOUR, MINUTE
 
 from yasdg_app.config import catalog
-from yasdg_app.messages.records import event_time, home
+from yasdg_app.messages.ids import home
+from yasdg_app.messages.times import event_time
 
 CATEGORIES = {
     product.product_id: product.category for product in catalog.load(Path(__file__).parents[2] / "products.csv")

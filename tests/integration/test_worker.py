@@ -22,7 +22,7 @@ from yasdg_app.config import catalog
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.folder import BrokerFolder, answers
 from yasdg_app.kafka.embedded.java import java_command
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 MINIMUM, RESTOCK = 10, 15

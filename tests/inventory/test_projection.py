@@ -19,7 +19,8 @@ from yasdg_app.config import catalog
 from yasdg_app.config.settings import Settings, SupplierSettings
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books, BooksError, Folded, shelf_of
-from yasdg_app.messages.records import InventoryLevel, time_text
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.supply import Supply
 

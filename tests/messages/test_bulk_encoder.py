@@ -17,8 +17,8 @@ from yasdg_app.config.settings import SalesSettings
 from yasdg_app.kafka.batch_writer import batch
 from yasdg_app.messages import bulk_encoder as encoding
 from yasdg_app.messages.bulk_encoder import BulkEncoder
+from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.records import PurchaseEncoder
 from yasdg_app.shop.till import NOBODY, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
@@ -112,7 +112,7 @@ def test_batches_are_as_large_as_a_topic_takes_and_no_larger() -> None:
 
 
 def test_of_a_large_catalog_no_more_is_kept_prepared_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MOST_PREPARED", 20)
+    monkeypatch.setattr(encoding, "MAX_PREPARED_KINDS", 20)
     encoder = BulkEncoder(PRODUCTS, SETTINGS)
     for way in range(8):
         count = len(PRODUCTS)

@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import SalesSettings
-from yasdg_app.messages import records as messages
-from yasdg_app.messages.records import (
-    LostSaleEncoder,
-    PurchaseEncoder,
-    encode,
-    event_time,
-    purchase,
-    receipt,
-    time_text,
-)
+from yasdg_app.messages import decoders, encoders, ids, records, reference
+from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
+from yasdg_app.messages.reference import encode, purchase, receipt
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.shelf import NEVER, Stocking
 from yasdg_app.shop.till import NOBODY, LostSale, Sales
@@ -60,13 +54,13 @@ def lost_sales(draw: st.DrawFn) -> LostSale:
 @given(st.lists(lost_sales(), max_size=8))
 def test_the_fast_encoding_of_lost_sales_makes_the_plain_bytes(lost: list[LostSale]) -> None:
     for one, told in zip(lost, LostSaleEncoder(PRODUCTS, SETTINGS).encode(lost), strict=True):
-        plain = messages.lost_sale(PRODUCTS, one, SETTINGS)
+        plain = reference.lost_sale(PRODUCTS, one, SETTINGS)
         assert told == (PRODUCTS[one.product].product_id.encode(), encode(plain), one.at // 1000)
 
 
 def test_a_lost_sale_says_why() -> None:
     one = LostSale(0, 3, 60_000_000, 7, 1_000, 1, 120_000_000, "strike", 1)
-    assert json.loads(encode(messages.lost_sale(PRODUCTS, one, SETTINGS))) == {
+    assert json.loads(encode(reference.lost_sale(PRODUCTS, one, SETTINGS))) == {
         "event_time": "1970-01-01 00:01:00.000000",
         "product_id": "CS01",
         "quantity": 2,
@@ -78,11 +72,11 @@ def test_a_lost_sale_says_why() -> None:
         "substitute": "CS02",
         "lost_sale_id": "CS01-L000003",
     }
-    assert [messages.reason(one._replace(held_up_by=None, level=level)) for level in (0, 1)] == ["sold_out", "too_few"]
+    assert [reference.reason(one._replace(held_up_by=None, level=level)) for level in (0, 1)] == ["sold_out", "too_few"]
 
 
 def test_a_restock_says_what_it_changed() -> None:
-    assert json.loads(encode(messages.stocking("CS01", Stocking(7, 60_000_000, 4, 15)))) == {
+    assert json.loads(encode(reference.stocking("CS01", Stocking(7, 60_000_000, 4, 15)))) == {
         "event_time": "1970-01-01 00:01:00.000000",
         "product_id": "CS01",
         "existing_level": 4,
@@ -95,27 +89,27 @@ def test_a_restock_says_what_it_changed() -> None:
 @given(PLACES, TIMES, st.integers(1, 10**9), st.integers(-(10**9), 10**9), st.integers(1, 10**9))
 def test_a_restock_is_encoded_as_its_record(place: int, at: int, number: int, level: int, amount: int) -> None:
     its, restock = PRODUCTS[place].product_id, Stocking(number, at, level, amount)
-    assert messages.encode_stocking(its, restock) == encode(messages.stocking(its, restock))
+    assert encoders.encode_restock(its, restock) == encode(reference.stocking(its, restock))
 
 
 def test_a_row_that_faust_wrote_can_be_read() -> None:
-    row = messages.InventoryLevel("CS01", 74, 75, 1, 1, 0, 0, 499, 150, "2026-11-24 10:00:00.000000", 7)
+    row = records.InventoryLevel("CS01", 74, 75, 1, 1, 0, 0, 499, 150, "2026-11-24 10:00:00.000000", 7)
     fields = {"__faust": {"ns": "yasdg_app.messages.records.InventoryLevel"}, **row.asdict()}
-    assert messages.read_level(json.dumps(fields).encode()) == row
-    assert messages.encode_level(row) == orjson.dumps(row.asdict())
+    assert decoders.read_level(json.dumps(fields).encode()) == row
+    assert encoders.encode_level(row) == orjson.dumps(row.asdict())
     del fields["lost_offset"], fields["last_lost"]  # of a time before there were lost sales
-    assert messages.read_level(json.dumps(fields).encode()) == row
+    assert decoders.read_level(json.dumps(fields).encode()) == row
 
 
 @given(PLACES, st.integers(1, 10**9))
 def test_ids_can_be_read_back(product: int, number: int) -> None:
     its = PRODUCTS[product].product_id
-    assert messages.sale_number(its, messages.transaction_id(its, number)) == number
-    restock = messages.stocking(its, Stocking(number, 0, 0, 1))
-    assert messages.stocking_number(its, restock.stocking_id) == number
+    assert ids.sale_number(its, ids.transaction_id(its, number)) == number
+    restock = reference.stocking(its, Stocking(number, 0, 0, 1))
+    assert ids.restock_number(its, restock.stocking_id) == number
     lost = LostSale(product, number, 0, 0, 0, 0, NEVER, None, NOBODY)
     ((_, value, _),) = LostSaleEncoder(PRODUCTS, SETTINGS).encode([lost])
-    assert messages.read_lost_sale(value, 0, {its: 0}.get)[1] == number
+    assert decoders.read_lost_sale(value, 0, {its: 0}.get)[1] == number
 
 
 @given(TIMES)
@@ -125,7 +119,7 @@ def test_times_have_six_digits_and_can_be_read_back(at: int) -> None:
 
 
 def test_a_product_is_told_in_the_order_of_the_original() -> None:
-    assert json.loads(encode(messages.product(PRODUCTS[0]))) == {
+    assert json.loads(encode(reference.product(PRODUCTS[0]))) == {
         "product_id": "CS01",
         "category": "Classic Smoothies",
         "item": "Sunrise Sunset",

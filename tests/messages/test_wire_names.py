@@ -24,22 +24,18 @@ from yasdg_app.config.settings import FaultSettings, KafkaSettings, SalesSetting
 from yasdg_app.kafka.batch_reader import Unparsed
 from yasdg_app.kafka.producer import Row
 from yasdg_app.kafka.topics import specs
-from yasdg_app.messages.records import (
-    InventoryLevel,
+from yasdg_app.messages.decoders import InvalidMessageError, read_level, read_lost_sale, read_purchase
+from yasdg_app.messages.encoders import (
     LostSaleEncoder,
-    NoPurchaseError,
     PurchaseEncoder,
-    announcement,
-    encode,
     encode_fault,
     encode_level,
-    encode_stocking,
-    home,
+    encode_restock,
     product_json,
-    read_level,
-    read_lost_sale,
-    read_purchase,
 )
+from yasdg_app.messages.ids import home
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline import shelf_snapshots as shelves
 from yasdg_app.pipeline.faulty_channel import Network
 from yasdg_app.pipeline.foreign_log import foreign_reason
@@ -154,7 +150,7 @@ def test_a_product() -> None:
 
 
 def test_a_restock() -> None:
-    assert encode_stocking("CS01", Stocking(7, AT, 4, 15)) == (
+    assert encode_restock("CS01", Stocking(7, AT, 4, 15)) == (
         b'{"event_time":"2026-06-01 00:01:00.000000","product_id":"CS01","existing_level":4,"stock_quantity":15,'
         b'"new_level":19,"stocking_id":"CS01-R000007"}'
     )
@@ -323,7 +319,7 @@ READ: dict[str, tuple[Callable[..., Any], bytes]] = {
 )
 def test_reasons(what: str, changed: dict[str, Any], reason: str) -> None:
     read, value = READ[what]
-    with pytest.raises(NoPurchaseError) as error:
+    with pytest.raises(InvalidMessageError) as error:
         read(msgspec.json.encode(msgspec.json.decode(value) | changed), 4, {"CS01": 4, "CS02": 6}.get)
     assert str(error.value) == reason
 
@@ -337,7 +333,7 @@ def test_reasons_of_what_cannot_be_read(what: str) -> None:
         (b"{}", f"Object missing required field `{first}`"),
         (b"x", "JSON is malformed: invalid character (byte 0)"),
     ):
-        with pytest.raises(NoPurchaseError) as error:
+        with pytest.raises(InvalidMessageError) as error:
             read(value, 4, {}.get)
         assert str(error.value) == reason
 

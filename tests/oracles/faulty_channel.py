@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from yasdg_app.kafka.producer import Row
-from yasdg_app.messages.records import encode, event_time, fault
+from yasdg_app.messages.reference import encode, fault
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, NONE, Faults
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from yasdg_app.messages.formats import MOMENTS, schemas
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 
 
 def meaning(what: str, message: bytes, name: str) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from yasdg_app.config import catalog, settings
 from yasdg_app.config.catalog import Product
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.reader import Reader, read_all
-from yasdg_app.messages import records as messages
-from yasdg_app.messages.records import LostSaleEncoder, PurchaseEncoder, announcement, encode, event_time
+from yasdg_app.messages import ids, reference
+from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
+from yasdg_app.messages.reference import announcement, encode
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import LastSale, Till
@@ -66,7 +68,7 @@ def simulate(plan: Plan, until: int, products: Sequence[Product] | None = None) 
         for product, at, way in zip(*columns, strict=True):
             shelf = shelves[product]
             came = [*shelf.receive(at, plan.supply), *shelf.sell((way >> 2) + 1, at, plan.supply)]
-            stream.stockings += [encode(messages.stocking(shelf.product.product_id, stocking)) for stocking in came]
+            stream.stockings += [encode(reference.stocking(shelf.product.product_id, stocking)) for stocking in came]
     told = plan.incidents.announcements(plan.opened_at, until + 1)
     stream.incidents += [encode(announcement(at, phase, incident)) for at, phase, incident in told]
     return stream
@@ -103,7 +105,7 @@ async def _differences(shop: Shop, plan: Plan, foreign: bool) -> list[str]:
     different, count = [], await partitions(shop.servers, shop.topic("purchases"))
     async with Reader(Connection(shop.servers)) as reader:
         for partition in range(count):
-            own = [product for product in plan.products if messages.home(product.product_id, count) == partition]
+            own = [product for product in plan.products if ids.home(product.product_id, count) == partition]
             # Lost sales are appended ahead of sales, so either log may be the one that goes further.
             logs = {what: TopicPartition(shop.topic(what), partition) for what in WHEN}
             ends = await reader.ends(logs.values())

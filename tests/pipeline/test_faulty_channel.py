@@ -13,7 +13,9 @@ from support.small_shops import World, encoded, worlds
 
 from yasdg_app.config.settings import FaultSettings
 from yasdg_app.kafka.producer import Row
-from yasdg_app.messages.records import encode, encode_fault, fault, time_text
+from yasdg_app.messages.encoders import encode_fault
+from yasdg_app.messages.reference import encode, fault
+from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.faulty_channel import BEFORE_ALL, Network, place_of_delivered, place_of_told
 from yasdg_app.shop.faults import KINDS, Faults
 

@@ -8,7 +8,7 @@ import pytest
 
 from yasdg_app.cluster_state import clock_jumps as jumps
 from yasdg_app.faust_runtime.table import NO_TIME
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 from yasdg_app.pipeline import sales_timer as tills
 from yasdg_app.shop.clock import STABLE_SECONDS, Clock
 

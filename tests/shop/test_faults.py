@@ -15,7 +15,7 @@ from scipy import stats
 from support.small_shops import BY_ID, IDS, PRODUCTS, SECOND
 
 from yasdg_app.config.settings import FAULTS, FaultSettings, SalesSettings
-from yasdg_app.messages.records import encode, purchase
+from yasdg_app.messages.reference import encode, purchase
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER, Faults
 from yasdg_app.shop.randomness import uniforms

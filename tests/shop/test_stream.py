@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 from yasdg_app.config import catalog
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
-from yasdg_app.messages.records import PurchaseEncoder
+from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import LastSale, Till
 

@@ -17,7 +17,10 @@ from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books
 from yasdg_app.kafka.reader import Chunk
-from yasdg_app.messages.records import InventoryLevel, LostSaleEncoder, PurchaseEncoder, encode, home, stocking
+from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
+from yasdg_app.messages.ids import home
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.reference import encode, stocking
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 

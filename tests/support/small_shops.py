@@ -27,7 +27,9 @@ from yasdg_app.config.settings import (
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books, shelf_of
 from yasdg_app.kafka.producer import Row
-from yasdg_app.messages.records import InventoryLevel, LostSaleEncoder, PurchaseEncoder, event_time
+from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.arrivals import Crowd
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 from yasdg_app.truth.engine_values import NULL, UNREADABLE, numbers, times
 
 AT = event_time("2026-06-03 12:34:56.789012")

@@ -21,7 +21,7 @@ from support.scenario_plans import DAY, HOUR, MINUTE, plan_of
 from support.small_shops import OPENED, World, worlds
 
 from yasdg_app.config.settings import FaultSettings
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, OUT_OF_ORDER, Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth import compare_purchases as purchases

@@ -19,7 +19,7 @@ from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
 from yasdg_app.cli.truth_source import Grounds, TruthError
 from yasdg_app.cli.verify import Question, compare
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.engine_files import FileError, Source
 from yasdg_app.truth.offline_stream import stream

@@ -15,7 +15,7 @@ from support.scenario_plans import DAY, HOUR, MINUTE, SECOND, plan_of
 from support.small_shops import OPENED, World, world_of, worlds
 
 from yasdg_app.config.settings import InventorySettings, SalesSettings, Settings
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.events import COSTED, COUNTED
 from yasdg_app.truth.tumbling import Span

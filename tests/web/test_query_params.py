@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import MultiDict
 
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.web.query_params import MOST, USUAL_LIMIT, BadQuestionError, choice, only, page, through
 
 MINUTE = 60_000_000

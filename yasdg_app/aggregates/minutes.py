@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from yasdg_app.inventory.projection import Folded, Grouped
-from yasdg_app.messages.records import EPOCH, Sold
+from yasdg_app.messages.decoders import SaleEvent
+from yasdg_app.messages.times import EPOCH
 from yasdg_app.shop.demand import Ints
 
 MINUTE = 60_000_000  # microseconds
@@ -84,7 +85,7 @@ def joined(blocks: Sequence[Cells]) -> Cells:
     return Cells(np.concatenate([block.keys for block in blocks]), np.hstack([block.sums for block in blocks]))
 
 
-def minute_of(sale: Sold) -> int:
+def minute_of(sale: SaleEvent) -> int:
     """Return the minute of a sale, since 1970."""
     return (sale.transaction_time - EPOCH) // ONE_MINUTE
 
@@ -295,11 +296,11 @@ class Window:
         return Cells(self._newest << SEAT_BITS | seats, sums[:, seats])
 
 
-def _row(sale: Sold, seats: Callable[[str], int]) -> Row:
+def _row(sale: SaleEvent, seats: Callable[[str], int]) -> Row:
     return minute_of(sale) << SEAT_BITS | seats(sale.product_id), 1, sale.quantity, round(sale.total_purchase * 100)
 
 
-def _cells_by_product(sales: Sequence[Sold], grouped: Grouped, seats: Callable[[str], int]) -> Cells:
+def _cells_by_product(sales: Sequence[SaleEvent], grouped: Grouped, seats: Callable[[str], int]) -> Cells:
     """Return the cells of sales that are in the order of their times, without a look at each."""
     minutes, lengths, begin = list[int](), list[int](), 0
     while begin < len(sales):

@@ -39,17 +39,17 @@ from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Folded, Restock
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.formats.errors import RegistryError
-from yasdg_app.messages.records import (
-    NoPurchaseError,
-    event_time,
+from yasdg_app.messages.decoders import (
+    InvalidMessageError,
     read_lost_sale,
     read_purchase,
-    read_sold,
-    read_stocking,
-    sale_number,
-    stocking,
+    read_restock_key,
+    read_valid_sale,
 )
+from yasdg_app.messages.formats.errors import RegistryError
+from yasdg_app.messages.ids import sale_number
+from yasdg_app.messages.reference import stocking
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.demand import Ints
 
 logger = logging.getLogger(__name__)
@@ -376,7 +376,7 @@ class Windows:
         for value in values:
             try:
                 read_lost_sale(value, partition, self._assortment.home)
-            except NoPurchaseError:
+            except InvalidMessageError:
                 continue
             found.append(orjson.loads(value))
         return found
@@ -395,17 +395,17 @@ def _moment(minute: int) -> int:
 def _columns(messages: Sequence[Message], partition: int, assortment: Assortment) -> Ints:
     """Return the sales among messages: seat, number, minute, quantity and cents, five lines."""
     try:
-        told = list(map(read_sold, [message.value or b"" for message in messages]))
+        told = list(map(read_valid_sale, [message.value or b"" for message in messages]))
         numbers = [sale_number(sale.product_id, sale.transaction_id) for sale in told]
         sales = [(sale, number) for sale, number in zip(told, numbers, strict=True) if number is not None]
         if len(sales) < len(told) or any(assortment.home(sale.product_id) != partition for sale in told):
-            raise NoPurchaseError
+            raise InvalidMessageError
     except UNREADABLE:
         sales = []
         for message in messages:
             try:
                 sales.append(read_purchase(message.value, partition, assortment.home))
-            except NoPurchaseError:
+            except InvalidMessageError:
                 continue
     places, seats = assortment.places, assortment.seats
     rows = [
@@ -419,7 +419,7 @@ def _columns(messages: Sequence[Message], partition: int, assortment: Assortment
 def _restocks(values: Collection[bytes]) -> list[dict[str, Any]]:
     found = []
     for value in values:
-        if decoded_or_none(read_stocking, value) is not None:
+        if decoded_or_none(read_restock_key, value) is not None:
             found.append(orjson.loads(value))
     return found
 

@@ -12,7 +12,8 @@ from yasdg_app.audit.report import Finding, Report
 from yasdg_app.config import catalog
 from yasdg_app.kafka.decoding import UNREADABLE, reason_of
 from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.records import amount, time_text
+from yasdg_app.messages.reference import amount
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop import shelf
 from yasdg_app.shop.shelf import Shelf, Stocking
 

@@ -8,7 +8,8 @@ import msgspec
 from yasdg_app.audit.report import Finding, Report
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.records import announcement, encode, event_time
+from yasdg_app.messages.reference import announcement, encode
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
 

@@ -23,7 +23,9 @@ from yasdg_app.audit.restocks import Restocks
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Chunk, Message
-from yasdg_app.messages.records import NoPurchaseError, amount, lost_sale_id, read_lost_sale
+from yasdg_app.messages.decoders import InvalidMessageError, read_lost_sale
+from yasdg_app.messages.ids import lost_sale_id
+from yasdg_app.messages.reference import amount
 from yasdg_app.shop import shelf
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import line, terms
@@ -91,7 +93,7 @@ class LostSales:
     def _readable(self, record: Message) -> LostSale | None:
         try:
             turned, number = read_lost_sale(record.value, self._partition, self._homes.get)
-        except NoPurchaseError as why:
+        except InvalidMessageError as why:
             self._letters.no_message(record.offset, str(why))
             return None
         lost = decoded_or_none(read_lost, record.value)

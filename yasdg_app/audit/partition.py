@@ -13,7 +13,9 @@ from yasdg_app.audit.restocks import Restocks
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.reader import Chunk, Message
-from yasdg_app.messages.records import NoPurchaseError, amount, home, read_purchase, transaction_id
+from yasdg_app.messages.decoders import InvalidMessageError, read_purchase
+from yasdg_app.messages.ids import home, transaction_id
+from yasdg_app.messages.reference import amount
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import TEN_THOUSAND, Line, line, terms
 
@@ -235,7 +237,7 @@ class PartitionAudit:
         topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
             _, number = read_purchase(record.value, self._partition, self._homes.get)
-        except NoPurchaseError:
+        except InvalidMessageError:
             self._no_purchase(record)
             return None
         if record.key != account.key:
@@ -302,7 +304,7 @@ class PartitionAudit:
         """Deal with a message that is no purchase to the shop's workers: it has to be among the dead letters."""
         try:
             sale, number = read_purchase(record.value, self._partition, self._homes.get)
-        except NoPurchaseError as why:
+        except InvalidMessageError as why:
             self._report.purchases -= 1
             self._letters.no_message(record.offset, str(why))
         else:

@@ -10,7 +10,7 @@ from yasdg_app.audit.account import Account, Find, Told, Topics, micros, moment,
 from yasdg_app.audit.report import Report
 from yasdg_app.kafka.decoding import UNREADABLE, UnreadableError, decoded, reason_of
 from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.records import stocking_number
+from yasdg_app.messages.ids import restock_number
 from yasdg_app.shop.shelf import Stocking
 from yasdg_app.shop.supply import Supply
 
@@ -305,7 +305,7 @@ def _number(account: Account, stocking_id: str) -> int | None:
     product_id, following = account.product.product_id, account.told_number + 1
     number: int | None = following
     if stocking_id != f"{product_id}-R{following:06d}":  # the plain way takes its time
-        number = stocking_number(product_id, stocking_id)
+        number = restock_number(product_id, stocking_id)
     account.told_number = number or 0
     return number
 

@@ -31,7 +31,7 @@ from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.decoding import UnreadableError, decoded
 from yasdg_app.kafka.reader import Chunk, DamagedLogError, Message, Reader
-from yasdg_app.messages.records import home
+from yasdg_app.messages.ids import home
 from yasdg_app.shop.plan import Plan
 
 PATIENCE = 5.0  # seconds for which running workers are given to tell of the last sales

@@ -20,7 +20,8 @@ from yasdg_app.kafka.auth.tokens import TokenError
 from yasdg_app.kafka.batch_reader import bound_consumers
 from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.records import FAULT, receipt
+from yasdg_app.messages.records import FAULT_HEADER
+from yasdg_app.messages.reference import receipt
 
 TOPICS = {
     "products": app.shop.kafka.topic_products,
@@ -43,7 +44,7 @@ class NoFaultsError(YasdgError):
 
 def label(headers: Sequence[tuple[str, bytes]]) -> str:
     """Return what is added to the line of a message with a fault."""
-    kind = dict(headers).get(FAULT)
+    kind = dict(headers).get(FAULT_HEADER)
     return "" if kind is None else shown(f"  ({kind.decode(errors='replace').replace('_', ' ')})")
 
 

@@ -23,7 +23,7 @@ from yasdg_app.config import rules
 from yasdg_app.config.settings import Settings, shown
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.formats import MOMENTS, json_format, time_of
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan

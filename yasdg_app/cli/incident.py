@@ -27,7 +27,7 @@ from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.producer import ShopProducer
 from yasdg_app.kafka.reader import Reader
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
 

@@ -13,7 +13,7 @@ from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.generate import INTERRUPTED, PATIENCE, STEPS, Target, event_time_option
 from yasdg_app.cli.progress import Progress
 from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import Network
 from yasdg_app.truth.tables import FORMATS

@@ -27,7 +27,7 @@ from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.embedded.errors import BrokerError
 from yasdg_app.kafka.embedded.folder import BrokerFolder
 from yasdg_app.kafka.reader import read_all
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan

@@ -17,7 +17,7 @@ from yasdg_app.cli.progress import Progress
 from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
 from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.text import length
 from yasdg_app.truth import compare_purchases as purchases
 from yasdg_app.truth import compare_sums as sums

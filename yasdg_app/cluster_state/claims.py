@@ -18,7 +18,7 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message, Reader
-from yasdg_app.messages import records as messages
+from yasdg_app.messages import decoders, ids, times
 from yasdg_app.messages.formats import Format
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ _decode = msgspec.json.Decoder(_Named).decode
 
 
 def _moment(text: bytes) -> int:
-    return messages.event_time(text.decode())
+    return times.event_time(text.decode())
 
 
 def claim_of(opening_topic: str, record: Message, names: Collection[str]) -> Claim | None:
@@ -62,7 +62,7 @@ def claim_of(opening_topic: str, record: Message, names: Collection[str]) -> Cla
     started = None if said is None else decoded_or_none(_moment, said.started.encode())
     if said is None or started is None or opening_topic != application_id + OPENING_SUFFIX:
         return None
-    return Claim(application_id, messages.time_text(started), tuple(sorted(set(said.topics.values()) & set(names))))
+    return Claim(application_id, times.time_text(started), tuple(sorted(set(said.topics.values()) & set(names))))
 
 
 async def claims_on(reader: Reader, kafka: KafkaSettings, there: Iterable[str], names: Collection[str]) -> list[Claim]:
@@ -130,22 +130,22 @@ async def sign_of_a_shop(
 
 
 def _purchase(message: Message, partition: int) -> str | None:
-    sold = decoded_or_none(lambda value: messages.read_purchase(value, partition, lambda _: partition), message.value)
-    return None if sold is None else f"the sale {messages.transaction_id(sold[0].product_id, sold[1])}"
+    sold = decoded_or_none(lambda value: decoders.read_purchase(value, partition, lambda _: partition), message.value)
+    return None if sold is None else f"the sale {ids.transaction_id(sold[0].product_id, sold[1])}"
 
 
 def _lost_sale(message: Message, partition: int) -> str | None:
-    lost = decoded_or_none(lambda value: messages.read_lost_sale(value, partition, lambda _: partition), message.value)
-    return None if lost is None else f"the lost sale {messages.lost_sale_id(lost[0].product_id, lost[1])}"
+    lost = decoded_or_none(lambda value: decoders.read_lost_sale(value, partition, lambda _: partition), message.value)
+    return None if lost is None else f"the lost sale {ids.lost_sale_id(lost[0].product_id, lost[1])}"
 
 
 def _stocking(message: Message, partition: int) -> str | None:
-    told = decoded_or_none(messages.read_stocking, message.value)
-    if told is None or messages.stocking_number(told.product_id, told.stocking_id) is None:
+    told = decoded_or_none(decoders.read_restock_key, message.value)
+    if told is None or ids.restock_number(told.product_id, told.stocking_id) is None:
         return None
     return f"the restock {told.stocking_id}"
 
 
 def _row(message: Message, partition: int) -> str | None:
-    row = decoded_or_none(messages.read_level, message.value)
+    row = decoded_or_none(decoders.read_level, message.value)
     return None if row is None or row.product_id.encode() != message.key else f"the table's row of {row.product_id}"

@@ -25,7 +25,7 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.decoding import UNREADABLE
 from yasdg_app.kafka.producer import OutOfDateError, Row, ShopProducer
 from yasdg_app.kafka.reader import Message, Reader
-from yasdg_app.messages.records import SECOND, event_time, time_text
+from yasdg_app.messages.times import SECOND, event_time, time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.incidents import LATEST_START, Incident, incident_of, is_within_limits

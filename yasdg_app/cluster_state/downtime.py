@@ -15,7 +15,7 @@ from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import administration, check
 from yasdg_app.kafka.reader import Reader
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.plan import Gap
 

@@ -12,7 +12,7 @@ from typing import Any
 from yasdg_app.cluster_state.control import Control
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import IncidentSettings, Settings, SettingsError, check_products, incident, shown
-from yasdg_app.messages.records import SECOND, time_text
+from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop.incidents import DAY, Incident, Incidents
 from yasdg_app.shop.price import TEN_THOUSAND
 

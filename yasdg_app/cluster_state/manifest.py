@@ -39,7 +39,7 @@ from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.producer import OutOfDateError, Row, ShopProducer, new_producer_id
 from yasdg_app.kafka.reader import Message, Reader
 from yasdg_app.kafka.topic_policies import BESIDE
-from yasdg_app.messages import records as messages
+from yasdg_app.messages import encoders, times
 from yasdg_app.messages.formats import Format
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.clock import Clock
@@ -214,7 +214,7 @@ async def _check_claims(
     async with Reader(connection) as reader:
         claims = await claims_on(reader, kafka, there, topics_of(settings).values())
         ends = await reader.ends([TopicPartition(changelog, partition) for partition in range(kafka.partitions)])
-    ours = messages.time_text(opening.clock.started), kafka.application_id
+    ours = times.time_text(opening.clock.started), kafka.application_id
     for claim in claims:
         if not any(ends.values()) and (claim.started, claim.application_id) < ours:
             raise OpeningError(_claimed(kafka, claim))
@@ -229,7 +229,7 @@ async def older_claims(admin: AIOKafkaAdminClient, connection: Connection, setti
         claims = await claims_on(reader, kafka, there, topics_of(settings).values())
     if opening is None:
         return claims
-    ours = messages.time_text(opening.clock.started), kafka.application_id
+    ours = times.time_text(opening.clock.started), kafka.application_id
     return [claim for claim in claims if (claim.started, claim.application_id) < ours]
 
 
@@ -258,7 +258,7 @@ def _check_names(kafka: KafkaSettings, opening: Opening, there: Collection[str])
     ]
     if changed:
         raise OpeningError(
-            f"The shop {kafka.application_id} was opened {messages.time_text(opening.opened_at)} with topics of other "
+            f"The shop {kafka.application_id} was opened {times.time_text(opening.opened_at)} with topics of other "
             f"names: {'; '.join(changed)}. Put the names back, or set another [KAFKA] application_id for a new shop"
         )
     gone = [opening.topics[key] for key in NOT_TO_BE_MADE_AGAIN if key in opening.topics]
@@ -329,7 +329,7 @@ async def find_opening(connection: Connection, topic: str) -> Opening | None:
 
 
 def _moment(text: str) -> int | None:
-    return decoded_or_none(lambda value: messages.event_time(value.decode()), text.encode())
+    return decoded_or_none(lambda value: times.event_time(value.decode()), text.encode())
 
 
 async def _agree(connection: Connection, settings: Settings, form: Format, made_from: Mapping[str, Any]) -> Opening:
@@ -340,8 +340,8 @@ async def _agree(connection: Connection, settings: Settings, form: Format, made_
     if opening is None:
         now = time.time_ns() // 1000
         content: dict[str, Any] = {
-            "opened_at": messages.time_text(first_moment(settings, now)),
-            "started": messages.time_text(now),
+            "opened_at": times.time_text(first_moment(settings, now)),
+            "started": times.time_text(now),
             "speed": settings.clock.speed,
             "producer_id": await new_producer_id(connection),
             "made_from": made_from,
@@ -361,7 +361,7 @@ def _check_made_from(opening: Opening, made_from: Mapping[str, Any]) -> None:
     changed = differences(opening, made_from)
     if changed:
         raise OpeningError(
-            f"The shop in this log was opened {messages.time_text(opening.opened_at)} with another configuration: "
+            f"The shop in this log was opened {times.time_text(opening.opened_at)} with another configuration: "
             f"{'; '.join(changed)}. "
             f"Its stream cannot go on with this one. Put the values back, or {OR_BESIDE}. {DELETE}"
         )
@@ -390,7 +390,7 @@ def last_moment(settings: Settings, opened_at: int) -> int | None:
     closes_at = opened_at + microseconds(end) if isinstance(end, timedelta) else _utc(settings, end)
     if closes_at <= opened_at:
         raise OpeningError(
-            f"[CLOCK] end = {end} is not behind the shop's first moment, {messages.time_text(opened_at)} (UTC). "
+            f"[CLOCK] end = {end} is not behind the shop's first moment, {times.time_text(opened_at)} (UTC). "
             "Expected a later time, a duration such as 30d, or never"
         )
     return closes_at
@@ -422,7 +422,7 @@ async def _publish_products(
                 number, told = await _told(reader, tp, products, form)
                 now = time.time_ns() // 1_000_000
                 missing = (
-                    Row(product.product_id.encode(), form.write("products", messages.product_json(product)), now)
+                    Row(product.product_id.encode(), form.write("products", encoders.product_json(product)), now)
                     for product, known in zip(products, told, strict=True)
                     if not known
                 )
@@ -460,7 +460,7 @@ async def _told(
             place = places.get(record.key or b"")
             if place is not None:
                 told[place] = record.offset not in theirs and record.value == form.write(
-                    "products", messages.product_json(products[place])
+                    "products", encoders.product_json(products[place])
                 )
     return await reader.count(tp) if number is None else number, told
 

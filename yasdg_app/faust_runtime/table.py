@@ -23,7 +23,10 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.producer import Row
-from yasdg_app.messages.records import InventoryLevel, encode_level, event_time, read_level, time_text
+from yasdg_app.messages.decoders import read_level
+from yasdg_app.messages.encoders import encode_level
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.demand import Ints
 
 logger = logging.getLogger(__name__)

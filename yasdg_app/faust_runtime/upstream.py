@@ -125,7 +125,7 @@ NAMES = (
     ),
     Name("aiokafka.record.util", "calc_crc32c", "callable", "kafka/batch_writer.py", "no record batch can be built",
          ("data",)),
-    Name("aiokafka.partitioner", "murmur2", "callable", "messages/records.py",
+    Name("aiokafka.partitioner", "murmur2", "callable", "messages/ids.py",
          "the partition of a product cannot be computed", ("data",)),
     # --- aiokafka: signing in by hand
     Name(_CONN, "collect_hosts", "callable", _REFUSALS, _NO_SIGNIN, ("hosts", "randomize")),

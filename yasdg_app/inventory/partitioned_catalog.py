@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.messages.records import home
+from yasdg_app.messages.ids import home
 
 
 class Assortment(Mapping[str, Product]):

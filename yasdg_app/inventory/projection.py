@@ -16,28 +16,25 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.kafka.decoding import UNREADABLE
-from yasdg_app.messages.records import (
-    EPOCH,
+from yasdg_app.messages.decoders import (
     MAX_AMOUNT,
     MAX_QUANTITY,
-    InventoryLevel,
-    NoPurchaseError,
-    Sold,
-    Turned,
-    event_time,
+    InvalidMessageError,
+    LostSaleEvent,
+    SaleEvent,
     is_in_range,
-    microseconds,
     read_lost_sale,
     read_purchase,
-    read_sold,
-    read_turned,
-    time_text,
+    read_valid_lost_sale,
+    read_valid_sale,
 )
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.times import EPOCH, event_time, microseconds, time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
 from yasdg_app.shop.supply import Supply
 
-M = TypeVar("M", Sold, Turned)
+M = TypeVar("M", SaleEvent, LostSaleEvent)
 
 MANY = 32  # messages from which arrays are faster than a loop
 EXACT = 2**52  # numbers below it are as exact in an array as they are here
@@ -87,7 +84,7 @@ class Folded:
     levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
     restocks: list[Restock] = field(default_factory=list)
     dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are none of ours, and why
-    sales: list[Sold] = field(default_factory=list)  # those that are applied, in the order of the log
+    sales: list[SaleEvent] = field(default_factory=list)  # those that are applied, in the order of the log
     grouped: Grouped | None = None  # the same, if they were folded product by product
 
 
@@ -165,7 +162,7 @@ class Books:
 
     def fold_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
         """Apply purchases as `fold_one_by_one` does, but faster; None if not each is a purchase and the next."""
-        grouped = _grouped(chunk, read_sold, tp.partition, self._assortment)
+        grouped = _grouped(chunk, read_valid_sale, tp.partition, self._assortment)
         if grouped is None:
             return None
         places, told, products = grouped
@@ -210,7 +207,7 @@ class Books:
         for message in chunk:
             try:
                 sale, number = read_purchase(message.value, tp.partition, self._assortment.home)
-            except NoPurchaseError as why:
+            except InvalidMessageError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
             account = ledger.account(self._assortment[sale.product_id])
@@ -235,7 +232,7 @@ class Books:
 
     def fold_lost_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
         """Apply lost sales as `fold_lost_one_by_one` does, but faster; None if not each is one and the next."""
-        grouped = _grouped(chunk, read_turned, tp.partition, self._assortment)
+        grouped = _grouped(chunk, read_valid_lost_sale, tp.partition, self._assortment)
         if grouped is None:
             return None
         places, told, products = grouped
@@ -262,7 +259,7 @@ class Books:
         for message in chunk:
             try:
                 lost, number = read_lost_sale(message.value, tp.partition, self._assortment.home)
-            except NoPurchaseError as why:
+            except InvalidMessageError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
             account = ledger.account(self._assortment[lost.product_id])
@@ -314,7 +311,7 @@ def _is_filled_at_once(shelf: Shelf, quantity: Ints, supply: Supply) -> bool:
     )
 
 
-def _sell(shelf: Shelf, sales: Sequence[Sold], supply: Supply) -> list[tuple[int, Stocking]]:
+def _sell(shelf: Shelf, sales: Sequence[SaleEvent], supply: Supply) -> list[tuple[int, Stocking]]:
     """Apply sales to the shelf of their product; return the restocks, each with the place of the sale it came with."""
     came: list[tuple[int, Stocking]] = []
     for place, sale in enumerate(sales):
@@ -325,7 +322,9 @@ def _sell(shelf: Shelf, sales: Sequence[Sold], supply: Supply) -> list[tuple[int
     return came
 
 
-def _sell_at_once(shelf: Shelf, sales: Sequence[Sold], quantity: Ints, supply: Supply) -> list[tuple[int, Stocking]]:
+def _sell_at_once(
+    shelf: Shelf, sales: Sequence[SaleEvent], quantity: Ints, supply: Supply
+) -> list[tuple[int, Stocking]]:
     """Do as `_sell` does, with a shelf that is filled at once."""
     amount, sold = supply.restock_amount, np.cumsum(quantity)
     restocks = restocks_at_once(np.array(shelf.level), sold, supply)
@@ -343,7 +342,7 @@ def _sell_at_once(shelf: Shelf, sales: Sequence[Sold], quantity: Ints, supply: S
     return came
 
 
-def _turn_away(row: InventoryLevel, lost: Turned) -> None:
+def _turn_away(row: InventoryLevel, lost: LostSaleEvent) -> None:
     """Count what was asked for in vain."""
     if lost.substitute is None:
         row.lost += lost.quantity

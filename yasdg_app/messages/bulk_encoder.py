@@ -13,9 +13,10 @@ import numpy as np
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import SalesSettings
 from yasdg_app.kafka.batch_writer import Bytes, Ints, Records, put_varints, varint, varint_sizes
+from yasdg_app.messages.encoders import MAX_PREPARED_KINDS, PurchaseEncoder
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.formats.times import digits
-from yasdg_app.messages.records import MOST_PREPARED, PurchaseEncoder, transaction_id
+from yasdg_app.messages.ids import transaction_id
 from yasdg_app.shop.customer_behaviour import WAYS
 from yasdg_app.shop.price import TEN_THOUSAND
 from yasdg_app.shop.till import Sales
@@ -150,7 +151,7 @@ class BulkEncoder:
 
     def _learn(self, code: Ints, sales: Sales) -> None:
         """Prepare what is not prepared yet."""
-        if len(self._kinds) >= MOST_PREPARED:
+        if len(self._kinds) >= MAX_PREPARED_KINDS:
             self._forget()
         codes, rows = np.unique(code, return_index=True)
         columns = (sales.product, sales.way, sales.promotion, sales.instead_of)

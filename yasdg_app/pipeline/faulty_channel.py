@@ -12,21 +12,11 @@ import numpy as np
 
 from yasdg_app.kafka.producer import Row
 from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.records import (
-    FAULT,
-    FAULT_ID,
-    FAULT_TIME,
-    Write,
-    encode_fault,
-    event_time,
-    fault_id,
-    fault_number,
-    microseconds,
-    read_fault,
-    read_sold,
-    sale_number,
-    time_text,
-)
+from yasdg_app.messages.decoders import read_fault_key, read_valid_sale
+from yasdg_app.messages.encoders import Write, encode_fault
+from yasdg_app.messages.ids import fault_id, fault_number, sale_number
+from yasdg_app.messages.records import FAULT_HEADER, FAULT_ID_HEADER, FAULT_TIME_HEADER
+from yasdg_app.messages.times import event_time, microseconds, time_text
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, NONE, Faults
 from yasdg_app.shop.randomness import UInts
 
@@ -95,7 +85,7 @@ class Network:
         """
         if not messages:
             return
-        sales = [read_sold(message.value or b"") for message in plain or messages]
+        sales = [read_valid_sale(message.value or b"") for message in plain or messages]
         numbers = np.array([_number(sale.product_id, sale.transaction_id) for sale in sales], dtype=np.int64)
         kinds, delays = self._faults.of_rows(self._keys_of([sale.product_id for sale in sales]), numbers)
         rows = zip(messages, sales, numbers.tolist(), kinds.tolist(), delays.tolist(), strict=True)
@@ -139,7 +129,7 @@ class Network:
             into.append(Row(message.key or b"", message.value, message.timestamp))
         if kind == CORRUPT:
             value = self._faults.damaged(int(self._keys[item.product_id]), item.number, message.value or b"")
-            into.append(_labelled(item, value, ((FAULT_TIME, time_text(item.at).encode()),)))
+            into.append(_labelled(item, value, ((FAULT_TIME_HEADER, time_text(item.at).encode()),)))
         elif kind not in (NONE, DROPPED):
             into.append(_labelled(item))
 
@@ -159,12 +149,15 @@ class Network:
 def place_of_delivered(message: Message, faults: Faults) -> Place:
     """Return where a message stands that has arrived."""
     headers = dict(message.headers)
-    kind = headers.get(FAULT, b"").decode()
+    kind = headers.get(FAULT_HEADER, b"").decode()
     if kind == KINDS[CORRUPT]:
         product_id = (message.key or b"").decode()
-        number, at = fault_number(product_id, headers[FAULT_ID].decode()), event_time(headers[FAULT_TIME].decode())
+        number, at = (
+            fault_number(product_id, headers[FAULT_ID_HEADER].decode()),
+            event_time(headers[FAULT_TIME_HEADER].decode()),
+        )
     else:
-        sale = read_sold(message.value or b"")
+        sale = read_valid_sale(message.value or b"")
         product_id, at = sale.product_id, microseconds(sale.transaction_time)
         number = _number(product_id, sale.transaction_id)
     ((delay,),) = faults.of_rows(faults.keys([product_id]), np.array([number])).delays[:, None].tolist()
@@ -173,7 +166,7 @@ def place_of_delivered(message: Message, faults: Faults) -> Place:
 
 def place_of_told(message: Message) -> Place:
     """Return where a fault stands that was told of."""
-    told = read_fault(message.value or b"")
+    told = read_fault_key(message.value or b"")
     released_at = microseconds(told.released_at or told.event_time)
     return Place(
         released_at, told.product_id, fault_number(told.product_id, told.fault_id), int(told.kind == KINDS[DUPLICATE])
@@ -189,5 +182,8 @@ def _number(product_id: str, transaction_id: str) -> int:
 
 def _labelled(item: _Item, value: bytes | None = None, more: tuple[tuple[str, bytes], ...] = ()) -> Row:
     message = item.message
-    labels = (FAULT, KINDS[item.kind].encode()), (FAULT_ID, fault_id(item.product_id, item.number).encode())
+    labels = (
+        (FAULT_HEADER, KINDS[item.kind].encode()),
+        (FAULT_ID_HEADER, fault_id(item.product_id, item.number).encode()),
+    )
     return Row(message.key or b"", message.value if value is None else value, message.timestamp, (*labels, *more))

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from yasdg_app.application import app
 from yasdg_app.kafka.producer import OutOfDateError, OvertakenError, Row
-from yasdg_app.messages.records import announcement, encode
+from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.restore import Disputes
 from yasdg_app.truth.offline_stream import STRETCH

@@ -29,8 +29,9 @@ from yasdg_app.kafka.client import passes
 from yasdg_app.kafka.producer import BATCH_BYTES, OutOfDateError, OvertakenError, RefusedError, Row
 from yasdg_app.kafka.reader import Chunk, Message
 from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
+from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.formats import as_it_came
-from yasdg_app.messages.records import InventoryLevel, encode_stocking
+from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.foreign_log import ForeignLog, foreign_reason
 from yasdg_app.pipeline.partition_assignment import Ownership, Told
@@ -311,7 +312,7 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
     rows = (
         Row(
             product_id.encode(),
-            app.format.write("stockings", encode_stocking(product_id, stocking)),
+            app.format.write("stockings", encode_restock(product_id, stocking)),
             stocking.at // 1000,
         )
         for product_id, stocking in restocks

@@ -16,7 +16,7 @@ import numpy as np
 
 from yasdg_app.application import app
 from yasdg_app.faust_runtime.table import NO_TIME, Rows
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.inventory_agent import inventory
 from yasdg_app.shop.demand import Ints
 from yasdg_app.sinks.base import Datastore, DatastoreError, Level, compare, reason

@@ -22,8 +22,9 @@ from yasdg_app.kafka.batch_writer import SEQUENCES
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.producer import Row
 from yasdg_app.kafka.reader import DamagedLogError, Reader
+from yasdg_app.messages.decoders import read_restock_key
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.records import read_stocking, stocking_number
+from yasdg_app.messages.ids import restock_number
 from yasdg_app.pipeline.partition_assignment import Told
 
 LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows
@@ -217,10 +218,10 @@ def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None
 
 def _heard(value: bytes | None) -> tuple[str, int] | None:
     """Return product and number of a restock; None if it is somebody else's message."""
-    stocking = decoded_or_none(read_stocking, value)
+    stocking = decoded_or_none(read_restock_key, value)
     if stocking is None:
         return None
-    number = stocking_number(stocking.product_id, stocking.stocking_id)
+    number = restock_number(stocking.product_id, stocking.stocking_id)
     return None if number is None else (stocking.product_id, number)
 
 

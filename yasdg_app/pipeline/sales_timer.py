@@ -31,7 +31,9 @@ from yasdg_app.kafka.auth.diagnostics import LoginRefusedError
 from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.producer import OvertakenError, Row, UnansweredError
 from yasdg_app.messages.bulk_encoder import BulkEncoder
-from yasdg_app.messages.records import LostSaleEncoder, PurchaseEncoder, purchase, receipt, time_text
+from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
+from yasdg_app.messages.reference import purchase, receipt
+from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.fault_injector import dirt
 from yasdg_app.pipeline.incident_announcer import Announcer

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.messages.records import NUMBER, time_text, transaction_id
+from yasdg_app.messages.ids import NUMBER, transaction_id
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
 from yasdg_app.shop.till import NOBODY, Sales

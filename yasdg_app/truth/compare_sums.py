@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
 from yasdg_app.truth.engine_files import Batch

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from yasdg_app.messages.records import microseconds
+from yasdg_app.messages.times import microseconds
 from yasdg_app.shop.demand import Ints
 
 NULL, UNREADABLE = -(2**31), -(2**31) + 1  # in place of a value; both fit into 32 bits

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import Settings
 from yasdg_app.messages.bulk_encoder import BulkEncoder
+from yasdg_app.messages.encoders import LostSaleEncoder, Write, encode_fault
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.records import LostSaleEncoder, Write, announcement, encode, encode_fault, product, stocking
+from yasdg_app.messages.reference import announcement, encode, product, stocking
 from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, NONE, Faults

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from yasdg_app.messages.records import amount, time_text
+from yasdg_app.messages.reference import amount
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.truth.events import COSTED, COUNTED, MONEY
 from yasdg_app.truth.tumbling import Span

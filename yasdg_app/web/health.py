@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.inventory_agent import PARTITIONS, products_of
 from yasdg_app.pipeline.partition_assignment import LEASE

@@ -18,7 +18,8 @@ import numpy as np
 
 from yasdg_app.aggregates.windows import WINDOWS, Sums
 from yasdg_app.application import app
-from yasdg_app.messages.records import InventoryLevel, amount
+from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.messages.reference import amount
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.inventory_agent import assortment, inventory, level_of, products_of, windows
 from yasdg_app.shop.demand import MINUTE, Ints

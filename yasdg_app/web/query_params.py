@@ -7,7 +7,7 @@ from typing import NamedTuple, NoReturn
 
 from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
-from yasdg_app.messages.records import event_time
+from yasdg_app.messages.times import event_time
 from yasdg_app.truth.offline_stream import FOREVER
 
 USUAL_LIMIT, MOST = 1_000, 10_000  # rows of an answer

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from yasdg_app.aggregates.windows import WINDOWS
 from yasdg_app.application import app
 from yasdg_app.config.settings import shown
-from yasdg_app.messages import records as messages
-from yasdg_app.messages.records import time_text
+from yasdg_app.messages import reference
+from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.inventory_agent import assortment
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.web import query_params as questions
@@ -54,7 +54,7 @@ async def products(web: Any, request: Any) -> Any:
     shown = app.products[first : first + limit]
     more = first + limit < len(app.products)
     headers = {"Link": f'<{_next("/products/", {"limit": limit}, shown[-1].product_id)}>; rel="next"'} if more else {}
-    return answer([messages.product(product).asdict() for product in shown], headers=headers)
+    return answer([reference.product(product).asdict() for product in shown], headers=headers)
 
 
 @app.page("/inventory/")

@@ -20,10 +20,11 @@ from support import readers
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import FormatSettings, KafkaSettings, SalesSettings
 from yasdg_app.errors import ConfigurationError
-from yasdg_app.messages import records as messages
+from yasdg_app.messages import encoders, reference
 from yasdg_app.messages.formats import NOTHING, STEP, Format, OtherFormat, as_it_came, format_of, schemas
 from yasdg_app.messages.formats.bulk_decoder import MOST_LEARNT, PurchaseReader
-from yasdg_app.messages.records import encode, event_time
+from yasdg_app.messages.reference import encode
+from yasdg_app.messages.times import event_time
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.shelf import NEVER, Stocking
@@ -56,14 +57,14 @@ def products(draw: st.DrawFn) -> bytes:
         inventory=draw(COUNTS),
         range_weight=draw(st.integers(0, 10**9) | st.floats(0, 1e9)),
     )
-    return messages.product_json(product)
+    return encoders.product_json(product)
 
 
 @st.composite
 def purchases(draw: st.DrawFn) -> bytes:
     line = line_of(PRODUCTS[draw(PLACES)], draw(st.integers(0, 7)), draw(SHARES), SALES)
     line = line._replace(total_cents=draw(CENTS), cost_cents=draw(st.none() | CENTS), member_discount=draw(SHARES))
-    return encode(messages.purchase(draw(TIMES), draw(COUNTS), line, draw(st.none() | NAMES)))
+    return encode(reference.purchase(draw(TIMES), draw(COUNTS), line, draw(st.none() | NAMES)))
 
 
 @st.composite
@@ -72,13 +73,13 @@ def lost_sales(draw: st.DrawFn) -> bytes:
         draw(PLACES), draw(COUNTS), draw(TIMES), draw(st.integers(0, 7)), draw(SHARES), draw(st.integers(0, 1)),
         draw(TIMES | st.just(NEVER)), draw(st.none() | NAMES), draw(PLACES | st.just(NOBODY)),
     )  # fmt: skip
-    return encode(messages.lost_sale(PRODUCTS, one, SALES))
+    return encode(reference.lost_sale(PRODUCTS, one, SALES))
 
 
 @st.composite
 def stockings(draw: st.DrawFn) -> bytes:
     restock = Stocking(draw(COUNTS), draw(TIMES), draw(st.integers(-10, 10**9)), draw(COUNTS))
-    return encode(messages.stocking(PRODUCTS[draw(PLACES)].product_id, restock))
+    return encode(reference.stocking(PRODUCTS[draw(PLACES)].product_id, restock))
 
 
 @st.composite
@@ -88,13 +89,13 @@ def incidents(draw: st.DrawFn) -> bytes:
     factor = draw(st.floats(0, 100))
     scope = draw(names), draw(names)
     one = Incident(draw(NAMES), "custom", start, end, draw(ramps), draw(ramps), *scope, factor, draw(SHARES), planned)
-    return encode(messages.announcement(draw(TIMES), draw(st.sampled_from(["start", "end"])), one))
+    return encode(reference.announcement(draw(TIMES), draw(st.sampled_from(["start", "end"])), one))
 
 
 @st.composite
 def faults(draw: st.DrawFn) -> bytes:
     sold_at = draw(TIMES)
-    return messages.encode_fault(sold_at, "CS01", draw(COUNTS), "late", draw(st.none() | st.just(sold_at + 7)))
+    return encoders.encode_fault(sold_at, "CS01", draw(COUNTS), "late", draw(st.none() | st.just(sold_at + 7)))
 
 
 MESSAGES = {
@@ -134,7 +135,7 @@ def test_json_has_times_as_they_are_configured(time: str) -> None:
 
 def test_every_time_of_a_message_is_turned() -> None:
     lost = LostSale(0, 3, 60_000_000, 7, 1_000, 1, 120_000_007, "strike", 1)
-    message = encode(messages.lost_sale(PRODUCTS, lost, SALES))
+    message = encode(reference.lost_sale(PRODUCTS, lost, SALES))
     told = {time: json.loads(form(time).write("lost_sales", message)) for time in readers.TIMES}
     assert {time: (each["event_time"], each["promised"]) for time, each in told.items()} == {
         "sql": ("1970-01-01 00:01:00.000000", "1970-01-01 00:02:00.000007"),

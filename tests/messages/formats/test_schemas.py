@@ -12,7 +12,7 @@ from fastavro.utils import generate_many
 from google.protobuf import descriptor_pb2
 from support import readers
 
-from yasdg_app.messages import records as messages
+from yasdg_app.messages import records
 from yasdg_app.messages.formats import MOMENTS, schemas
 from yasdg_app.messages.formats.avro import Avro
 from yasdg_app.messages.formats.protobuf import descriptor
@@ -22,8 +22,8 @@ RECORDED = Path(__file__).parents[2] / "data" / "schemas"
 
 VERSIONS = sorted(folder.name for folder in RECORDED.iterdir())
 RECORDS: dict[str, Any] = {
-    "products": messages.Product, "purchases": messages.Purchase, "stockings": messages.Stocking,
-    "lost_sales": messages.LostSale, "incidents": messages.Announcement,
+    "products": records.Product, "purchases": records.Purchase, "stockings": records.Stocking,
+    "lost_sales": records.LostSale, "incidents": records.Announcement,
 }  # fmt: skip
 
 
@@ -48,9 +48,7 @@ def test_they_have_the_fields_of_the_messages_in_their_order(what: str) -> None:
 
 
 def test_every_time_of_a_fault_is_known() -> None:
-    assert set(MOMENTS["faults"]) == {
-        name for name in messages.Fault.__annotations__ if name.endswith(("_time", "_at"))
-    }
+    assert set(MOMENTS["faults"]) == {name for name in records.Fault.__annotations__ if name.endswith(("_time", "_at"))}
 
 
 @pytest.mark.parametrize("what", schemas.KINDS)

@@ -16,9 +16,10 @@ from yasdg_app.config.settings import FormatSettings, KafkaSettings
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.kafka.decoding import UNREADABLE, reason_of
 from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.encoders import Write
 from yasdg_app.messages.formats import schemas, times
 from yasdg_app.messages.formats.bulk_decoder import PurchaseReader
-from yasdg_app.messages.records import Write, time_text
+from yasdg_app.messages.times import time_text
 
 STEP, MANY = 500, 5_000  # messages between which others have their turn; those of them that are read at once
 MAGIC = b"\0"

@@ -12,7 +12,7 @@ from typing import Any
 import fastavro
 
 from yasdg_app.messages.formats import schemas, times
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 
 MOST_MISSES = 10_000  # ids of no schema of ours that are remembered; whoever writes into a topic may make up more
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from yasdg_app.kafka.decoding import UNREADABLE
 from yasdg_app.kafka.reader import Message
+from yasdg_app.messages.encoders import MAX_PREPARED_KINDS
 from yasdg_app.messages.formats.times import SQL, Place
-from yasdg_app.messages.records import MOST_PREPARED
 
 MOST_LEARNT = 500  # messages that are read the plain way in one go, which takes as long as some thousands at once
 _HEAD = b'{"transaction_time":"'
@@ -85,7 +85,7 @@ class PurchaseReader:
         at = message.find(name, begin)
         if not message.startswith(_HEAD) or message[begin : begin + 1] != b'"' or at < 0:
             return None
-        if len(self._known) >= MOST_PREPARED:
+        if len(self._known) >= MAX_PREPARED_KINDS:
             self._known.clear()
         end = at + len(name) - 1
         start = end - len(_NUMBER.search(transaction_id[::-1])[0])  # type: ignore[index]

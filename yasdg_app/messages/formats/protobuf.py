@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from yasdg_app.messages.formats import schemas, times
-from yasdg_app.messages.records import event_time, time_text
+from yasdg_app.messages.times import event_time, time_text
 
 _FIELD = re.compile(r"^  (optional |repeated )?(string|int32|int64|bool|double) (\w+) = (\d+);", re.MULTILINE)
 _HEADS = (b"\0", b"\2\0")  # that it is the file's first message: in short, and as a list of one number

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.kafka.batch_writer import Bytes, Ints
-from yasdg_app.messages.records import SECOND, event_time, time_text
+from yasdg_app.messages.times import SECOND, event_time, time_text
 
 Booleans = NDArray[np.bool_]
 

@@ -1,0 +1,47 @@
+"""The ids in messages, the numbers that they contain, and the partition of a product."""
+
+import re
+
+from aiokafka.partitioner import murmur2
+
+NUMBER = re.compile("[0-9]{6,18}")
+
+
+def home(product_id: str, partitions: int) -> int:
+    """Return the partition of a product's messages, as Kafka's default partitioner has it."""
+    return int((murmur2(product_id.encode()) & 0x7FFFFFFF) % partitions)
+
+
+def transaction_id(product_id: str, number: int) -> str:
+    """Return the id of the `number`-th sale of a product."""
+    return f"{product_id}-{number:06d}"
+
+
+def lost_sale_id(product_id: str, number: int) -> str:
+    """Return the id of the `number`-th lost sale of a product."""
+    return f"{product_id}-L{number:06d}"
+
+
+def fault_id(product_id: str, number: int) -> str:
+    """Return the id of the fault of the `number`-th sale of a product."""
+    return f"{product_id}-F{number:06d}"
+
+
+def restock_number(product_id: str, stocking_id: str) -> int | None:
+    """Return which of its product's restocks an id names; None if it is no such id."""
+    number = stocking_id.removeprefix(f"{product_id}-R")
+    return int(number) if NUMBER.fullmatch(number) and stocking_id == f"{product_id}-R{int(number):06d}" else None
+
+
+def fault_number(product_id: str, text: str) -> int:
+    """Return which of its product's sales a fault_id names. Raises ValueError if it is no such id."""
+    number = int(text.removeprefix(f"{product_id}-F"))
+    if text != fault_id(product_id, number):
+        raise ValueError(text)
+    return number
+
+
+def sale_number(product_id: str, text: str) -> int | None:
+    """Return which of its product's sales a transaction_id names; None if it is no such id."""
+    number = text.removeprefix(f"{product_id}-")
+    return int(number) if NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number)) else None
