@@ -141,7 +141,7 @@ def test_help_has_examples(tmp_path: Path) -> None:
     for name in ("truth", "verify"):
         told = run(tmp_path, name, "--help")
         assert "Examples:" in told.stdout
-        assert "Exits with" in told.stdout
+        assert "Exit status" in told.stdout
 
 
 def test_a_shop_without_end_has_to_be_told_up_to_when(tmp_path: Path) -> None:

@@ -93,19 +93,19 @@ _read_page = msgspec.json.Decoder(TablePage).decode
 
 
 @app.command(
-    option("--table", "urls", multiple=True, metavar="URL", help="Compare a running worker's table too; repeatable."),
+    option("--table", "urls", multiple=True, metavar="URL", help="Also check a running worker's table; repeatable."),
     option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
     base=ShopCommand,
 )
 async def audit(self: ShopCommand, urls: tuple[str, ...], as_json: bool) -> int:
-    """Check that the books balance, by the topics alone, while workers run or not.
+    """Check from the topics alone that the books balance, whether workers run or not.
 
-    Sales and lost sales without a gap and none twice, at hours when the shop is open, totals, costs and discounts to
-    the cent, every delivery when it was due, all levels right, nobody turned away while the shelf was full, incidents
-    as the plan has them. With --table also what the workers show: name one, which asks the others, or several. The
-    configuration has to be that of the shop.
+    Checks that sales and lost sales have no gap and no duplicate, and took place during opening hours; that totals,
+    costs and discounts are right to the cent; that every delivery came when it was due; that all stock levels are
+    right; that no customer was turned away from a full shelf; and that incidents match the plan. With --table it also
+    checks what workers show: name one, which asks the others, or several. The configuration must be that of the shop.
 
-    Exits with 0 if all is right, 1 if anything is off, 2 if the topics cannot be read.
+    Exit status: 0 the books balance, 1 there are findings, 2 the topics cannot be read.
 
     Examples: yasdg audit; yasdg audit --json; yasdg audit --table http://localhost:6066
     """

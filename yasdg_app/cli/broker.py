@@ -11,7 +11,7 @@ from yasdg_app.process.crashes import one_line
 
 
 class broker(ShopCommand):
-    """Run the embedded Apache Kafka in the foreground, until Ctrl-C. Workers find it.
+    """Run the embedded Apache Kafka in the foreground until Ctrl-C. Workers find it.
 
     Examples: yasdg broker; YASDG_KAFKA_EMBEDDED_PORT=9192 yasdg broker
     """

@@ -124,14 +124,14 @@ def json_of(record: Message, plain: Message) -> str:
 
 @app.command(
     argument("what", type=click.Choice(list(TOPICS)), default="purchases"),
-    option("--json", "as_json", is_flag=True, help="Print each message as JSON, one a line."),
-    option("--from-beginning", is_flag=True, help="Begin with the oldest message; without it, with the next one."),
+    option("--json", "as_json", is_flag=True, help="Print each message as JSON, one per line."),
+    option("--from-beginning", is_flag=True, help="Start with the oldest message instead of the next one."),
     base=ShopCommand,
 )
 async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: bool) -> None:
-    """Show products, purchases, stockings, lost sales or incidents as they come. Ctrl-C ends.
+    """Print products, purchases, stockings, lost sales or incidents as they are written. Ctrl-C ends.
 
-    Where there are [FAULTS], "dirty" is purchases as a flawed network delivers them, "faults" what it did to which.
+    With [FAULTS], "dirty" prints the purchases as a faulty network delivers them, and "faults" what it did to which.
 
     Examples: yasdg consume stockings; yasdg consume --from-beginning --json | head -100
     """

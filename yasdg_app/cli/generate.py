@@ -68,38 +68,39 @@ def event_time_option(_: click.Context, __: click.Parameter, value: str | None) 
 
 
 @app.command(
-    option("--to", "to", default="-", metavar="FILE", help="Where to; - or stdout: standard output."),
+    option("--to", "to", default="-", metavar="FILE", help="Output file; '-' or 'stdout' for standard output."),
     option(
-        "--what", type=click.Choice([*KINDS, *FAULTY]), default="purchases", show_default=True, help="Which messages."
+        "--what", type=click.Choice([*KINDS, *FAULTY]), default="purchases", show_default=True, help="What to write."
     ),
     option(
         "--until", callback=_until, metavar="TIME|DURATION",
-        help="Up to then on the shop's clock, such as '2026-02-01 08:30'; so long after its first moment, such as 30d; "
-        "or now. (default: [CLOCK] end; if it has none: now)",
+        help="Where to stop: a time on the shop's clock, such as '2026-02-01 08:30'; a duration after the opening, "
+        "such as 30d; or now. (default: [CLOCK] end; without one: now)",
     ),
-    option("-n", "rows", type=click.IntRange(1), metavar="COUNT", help="No more than so many rows."),
+    option("-n", "rows", type=click.IntRange(1), metavar="COUNT", help="The maximum number of rows."),
     option(
         "--opened-at", callback=event_time_option, metavar="TIME",
-        help="The shop's first moment (UTC), to the microsecond, in place of [CLOCK] start.",
+        help="The time (UTC) at which the shop opened, to the microsecond, instead of [CLOCK] start.",
     ),
-    option("--force", is_flag=True, help="Write over a file that exists."),
+    option("--force", is_flag=True, help="Overwrite an existing file."),
     base=PaperCommand,
 )  # fmt: skip
 async def generate(
     self: ShopCommand, to: str, what: str, until: Until, rows: int | None, opened_at: int | None, force: bool
 ) -> int:
-    """Write the messages that workers would append, one a line, without Kafka: a year in a minute.
+    """Write the messages that workers would append, one per line, without Kafka: a year in a minute.
 
-    They are the same, byte by byte, in order of event time; dirty and faults, which a shop with [FAULTS] has, in that
-    of arrival, and within a microsecond of product and number. A dirty message may be empty, or no text. Where [FORMAT]
-    value is not json, they are what the default would have on the topics. As configured: without incidents that are
-    set while a shop runs. If [CLOCK] start is now or a time back from now, each run is of another shop; its first
-    moment is told at the end, and --opened-at takes it, or the opened_at of a running shop's topic of openings.
+    The messages are the same, byte for byte, in order of event time. Dirty messages and faults, which exist with
+    [FAULTS], are in order of arrival, and within a microsecond of product and number; a dirty message may be empty or
+    not UTF-8. If [FORMAT] value is not json, the messages are those of the default format. Incidents that are set
+    while a shop runs are not included. If [CLOCK] start is now or a duration before now, each run simulates another
+    shop: the time of its opening is printed at the end, and --opened-at takes it. To reproduce a running shop, use
+    opened_at of the first record on its opening topic.
 
-    A file has its name when it is complete; until then, and after a Ctrl-C, its lines stand in FILE.part. Ends with
-    [SALES] number_of_sales, too.
+    A file gets its name when it is complete; until then, and after Ctrl-C, its lines are in FILE.part. [SALES]
+    number_of_sales ends the output, too.
 
-    Exits with 0 if all is written, 1 if it cannot be, 2 if it is not understood, 130 after a Ctrl-C.
+    Exit status: 0 success, 1 failure, 2 usage error, 130 interrupted by Ctrl-C.
 
     Examples: yasdg generate --to purchases.jsonl --until 30d; yasdg generate -n 1000 | head;
     YASDG_CLOCK_START=365d yasdg generate --to lost.jsonl --what lost_sales

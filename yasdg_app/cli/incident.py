@@ -62,25 +62,25 @@ class OpenShop:
 @app.command(
     argument("action", type=click.Choice(["list", "add", "end"]), default="list"),
     argument("name", required=False),
-    option("--kind", help="To add: storm, power_outage, promotion, viral, road_works, supply or custom."),
-    option("--start", metavar="TIME", help="On the shop's clock, such as '2026-01-01 08:30'. (default: shortly)"),
+    option("--kind", help="For add: storm, power_outage, promotion, viral, road_works, supply or custom."),
+    option("--start", metavar="TIME", help="A time on the shop's clock, such as '2026-01-01 08:30'. (default: soon)"),
     option("--duration", metavar="DURATION", help="From start to end, such as 30m. (default: 1h)"),
-    option("--ramp-up", metavar="DURATION", help="Until it has its full effect. (default: 0)"),
-    option("--ramp-down", metavar="DURATION", help="In which it fades before its end. (default: 0)"),
-    option("--factor", metavar="NUMBER", help="On demand; for supply: on deliveries' speed. (default: the kind's)"),
-    option("--discount", metavar="SHARE", help="That nobody pays, such as .20; for promotion and custom. (default: 0)"),
-    option("--category", "categories", multiple=True, metavar="NAME", help="That it concerns; repeatable."),
-    option("--product", "products", multiple=True, metavar="ID", help="That it concerns; repeatable."),
-    option("--json", "as_json", is_flag=True, help="Print what is shown as JSON."),
+    option("--ramp-up", metavar="DURATION", help="Time from the start until the full effect. (default: 0)"),
+    option("--ramp-down", metavar="DURATION", help="Time before the end in which the effect fades. (default: 0)"),
+    option("--factor", metavar="NUMBER", help="On demand; for supply, on the speed of deliveries. (default: by kind)"),
+    option("--discount", metavar="SHARE", help="Price discount, such as .20; for promotion and custom. (default: 0)"),
+    option("--category", "categories", multiple=True, metavar="NAME", help="A category affected; repeatable."),
+    option("--product", "products", multiple=True, metavar="ID", help="A product affected; repeatable."),
+    option("--json", "as_json", is_flag=True, help="Print the output as JSON."),
     base=ShopCommand,
 )
 async def incident(self: ShopCommand, action: str, name: str | None, as_json: bool, **given: Any) -> None:
-    """List the incidents of the shop, add one, or end one that was added; workers may run or not.
+    """List the incidents of the shop, add one, or end one that was added, whether workers run or not.
 
-    What is set takes effect a few seconds ahead, at a whole minute of the shop's clock. Of incidents that come at
-    random, the list has what is on and what begins within a week.
+    A change takes effect a few seconds later, at a full minute of the shop's clock. Of incidents at random times, the
+    list has those that are active and those that start within a week.
 
-    Exits with 0 if it is done, 1 if it cannot be, 2 if it is not understood.
+    Exit status: 0 success, 1 failure, 2 usage error.
 
     Examples: yasdg incident; yasdg incident add flash-sale --kind promotion --duration 2h --discount .20;
     yasdg incident end flash-sale

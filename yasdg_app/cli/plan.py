@@ -56,20 +56,21 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> date | No
 
 
 @app.command(
-    option("--picture", callback=_picture, metavar="FILE", help="Draw it too: plan.svg or plan.png."),
+    option("--picture", callback=_picture, metavar="FILE", help="Also draw it: plan.svg or plan.png."),
     option(
         "--from", "first", callback=_date, metavar="DATE",
-        help="First day, such as 2026-01-05; else that of the shop's first moment.",
+        help="First day, such as 2026-01-05. (default: the day of the opening)",
     ),
-    option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True, help="How many."),
-    option("--json", "as_json", is_flag=True, help="Print it as JSON."),
+    option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True, help="Number of days."),
+    option("--json", "as_json", is_flag=True, help="Print the plan as JSON."),
     base=PaperCommand,
 )  # fmt: skip
 async def plan(self: ShopCommand, picture: Path | None, first: date | None, days: int, as_json: bool) -> int | None:
-    """Show what the configuration will do, before it does: customers hour by hour, incidents, hours, deliveries.
+    """Show what the configuration will do: expected customers per hour, incidents, opening hours, deliveries.
 
-    As of a shop that is opened now; there need be none, nor a broker. Numbers are what is expected, not what chance
-    makes of it; incidents that come at random are those that will come. What may not be meant so is said at the end.
+    The plan is that of a shop that opens now; it needs neither a shop nor a broker. Numbers are expected values, and
+    chance adds to them; incidents at random times are those that will happen. Warnings about likely configuration
+    mistakes are at the end.
 
     Examples: yasdg plan; yasdg plan --picture plan.svg; yasdg plan --from 2026-01-05 --days 365
     """

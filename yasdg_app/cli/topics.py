@@ -35,7 +35,7 @@ class TopicsCommandError(YasdgError):
 async def topics(self: ShopCommand, action: str, yes: bool) -> None:
     """List, create, describe or delete the topics of the shop.
 
-    "delete" takes all that belongs together: topics, the table's changelog, the group. The next start is a clean one.
+    "delete" deletes the topics, the table's changelog and the consumer group. The next start opens a new shop.
 
     Examples: yasdg topics; yasdg topics describe; yasdg topics delete
     """

@@ -26,31 +26,32 @@ STDOUT = "-"
 @app.command(
     option(
         "--window", callback=window_option, default="1m", show_default=True, metavar="LENGTH",
-        help="Length of the windows, such as 10s, 1m, 1h, 1d; they begin at whole multiples since 1970 (UTC). "
+        help="Length of the windows, such as 10s, 1m, 1h or 1d; they start at whole multiples since 1970 (UTC). "
         "all: one window.",
     ),
-    option("--by", type=click.Choice(BY), default="product", show_default=True, help="What sums are made by."),
+    option("--by", type=click.Choice(BY), default="product", show_default=True, help="The key of a row."),
     option(
         "--from", "begin", callback=time_option, metavar="TIME",
-        help="Event time (UTC) from which on sales count. (default: the shop's first moment)",
+        help="Event time (UTC) from which sales count. (default: the opening)",
     ),
     option(
         "--to", "end", callback=time_option, metavar="TIME",
-        help="Event time (UTC) before which they do. (default: [CLOCK] end; if it has none, the last window that is "
-        "over)",
+        help="Event time (UTC) before which sales count. (default: [CLOCK] end; without one, the end of the last "
+        "complete window)",
     ),
     option(
         "--allowed-lateness", "lateness", callback=lateness_option, metavar="DURATION",
-        help="What an engine sees that reads the dirty topic, in order of release, and waits so long for late events.",
+        help="Compute what an engine must produce from the dirty topic, in order of release, with this allowed "
+        "lateness.",
     ),
-    option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
-    option("--format", "kind", type=click.Choice(list(FORMATS)), help="(default: by the name of the file, else csv)"),
-    option("--to-file", "-o", "to", default=STDOUT, metavar="FILE", help="Where to; -: standard output."),
+    option("--deduplicated", is_flag=True, help="With --allowed-lateness: the engine counts duplicates once."),
+    option("--format", "kind", type=click.Choice(list(FORMATS)), help="Output format. (default: by FILE, else csv)"),
+    option("--to-file", "-o", "to", default=STDOUT, metavar="FILE", help="Output file; '-' for standard output."),
     option(
         "--opened-at", callback=event_time_option, metavar="TIME",
-        help="The shop's first moment (UTC), to the microsecond, of a shop that is not in the cluster.",
+        help="The time (UTC) at which the shop opened, to the microsecond, for a shop that is not in the cluster.",
     ),
-    option("--force", is_flag=True, help="Write over a file that exists."),
+    option("--force", is_flag=True, help="Overwrite an existing file."),
     base=PaperCommand,
 )  # fmt: skip
 async def truth(
@@ -66,13 +67,13 @@ async def truth(
     opened_at: int | None,
     force: bool,
 ) -> int:
-    """Write the sums that any engine must arrive at which reads the stream: a row for each window and product.
+    """Write the exact aggregates that any stream processor must produce: one row per window and product.
 
-    By configuration and seed, and, if the shop is in the cluster, its first moment and what was set while it ran. No
-    message is read. A window in which nothing happened has no row. Sales, restocks and lost sales count by their event
-    times; the closing stock is that of the end of the window.
+    They are computed from configuration and seed and, if the shop is in the cluster, from its opening and the changes
+    made while it ran. No message is read. A window in which nothing happened has no row. Sales, restocks and lost sales
+    count by their event times; the closing stock is that at the end of the window.
 
-    Exits with 0 if all is written, 1 if it cannot be, 2 if it is not understood, 130 after a Ctrl-C.
+    Exit status: 0 success, 1 failure, 2 usage error, 130 interrupted by Ctrl-C.
 
     Examples: yasdg truth --window 1h --by category; yasdg truth --from 2026-06-03 --to 2026-06-04 -o day.parquet;
     YASDG_CONFIG=config/scenarios/week.ini yasdg truth --window 1d --format json

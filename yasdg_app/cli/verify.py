@@ -60,32 +60,32 @@ def _columns_option(_: click.Context, __: click.Parameter, value: str | None) ->
     argument("path", metavar="FILE", type=click.Path(path_type=Path)),
     option(
         "--window", callback=window_option, metavar="LENGTH",
-        help="Length of the windows of sums, such as 1m or 1h; all: one. (default: window_end less window_start, "
-        "else 1m)",
+        help="Length of the windows, such as 1m or 1h; all: one window. (default: window_end less window_start, else "
+        "1m)",
     ),
-    option("--by", type=click.Choice(BY), help="What sums are made by. (default: the column that is there)"),
+    option("--by", type=click.Choice(BY), help="The key of a row. (default: the column that exists)"),
     option(
         "--from", "begin", callback=time_option, metavar="TIME",
-        help="Event time (UTC) from which on sales are looked at. (default: the shop's first moment)",
+        help="Event time (UTC) from which sales are compared. (default: the opening)",
     ),
     option(
         "--to", "end", callback=time_option, metavar="TIME",
-        help="Event time (UTC) before which they are. (default: [CLOCK] end; needed if it has none)",
+        help="Event time (UTC) before which sales are compared. (default: [CLOCK] end; required without one)",
     ),
     option(
         "--allowed-lateness", "lateness", callback=lateness_option, metavar="DURATION",
-        help="Compare with what an engine sees that reads the dirty topic and waits so long for late events.",
+        help="Compare with what an engine must produce from the dirty topic with this allowed lateness.",
     ),
-    option("--deduplicated", is_flag=True, help="With --allowed-lateness: it counts once what comes twice."),
+    option("--deduplicated", is_flag=True, help="With --allowed-lateness: the engine counts duplicates once."),
     option(
         "--columns", "named", callback=_columns_option, metavar="NAMES",
-        help="Compare these columns, with commas between them; if one of them cannot be, nothing is compared. "
-        "(default: those of the stream, or of yasdg truth, that are there)",
+        help="The columns to compare, separated by commas; if one of them cannot be compared, nothing is. (default: "
+        "all columns of the stream, or of yasdg truth, that the file has)",
     ),
-    option("--format", "kind", type=click.Choice(KINDS), help="Of the file. (default: by its name)"),
+    option("--format", "kind", type=click.Choice(KINDS), help="Format of the file. (default: by its name)"),
     option(
         "--opened-at", callback=event_time_option, metavar="TIME",
-        help="The shop's first moment (UTC), to the microsecond, of a shop that is not in the cluster.",
+        help="The time (UTC) at which the shop opened, to the microsecond, for a shop that is not in the cluster.",
     ),
     option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
     base=PaperCommand,
@@ -104,13 +104,13 @@ async def verify(
     opened_at: int | None,
     as_json: bool,
 ) -> int:
-    """Compare what an engine made of the stream with the truth, and say what is missing, double, late or wrong.
+    """Compare an engine's output with the exact result; report missing, duplicate, late or wrong rows.
 
-    FILE is CSV, lines of JSON or Parquet, or a folder with such parts. With a column transaction_id it has a row for
-    each purchase, and any of its fields; with window_start and product_id or category it has sums, and any columns of
-    yasdg truth. Other columns are not looked at, and the report names them.
+    FILE is CSV, JSON lines or Parquet, or a folder with such files. With a column transaction_id, each row is a
+    purchase, with any of its fields. With window_start and product_id or category, each row is an aggregate, with any
+    columns of yasdg truth. Other columns are not compared; the report lists them.
 
-    Exits with 0 if nothing differs, 1 if anything does, 2 if it cannot be read.
+    Exit status: 0 nothing differs, 1 something differs, 2 the file cannot be read or compared.
 
     Examples: yasdg verify purchases.parquet; yasdg verify minutes.csv --window 1m --by product;
     yasdg verify late.jsonl --allowed-lateness 10s --json

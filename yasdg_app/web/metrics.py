@@ -25,10 +25,10 @@ from yasdg_app.web.scatter_gather import asker
 
 COUNTS = {
     "sales": "Sales that this worker has appended to the log.",
-    "lost_sales": "Customers who found too little, of whom this worker has told.",
-    "restocks": "Restocks that this worker has told of.",
-    "dead_letters": "Messages that are no purchases and that this worker has copied to the dead letters.",
-    "overtaken": "Appends that the cluster refused because another worker had appended meanwhile.",
+    "lost_sales": "Lost sales that this worker has appended to the log.",
+    "restocks": "Restocks that this worker has appended to the log.",
+    "dead_letters": "Foreign messages that this worker has copied to the dead letters.",
+    "overtaken": "Appends that the cluster rejected because another worker had appended in the meantime.",
 }
 """Counts of the app that are shown, and their help."""
 
@@ -70,18 +70,16 @@ class ShopCollector:
         tps = settled_last()  # during a rebalance those of before it
         delays = {tp.partition: delay_of(tp.partition) for tp in tps}
         yield GaugeMetricFamily("yasdg_partitions", "Partitions that this worker owns.", len(tps))
-        yield _by_partition(
-            "yasdg_till_delay_seconds", "How far the sales of a partition are behind now, in seconds.", delays
-        )
+        yield _by_partition("yasdg_till_delay_seconds", "Delay of the sales of a partition, in seconds.", delays)
         yield _by_partition(
             "yasdg_sales_due",
-            "Expected number of sales that are due and not yet rung up: the delay times the mean rate of sales.",
+            "Expected number of sales that are due and not yet produced: the delay times the mean rate of sales.",
             {partition: delay * rate_of(partition) for partition, delay in delays.items()},
         )
         if self._ends is not None:
             yield _by_partition(
                 "yasdg_purchases_lag",
-                "Purchases that are in the log and not in the inventory table.",
+                "Purchases in the log that the inventory table has not applied yet.",
                 {tp.partition: lag_of(tp, self._ends) for tp in tps if tp in self._ends},
             )
 
@@ -92,16 +90,24 @@ def _of_worker() -> Iterator[Metric]:
     yield CounterMetricFamily("yasdg_rebalances", "Rebalances that this worker has seen.", app.rebalancing_count)
     yield GaugeMetricFamily(
         "yasdg_lease_held",
-        "1 while the group's last confirmation is young enough to append sales on the strength of it, else 0.",
+        "1 while the group has confirmed this worker recently enough to append sales, else 0.",
         int(app.ownership.lease_left),
     )
-    yield GaugeMetricFamily("yasdg_listeners", "Listeners to /events/ at this worker.", audience.listeners)
+    yield GaugeMetricFamily("yasdg_listeners", "Clients that read /events/ from this worker.", audience.listeners)
     yield CounterMetricFamily(
-        "yasdg_listeners_dropped", "Listeners that were let go because they took nothing.", audience.dropped
+        "yasdg_listeners_dropped",
+        "Clients of /events/ that were disconnected because they read nothing.",
+        audience.dropped,
     )
-    yield CounterMetricFamily("yasdg_gathers", "Times that this worker has asked all workers.", asker.gathers)
     yield CounterMetricFamily(
-        "yasdg_gathers_incomplete", "Those of them in which a part of the stream was missing.", asker.incomplete
+        "yasdg_gathers",
+        "Number of times that this worker has asked all workers for their parts of an answer.",
+        asker.gathers,
+    )
+    yield CounterMetricFamily(
+        "yasdg_gathers_incomplete",
+        "Number of these answers in which a part of the stream was missing.",
+        asker.incomplete,
     )
 
 
@@ -110,25 +116,27 @@ def _of_producer() -> Iterator[Metric]:
     since = producer.waiting_since
     yield GaugeMetricFamily(
         "yasdg_append_wait_seconds",
-        "Age of the oldest append that the cluster has not answered, in seconds; 0 if there is none.",
+        "Age of the oldest append that the cluster has not answered yet, in seconds; 0 if there is none.",
         0.0 if since is None else time.monotonic() - since,
     )
     yield CounterMetricFamily(
-        "yasdg_append_seconds", "Time that appends have waited for the cluster, in seconds.", producer.seconds
+        "yasdg_append_seconds", "Time spent waiting for the cluster to answer appends, in seconds.", producer.seconds
     )
     yield CounterMetricFamily(
-        "yasdg_append_batches", "Batches of records that appends sent: taken, refused, or given up.", producer.batches
+        "yasdg_append_batches",
+        "Batches of records sent, whether they were accepted, rejected or given up.",
+        producer.batches,
     )
 
 
 def _of_datastore() -> Iterator[Metric]:
     mirror = app.mirror
     yield GaugeMetricFamily(
-        "yasdg_datastore_rows_waiting", "Rows of the inventory that the datastore may not have as yet.", mirror.waiting
+        "yasdg_datastore_rows_waiting", "Rows of the inventory that the datastore may not have yet.", mirror.waiting
     )
     yield GaugeMetricFamily(
         "yasdg_datastore_lag_seconds",
-        "How old the oldest change may be that the datastore does not have, in seconds; 0 if it has all.",
+        "Maximum age of the oldest change that the datastore does not have, in seconds; 0 if it has all.",
         mirror.lag,
     )
     yield CounterMetricFamily(
