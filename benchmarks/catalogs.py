@@ -9,12 +9,13 @@ import orjson
 from ours import encoded
 from support.shop import Shop
 
-from yasdg_app.cluster_state.manifest import Opening, open_shop
+from yasdg_app.cluster_state.bootstrap import open_shop
+from yasdg_app.cluster_state.manifest import ShopManifest
 from yasdg_app.config import catalog, settings
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings
 from yasdg_app.kafka.auth.connection import Connection
-from yasdg_app.kafka.producer import Row, ShopProducer
+from yasdg_app.kafka.producer import ProducerRecord, ShopProducer
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import home
 from yasdg_app.messages.times import time_text
@@ -50,13 +51,13 @@ async def fill(shop: Shop) -> None:
     await producer.stop()
 
 
-def purchases(products: list[Product], sales: SalesSettings, opening: Opening) -> Iterator[Row]:
+def purchases(products: list[Product], sales: SalesSettings, opening: ShopManifest) -> Iterator[ProducerRecord]:
     every = np.arange(len(products), dtype=np.int64)
     zero = np.zeros_like(every)
     return encoded(products, sales, Sales(every, zero + 1, opening.opened_at + every, zero, zero, zero + NOBODY))
 
 
-def levels(products: list[Product], sales: SalesSettings, opening: Opening) -> Iterator[Row]:
+def levels(products: list[Product], sales: SalesSettings, opening: ShopManifest) -> Iterator[ProducerRecord]:
     for offset, product in enumerate(products):
         line = line_of(product, 0, 0, sales)
         level = {
@@ -72,4 +73,4 @@ def levels(products: list[Product], sales: SalesSettings, opening: Opening) -> I
             "last_sale": time_text(opening.opened_at + offset),
             "offset": offset,
         }
-        yield Row(product.product_id.encode(), orjson.dumps(level), opening.opened_at // 1000)
+        yield ProducerRecord(product.product_id.encode(), orjson.dumps(level), opening.opened_at // 1000)

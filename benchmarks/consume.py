@@ -25,7 +25,8 @@ from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, growth, interleaved, k
 from support.shop import Shop
 from table import compared, limit, ratio
 
-from yasdg_app.cluster_state.manifest import last_moment, open_shop
+from yasdg_app.cluster_state.bootstrap import open_shop
+from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.messages.formats import Format
 from yasdg_app.shop.plan import Plan

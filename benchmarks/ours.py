@@ -9,7 +9,7 @@ from yasdg_app.config import catalog, settings
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.kafka.auth.connection import Connection
-from yasdg_app.kafka.producer import Row, ShopProducer
+from yasdg_app.kafka.producer import ProducerRecord, ShopProducer
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.messages.ids import home
@@ -25,9 +25,9 @@ def configured(environment: dict[str, str]) -> tuple[Settings, tuple[Product, ..
     return given, catalog.load(given.sales.products)
 
 
-def encoded(products: Sequence[Product], settings: SalesSettings, sales: Sales) -> Iterator[Row]:
+def encoded(products: Sequence[Product], settings: SalesSettings, sales: Sales) -> Iterator[ProducerRecord]:
     """The rows that a till's sales become."""
-    return (Row(*row) for row in PurchaseEncoder(products, settings).encode(sales))
+    return (ProducerRecord(*row) for row in PurchaseEncoder(products, settings).encode(sales))
 
 
 async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: int) -> int:
@@ -52,7 +52,7 @@ async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: in
         await producer.stop()
 
 
-def first(count: int, plan: Plan) -> list[tuple[int, Row]]:
+def first(count: int, plan: Plan) -> list[tuple[int, ProducerRecord]]:
     """The first sales of a shop, each with its partition, in order of time."""
     till, rows = Till(plan, plan.products), []
     while len(rows) < count:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from oracles import golden
 
-from yasdg_app.cluster_state.manifest import first_moment
+from yasdg_app.cluster_state.lifetime import first_moment
 from yasdg_app.config import catalog, settings
 from yasdg_app.config.settings import FormatSettings
 from yasdg_app.messages.formats import json_format

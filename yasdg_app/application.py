@@ -27,9 +27,10 @@ from faust.transport.drivers import TRANSPORTS
 from faust.types.auth import CredentialsT
 from faust.web.drivers import DRIVERS
 
-from yasdg_app.cluster_state.control import ControlTopic
-from yasdg_app.cluster_state.downtime import last_message, leave_out_absence
-from yasdg_app.cluster_state.manifest import Opening, open_shop
+from yasdg_app.cluster_state.bootstrap import open_shop
+from yasdg_app.cluster_state.control_topic import ControlTopic
+from yasdg_app.cluster_state.downtime import latest_event_time, skip_downtime
+from yasdg_app.cluster_state.manifest import ShopManifest
 from yasdg_app.config import catalog, settings
 from yasdg_app.config.settings import Settings
 from yasdg_app.errors import ConfigurationError, YasdgError
@@ -127,7 +128,7 @@ class ShopApp(faust.App):
     connection: Connection
     format: Format
     ownership: Any
-    opening: Opening
+    opening: ShopManifest
     control: ControlTopic
     shop_producer: ShopProducer
     reader: Reader
@@ -203,13 +204,11 @@ class ShopApp(faust.App):
         topic = topics.control_topic(self.shop.kafka)
         self.control = ControlTopic(
             topic, self.opening.clock, self.products, self.own_reader, self.shop_producer,
-            partial(last_message, self.own_reader, self.shop.kafka),
+            partial(latest_event_time, self.own_reader, self.shop.kafka),
         )  # fmt: skip
         while self.shop.clock.on_restart == "skip":
             try:
-                await leave_out_absence(
-                    self.connection, self.shop.kafka, self.opening.clock, self.own_reader, self.control
-                )
+                await skip_downtime(self.connection, self.shop.kafka, self.opening.clock, self.own_reader, self.control)
                 return
             except KafkaError as error:
                 logger.debug("Where the logs end cannot be read: %r", error)

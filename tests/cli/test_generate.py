@@ -24,7 +24,7 @@ from oracles.faulty_channel import flawed
 from oracles.simulation import Stream, simulate
 
 from yasdg_app.cli.generate import GenerateError, last_row, most_sales
-from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.config import catalog, settings
 from yasdg_app.config.settings import FAULTS, FormatSettings, SalesSettings, Settings
 from yasdg_app.messages import ids, reference

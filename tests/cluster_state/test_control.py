@@ -9,11 +9,16 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import TopicPartition
 
-from yasdg_app.cluster_state import control
-from yasdg_app.cluster_state import downtime as restart
-from yasdg_app.cluster_state.control import ConflictError, ControlTopic, TooEarlyError, UnknownIncidentError
+from yasdg_app.cluster_state import control_topic as control
+from yasdg_app.cluster_state import downtime
+from yasdg_app.cluster_state.control_topic import (
+    ControlTopic,
+    IncidentConflictError,
+    TooEarlyError,
+    UnknownIncidentError,
+)
 from yasdg_app.config.settings import incident
-from yasdg_app.kafka.producer import Appended, OutOfDateError, Row, UnansweredError
+from yasdg_app.kafka.producer import AppendResult, ProducerRecord, StaleStateError, UnknownOutcomeError
 from yasdg_app.kafka.reader import Chunk
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
@@ -54,17 +59,17 @@ class Cluster:
     async def count(self, tp: TopicPartition) -> int:
         return len(self.log)
 
-    async def append(self, topic: str, partition: int, number: int, rows: list[Row]) -> Appended:
+    async def append(self, topic: str, partition: int, number: int, rows: list[ProducerRecord]) -> AppendResult:
         if number != len(self.log):
-            raise OutOfDateError
+            raise StaleStateError
         for row in rows:
             now = int((time.time() + self.late) * 1000)
             self.log.append(Record(len(self.log), row.key, row.value, now))
         self.late = 0.0
         if self.silent:
             self.silent = False
-            raise UnansweredError
-        return Appended(True, number)
+            raise UnknownOutcomeError
+        return AppendResult(True, number)
 
     async def last_sold(self) -> int | None:
         return self.sold
@@ -88,7 +93,7 @@ async def test_reads_at_once_and_cut_short_put_nothing_down_twice() -> None:
     reads = [asyncio.create_task(topic.read()) for _ in range(5)]
     cut.cancel()
     said = await asyncio.gather(*reads)
-    assert {(len(each.live), each.number) for each in said} == {(1, 1)}
+    assert {(len(each.live), each.record_count) for each in said} == {(1, 1)}
     assert len(topic._statements) == len(cluster.log)
 
 
@@ -96,7 +101,7 @@ async def test_two_who_set_the_same_name_at_once_set_one() -> None:
     cluster = Cluster()
     topics = [cluster.topic() for _ in range(3)]
     outcomes = await asyncio.gather(*(set_storm(topic) for topic in topics), return_exceptions=True)
-    assert sorted(isinstance(outcome, ConflictError) for outcome in outcomes) == [False, True, True]
+    assert sorted(isinstance(outcome, IncidentConflictError) for outcome in outcomes) == [False, True, True]
     assert len((await topics[0].read()).live) == 1
 
 
@@ -134,7 +139,7 @@ async def test_an_incident_that_was_ended_before_it_began_is_ended_once() -> Non
     ended = await topic.end("later")
     assert ended.start == ended.end == later.start
     assert (await topic.read()).ended == {"later"}
-    with pytest.raises(ConflictError, match="was ended before it began"):
+    with pytest.raises(IncidentConflictError, match="was ended before it began"):
         await topic.end("later")
     assert len(cluster.log) == 2
 
@@ -142,14 +147,14 @@ async def test_an_incident_that_was_ended_before_it_began_is_ended_once() -> Non
 async def test_what_stands_against_it_is_told_apart() -> None:
     cluster = Cluster()
     topic = cluster.topic()
-    with pytest.raises(ConflictError, match="name: there is an incident taken already"):
+    with pytest.raises(IncidentConflictError, match="name: there is an incident taken already"):
         await set_storm(topic, incident("taken", {"kind": "storm"}))
     with pytest.raises(TooEarlyError, match="start: 2026-01-01 00:00:00 is too early"):
         await set_storm(topic, incident("x", {"kind": "storm", "start": "2026-01-01"}))
     with pytest.raises(UnknownIncidentError):
         await topic.end("nobody")
     await set_storm(topic, incident("short", {"kind": "storm", "duration": "1m"}))
-    with pytest.raises(ConflictError, match="anyway"):
+    with pytest.raises(IncidentConflictError, match="anyway"):
         await topic.end("short")
     assert len(cluster.log) == 1
 
@@ -177,7 +182,7 @@ async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.M
     for number in range(3):
         await set_storm(topic, incident(f"storm-{number}", {"kind": "storm", "duration": "1d"}))
     with pytest.raises(
-        ConflictError, match=r"^3 incidents are ahead or running, and there may be no more. End one"
+        IncidentConflictError, match=r"^3 incidents are upcoming or active, which is the maximum. End one"
     ) as no:
         await set_storm(topic)
     assert "\n" not in str(no.value)
@@ -194,7 +199,7 @@ async def test_markers_of_transactions_shift_no_number() -> None:
     cluster.markers = 3
     topic = cluster.topic()
     await set_storm(topic)
-    assert (await topic.read()).number == 1
+    assert (await topic.read()).record_count == 1
     assert [record.offset for record in cluster.log] == [0]
 
 
@@ -215,15 +220,15 @@ async def test_a_gap_that_does_not_count_because_of_this_machines_clock_is_told_
     async def works(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(restart, "last_message", last)
-    monkeypatch.setattr(restart, "_somebody_works", works)
+    monkeypatch.setattr(downtime, "latest_event_time", last)
+    monkeypatch.setattr(downtime, "_is_group_active", works)
     nothing: Any = SimpleNamespace(application_id="shop")
-    await restart.leave_out_absence(nothing, nothing, clock, nothing, topic)
+    await downtime.skip_downtime(nothing, nothing, clock, nothing, topic)
     assert len(cluster.log) == 1
     assert len((await topic.read()).gaps) == is_taken
     (line,) = caplog.messages
     if is_taken:
-        assert line.startswith("Nobody came from ")
+        assert line.startswith("Skipped the downtime from ")
     else:
-        assert "made up for, not left out: the clock of this machine is more than 24 h ahead of the cluster's" in line
+        assert "backfilled, not skipped: the clock of this machine is more than 24 h ahead of the cluster's" in line
         assert f"which shows {time_text(cluster.log[0].timestamp * 1000)[:19]} (UTC)" in line

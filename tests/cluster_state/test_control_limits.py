@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from support.properties import examples
 from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND, record
 
-from yasdg_app.cluster_state.control import Control, ending_row, gap_row, incident_row, read_control
+from yasdg_app.cluster_state.control_records import ControlState, end_record, gap_record, incident_record, read_control
 from yasdg_app.cluster_state.incident_requests import MAX_OVER, described, listed
 from yasdg_app.config.settings import MAX_DISCOUNT, MAX_DURATION, MAX_FACTOR, SalesSettings, Settings
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import LATEST_START, Incident
@@ -30,15 +30,15 @@ YEARS_50 = 50 * 365 * DAY
 PLAN = Plan.of(Settings(sales=SalesSettings(max_sale_freq=120.0)), PRODUCTS, OPENED)
 
 VALID = Incident("it", "custom", START, START + HOUR, 0, 0, frozenset(), frozenset(), 2.0, 0)
-VALUE: dict[str, Any] = json.loads(incident_row(VALID).value or b"")
+VALUE: dict[str, Any] = json.loads(incident_record(VALID).value or b"")
 
 
-def said(*rows: Row, written: int = WRITTEN) -> Control:
+def said(*rows: ProducerRecord, written: int = WRITTEN) -> ControlState:
     return read_control([record(row, written, place) for place, row in enumerate(rows)], CLOCK, PRODUCTS)
 
 
-def changed(**fields: Any) -> Row:
-    return Row(b"incident/it", json.dumps(VALUE | fields).encode(), 0)
+def changed(**fields: Any) -> ProducerRecord:
+    return ProducerRecord(b"incident/it", json.dumps(VALUE | fields).encode(), 0)
 
 
 # --- The limits: pinned, since what counted once counts for ever ------------------------------------------------------
@@ -67,7 +67,7 @@ PINNED = [
 @pytest.mark.parametrize("each", PINNED)
 def test_what_counted_once_counts_for_ever(each: Incident) -> None:
     """Never to be changed, but for more: a record that does not count any more changes the past of a shop."""
-    assert said(incident_row(each)).live == (each,)
+    assert said(incident_record(each)).live == (each,)
 
 
 def test_limits_are_only_ever_widened() -> None:
@@ -84,15 +84,15 @@ def test_a_record_of_the_first_version_reads_as_it_did() -> None:
          "end": "2024-03-01 14:00:00.000000", "ramp_up": 600000000, "ramp_down": 0, "categories": ["Classics"],
          "products": ["SF01"], "factor": 2, "discount": 2000}
     """
-    row = Row(b"incident/flash-sale", value.encode(), 0)
-    ended = Row(b"end/flash-sale", b'{"end":"2024-03-01 13:00:00.000000"}', 0)
-    gap = Row(
+    row = ProducerRecord(b"incident/flash-sale", value.encode(), 0)
+    ended = ProducerRecord(b"end/flash-sale", b'{"end":"2024-03-01 13:00:00.000000"}', 0)
+    gap = ProducerRecord(
         b"gap/2024-03-01 09:25:00.124000/2024-03-01 10:00:00.000001",
         b'{"after":"2024-03-01 09:25:00.124000","until":"2024-03-01 10:00:00.000001"}',
         0,
     )
     noon = 1_709_294_400 * SECOND
-    assert said(row, ended, gap) == Control(
+    assert said(row, ended, gap) == ControlState(
         (
             Incident(
                 "flash-sale", "promotion", noon, noon + HOUR, 10 * MINUTE, 0, frozenset(["Classics"]),
@@ -129,8 +129,8 @@ BEYOND: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", BEYOND, ids=lambda fields: str(fields)[:60])
 def test_an_incident_beyond_the_limits_of_requests_is_ignored(fields: dict[str, Any]) -> None:
-    assert said(changed(**fields)) == Control()
-    assert said(incident_row(VALID), changed(**fields)).live == (VALID,)
+    assert said(changed(**fields)) == ControlState()
+    assert said(incident_record(VALID), changed(**fields)).live == (VALID,)
 
 
 NESTED = b"[" * 100_000 + b"]" * 100_000
@@ -138,27 +138,27 @@ ODD: list[tuple[bytes | None, bytes | None]] = [
     (None, None), (b"", b""), (b"incident/it", None), (b"incident/it", b""), (b"incident/it", NESTED),
     (b"incident/it", b'{"name":' + NESTED + b"}"), (b"incident/it", b'{"categories":' + NESTED + b"}"),
     (b"incident/it", b'{"more":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001), (b"end/it", b'{"end":' + NESTED + b"}"),
-    (b"incident/it", b"9" * 5_000), (b"incident/it", incident_row(VALID).value + b" " * 1_048_000),  # type: ignore[operator]
-    (b"incident/\xff", incident_row(VALID).value), (b"incident", incident_row(VALID).value),
-    (b"incident/it", b'{"name":"\\ud800"}'), (b"gap/x", gap_row(Gap(OPENED, WRITTEN)).value),
+    (b"incident/it", b"9" * 5_000), (b"incident/it", incident_record(VALID).value + b" " * 1_048_000),  # type: ignore[operator]
+    (b"incident/\xff", incident_record(VALID).value), (b"incident", incident_record(VALID).value),
+    (b"incident/it", b'{"name":"\\ud800"}'), (b"gap/x", gap_record(Gap(OPENED, WRITTEN)).value),
     (b"gap/" + NESTED, NESTED),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("key", "value"), ODD, ids=lambda it: str(it)[:30])
 def test_what_is_no_record_of_a_shop_is_ignored(key: bytes | None, value: bytes | None) -> None:
-    assert said(Row(key, value, 0)) == Control()  # type: ignore[arg-type]
+    assert said(ProducerRecord(key, value, 0)) == ControlState()  # type: ignore[arg-type]
 
 
 def test_a_second_incident_of_a_name_does_not_take_the_place_of_the_first() -> None:
-    assert said(incident_row(VALID), incident_row(replace(VALID, factor=0.0))).live == (VALID,)
+    assert said(incident_record(VALID), incident_record(replace(VALID, factor=0.0))).live == (VALID,)
 
 
 @pytest.mark.parametrize(
     "end", ["9999-12-31 23:59:00.000000", "0001-01-01 00:00:00.000000", time_text(START + 1), "yesterday", 5, None]
 )
 def test_an_odd_ending_ends_nothing_early(end: object) -> None:
-    (live,) = said(incident_row(VALID), Row(b"end/it", json.dumps({"end": end}).encode(), 0)).live
+    (live,) = said(incident_record(VALID), ProducerRecord(b"end/it", json.dumps({"end": end}).encode(), 0)).live
     assert live.end == VALID.end
 
 
@@ -178,28 +178,28 @@ def test_an_odd_ending_ends_nothing_early(end: object) -> None:
     ],
 )
 def test_a_gap_of_time_that_has_not_passed_or_is_none_is_ignored(after: int, until: int) -> None:
-    assert said(gap_row(Gap(after, until))) == Control()
+    assert said(gap_record(Gap(after, until))) == ControlState()
 
 
 @pytest.mark.parametrize("speed", [None, 0.001, 1.0, 60.0, 1e6])
 def test_a_gap_until_now_counts_at_every_speed(speed: float | None) -> None:
     clock = Clock(OPENED - 30 * DAY, OPENED, speed)
     gap = Gap(OPENED - 30 * DAY, clock.at(WRITTEN))
-    assert read_control([record(gap_row(gap), WRITTEN - MINUTE)], clock, PRODUCTS).gaps == (gap,)
+    assert read_control([record(gap_record(gap), WRITTEN - MINUTE)], clock, PRODUCTS).gaps == (gap,)
     ahead = Gap(gap.after, max(gap.until, WRITTEN) + 25 * HOUR)
-    assert read_control([record(gap_row(ahead), WRITTEN)], clock, PRODUCTS).gaps == ()
+    assert read_control([record(gap_record(ahead), WRITTEN)], clock, PRODUCTS).gaps == ()
 
 
 @pytest.mark.parametrize("ahead", [MINUTE, 6 * MINUTE, HOUR, 23 * HOUR])
 def test_a_gap_of_a_worker_whose_clock_was_ahead_counts_as_it_always_did(ahead: int) -> None:
     gap = Gap(OPENED + MINUTE, WRITTEN + ahead)
-    assert said(gap_row(gap)) == Control((), (gap,))
+    assert said(gap_record(gap)) == ControlState((), (gap,))
 
 
 def test_where_the_cluster_tells_no_time_gaps_count_and_nothing_else() -> None:
     """As they always did: such a topic was not made by a shop."""
     gap = Gap(OPENED, WRITTEN)
-    assert said(gap_row(gap), incident_row(VALID), written=0) == Control((), (gap,))
+    assert said(gap_record(gap), incident_record(VALID), written=0) == ControlState((), (gap,))
 
 
 # --- Any bytes at all -------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ SPANS = st.tuples(st.integers(-(2**56), 2**56), st.integers(-(2**56), 2**56)) | 
     st.integers(OPENED, OPENED + DAY), st.integers(OPENED, OPENED + DAY)
 )
 VALID_ONES = st.builds(
-    lambda name, kind, start, length, factor: incident_row(
+    lambda name, kind, start, length, factor: incident_record(
         replace(VALID, name=name, kind=kind, start=START + start * MINUTE, end=START + (start + length) * MINUTE,
                 factor=factor)
     ),
@@ -224,20 +224,20 @@ VALID_ONES = st.builds(
 )  # fmt: skip
 KEYS = st.none() | st.binary() | st.sampled_from([b"incident/it", b"end/it", b"gap/x", b"here", b"incident/a"])
 ROWS = st.one_of(
-    st.builds(Row, KEYS, st.none() | st.binary() | JSON.map(lambda it: json.dumps(it).encode()), st.just(0)),
+    st.builds(ProducerRecord, KEYS, st.none() | st.binary() | JSON.map(lambda it: json.dumps(it).encode()), st.just(0)),
     MUTATED,
     SPANS.map(lambda span: _gap(*span)),
     VALID_ONES,
-    st.integers(0, 10_000).map(lambda minute: ending_row("a", START + minute * MINUTE)),
+    st.integers(0, 10_000).map(lambda minute: end_record("a", START + minute * MINUTE)),
 )
 TIMES = st.sampled_from([WRITTEN, 0, -1000, 2**62, OPENED]) | st.integers(-(2**63), 2**63 - 1)
 
 
-def _gap(after: int, until: int) -> Row:
+def _gap(after: int, until: int) -> ProducerRecord:
     try:
-        return gap_row(Gap(after, until))
+        return gap_record(Gap(after, until))
     except (ValueError, OverflowError):  # no calendar has it
-        return Row(b"gap/x", json.dumps({"after": str(after), "until": str(until)}).encode(), 0)
+        return ProducerRecord(b"gap/x", json.dumps({"after": str(after), "until": str(until)}).encode(), 0)
 
 
 def rung_up(plan: Plan, hours: Iterable[int]) -> None:
@@ -249,10 +249,10 @@ def rung_up(plan: Plan, hours: Iterable[int]) -> None:
 
 @settings(deadline=None, max_examples=examples(150))
 @example([(changed(factor=1e300), WRITTEN)])
-@example([(incident_row(VALID), WRITTEN), (ending_row("it", START), WRITTEN)])
-@example([(incident_row(replace(VALID, name=f"n{n}", factor=100.0)), WRITTEN) for n in range(200)])
+@example([(incident_record(VALID), WRITTEN), (end_record("it", START), WRITTEN)])
+@example([(incident_record(replace(VALID, name=f"n{n}", factor=100.0)), WRITTEN) for n in range(200)])
 @given(st.lists(st.tuples(ROWS, TIMES), max_size=12))
-def test_whatever_is_on_the_topic_the_shop_can_be_run_and_shown(rows: list[tuple[Row, int]]) -> None:
+def test_whatever_is_on_the_topic_the_shop_can_be_run_and_shown(rows: list[tuple[ProducerRecord, int]]) -> None:
     records = [record(row, written, place) for place, (row, written) in enumerate(rows)]
     control = read_control(records, CLOCK, PRODUCTS)
     plan = PLAN.with_control(control.live, control.gaps)

@@ -8,21 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import MINUTE, SECOND, product, record
 
-from yasdg_app.cluster_state.control import (
-    AHEAD,
-    IN_TIME,
-    KNOWN,
-    MAX_CLOCK_SKEW,
-    Control,
+from yasdg_app.cluster_state.control_records import (
+    CUTOFF_MICROSECONDS,
+    HORIZON_MICROSECONDS,
+    LEAD_MICROSECONDS,
+    MAX_CLOCK_SKEW_MICROSECONDS,
+    ControlState,
     earliest,
-    ending_row,
-    gap_row,
+    end_record,
+    gap_record,
     horizon,
-    incident_row,
+    incident_record,
     read_control,
 )
 from yasdg_app.config.settings import INCIDENT_KINDS
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap
@@ -59,7 +59,7 @@ REAL_TIME = Clock(STARTED, STARTED, 1.0)
 LONG_BEFORE = STARTED - DAY
 
 
-def said(*rows: Row, written: int = LONG_BEFORE, clock: Clock = REAL_TIME) -> Control:
+def said(*rows: ProducerRecord, written: int = LONG_BEFORE, clock: Clock = REAL_TIME) -> ControlState:
     return read_control([record(row, written, offset) for offset, row in enumerate(rows)], clock, PRODUCTS)
 
 
@@ -69,17 +69,17 @@ def said(*rows: Row, written: int = LONG_BEFORE, clock: Clock = REAL_TIME) -> Co
 @given(st.lists(incidents(), max_size=4))
 def test_incidents_can_be_read_back(each: list[Incident]) -> None:
     named = [replace(incident, name=f"{incident.kind}-{place}") for place, incident in enumerate(each)]
-    control = said(*map(incident_row, named))
+    control = said(*map(incident_record, named))
     assert control.live == tuple(named)
 
 
 @given(CLOCKS, st.lists(st.tuples(NOW, NOW).filter(lambda pair: pair[0] < pair[1]), max_size=3))
 def test_gaps_can_be_read_back(clock: Clock, times: list[tuple[int, int]]) -> None:
     """As a worker writes them: until what the shop's clock shows, by a clock that is not that of the cluster."""
-    ahead = MAX_CLOCK_SKEW - SECOND
+    ahead = MAX_CLOCK_SKEW_MICROSECONDS - SECOND
     spans = [(clock.at(after), clock.at(until), until - ahead) for after, until in times]
     records = [
-        record(gap_row(Gap(after, until)), written, offset) for offset, (after, until, written) in enumerate(spans)
+        record(gap_record(Gap(after, until)), written, offset) for offset, (after, until, written) in enumerate(spans)
     ]
     gaps = tuple(Gap(after, until) for after, until, _ in spans if after < until)
     assert read_control(records, clock, PRODUCTS).gaps == gaps
@@ -87,14 +87,16 @@ def test_gaps_can_be_read_back(clock: Clock, times: list[tuple[int, int]]) -> No
 
 @given(incidents())
 def test_the_topic_is_compacted_and_keeps_whatever_is_of_use(it: Incident) -> None:
-    rows = [incident_row(it), incident_row(replace(it, name="other")), ending_row("it", it.end), gap_row(Gap(1, 2)),
-            gap_row(Gap(3, 4))]  # fmt: skip
+    rows = [
+        incident_record(it), incident_record(replace(it, name="other")), end_record("it", it.end),
+        gap_record(Gap(1, 2)), gap_record(Gap(3, 4)),
+    ]  # fmt: skip
     assert len({row.key for row in rows}) == len(rows)
 
 
 def test_nothing_is_said_at_first() -> None:
-    assert said() == Control()
-    assert Control().number == 0
+    assert said() == ControlState()
+    assert ControlState().record_count == 0
 
 
 ODD: list[Any] = [
@@ -106,7 +108,7 @@ ODD: list[Any] = [
 
 @given(incidents(), st.lists(st.sampled_from(ODD)))
 def test_what_is_none_of_its_own_is_left_out(it: Incident, odd: list[Any]) -> None:
-    control = said(incident_row(it), *(Row(key, value, 0) for key, value in odd))
+    control = said(incident_record(it), *(ProducerRecord(key, value, 0) for key, value in odd))
     assert (control.live, control.gaps) == ((it,), ())
 
 
@@ -115,22 +117,22 @@ def test_what_is_none_of_its_own_is_left_out(it: Incident, odd: list[Any]) -> No
 
 @given(CLOCKS, incidents(), NOW)
 def test_what_was_written_too_late_for_its_time_has_no_effect(clock: Clock, it: Incident, written: int) -> None:
-    in_time = it.start >= clock.at(written // 1000 * 1000 + IN_TIME)
-    assert said(incident_row(it), written=written, clock=clock).live == ((it,) if in_time else ())
+    in_time = it.start >= clock.at(written // 1000 * 1000 + CUTOFF_MICROSECONDS)
+    assert said(incident_record(it), written=written, clock=clock).live == ((it,) if in_time else ())
 
 
 @given(CLOCKS, incidents(), NOW, MINUTES)
 def test_so_has_an_ending(clock: Clock, it: Incident, written: int, minute: int) -> None:
     end = (STARTED // MINUTE + minute) * MINUTE
-    records = [record(incident_row(it), LONG_BEFORE - 2 * YEAR), record(ending_row("it", end), written, 1)]
+    records = [record(incident_record(it), LONG_BEFORE - 2 * YEAR), record(end_record("it", end), written, 1)]
     (now,) = read_control(records, clock, PRODUCTS).live
-    if end < clock.at(written // 1000 * 1000 + IN_TIME):
+    if end < clock.at(written // 1000 * 1000 + CUTOFF_MICROSECONDS):
         assert now == it
     else:
         assert now.end == min(max(end, it.start), it.end)
 
 
-@given(CLOCKS, NOW, st.integers(0, 30 * DAY), st.integers(0, KNOWN // 2))
+@given(CLOCKS, NOW, st.integers(0, 30 * DAY), st.integers(0, HORIZON_MICROSECONDS // 2))
 def test_who_read_before_it_was_written_goes_no_further_than_its_earliest_time(
     clock: Clock, read_at: int, later: int, slow: int
 ) -> None:
@@ -138,10 +140,12 @@ def test_who_read_before_it_was_written_goes_no_further_than_its_earliest_time(
     now = read_at + later
     set_for = earliest(clock, now)
     assert set_for % MINUTE == 0
-    assert set_for >= clock.at(now + AHEAD)
-    assert set_for > horizon(clock, read_at) or clock.at(now + AHEAD) == clock.at(read_at + KNOWN)
+    assert set_for >= clock.at(now + LEAD_MICROSECONDS)
+    assert set_for > horizon(clock, read_at) or clock.at(now + LEAD_MICROSECONDS) == clock.at(
+        read_at + HORIZON_MICROSECONDS
+    )
     it = Incident("it", "storm", set_for, set_for + MINUTE, 0, 0, frozenset(), frozenset(), 0.5, 0)
-    assert said(incident_row(it), written=now + slow, clock=clock).live == (it,)  # written at once, it is in time
+    assert said(incident_record(it), written=now + slow, clock=clock).live == (it,)  # written at once, it is in time
 
 
 @given(CLOCKS, incidents(), NOW, st.integers(0, 30 * DAY))
@@ -150,7 +154,7 @@ def test_what_has_an_effect_lies_behind_what_was_done_by_whoever_did_not_know(
 ) -> None:
     """At a moment: event time that hardly passes is not worth more words."""
     read_at = written // 1000 * 1000 - before
-    if said(incident_row(it), written=written, clock=clock).live:
+    if said(incident_record(it), written=written, clock=clock).live:
         assert it.start >= horizon(clock, read_at)
 
 
@@ -160,7 +164,7 @@ def test_what_has_an_effect_lies_behind_what_was_done_by_whoever_did_not_know(
 @given(incidents(), st.lists(st.integers(-1000, 70_000), min_size=1, max_size=3))
 def test_an_ending_never_moves_the_end_before_the_start_nor_later(it: Incident, minutes: list[int]) -> None:
     ends = [(STARTED // MINUTE + minute) * MINUTE for minute in minutes]
-    (now,) = said(incident_row(it), *(ending_row("it", end) for end in ends)).live
+    (now,) = said(incident_record(it), *(end_record("it", end) for end in ends)).live
     assert it.start <= now.end <= it.end
     assert now.end == max(it.start, min(it.end, *ends))
     assert (now.name, now.start, now.factor, now.discount) == (it.name, it.start, it.factor, it.discount)
@@ -169,7 +173,7 @@ def test_an_ending_never_moves_the_end_before_the_start_nor_later(it: Incident, 
 @given(incidents(), MINUTES)
 def test_until_its_end_an_ended_one_has_the_effect_that_it_had(it: Incident, minute: int) -> None:
     end = it.start + minute * MINUTE
-    (now,) = said(incident_row(it), ending_row("it", end)).live
+    (now,) = said(incident_record(it), end_record("it", end)).live
     before = np.arange(it.start // MINUTE - 5, now.end // MINUTE)
     behind = np.arange(now.end // MINUTE, now.end // MINUTE + 100)
     assert np.array_equal(now.weight(before), it.weight(before))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.cluster_state.control import Control
+from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.incident_requests import (
     MAX_OVER,
     MAX_RANDOM,
@@ -94,7 +94,7 @@ def live(name: str, start: int, end: int) -> Incident:
 
 
 def names(incidents: Incidents, *those: Incident) -> list[str]:
-    return [each["name"] for each in listed(incidents, Control(those), NOW)]
+    return [each["name"] for each in listed(incidents, ControlState(those), NOW)]
 
 
 def test_what_is_over_leaves_the_list_and_what_is_on_or_ahead_does_not() -> None:
@@ -114,7 +114,7 @@ def test_of_those_that_come_at_random_the_list_has_the_next_ones() -> None:
         for name, every in (("often", 1), ("seldom", 60))
     ]
     incidents = Incidents(settings, lambda local: 0, 1, 0)
-    told = listed(incidents, Control(), NOW)
+    told = listed(incidents, ControlState(), NOW)
     assert len(told) == MAX_RANDOM
     every_one = incidents.between(NOW, NOW + SOON)
     assert [each["name"] for each in told] == [each.name for each in every_one[:MAX_RANDOM]]

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from yasdg_app.cluster_state import claims
-from yasdg_app.cluster_state import manifest as opening
+from yasdg_app.cluster_state import bootstrap, claims, manifest
+from yasdg_app.cluster_state.manifest import ShopManifest, differences, read_manifest, what_it_is_made_from
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import FormatSettings, Settings
 from yasdg_app.kafka.auth.connection import Connection
@@ -27,10 +27,10 @@ PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 def test_the_digest_of_the_catalog_is_that_of_all_products_in_one_piece(
     piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "PIECE", piece)
+    monkeypatch.setattr(manifest, "PIECE", piece)
     fields = [{key: value for key, value in asdict(product).items() if key != "written"} for product in PRODUCTS]
     whole = sha256(repr(fields).encode()).hexdigest()
-    assert opening.what_it_is_made_from(Settings(), PRODUCTS)["products"] == whole[:16]
+    assert what_it_is_made_from(Settings(), PRODUCTS)["products"] == whole[:16]
 
 
 def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(
 
     def digest(*lines: str) -> str:
         (tmp_path / "products.csv").write_text("\n".join([header, *lines]))
-        told = opening.what_it_is_made_from(Settings(), catalog.load(tmp_path / "products.csv"))["products"]
+        told = what_it_is_made_from(Settings(), catalog.load(tmp_path / "products.csv"))["products"]
         assert isinstance(told, str)
         return told
 
@@ -62,17 +62,17 @@ def test_products_are_told_the_same_with_and_without_a_record() -> None:
         assert encoders.product_json(product) == reference.encode(reference.product(product))
 
 
-def opened_with(**made_from: str) -> opening.Opening:
-    return opening.Opening(Clock(0, 0, None), 7, {"SALES.seed": "42", **made_from})
+def opened_with(**made_from: str) -> ShopManifest:
+    return ShopManifest(Clock(0, 0, None), 7, {"SALES.seed": "42", **made_from})
 
 
 def test_an_opening_that_names_no_format_is_of_the_default_one() -> None:
     now, avro = {"SALES.seed": "42"}, {"FORMAT.value": "avro", "FORMAT.time": "sql"}
-    assert opening.differences(opened_with(), now) == []
-    assert opening.differences(opened_with(**avro), now | avro) == []
-    assert opening.differences(opened_with(), now | avro) == ["FORMAT.value was json, is avro"]
-    assert opening.differences(opened_with(**avro), now) == ["FORMAT.value was avro, is json"]
-    assert opening.differences(opened_with(), now | {"FORMAT.value": "json", "FORMAT.time": "iso-z"}) == [
+    assert differences(opened_with(), now) == []
+    assert differences(opened_with(**avro), now | avro) == []
+    assert differences(opened_with(), now | avro) == ["FORMAT.value was json, is avro"]
+    assert differences(opened_with(**avro), now) == ["FORMAT.value was avro, is json"]
+    assert differences(opened_with(), now | {"FORMAT.value": "json", "FORMAT.time": "iso-z"}) == [
         "FORMAT.time was sql, is iso-z"
     ]
 
@@ -82,8 +82,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The topic of openings."""
     log: list[Any] = []
 
-    async def find_opening(*_: Any) -> opening.Opening | None:
-        return opening.read_opening(log)
+    async def find_manifest(*_: Any) -> ShopManifest | None:
+        return read_manifest(log)
 
     async def write(*record: Any) -> None:
         log.append(SimpleNamespace(key=record[-2], value=record[-1]))
@@ -91,13 +91,13 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     async def new_producer_id(*_: Any) -> int:
         return 7
 
-    for name, stand_in in (("find_opening", find_opening), ("_write", write), ("new_producer_id", new_producer_id)):
-        monkeypatch.setattr(opening, name, stand_in)
+    for name, stand_in in (("find_manifest", find_manifest), ("_write", write), ("new_producer_id", new_producer_id)):
+        monkeypatch.setattr(bootstrap, name, stand_in)
     return log
 
 
-def agree(settings: Settings, form: Format) -> opening.Opening:
-    return asyncio.run(opening._agree(Connection(""), settings, form, opening.what_it_is_made_from(settings, PRODUCTS)))
+def agree(settings: Settings, form: Format) -> ShopManifest:
+    return asyncio.run(bootstrap._agree(Connection(""), settings, form, what_it_is_made_from(settings, PRODUCTS)))
 
 
 class Refused(Format):
@@ -119,7 +119,7 @@ def test_a_shop_whose_schemas_are_refused_is_not_opened(log: list[Any]) -> None:
 def test_schemas_of_another_shop_are_not_registered(log: list[Any]) -> None:
     agree(Settings(), Format())
     avro = Settings(format=FormatSettings(value="avro", registry="http://registry"))
-    with pytest.raises(opening.OpeningError, match=r"FORMAT\.value was json, is avro"):
+    with pytest.raises(manifest.OpeningError, match=r"FORMAT\.value was json, is avro"):
         agree(avro, Refused())
     assert len(log) == 1
 
@@ -179,32 +179,30 @@ def record(value: bytes | None, key: bytes | None = b"yasdg") -> Any:
 
 @pytest.mark.parametrize("value", HOSTILE, ids=[repr(value)[:40] for value in HOSTILE])
 def test_what_is_no_opening_is_passed_over(value: bytes | None) -> None:
-    assert opening.read_opening([record(value)]) is None
-    assert opening.read_opening([record(value, None), record(value, b"\xff"), record(VERSION_1)]) is not None
+    assert read_manifest([record(value)]) is None
+    assert read_manifest([record(value, None), record(value, b"\xff"), record(VERSION_1)]) is not None
 
 
 def test_an_opening_of_before_reads_as_it_did() -> None:
-    read = opening.read_opening([record(b"x"), record(VERSION_1), record(VERSION_1.replace(b"1000", b"2000"))])
+    read = read_manifest([record(b"x"), record(VERSION_1), record(VERSION_1.replace(b"1000", b"2000"))])
     at = times.event_time("2026-11-24 16:20:41.123456")
     made_from = {"SALES.seed": "42", "products": "0123456789abcdef"}
-    assert read == opening.Opening(Clock(at, at, None), 1000, made_from, "yasdg", {}, 0)
+    assert read == ShopManifest(Clock(at, at, None), 1000, made_from, "yasdg", {}, 0)
 
 
 def test_an_opening_of_later_reads_too() -> None:
     """A version to come may say more."""
-    read = opening.read_opening(
-        [record(VERSION_1[:-1] + b',"topics":{"topic_products":"a"},"more":[{}],"partitions":3}')]
-    )
+    read = read_manifest([record(VERSION_1[:-1] + b',"topics":{"topic_products":"a"},"more":[{}],"partitions":3}')])
     assert read is not None
     assert (read.topics, read.partitions) == ({"topic_products": "a"}, 3)
 
 
 def test_an_opening_of_a_version_whose_stream_was_another_is_refused_with_a_way_that_destroys_nothing() -> None:
     value = b'{"opened_at":"2026-11-01 10:00:00.000000","made_from":{"seed":42},"producer_id":7}'
-    with pytest.raises(opening.OpeningError, match="an earlier version") as refused:
-        opening.read_opening([record(value)])
+    with pytest.raises(manifest.OpeningError, match="an earlier version") as refused:
+        read_manifest([record(value)])
     said = str(refused.value)
-    assert said.index("Open a new shop beside it") < said.index("yasdg topics delete")
+    assert said.index("Open a separate shop") < said.index("yasdg topics delete")
 
 
 def test_what_the_stream_is_made_from_names_no_topics(log: list[Any]) -> None:
@@ -213,7 +211,7 @@ def test_what_the_stream_is_made_from_names_no_topics(log: list[Any]) -> None:
     (written,) = log
     content = msgspec.json.decode(written.value)
     assert list(content) == ["opened_at", "started", "speed", "producer_id", "made_from", "topics", "partitions"]
-    assert content["made_from"] == opening.what_it_is_made_from(Settings(), PRODUCTS)
+    assert content["made_from"] == what_it_is_made_from(Settings(), PRODUCTS)
     assert not any("KAFKA" in key for key in content["made_from"])
     assert content["topics"]["topic_purchases"] == "demo.purchases"
 

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from yasdg_app.cluster_state import manifest as opening
-from yasdg_app.cluster_state.manifest import Opening, read_opening, what_it_is_made_from
+from yasdg_app.cluster_state import bootstrap
+from yasdg_app.cluster_state.manifest import ShopManifest, differences, read_manifest, what_it_is_made_from
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import (
     FaultSettings,
@@ -88,8 +88,8 @@ def test_the_digest_of_the_products_is_that_of_their_fields_by_name() -> None:
 def test_an_opening_is_written_as_it_was(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[Any, ...]] = []
 
-    async def find_opening(*_: Any) -> Opening | None:
-        return read_opening([Written(key, value) for _, _, key, value in written])
+    async def find_manifest(*_: Any) -> ShopManifest | None:
+        return read_manifest([Written(key, value) for _, _, key, value in written])
 
     async def write(*record: Any) -> None:
         written.append(record)
@@ -97,12 +97,12 @@ def test_an_opening_is_written_as_it_was(name: str, monkeypatch: pytest.MonkeyPa
     async def new_producer_id(*_: Any) -> int:
         return 1000
 
-    monkeypatch.setattr(opening, "find_opening", find_opening)
-    monkeypatch.setattr(opening, "_write", write)
-    monkeypatch.setattr(opening, "new_producer_id", new_producer_id)
-    monkeypatch.setattr(opening.time, "time_ns", lambda: NOW * 1000)
+    monkeypatch.setattr(bootstrap, "find_manifest", find_manifest)
+    monkeypatch.setattr(bootstrap, "_write", write)
+    monkeypatch.setattr(bootstrap, "new_producer_id", new_producer_id)
+    monkeypatch.setattr(bootstrap.time, "time_ns", lambda: NOW * 1000)
     shop = SHOPS[name]
-    asyncio.run(opening._agree(Connection(""), shop, Silent(), what_it_is_made_from(shop, PRODUCTS)))
+    asyncio.run(bootstrap._agree(Connection(""), shop, Silent(), what_it_is_made_from(shop, PRODUCTS)))
     ((_, topic, key, value),) = written
     application_id = {"plain": "yasdg", "full": "other"}[name]
     assert (topic, key) == (f"{application_id}-opening", application_id.encode())
@@ -112,14 +112,14 @@ def test_an_opening_is_written_as_it_was(name: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", SHOPS)
 def test_an_opening_of_before_is_continued(name: str) -> None:
     shop = SHOPS[name]
-    found = read_opening([Written(shop.kafka.application_id.encode(), record(name))])
+    found = read_manifest([Written(shop.kafka.application_id.encode(), record(name))])
     assert found is not None
     assert (found.clock, found.producer_id, found.application_id) == (
         Clock(NOW, NOW, None),
         1000,
         {"plain": "yasdg", "full": "other"}[name],
     )
-    assert opening.differences(found, what_it_is_made_from(shop, PRODUCTS)) == []
+    assert differences(found, what_it_is_made_from(shop, PRODUCTS)) == []
 
 
 class Written(msgspec.Struct):

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from support.shop import KEPT, Shop, yasdg
 
 from yasdg_app.kafka.auth.connection import Connection
-from yasdg_app.kafka.producer import Row, ShopProducer, UnansweredError, new_producer_id
+from yasdg_app.kafka.producer import ProducerRecord, ShopProducer, UnknownOutcomeError, new_producer_id
 from yasdg_app.kafka.reader import Message, Reader, read_all
 from yasdg_app.messages.times import event_time, time_text
 
@@ -29,10 +29,10 @@ class Kafka(Protocol):
 Log = list[Message]
 
 
-def changed(message: Message, field: str, by: float) -> Row:
+def changed(message: Message, field: str, by: float) -> ProducerRecord:
     value = json.loads(message.value or b"")
     value[field] = round(value[field] + by, 2)
-    return Row(message.key or b"", json.dumps(value).encode(), message.timestamp)
+    return ProducerRecord(message.key or b"", json.dumps(value).encode(), message.timestamp)
 
 
 def same_product(log: Log, row: int) -> int:
@@ -97,17 +97,17 @@ async def copy(shop: Shop, topics: dict[str, dict[int, list[Any]]], producer_id:
     producer = ShopProducer(Connection(shop.servers), producer_id)
     for topic, logs in topics.items():
         for partition, log in logs.items():
-            rows = [Row(message.key or b"", message.value, message.timestamp) for message in log]
+            rows = [ProducerRecord(message.key or b"", message.value, message.timestamp) for message in log]
             while True:
                 try:
                     await producer.append(topic, partition, 0, rows)
                     break
-                except UnansweredError:  # the topic is so new that it has no leader yet
+                except UnknownOutcomeError:  # the topic is so new that it has no leader yet
                     await asyncio.sleep(0.1)
     await producer.stop()
 
 
-async def write(shop: Shop, topic: str, rows: list[tuple[int, Row]], commit: bool | None = None) -> None:
+async def write(shop: Shop, topic: str, rows: list[tuple[int, ProducerRecord]], commit: bool | None = None) -> None:
     """Write rows, each into a partition, as another producer does. `commit`: in a transaction that ends so."""
     transactional = {} if commit is None else {"transactional_id": f"{topic}-{commit}"}
     async with AIOKafkaProducer(bootstrap_servers=shop.servers, linger_ms=5, **transactional) as producer:
@@ -128,7 +128,7 @@ async def put_aside(shop: Shop, producer_id: int, letters: list[tuple[str, int, 
             tp = TopicPartition(shop.topic("dead_letters"), partition)
             headers = [("topic", topic.encode()), ("partition", b"%d" % partition), ("offset", b"%d" % offset)]
             _, number = await reader.last(tp)
-            row = Row(b"", b"", time.time_ns() // 1_000_000, headers)
+            row = ProducerRecord(b"", b"", time.time_ns() // 1_000_000, headers)
             await producer.append(tp.topic, tp.partition, number, [row])
     await producer.stop()
 
@@ -171,14 +171,14 @@ def test_what_strangers_wrote_is_named_and_is_no_part_of_the_books(kafka: Kafka,
         json.dumps(ahead | {"transaction_time": "9999-12-31 23:59:59.999999", "total_purchase": 1e308}).encode(),
         *HOSTILE,
     ]  # fmt: skip
-    rows = [(0, Row(sold[0][0].key or b"", value, 1)) for value in strange]
+    rows = [(0, ProducerRecord(sold[0][0].key or b"", value, 1)) for value in strange]
     asyncio.run(write(shop, shop.topic("purchases"), rows))
     asyncio.run(write(shop, shop.topic("purchases"), rows[:1], commit=True))  # ends with a marker
     asyncio.run(write(shop, shop.topic("lost_sales"), rows[:3], commit=False))
     for what in ("products", "incidents", "stockings", "dead_letters"):
         asyncio.run(write(shop, shop.topic(what), rows))
     gap = json.dumps({"after": "2020-01-01 00:00:00.000000", "until": "2099-01-01 00:00:00.000000"}).encode()
-    asyncio.run(write(shop, f"{shop.name}-control", [(0, Row(b"gap/2020", gap, 1))]))
+    asyncio.run(write(shop, f"{shop.name}-control", [(0, ProducerRecord(b"gap/2020", gap, 1))]))
     foreign = {"purchases": len(rows) + 1, "lost_sales": 3} | dict.fromkeys(
         ("products", "incidents", "stockings", "dead_letters"), len(rows)
     )
@@ -235,7 +235,7 @@ async def delete_before(shop: Shop, topic: str, offsets: dict[int, int]) -> None
 def test_messages_that_were_deleted_are_one_finding_and_a_damaged_batch_is_another(kafka: Kafka, shop: Shop) -> None:
     small(shop, kafka)
     topic = shop.topic("purchases")
-    asyncio.run(write(shop, topic, [(0, Row(b"", b"x", 1))]))
+    asyncio.run(write(shop, topic, [(0, ProducerRecord(b"", b"x", 1))]))
     (foreign,) = (shop.partitions(topic)[0][-1].offset,)
     asyncio.run(put_aside(shop, opening(shop)["producer_id"], [(topic, 0, foreign)]))
     asyncio.run(delete_before(shop, topic, {0: 10}))
@@ -323,11 +323,11 @@ def lively(shop: Shop, end: str, speed: str) -> Shop:
     return shop.configure(CONFIG=str(shop.folder / "lively.ini"), KAFKA_PARTITIONS=str(PARTITIONS))
 
 
-def earlier(message: Message) -> Row:
+def earlier(message: Message) -> ProducerRecord:
     """A restock that is told with a time a minute before it came."""
     value = json.loads(message.value or b"")
     value["event_time"] = time_text(event_time(value["event_time"]) - 60_000_000)
-    return Row(message.key or b"", json.dumps(value).encode(), message.timestamp)
+    return ProducerRecord(message.key or b"", json.dumps(value).encode(), message.timestamp)
 
 
 def not_taken(log: Log) -> int:
@@ -338,7 +338,11 @@ def not_taken(log: Log) -> int:
 def nothing_taken(log: Log) -> list[Any]:
     row = not_taken(log)
     value = json.loads(log[row].value or b"") | {"substitute": None}
-    return [*log[:row], Row(log[row].key or b"", json.dumps(value).encode(), log[row].timestamp), *log[row + 1 :]]
+    return [
+        *log[:row],
+        ProducerRecord(log[row].key or b"", json.dumps(value).encode(), log[row].timestamp),
+        *log[row + 1 :],
+    ]
 
 
 LIVELY_FAULTS: dict[str, Fault] = {
@@ -382,7 +386,7 @@ def test_a_purchase_instead_of_another_needs_its_lost_sale_wherever_that_stands(
     asyncio.run(copy(shop, {f"{shop.name}.planted": logs["lost_sales"]}, opening(shop)["producer_id"]))
     # The last messages of a partition need not be the shop's: how far it has come is what its own say.
     for topic in (f"{shop.name}.planted", shop.topic("purchases")):
-        rows = [(partition, Row(b"", b"no JSON", 1)) for partition in range(PARTITIONS) for _ in range(150)]
+        rows = [(partition, ProducerRecord(b"", b"no JSON", 1)) for partition in range(PARTITIONS) for _ in range(150)]
         asyncio.run(write(shop, topic, rows))
     audited = yasdg(shop.configure(KAFKA_TOPIC_LOST_SALES=f"{shop.name}.planted"), "audit", "--json")
     report = json.loads(audited.stdout)

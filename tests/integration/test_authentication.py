@@ -380,7 +380,7 @@ def test_a_worker_that_may_not_do_what_a_shop_needs_says_so_and_ends(
     worker = shop.on(secured.at("sasl_ssl")).configure(**variables(login)).worker()
     assert worker.ends() == 1
     (line,) = without_banner(worker.said).splitlines()
-    assert "lets us in, but does not let us do what a shop needs ([Error 29] TopicAuthorizationFailedError" in line
+    assert "accepts the login, but denies what a shop needs ([Error 29] TopicAuthorizationFailedError" in line
 
 
 def test_a_file_that_cannot_be_used_is_a_wrong_configuration(

@@ -47,7 +47,7 @@ async def batches(servers: str, topic: str) -> list[tuple[int, int]]:
         position = 0
         while True:
             request = FetchRequest(100, 1, 2**22, 0, [(topic, [(partition, position, 2**22)])])
-            answer = await cluster.ask_leader(TopicPartition(topic, partition), request)
+            answer = await cluster.send_to_leader(TopicPartition(topic, partition), request)
             ((_, ((_, _, end, *_, data),)),) = answer.topics
             records = MemoryRecords(data)
             while records.has_next():

@@ -15,7 +15,7 @@ from oracles.simulation import as_simulated, opening_of, plan_of
 from scipy import stats
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.config import settings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.reader import Message, Reader

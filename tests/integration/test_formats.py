@@ -16,11 +16,11 @@ from oracles.simulation import opening_of, plan_of
 from support import readers
 from support.shop import Shop, consume, yasdg
 
-from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.config import settings
 from yasdg_app.config.settings import FormatSettings
 from yasdg_app.kafka.embedded.node import free_port
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.formats import json_format, schemas
 from yasdg_app.shop.faults import Faults
 from yasdg_app.truth.offline_stream import FOREVER, stream
@@ -135,7 +135,7 @@ def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Sh
     balances(shop, count)
 
 
-def damaged(faults: Faults, row: Row, wire: Mapping[str, bytes]) -> Row | None:
+def damaged(faults: Faults, row: ProducerRecord, wire: Mapping[str, bytes]) -> ProducerRecord | None:
     """A row that is corrupt as it has to be; None if it is not. `wire`: the sales by their ids."""
     headers = dict(row.headers)
     if headers.get("yasdg-fault") != b"corrupt":

@@ -177,7 +177,7 @@ def test_time_in_which_nobody_worked_can_be_left_out(kafka: Kafka, shop: Shop) -
     ("values", "told"),
     [
         ({"start": "2090-01-01"}, "is in the future: expected an earlier time, or now"),
-        ({"start": "1d", "end": "2020-01-01"}, "is not behind the shop's first moment"),
+        ({"start": "1d", "end": "2020-01-01"}, "is not after the shop's first moment"),
     ],
 )
 def test_a_clock_that_cannot_be_is_refused(kafka: Kafka, shop: Shop, values: dict[str, str], told: str) -> None:

@@ -13,7 +13,14 @@ from support.shop import KEPT
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.node import free_port
-from yasdg_app.kafka.producer import OvertakenError, RefusedError, Row, ShopProducer, UnansweredError, new_producer_id
+from yasdg_app.kafka.producer import (
+    ProducerRecord,
+    RecordsRejectedError,
+    SequenceConflictError,
+    ShopProducer,
+    UnknownOutcomeError,
+    new_producer_id,
+)
 from yasdg_app.kafka.reader import Message, Reader
 
 
@@ -62,15 +69,15 @@ async def make_topic(servers: str, name: str, partitions: int = 1) -> Topic:
     return Topic(servers, name, await new_producer_id(Connection(servers)))
 
 
-def rows(*numbers: int) -> list[Row]:
-    return [Row(b"CS01", b"%d" % number, 1_700_000_000_000 + number) for number in numbers]
+def rows(*numbers: int) -> list[ProducerRecord]:
+    return [ProducerRecord(b"CS01", b"%d" % number, 1_700_000_000_000 + number) for number in numbers]
 
 
 async def test_rows_are_appended_in_order_with_their_times_and_headers(topic: Topic) -> None:
     producer = topic.producer()
     appended = await producer.append(topic.name, 0, 0, rows(1, 2))
     assert (appended.complete, appended.offset) == (True, 0)
-    appended = await producer.append(topic.name, 0, 2, [Row(b"k", None, 5, [("reason", b"why")])])
+    appended = await producer.append(topic.name, 0, 2, [ProducerRecord(b"k", None, 5, [("reason", b"why")])])
     assert (appended.complete, appended.offset) == (True, 2)
     messages = await topic.read()
     assert [message.value for message in messages] == [b"1", b"2", None]
@@ -80,7 +87,7 @@ async def test_rows_are_appended_in_order_with_their_times_and_headers(topic: To
 
 
 async def test_many_rows_go_in_several_batches(topic: Topic) -> None:
-    many = [Row(b"CS01", b"%06d" % number * 100, number) for number in range(3000)]  # 1.8 MB
+    many = [ProducerRecord(b"CS01", b"%06d" % number * 100, number) for number in range(3000)]  # 1.8 MB
     await topic.producer().append(topic.name, 0, 0, many)
     assert await topic.values() == [row.value for row in many]
 
@@ -89,7 +96,7 @@ async def test_a_worker_that_was_overtaken_appends_nothing(topic: Topic) -> None
     frozen, other = topic.producer(), topic.producer()
     await frozen.append(topic.name, 0, 0, rows(1, 2, 3))
     await other.append(topic.name, 0, 3, rows(4, 5))
-    with pytest.raises(OvertakenError, match="partition 0: another worker has appended"):
+    with pytest.raises(SequenceConflictError, match="partition 0: another worker has appended"):
         await frozen.append(topic.name, 0, 3, rows(4))
     await other.append(topic.name, 0, 5, rows(6))
     assert await topic.values() == [b"1", b"2", b"3", b"4", b"5", b"6"]
@@ -99,14 +106,14 @@ async def test_a_worker_that_freezes_between_the_check_and_the_write_appends_not
     """The window that no check of a lease can close: it was allowed, then it stood still."""
     frozen, other = topic.producer(), topic.producer()
     await frozen.append(topic.name, 0, 0, rows(1))
-    write = frozen._cluster.ask
+    write = frozen._cluster.send
 
     async def late(*arguments: Any) -> Any:
         await other.append(topic.name, 0, 1, rows(2, 3))
         return await write(*arguments)
 
-    frozen._cluster.ask = late  # type: ignore[method-assign]
-    with pytest.raises(OvertakenError):
+    frozen._cluster.send = late  # type: ignore[method-assign]
+    with pytest.raises(SequenceConflictError):
         await frozen.append(topic.name, 0, 1, rows(2), lambda: True)
     assert await topic.values() == [b"1", b"2", b"3"]
 
@@ -119,24 +126,24 @@ async def test_the_very_batch_that_another_worker_appended_is_there_once(topic: 
 
 
 async def test_a_batch_that_only_has_the_numbers_of_another_one_is_told_from_it(topic: Topic) -> None:
-    await topic.producer().append(topic.name, 0, 0, rows(1, 2), as_one=True)
-    with pytest.raises(OvertakenError):
-        await topic.producer().append(topic.name, 0, 0, rows(3, 4), as_one=True)
-    await topic.producer().append(topic.name, 0, 2, rows(5), as_one=True)
+    await topic.producer().append(topic.name, 0, 0, rows(1, 2), atomic=True)
+    with pytest.raises(SequenceConflictError):
+        await topic.producer().append(topic.name, 0, 0, rows(3, 4), atomic=True)
+    await topic.producer().append(topic.name, 0, 2, rows(5), atomic=True)
     assert await topic.values() == [b"1", b"2", b"5"]
 
 
 async def test_rows_that_belong_together_are_not_taken_apart(topic: Topic) -> None:
-    large = [Row(b"k", os.urandom(600_000), 0)] * 2
-    with pytest.raises(RefusedError, match="in one piece"):
-        await topic.producer().append(topic.name, 0, 0, large, as_one=True)
+    large = [ProducerRecord(b"k", os.urandom(600_000), 0)] * 2
+    with pytest.raises(RecordsRejectedError, match="atomic append exceeds"):
+        await topic.producer().append(topic.name, 0, 0, large, atomic=True)
     assert await topic.values() == []
 
 
 async def test_of_many_workers_that_append_at_once_one_succeeds(topic: Topic) -> None:
     writers = [topic.producer().append(topic.name, 0, 0, rows(*range(n))) for n in range(1, 9)]
     results = await asyncio.gather(*writers, return_exceptions=True)
-    assert sum(not isinstance(result, OvertakenError) for result in results) == 1
+    assert sum(not isinstance(result, SequenceConflictError) for result in results) == 1
     values = await topic.values()
     assert values == [b"%d" % number for number in range(len(values))]
 
@@ -162,7 +169,7 @@ async def in_a_new_topic(producer: ShopProducer, topic: Topic, partition: int) -
         try:
             await producer.append(topic.name, partition, 0, rows(partition))
             return
-        except UnansweredError:
+        except UnknownOutcomeError:
             await asyncio.sleep(0.1)
 
 
@@ -197,7 +204,7 @@ async def test_small_batches_that_come_while_the_broker_answers_go_together(kafk
     await until(lambda: bool(producer.requests))
     later = [asyncio.create_task(append(partition)) for partition in (1, 2, 3)]
     too_late = asyncio.create_task(append(4, lambda: bool(last_call)))
-    await until(lambda: [len(each.batches) for each in producer._together.values()] == [4])
+    await until(lambda: [len(each.batches) for each in producer._pending.values()] == [4])
     last_call.clear()
     producer.goes_on.set()
     assert await first
@@ -208,8 +215,8 @@ async def test_small_batches_that_come_while_the_broker_answers_go_together(kafk
 
 
 async def test_what_the_cluster_does_not_take_is_told(topic: Topic) -> None:
-    with pytest.raises(RefusedError, match="partition 0"):
-        await topic.producer().append(topic.name, 0, 0, [Row(b"k", os.urandom(2_000_000), 0)])
+    with pytest.raises(RecordsRejectedError, match="partition 0"):
+        await topic.producer().append(topic.name, 0, 0, [ProducerRecord(b"k", os.urandom(2_000_000), 0)])
 
 
 async def test_a_killed_broker_is_waited_for_and_nothing_is_there_twice(tmp_path: Any) -> None:
@@ -236,7 +243,7 @@ async def append_one_by_one(producer: ShopProducer, topic: Topic, count: int) ->
         try:
             await producer.append(topic.name, 0, number, rows(number))
             number += 1
-        except UnansweredError:
+        except UnknownOutcomeError:
             number = len(await topic.values())
 
 

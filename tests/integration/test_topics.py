@@ -18,14 +18,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from support.shop import Shop, yasdg
 
-from yasdg_app.cluster_state.manifest import Opening, OpeningError, open_shop
+from yasdg_app.cluster_state.bootstrap import open_shop
+from yasdg_app.cluster_state.manifest import OpeningError, ShopManifest
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import ClockSettings, FaultSettings, KafkaSettings, Settings
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.embedded.java import java_command
-from yasdg_app.kafka.producer import RefusedError, Row, ShopProducer
+from yasdg_app.kafka.producer import ProducerRecord, RecordsRejectedError, ShopProducer
 from yasdg_app.kafka.reader import read_all
 from yasdg_app.kafka.topic_policies import DAY_MS
 from yasdg_app.kafka.topic_watch import LOOKS, TopicChangedError, TopicWatch
@@ -75,7 +76,7 @@ def of(shop: Shop, kafka: Kafka, application_id: str = "", names: str = "", **va
     return Settings(kafka=KafkaSettings(**kafka_values | values), clock=clock)
 
 
-def opens(settings: Settings) -> Opening:
+def opens(settings: Settings) -> ShopManifest:
     """Open a shop as a worker does."""
     return asyncio.run(open_shop(Connection(settings.kafka.bootstrap_servers), settings, PRODUCTS, Format()))
 
@@ -272,14 +273,16 @@ def test_a_shop_whose_opening_was_deleted_is_not_opened_over(kafka: Kafka, shop:
     send(settings, topic, str(value["product_id"]).encode(), json.dumps(value).encode(), partition=1)
     delete(settings, topics.opening_topic(settings.kafka))
     said = refuses(settings)
-    assert f"{topics.opening_topic(settings.kafka)} holds no opening, but {topic}, partition 1, offset 1 holds " in said
-    # What it names: restore the opening, or a new shop beside it.
-    assert "restore the opening from a backup, or open a new shop beside it: set another [KAFKA] application_id" in said
+    assert (
+        f"{topics.opening_topic(settings.kafka)} holds no manifest, but {topic}, partition 1, offset 1 holds " in said
+    )
+    # What it names: restore the manifest, or open a separate shop.
+    assert "restore the manifest from a backup, or open a separate shop: set another [KAFKA] application_id" in said
     other = f"{shop.name}-other"
     opens(of(shop, kafka, other, names=other))
     create(settings, {topics.opening_topic(settings.kafka): 1}, {"retention.ms": "-1"})
     send(settings, topics.opening_topic(settings.kafka), opening.key, opening.value)
-    assert opens(settings).made_from
+    assert opens(settings).fingerprint
 
 
 def test_a_shop_whose_topics_were_renamed_in_its_configuration_does_not_continue_elsewhere(
@@ -299,7 +302,7 @@ def test_a_deleted_topic_of_sales_is_not_made_again(kafka: Kafka, shop: Shop) ->
     delete(settings, settings.kafka.topic_lost_sales, settings.kafka.topic_products)
     said = refuses(settings)
     assert said.startswith(f"{settings.kafka.topic_lost_sales}: deleted, ")
-    assert "or open a new shop beside it" in said
+    assert "or open a separate shop" in said
     other = f"{shop.name}-other"
     opens(of(shop, kafka, other, names=other))
 
@@ -315,7 +318,7 @@ def test_an_opening_of_the_version_before_opens_as_ever(kafka: Kafka, shop: Shop
     create(settings, {topics.opening_topic(settings.kafka): 1}, {"retention.ms": "-1"})
     send(settings, topics.opening_topic(settings.kafka), record.key, json.dumps(before).encode())
     again = opens(settings)
-    assert (again.clock, again.producer_id, again.made_from) == (opened.clock, opened.producer_id, opened.made_from)
+    assert (again.clock, again.producer_id, again.fingerprint) == (opened.clock, opened.producer_id, opened.fingerprint)
     assert (again.topics, again.partitions) == ({}, 0)
 
 
@@ -324,7 +327,7 @@ def test_a_shop_with_another_configuration_is_told_the_ways_out_the_harmless_fir
     other = f"{shop.name}-other"
     with_faults = of(shop, kafka, clock=ClockSettings(time_zone="Europe/Berlin"))
     said = refuses(replace(with_faults, faults=FaultSettings(late=Decimal(".1"))))  # its topics are not made before
-    steps = ["Put the values back, or ", "open a new shop beside it", "yasdg topics delete"]
+    steps = ["Put the values back, or ", "open a separate shop", "yasdg topics delete"]
     assert [said.index(step) for step in steps] == sorted(said.index(step) for step in steps)
     assert opens(of(shop, kafka)) == opened
     opens(of(shop, kafka, other, names=other, clock=ClockSettings(time_zone="Europe/Berlin")))
@@ -401,7 +404,7 @@ def test_a_refusal_while_the_shop_runs_names_the_setting(
     settings, topic = of(shop, kafka), f"{shop.name}.sales"
     create(settings, {topic: 1}, {setting: value})
     now = time.time_ns() // 1_000_000
-    row = Row(b"k", b"v" * size, now - 10 * DAY_MS if old else now)
+    row = ProducerRecord(b"k", b"v" * size, now - 10 * DAY_MS if old else now)
 
     async def append() -> None:
         producer = ShopProducer(Connection(kafka.bootstrap_servers), opened.producer_id)
@@ -411,7 +414,7 @@ def test_a_refusal_while_the_shop_runs_names_the_setting(
             await producer.stop()
 
     opened = opens(settings)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RecordsRejectedError) as refused:
         asyncio.run(append())
     assert str(refused.value).startswith(f"{topic}, partition 0: the cluster refuses our messages (")
     follow(str(refused.value).partition(f"To set {setting}: ")[2])
@@ -514,7 +517,7 @@ def test_a_topic_that_was_deleted_and_made_again_is_noticed(kafka: Kafka, shop: 
         opens(settings)
         assert len(products_of(settings)) == len(PRODUCTS)
     else:
-        assert "restore it from a backup, or open a new shop beside it" in said
+        assert "restore it from a backup, or open a separate shop" in said
 
 
 def test_a_watch_asks_for_no_topic_into_being(kafka: Kafka, shop: Shop) -> None:

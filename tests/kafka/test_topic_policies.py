@@ -156,8 +156,8 @@ SINGLE = TopicSpec("goods", 1, key="topic_products", is_divided=False)
         ({"goods": 3}, None, "Partitions cannot be taken back. Give other names: [KAFKA] topic_products"),
         ({"sales": 3, "stocks": 3}, 3, "Set [KAFKA] partitions = 3"),
         ({"sales": 3, "stocks": 3}, 0, "Set [KAFKA] partitions = 3"),
-        ({"sales": 9, "stocks": 9}, 8, topic_policies.BESIDE),
-        ({"sales": 9, "stocks": 8}, 8, topic_policies.BESIDE),
+        ({"sales": 9, "stocks": 9}, 8, topic_policies.NEW_SHOP_ADVICE),
+        ({"sales": 9, "stocks": 8}, 8, topic_policies.NEW_SHOP_ADVICE),
     ],
 )
 def test_of_other_partitions_what_is_possible_is_said(counts: Any, opened_with: int | None, ends: str | None) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from yasdg_app.__main__ import main
-from yasdg_app.kafka.producer import ShopProducer, UnansweredError
+from yasdg_app.kafka.producer import ShopProducer, UnknownOutcomeError
 
 topic, what = sys.argv[1], sys.argv[2]
 EVERY = 7  # changes of the table
@@ -22,10 +22,10 @@ async def append_unanswered(
     count += to == topic and bool(listed)
     unanswered = to == topic and bool(listed) and count % EVERY == 0
     if unanswered and what == "lost":
-        raise UnansweredError(f"{to}, partition {partition}: no answer")
+        raise UnknownOutcomeError(f"{to}, partition {partition}: no answer")
     appended = await append(self, to, partition, listed, *rest, **options)
     if unanswered:
-        raise UnansweredError(f"{to}, partition {partition}: no answer")
+        raise UnknownOutcomeError(f"{to}, partition {partition}: no answer")
     return appended
 
 

@@ -17,12 +17,12 @@ import pytest
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.cluster_state.control import ending_row, gap_row, incident_row
-from yasdg_app.cluster_state.manifest import topics_of
+from yasdg_app.cluster_state.bootstrap import topics_of
+from yasdg_app.cluster_state.control_records import end_record, gap_record, incident_record
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import FaultSettings, KafkaSettings, SalesSettings, Settings
 from yasdg_app.kafka.batch_reader import Unparsed
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.kafka.topics import specs
 from yasdg_app.messages.decoders import InvalidMessageError, read_level, read_lost_sale, read_purchase
 from yasdg_app.messages.encoders import (
@@ -175,7 +175,7 @@ def test_a_fault() -> None:
 
 
 def test_an_incident_on_the_control_topic() -> None:
-    row = incident_row(STRIKE)
+    row = incident_record(STRIKE)
     assert (row.key, row.value) == (
         b"incident/strike",
         b'{"name":"strike","kind":"supply","start":"2026-06-01 00:01:00.000000","end":"2026-06-01 01:01:00.000000",'
@@ -185,12 +185,12 @@ def test_an_incident_on_the_control_topic() -> None:
 
 
 def test_an_ending_on_the_control_topic() -> None:
-    row = ending_row("strike", AT)
+    row = end_record("strike", AT)
     assert (row.key, row.value) == (b"end/strike", b'{"end":"2026-06-01 00:01:00.000000"}')
 
 
 def test_a_gap_on_the_control_topic() -> None:
-    row = gap_row(Gap(AT, AT + MINUTE))
+    row = gap_record(Gap(AT, AT + MINUTE))
     assert (row.key, row.value) == (
         b"gap/2026-06-01 00:01:00.000000/2026-06-01 00:02:00.000000",
         b'{"after":"2026-06-01 00:01:00.000000","until":"2026-06-01 00:02:00.000000"}',
@@ -219,10 +219,12 @@ def test_a_row_of_the_changelog() -> None:
 
 
 async def test_a_record_of_the_shelves(monkeypatch: pytest.MonkeyPatch) -> None:
-    appended: list[tuple[str, int, int, list[Row]]] = []
+    appended: list[tuple[str, int, int, list[ProducerRecord]]] = []
 
     class Producer:
-        async def append(self, topic: str, partition: int, number: int, rows: list[Row], allowed: Any) -> None:
+        async def append(
+            self, topic: str, partition: int, number: int, rows: list[ProducerRecord], allowed: Any
+        ) -> None:
             appended.append((topic, partition, number, rows))
 
     shelf = Shelf(PRODUCTS[0], 75, 74, 1, 2, 3, 4, 15, AT)

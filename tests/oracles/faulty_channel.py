@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.reference import encode, fault
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, NONE, Faults
 
 
-def flawed(faults: Faults, purchases: Iterable[Any], until: int) -> tuple[list[Row], list[Row]]:
+def flawed(faults: Faults, purchases: Iterable[Any], until: int) -> tuple[list[ProducerRecord], list[ProducerRecord]]:
     """The messages that arrive in a partition up to an event time, and the faults; `purchases`: its sales."""
-    dirty: list[tuple[tuple[int, str, int, int], Row]] = []
-    told: list[tuple[tuple[int, str, int, int], Row]] = []
+    dirty: list[tuple[tuple[int, str, int, int], ProducerRecord]] = []
+    told: list[tuple[tuple[int, str, int, int], ProducerRecord]] = []
     for purchase in purchases:
         sale = json.loads(purchase.value)
         at, product_id = event_time(sale["transaction_time"]), sale["product_id"]
@@ -32,15 +32,15 @@ def flawed(faults: Faults, purchases: Iterable[Any], until: int) -> tuple[list[R
             value = faults.damaged(int(key[0]), number, value)
             labels.append(("yasdg-transaction-time", sale["transaction_time"].encode()))
         if kind in (NONE, DUPLICATE):
-            dirty.append(((*place, 0), Row(purchase.key, value, purchase.timestamp, [])))
+            dirty.append(((*place, 0), ProducerRecord(purchase.key, value, purchase.timestamp, [])))
         if kind not in (NONE, DROPPED):
-            dirty.append(((*place, 1), Row(purchase.key, value, purchase.timestamp, labels)))
+            dirty.append(((*place, 1), ProducerRecord(purchase.key, value, purchase.timestamp, labels)))
         if kind != NONE:
             one = fault(at, product_id, number, KINDS[kind], None if kind == DROPPED else arrives)
-            told.append(((*place, 0), Row(purchase.key, encode(one), arrives // 1000, [])))
+            told.append(((*place, 0), ProducerRecord(purchase.key, encode(one), arrives // 1000, [])))
     return [row for _, row in sorted(dirty)], [row for _, row in sorted(told)]
 
 
-def rows(messages: Iterable[Any]) -> list[Row]:
+def rows(messages: Iterable[Any]) -> list[ProducerRecord]:
     """Messages in the form of `flawed`."""
-    return [Row(each.key, each.value, each.timestamp, [*map(tuple, each.headers)]) for each in messages]
+    return [ProducerRecord(each.key, each.value, each.timestamp, [*map(tuple, each.headers)]) for each in messages]

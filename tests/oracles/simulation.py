@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 from support.shop import Shop, partitions
 
-from yasdg_app.cluster_state.control import read_control
-from yasdg_app.cluster_state.manifest import Opening, last_moment, read_opening
+from yasdg_app.cluster_state.control_records import read_control
+from yasdg_app.cluster_state.lifetime import last_moment
+from yasdg_app.cluster_state.manifest import ShopManifest, read_manifest
 from yasdg_app.config import catalog, settings
 from yasdg_app.config.catalog import Product
 from yasdg_app.kafka.auth.connection import Connection
@@ -39,8 +40,8 @@ class Stream:
         return {what: sorted(getattr(self, what)) for what in STREAM}
 
 
-def opening_of(shop: Shop) -> Opening:
-    opening = read_opening(asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-opening")))
+def opening_of(shop: Shop) -> ShopManifest:
+    opening = read_manifest(asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-opening")))
     assert opening is not None
     return opening
 

@@ -12,7 +12,7 @@ from support.properties import examples
 from support.small_shops import World, encoded, worlds
 
 from yasdg_app.config.settings import FaultSettings
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.encoders import encode_fault
 from yasdg_app.messages.reference import encode, fault
 from yasdg_app.messages.times import time_text
@@ -47,7 +47,7 @@ def log(world: World, step: int) -> list[Any]:
     return messages
 
 
-def as_messages(out: list[Row]) -> list[Any]:
+def as_messages(out: list[ProducerRecord]) -> list[Any]:
     return [SimpleNamespace(**row._asdict()) for row in out]
 
 
@@ -56,7 +56,7 @@ def as_messages(out: list[Row]) -> list[Any]:
 def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World, data: st.DataObject) -> None:
     shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world, data.draw(STEPS))
     expected_dirty, expected_told = flawed(shop, purchases, world.until)
-    network, told, dirty = Network(shop), list[Row](), list[Row]()
+    network, told, dirty = Network(shop), list[ProducerRecord](), list[ProducerRecord]()
     cuts = data.draw(st.lists(st.integers(0, len(purchases)), max_size=6).map(sorted))
     for start, end in zip([0, *cuts], [*cuts, len(purchases)], strict=True):
         network.take(purchases[start:end])

@@ -35,7 +35,7 @@ from support.small_shops import (
     worlds,
 )
 
-from yasdg_app.cluster_state.control import ending_row, incident_row, read_control
+from yasdg_app.cluster_state.control_records import end_record, incident_record, read_control
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import InventorySettings, SalesSettings, Settings, SupplierSettings
 from yasdg_app.shop.clock import Clock
@@ -353,7 +353,7 @@ def test_so_does_one_that_is_ended_before_its_time(world: World, data: st.DataOb
     incident = data.draw(live(world))
     end = data.draw(st.integers(incident.start // MINUTE, incident.end // MINUTE)) * MINUTE
     until = data.draw(st.integers(OPENED, max(min(end - 1, world.until), OPENED)))
-    records = [record(row, OPENED - HOUR) for row in (incident_row(incident), ending_row("live", end))]
+    records = [record(row, OPENED - HOUR) for row in (incident_record(incident), end_record("live", end))]
     (ended,) = read_control(records, Clock(OPENED - HOUR, OPENED - HOUR, 1.0), PRODUCTS).live
     assert ended.end == end
     before, after = (world.plan.with_control([each], []) for each in (incident, ended))

@@ -119,7 +119,7 @@ class ForeignProducer:
 
     async def _idempotent(self, tp: TopicPartition, kind: str, records: list[Record], compression: str) -> None:
         if self._id is None:
-            answer = await patient(lambda: self._cluster.ask_any(InitProducerIdRequest(None, 0)))
+            answer = await patient(lambda: self._cluster.send_to_any(InitProducerIdRequest(None, 0)))
             check(answer.error_code)
             self._id, self._sequences = (answer.producer_id, answer.producer_epoch), Counter()
         batch = record_batch(records, compression, *self._id, self._sequences[tp])
@@ -163,17 +163,17 @@ class ForeignProducer:
         return answer.producer_id, answer.producer_epoch
 
     async def _ask_coordinator(self, request: Any) -> Any:
-        found = await self._cluster.ask_any(FindCoordinatorRequest(self._name, TRANSACTION_COORDINATOR))
+        found = await self._cluster.send_to_any(FindCoordinatorRequest(self._name, TRANSACTION_COORDINATOR))
         check(found.error_code)
         await self._cluster._client.ready(found.coordinator_id)
-        return await self._cluster.ask(found.coordinator_id, request)
+        return await self._cluster.send(found.coordinator_id, request)
 
     async def _produce(
         self, tp: TopicPartition, kind: str, records: list[Record], batch: bytes, transaction: str | None = None
     ) -> bool:
         request = ProduceRequest(transaction, ALL_REPLICAS, REQUEST_MS, [(tp.topic, [(tp.partition, batch)])])
         try:
-            response = await self._cluster.ask_leader(tp, request)
+            response = await self._cluster.send_to_leader(tp, request)
         except KafkaError:
             self.unanswered[kind] += len(records)
             raise
@@ -226,7 +226,7 @@ class Logs:
     async def _offset(self, tp: TopicPartition, which: int) -> int:
         async def ask() -> int:
             request = OffsetRequest(-1, 0, [(tp.topic, [(tp.partition, which)])])
-            ((_, ((_, code, *_, offset),)),) = (await self._cluster.ask_leader(tp, request)).topics
+            ((_, ((_, code, *_, offset),)),) = (await self._cluster.send_to_leader(tp, request)).topics
             check(code)
             return int(offset)
 
@@ -237,7 +237,7 @@ class Logs:
 
         async def ask() -> list[Batch]:
             topics = [(tp.topic, [(tp.partition, start, FETCH_BYTES)])]
-            response = await self._cluster.ask_leader(tp, FetchRequest(100, 1, FETCH_BYTES, 0, topics))
+            response = await self._cluster.send_to_leader(tp, FetchRequest(100, 1, FETCH_BYTES, 0, topics))
             ((_, ((_, code, _, *_, data),)),) = response.topics
             check(code)
             return list(split(data or b""))

@@ -17,7 +17,7 @@ from aiokafka.record.util import calc_crc32c
 from support.shop import Shop
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import Cluster, check
-from yasdg_app.kafka.producer import Row, ShopProducer
+from yasdg_app.kafka.producer import ProducerRecord, ShopProducer
 from yasdg_app.kafka.reader import Reader
 
 Headers = Sequence[tuple[str, bytes]]
@@ -133,7 +133,7 @@ def append_as_the_shop(shop: Shop, topic: str, *values: bytes, partition: int = 
         try:
             async with Reader(Connection(shop.servers), shop_producer) as reader:
                 number = await reader.count(tp)
-            await producer.append(topic, partition, number, [Row(b"key", value, 0) for value in values])
+            await producer.append(topic, partition, number, [ProducerRecord(b"key", value, 0) for value in values])
         finally:
             await producer.stop()
         return number + len(values)
@@ -160,7 +160,7 @@ def produce(shop: Shop, topic: str, batch: bytes, partition: int) -> None:
         request = ProduceRequest(
             transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(partition, batch)])]
         )
-        response = await cluster.ask_leader(TopicPartition(topic, partition), request)
+        response = await cluster.send_to_leader(TopicPartition(topic, partition), request)
         ((_, ((_, code, *_),)),) = response.topics
         check(code)
         await cluster.close()

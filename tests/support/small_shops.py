@@ -26,7 +26,7 @@ from yasdg_app.config.settings import (
 )
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books, shelf_of
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.times import event_time
@@ -344,7 +344,7 @@ def messages(values: Sequence[bytes | None], first: int = 0) -> list[Any]:
     return [SimpleNamespace(offset=first + place, value=value) for place, value in enumerate(values)]
 
 
-def record(row: Row, written: int, offset: int = 0) -> Any:
+def record(row: ProducerRecord, written: int, offset: int = 0) -> Any:
     """A record as it stands on a topic whose cluster sets the time: in milliseconds."""
     return SimpleNamespace(offset=offset, key=row.key, value=row.value, timestamp=written // 1000)
 

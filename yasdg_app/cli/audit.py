@@ -24,8 +24,14 @@ from yasdg_app.audit.report import Finding, Foreign, Report, printable
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.cli.base import ShopCommand
 from yasdg_app.cli.progress import Progress
-from yasdg_app.cluster_state.control import read_control
-from yasdg_app.cluster_state.manifest import Opening, differences, find_opening, what_it_is_made_from
+from yasdg_app.cluster_state.control_records import read_control
+from yasdg_app.cluster_state.manifest import (
+    ConfigurationChangedError,
+    ShopManifest,
+    ShopNotOpenedError,
+    find_shop,
+    what_it_is_made_from,
+)
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
@@ -126,17 +132,17 @@ async def audit(self: ShopCommand, urls: tuple[str, ...], as_json: bool) -> int:
 async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
     """Audit the configured topics as they are now."""
     report = Report()
-    opening, partitions = await _look()
+    manifest, partitions = await _look()
     table = await read_table(urls)  # before the log, which has to hold all that the table shows
     async with AsyncExitStack() as readers:
-        reader = await readers.enter_async_context(Reader(app.connection, opening.producer_id))
+        reader = await readers.enter_async_context(Reader(app.connection, manifest.producer_id))
         topics = await DividedTopics.now(reader, partitions)
         if await topics.are_by_others():
             report.by_content = True
             reader = await readers.enter_async_context(Reader(app.connection))
             topics = replace(topics, reader=reader, by_content=True)
         await _audit_products(reader, report)
-        plan = await _audit_incidents(reader, opening, report)
+        plan = await _audit_incidents(reader, manifest, report)
         substitutions = await topics.substitutions(plan, report)
         with Progress(topics.purchases, "Auditing", "Audited {} of {} purchases") as progress:
             for partition in range(partitions):
@@ -151,25 +157,26 @@ async def audit_topics(urls: tuple[str, ...] = ()) -> Report:
     return report
 
 
-async def _look() -> tuple[Opening, int]:
-    """Return the opening of the shop, and into how many partitions it is divided."""
+async def _look() -> tuple[ShopManifest, int]:
+    """Return the manifest of the shop, and into how many partitions it is divided."""
     async with administration(app.connection) as admin:
-        there = set(await admin.list_topics())
+        existing = set(await admin.list_topics())
         own = (*TOPICS, shop_topics.opening_topic(kafka), shop_topics.control_topic(kafka))
-        missing = [name for name in own if name not in there]
+        missing = [name for name in own if name not in existing]
         if missing:
             raise AuditError(f"there is no topic {', '.join(missing)}. Has a worker opened the shop?")
         described = await admin.describe_topics([*DIVIDED])
     partitions = {len(description["partitions"]) for description in described}
     if len(partitions) != 1:
         raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
-    opening = await find_opening(app.connection, shop_topics.opening_topic(kafka))
-    if opening is None:
-        raise AuditError("the shop was never opened.")
-    changed = differences(opening, what_it_is_made_from(app.shop, app.products))
-    if changed:
-        raise AuditError(f"the shop in the log was opened with another configuration: {'; '.join(changed)}.")
-    return opening, partitions.pop()
+    try:
+        manifest = await find_shop(app.connection, kafka, existing, what_it_is_made_from(app.shop, app.products))
+    except ShopNotOpenedError:
+        raise AuditError("the shop was never opened.") from None
+    except ConfigurationChangedError as error:
+        changes = "; ".join(error.changes)
+        raise AuditError(f"the shop in the log was opened with another configuration: {changes}.") from None
+    return manifest, partitions.pop()
 
 
 async def _audit_products(reader: Reader, report: Report) -> None:
@@ -181,7 +188,7 @@ async def _audit_products(reader: Reader, report: Report) -> None:
     read_products(products, TOPICS.products, report, app.products)
 
 
-async def _audit_incidents(reader: Reader, opening: Opening, report: Report) -> Plan:
+async def _audit_incidents(reader: Reader, manifest: ShopManifest, report: Report) -> Plan:
     """Audit the announcements; return the plan of the shop, with all that was said on its control topic."""
     announced: Sequence[Message] | None = None
     deleted = 0
@@ -189,17 +196,17 @@ async def _audit_incidents(reader: Reader, opening: Opening, report: Report) -> 
         announced, deleted = await _whole(reader, TOPICS.incidents, report)
     except Damage as damage:
         report.add(damage.finding)
-    plan = await _plan(reader, opening, report)  # read last: what is set later concerns only what comes later
+    plan = await _plan(reader, manifest, report)  # read last: what is set later concerns only what comes later
     if announced is not None:
         check_incidents(announced, plan, TOPICS.incidents, report, deleted)
     return plan
 
 
-async def _plan(reader: Reader, opening: Opening, report: Report) -> Plan:
+async def _plan(reader: Reader, manifest: ShopManifest, report: Report) -> Plan:
     """Return the plan of the shop, with all that was said on its control topic. Raises Damage: there is none then."""
     records, _ = await _whole(reader, CONTROL, report)
-    said = read_control(records, opening.clock, app.products)
-    return Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
+    said = read_control(records, manifest.clock, app.products)
+    return Plan.of(app.shop, app.products, manifest.opened_at).with_control(said.live, said.gaps)
 
 
 async def _whole(reader: Reader, topic: str, report: Report) -> tuple[list[Message], int]:

@@ -18,7 +18,7 @@ from faust.cli import option
 from yasdg_app.application import app
 from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.progress import Progress
-from yasdg_app.cluster_state.manifest import first_moment, last_moment
+from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import rules
 from yasdg_app.config.settings import Settings, shown
 from yasdg_app.errors import YasdgError

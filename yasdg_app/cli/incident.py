@@ -17,10 +17,11 @@ from faust.cli import argument, option
 
 from yasdg_app.application import app, fail
 from yasdg_app.cli.base import ShopCommand
-from yasdg_app.cluster_state.control import Control, ControlTopic
-from yasdg_app.cluster_state.downtime import last_message
+from yasdg_app.cluster_state.control_records import ControlState
+from yasdg_app.cluster_state.control_topic import ControlTopic
+from yasdg_app.cluster_state.downtime import latest_event_time
 from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
-from yasdg_app.cluster_state.manifest import Opening, differences, find_opening, what_it_is_made_from
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, find_shop, what_it_is_made_from
 from yasdg_app.config.settings import SettingsError
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
@@ -48,15 +49,16 @@ class IncidentCommandError(YasdgError):
 
 @dataclass(frozen=True, slots=True)
 class OpenShop:
-    """A shop in the cluster, and what is needed to tell it something."""
+    """A shop in the cluster, and what is needed to tell it something; `changes`: of the configuration since."""
 
-    opening: Opening
+    manifest: ShopManifest
+    changes: list[str]
     plan: Plan
     control: ControlTopic
 
     @property
     def now(self) -> int:
-        return self.opening.clock.at(time.time_ns() // 1000)
+        return self.manifest.clock.at(time.time_ns() // 1000)
 
 
 @app.command(
@@ -127,20 +129,21 @@ def _as_option(problem: str) -> str:
 
 @asynccontextmanager
 async def _open_shop() -> AsyncIterator[OpenShop]:
-    opening = await _read_opening()
-    reader = Reader(app.connection, opening.producer_id)
-    producer = ShopProducer(app.connection, opening.producer_id)
+    manifest, changes = await _find_shop()
+    reader = Reader(app.connection, manifest.producer_id)
+    producer = ShopProducer(app.connection, manifest.producer_id)
     try:
         yield OpenShop(
-            opening,
-            Plan.of(app.shop, app.products, opening.opened_at),
+            manifest,
+            changes,
+            Plan.of(app.shop, app.products, manifest.opened_at),
             ControlTopic(
                 shop_topics.control_topic(kafka),
-                opening.clock,
+                manifest.clock,
                 app.products,
                 reader,
                 producer,
-                partial(last_message, reader, kafka),
+                partial(latest_event_time, reader, kafka),
             ),
         )
     finally:
@@ -148,20 +151,14 @@ async def _open_shop() -> AsyncIterator[OpenShop]:
         await reader.stop()
 
 
-async def _read_opening() -> Opening:
-    topic = shop_topics.opening_topic(kafka)
+async def _find_shop() -> tuple[ShopManifest, list[str]]:
+    """Return the manifest of the shop, and what of the configuration was changed. Raises ShopNotOpenedError."""
     async with administration(app.connection) as admin:
-        missing = {topic, shop_topics.control_topic(kafka)} - set(await admin.list_topics())
-    opening = None if missing else await find_opening(app.connection, topic)
-    if opening is None:
-        raise IncidentCommandError(
-            f"The shop {kafka.application_id} was never opened on {app.bootstrap_servers}. To open it: yasdg worker"
-        )
-    return opening
-
-
-def _changed(shop: OpenShop) -> list[str]:
-    return differences(shop.opening, what_it_is_made_from(app.shop, app.products))
+        existing = set(await admin.list_topics())
+    try:
+        return await find_shop(app.connection, kafka, existing, what_it_is_made_from(app.shop, app.products)), []
+    except ConfigurationChangedError as error:
+        return error.manifest, error.changes
 
 
 def _is_taken(name: str) -> bool:
@@ -178,8 +175,8 @@ async def _in_time(answer: Awaitable[T]) -> T:
 
 
 async def _list(shop: OpenShop, as_json: bool) -> None:
-    if changed := _changed(shop):
-        told = f"The configuration here is not the shop's, whose incidents may be others: {'; '.join(changed)}"
+    if shop.changes:
+        told = f"The configuration here is not the shop's, whose incidents may be others: {'; '.join(shop.changes)}"
         print(f"yasdg: {told}", file=sys.stderr)
     said, now = await _in_time(shop.control.read()), shop.now
     incidents = listed(shop.plan.incidents, said, now)
@@ -194,23 +191,24 @@ async def _list(shop: OpenShop, as_json: bool) -> None:
 
 
 async def _add(shop: OpenShop, given: Mapping[str, Any], as_json: bool) -> None:
-    if changed := _changed(shop):
+    if shop.changes:
         raise IncidentCommandError(
-            f"The configuration here is not the shop's: {'; '.join(changed)}. Add it where the shop's worker is started"
+            f"The configuration here is not the shop's: {'; '.join(shop.changes)}. "
+            "Add it where the shop's worker is started"
         )
     settings = read_incident(given, app.products)
     added = await _in_time(shop.control.set_incident(settings, _is_taken, shop.plan.calendar.utc))
-    _show(shop, added, Control(live=(added,)), "begins", as_json)
+    _show(shop, added, ControlState(live=(added,)), "begins", as_json)
 
 
 async def _end(shop: OpenShop, name: str, as_json: bool) -> None:
     if _is_taken(name):
         raise IncidentCommandError(f"name: {name} belongs to the configuration; it cannot be ended here")
     ended = await _in_time(shop.control.end(name))
-    _show(shop, ended, Control(live=(ended,)), "began", as_json)
+    _show(shop, ended, ControlState(live=(ended,)), "began", as_json)
 
 
-def _show(shop: OpenShop, of: Incident, said: Control, begins: str, as_json: bool) -> None:
+def _show(shop: OpenShop, of: Incident, said: ControlState, begins: str, as_json: bool) -> None:
     if as_json:
         _print_json(described(of, said, shop.now))
     elif of.start == of.end:

@@ -14,7 +14,7 @@ from faust.cli import option
 from yasdg_app.application import app
 from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.picture import FORMATS, draw
-from yasdg_app.cluster_state.manifest import first_moment, last_moment
+from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import catalog, rules
 from yasdg_app.config.rules import WEEKDAYS
 from yasdg_app.config.settings import Settings, SupplierSettings, shown, shown_path

@@ -14,10 +14,11 @@ from faust.cli import argument, option
 
 from yasdg_app.application import app
 from yasdg_app.cli.base import ShopCommand
-from yasdg_app.cluster_state.manifest import older_claims, prepare_topics, what_it_is_made_from
+from yasdg_app.cluster_state.bootstrap import older_claims, prepare_topics
+from yasdg_app.cluster_state.manifest import what_it_is_made_from
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
-from yasdg_app.kafka.client import administration, patiently
+from yasdg_app.kafka.client import administration, retry
 from yasdg_app.kafka.reader import Reader
 
 NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
@@ -113,7 +114,7 @@ async def _describe(admin: AIOKafkaAdminClient) -> None:
 
 async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
     group, existing = app.shop.kafka.application_id, await _existing(admin)
-    if await patiently(lambda: _is_used(admin, group)):
+    if await retry(lambda: _is_used(admin, group)):
         raise _running(group)
     for claim in await older_claims(admin, app.connection, app.shop):
         raise TopicsCommandError(
@@ -128,7 +129,7 @@ async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
             print("Nothing was deleted.")
             return
     # The group goes first: the cluster refuses if a worker has started meanwhile, and nothing is deleted then.
-    await patiently(lambda: _delete_group(admin, group))
+    await retry(lambda: _delete_group(admin, group))
     if existing:
         response = await admin.delete_topics(existing)
         for name, code, *_ in response.topic_error_codes:

@@ -11,12 +11,12 @@ from aiokafka.errors import KafkaError
 
 from yasdg_app.application import app
 from yasdg_app.cli.generate import again_by, refuse_if_too_slow
-from yasdg_app.cluster_state.control import read_control
+from yasdg_app.cluster_state.control_records import read_control
+from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.cluster_state.manifest import (
-    differences,
-    find_opening,
-    first_moment,
-    last_moment,
+    ConfigurationChangedError,
+    ShopNotOpenedError,
+    find_shop,
     what_it_is_made_from,
 )
 from yasdg_app.config import rules
@@ -199,25 +199,25 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
         if not BrokerFolder(kafka.data_dir).data.exists():
             return None, f"no shop was opened in {kafka.data_dir}"
         await app.connect_broker()
-    servers, topic = app.bootstrap_servers, shop_topics.opening_topic(kafka)
-    control = shop_topics.control_topic(kafka)
+    servers, control = app.bootstrap_servers, shop_topics.control_topic(kafka)
     async with asyncio.timeout(PATIENCE), administration(app.connection) as admin:
-        missing = {topic, control} - set(await admin.list_topics())
-    opening = None if missing else await find_opening(app.connection, topic)
-    if opening is None:
+        existing = set(await admin.list_topics())
+    try:
+        manifest = await find_shop(app.connection, kafka, existing, what_it_is_made_from(app.shop, app.products))
+    except ShopNotOpenedError:
         return None, f"the shop {kafka.application_id} was never opened on {servers}"
-    if changed := differences(opening, what_it_is_made_from(app.shop, app.products)):
+    except ConfigurationChangedError as error:
         raise TruthError(
-            f"The shop on {servers} was opened {time_text(opening.opened_at)} with another configuration: "
-            f"{'; '.join(changed)}. Put the values back, or say --opened-at for a shop that is not there"
-        )
-    said = read_control(await read_all(app.connection, control, opening.producer_id), opening.clock, app.products)
-    plan = Plan.of(app.shop, app.products, opening.opened_at).with_control(said.live, said.gaps)
+            f"The shop on {servers} was opened {time_text(error.manifest.opened_at)} with another configuration: "
+            f"{'; '.join(error.changes)}. Put the values back, or say --opened-at for a shop that is not there"
+        ) from None
+    said = read_control(await read_all(app.connection, control, manifest.producer_id), manifest.clock, app.products)
+    plan = Plan.of(app.shop, app.products, manifest.opened_at).with_control(said.live, said.gaps)
     live = ", ".join(incident.name for incident in said.live) or "none"
     return Grounds(
         plan,
-        opening.clock.at(time.time_ns() // 1000),
-        f"the shop on {servers}, opened {time_text(opening.opened_at)} (UTC); incidents set while it ran: {live}; "
+        manifest.clock.at(time.time_ns() // 1000),
+        f"the shop on {servers}, opened {time_text(manifest.opened_at)} (UTC); incidents set while it ran: {live}; "
         f"times left out: {len(said.gaps) or 'none'}",
     ), ""
 

@@ -1,6 +1,6 @@
-"""What becomes of the time in which no worker ran, where the shop does not make up for it ([CLOCK] on_restart = skip).
+"""Skipping downtime: with [CLOCK] on_restart = skip, the time in which no worker ran has no customers.
 
-The first worker that comes back writes on the control topic that nobody came meanwhile, and then it is so for all.
+The first worker that starts again writes this gap to the control topic, so that it holds for all.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from yasdg_app.cluster_state.control import ClockAheadError, ControlTopic
+from yasdg_app.cluster_state.control_topic import ClockAheadError, ControlTopic
 from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import administration, check
@@ -21,60 +21,63 @@ from yasdg_app.shop.plan import Gap
 
 logger = logging.getLogger(__name__)
 
-SHORTEST = 60_000_000  # microseconds of event time; less is made up for
-GHOST = 7.0  # seconds in which the group gives up on members that died with the broker
-ATTEMPTS = 10
+MIN_DOWNTIME_MICROSECONDS = 60_000_000  # of event time; shorter gaps are backfilled
+DEAD_MEMBER_SECONDS = 7.0  # after which the group has removed members that died with the broker
+SKIP_ATTEMPTS = 10
 
 
-async def leave_out_absence(
+async def skip_downtime(
     connection: Connection, kafka: KafkaSettings, clock: Clock, reader: Reader, control: ControlTopic
 ) -> None:
-    """Leave out the time between the last message of the shop and now, unless a worker runs or it was not long.
+    """Skip the time between the shop's last message and now, unless another worker runs or the gap is short.
 
-    `reader`: of the shop's own records.
+    The state of the control topic is read before anything else. A worker that sells joined the group and wrote its
+    presence to that topic before its first sale: either it is seen here as a member, or the gap is rejected.
 
-    Whoever decides on it has read the control topic before; a worker that sells was in the group, and has written on
-    the topic, before it began: either it is seen here, or what was decided is not taken.
-
-    Raises KafkaError if the cluster does not answer.
+    `reader`: of the shop's own records. Raises KafkaError if the cluster does not answer.
     """
-    for _ in range(ATTEMPTS):
-        said = await control.read()
-        last, now = await last_message(reader, kafka), clock.at(time.time_ns() // 1000)
+    for _ in range(SKIP_ATTEMPTS):
+        state = await control.read()
+        last, now = await latest_event_time(reader, kafka), clock.at(time.time_ns() // 1000)
         if last is None:
-            return  # nobody has sold anything yet: the shop begins where it was opened
-        last = max([last, *(gap.until for gap in said.gaps)])
-        if now - last < SHORTEST or await _somebody_works(connection, kafka.application_id):
+            return  # nothing was sold yet: the shop begins when it was opened
+        last = max([last, *(gap.until for gap in state.gaps)])
+        if now - last < MIN_DOWNTIME_MICROSECONDS or await _is_group_active(connection, kafka.application_id):
             return
         try:
-            is_left_out = await control.leave_out(Gap(last, now), said)
+            is_skipped = await control.skip(Gap(last, now), state)
         except ClockAheadError as error:
-            logger.warning("Time without a worker is made up for, not left out: %s.", error)
+            logger.warning("The downtime is backfilled, not skipped: %s.", error)
             return
-        if is_left_out:
-            logger.info("Nobody came from %s to %s (UTC): [CLOCK] on_restart = skip.", time_text(last), time_text(now))
+        if is_skipped:
+            logger.info(
+                "Skipped the downtime from %s to %s (UTC): [CLOCK] on_restart = skip.", time_text(last), time_text(now)
+            )
             return
-    logger.warning("Time without a worker is made up for, not left out: others write on the control topic.")
+    logger.warning("The downtime is backfilled, not skipped: other clients write to the control topic.")
 
 
-async def _somebody_works(connection: Connection, group: str) -> bool:
-    """Tell whether the group has members who are still there after the time in which it notices that they are not."""
+async def _is_group_active(connection: Connection, group: str) -> bool:
+    """Return whether the group has members, and still has some once dead ones have been removed."""
     async with administration(connection) as admin:
-        if not await _members(admin, group):
+        if not await _has_members(admin, group):
             return False
-        await asyncio.sleep(GHOST)
-        return await _members(admin, group)
+        await asyncio.sleep(DEAD_MEMBER_SECONDS)
+        return await _has_members(admin, group)
 
 
-async def _members(admin: AIOKafkaAdminClient, group: str) -> bool:
+async def _has_members(admin: AIOKafkaAdminClient, group: str) -> bool:
     (response,) = await admin.describe_consumer_groups([group])
     ((code, _, _, _, _, members, *_),) = response.groups
     check(code)
     return bool(members)
 
 
-async def last_message(reader: Reader, kafka: KafkaSettings) -> int | None:
-    """Return an event time that no sale and no lost sale is later than; None if there is none at all."""
+async def latest_event_time(reader: Reader, kafka: KafkaSettings) -> int | None:
+    """Return an event time, in microseconds, that no sale and no lost sale is later than; None if there are none.
+
+    Raises KafkaError.
+    """
     tps = [
         TopicPartition(topic, partition)
         for topic in (kafka.topic_purchases, kafka.topic_lost_sales)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from yasdg_app.cluster_state.control import Control
+from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import IncidentSettings, Settings, SettingsError, check_products, incident, shown
 from yasdg_app.messages.times import SECOND, time_text
@@ -86,7 +86,7 @@ def is_configured(name: str, settings: Iterable[IncidentSettings]) -> bool:
     )
 
 
-def described(of: Incident, said: Control, now: int) -> dict[str, Any]:
+def described(of: Incident, said: ControlState, now: int) -> dict[str, Any]:
     """Return all that is told of an incident when event time is `now`."""
     return {
         "name": of.name,
@@ -104,13 +104,13 @@ def described(of: Incident, said: Control, now: int) -> dict[str, Any]:
     }
 
 
-def _state(of: Incident, said: Control, now: int) -> str:
+def _state(of: Incident, said: ControlState, now: int) -> str:
     if not of.is_over(now):
         return "ahead" if now < of.start else "on"
     return "ended" if of.name in said.ended else "over"
 
 
-def listed(incidents: Incidents, said: Control, now: int) -> list[dict[str, Any]]:
+def listed(incidents: Incidents, said: ControlState, now: int) -> list[dict[str, Any]]:
     """Return what is shown of the incidents that are on or ahead, by their start, and of the last that are over.
 
     Of those that come at random there are the present and the next. However many there were, the list stays short.

@@ -22,7 +22,7 @@ from yasdg_app.cluster_state.clock_jumps import jumps
 from yasdg_app.config.catalog import Product
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.decoders import read_level
 from yasdg_app.messages.encoders import encode_level
 from yasdg_app.messages.records import InventoryLevel
@@ -255,15 +255,15 @@ class ChunkedTable(faust.Table[bytes, Any]):
     async def write(self, partition: int, levels: Sequence[InventoryLevel], allowed: Callable[[], bool]) -> bool:
         """Write rows, in order, to the changelog and then into the table; False if it may not.
 
-        Raises OutOfDateError if the table has to be recovered first.
+        Raises StaleStateError if the table has to be recovered first.
         """
         if not allowed():
             return False  # the partition may be another worker's by now
         now = jumps.record_time()
         numbers = numbers_of(levels)
-        changes = [Row(level.product_id.encode(), encode_level(level), now) for level in levels]
+        changes = [ProducerRecord(level.product_id.encode(), encode_level(level), now) for level in levels]
         number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()
-        appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, as_one=True)
+        appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, atomic=True)
         if not appended.complete or not allowed():
             return False  # what the log has of it comes back with the next recovery
         self._numbers[partition] = number + len(changes)

@@ -1,6 +1,6 @@
-"""Clients of the cluster: for requests that go to the leader of a partition, and for its administration.
+"""Clients of a Kafka cluster: for requests to the leader of a partition, and for administration.
 
-Knows nothing of what is asked.
+Knows nothing of what the requests say.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ from aiokafka.errors import (
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.auth.diagnostics import check_login
 
-REQUEST_SECONDS = 15.0
-PATIENCE = 30.0  # seconds for which a cluster that does not answer is asked again
-RETRY = 0.1
+REQUEST_TIMEOUT_SECONDS = 15.0
+RETRY_FOR_SECONDS = 30.0
+RETRY_SECONDS = 0.1  # between two attempts
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
 async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Provide a connected client for what concerns the cluster as a whole.
+    """Provide a connected admin client.
 
-    Raises KafkaError or OSError if the cluster cannot be reached, and LoginRefusedError if it does not let us in.
+    Raises KafkaError or OSError if the cluster cannot be reached, and LoginRefusedError if it refuses the login.
     """
     admin = AIOKafkaAdminClient(**connection.client)
     try:
         try:
             await admin.start()
-        except (KeyError, ValueError) as error:  # aiokafka 0.14: what the server says in a login by SCRAM is wrong
-            raise KafkaConnectionError(f"Its login is not as it should be: {error}") from error
+        except (KeyError, ValueError) as error:  # aiokafka 0.14: the server's part of a SCRAM login is wrong
+            raise KafkaConnectionError(f"The server's reply to the SCRAM login is invalid: {error}") from error
         yield admin
     except (KafkaError, OSError):
         await check_login(connection)
@@ -53,11 +53,11 @@ async def administration(connection: Connection) -> AsyncIterator[AIOKafkaAdminC
 
 
 class Cluster:
-    """The cluster at the other end of a connection. Connects when it is first asked, and again when it has to."""
+    """A client that sends requests to brokers. Connects at the first request, and reconnects when it has to."""
 
     def __init__(self, connection: Connection) -> None:
         self._client = AIOKafkaClient(
-            **connection.client, client_id="yasdg", request_timeout_ms=int(REQUEST_SECONDS * 1000)
+            **connection.client, client_id="yasdg", request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000)
         )
         self._connecting = asyncio.Lock()
         self._connected = False
@@ -67,7 +67,7 @@ class Cluster:
         await self._client.close()
 
     async def leader(self, tp: TopicPartition) -> int:
-        """Return the broker that leads a partition, with a connection to it. Raises KafkaError if it cannot be had."""
+        """Return the id of the broker that leads a partition, once connected to it. Raises KafkaError."""
         await self._connect()
         await self._client._wait_on_metadata(tp.topic)
         leader = self._client.cluster.leader_for_partition(tp)
@@ -77,24 +77,27 @@ class Cluster:
             raise NodeNotReadyError
         return int(leader)
 
-    async def ask(self, node: int, request: Any) -> Any:
-        """Return the answer of a broker. Raises KafkaError; then the broker may have done what it was asked or not."""
+    async def send(self, node: int, request: Any) -> Any:
+        """Send a request to a broker; return the response.
+
+        Raises KafkaError; the broker may or may not have processed the request then.
+        """
         try:
             return await self._client.send(node, request)
         except KeyError as error:  # aiokafka 0.14: the request timed out, and its connection was replaced meanwhile
             raise RequestTimedOutError from error
 
-    async def ask_leader(self, tp: TopicPartition, request: Any) -> Any:
-        """Return the answer of the broker that leads a partition. Raises KafkaError; `retriable` says what it means."""
-        return await self.ask(await self.leader(tp), request)
+    async def send_to_leader(self, tp: TopicPartition, request: Any) -> Any:
+        """Send a request to the leader of a partition; return the response. Raises KafkaError; see `is_retriable`."""
+        return await self.send(await self.leader(tp), request)
 
-    async def ask_any(self, request: Any) -> Any:
-        """Return the answer of any broker. Raises KafkaError."""
+    async def send_to_any(self, request: Any) -> Any:
+        """Send a request to any broker; return the response. Raises KafkaError."""
         await self._connect()
-        return await self.ask(self._client.get_random_node(), request)
+        return await self.send(self._client.get_random_node(), request)
 
     def forget_leaders(self) -> None:
-        """Find out anew which broker leads what, after an error."""
+        """Refresh the metadata before the next request: after an error another broker may be the leader."""
         self._client.force_metadata_update()
 
     async def _connect(self) -> None:
@@ -105,25 +108,28 @@ class Cluster:
 
 
 def check(code: int) -> None:
-    """Raise the KafkaError that an answer's error code stands for, if it is one."""
+    """Raise the KafkaError of a response's error code; 0 is no error."""
     if code:
         raise for_code(code)()
 
 
-def passes(error: KafkaError) -> bool:
-    """Tell whether it makes sense to ask again."""
-    # aiokafka 0.14 does not know the error of a leader that is too new to say where its log ends (78, KIP-207).
+def is_retriable(error: KafkaError) -> bool:
+    """Return whether the request may succeed if it is sent again."""
+    # aiokafka 0.14 does not know OFFSET_NOT_AVAILABLE (78, KIP-207), which a new leader returns for a moment.
     return bool(error.retriable) or type(error) is UnknownError
 
 
-async def patiently(ask: Callable[[], Awaitable[T]], in_between: Callable[[], None] = lambda: None) -> T:
-    """Return what is answered, asking again where it makes sense: a cluster that has just started takes a moment."""
-    deadline = time.monotonic() + PATIENCE
+async def retry(send: Callable[[], Awaitable[T]], before_retry: Callable[[], None] = lambda: None) -> T:
+    """Return what `send` returns, repeating it after retriable errors for up to RETRY_FOR_SECONDS.
+
+    `before_retry` is called after each such error. Raises KafkaError: one that is not retriable, or the last one.
+    """
+    deadline = time.monotonic() + RETRY_FOR_SECONDS
     while True:
         try:
-            return await ask()
+            return await send()
         except KafkaError as error:
-            if not passes(error) or time.monotonic() > deadline:
+            if not is_retriable(error) or time.monotonic() > deadline:
                 raise
-            in_between()
-        await asyncio.sleep(RETRY)
+            before_retry()
+        await asyncio.sleep(RETRY_SECONDS)

@@ -1,9 +1,9 @@
-"""The producer that all workers of a shop are together: it appends each record once, whoever else tries.
+"""The one idempotent producer that all workers of a shop share: the broker fences any worker that is out of date.
 
-An idempotent producer's batches carry its id and the number of its first record in the partition, and the cluster
-refuses a batch whose number is not the next one. Ordinarily that guards against a producer's own retries. Here all
-workers write under one id, kept in the opening, so it guards against every other worker as well: one that was stopped,
-lost its partitions and goes on is refused by the cluster, at no cost, with no transaction, whatever it believes. See
+An idempotent producer's batches carry its id and a base sequence, the number of its first record in the partition; the
+broker rejects a batch whose base sequence is not the next one. Usually that guards against a producer's own retries.
+Here all workers write under one id, kept in the manifest, so it guards against every other worker as well: a worker
+that was paused, lost its partitions and resumes is rejected by the broker, without transactions and at no cost. See
 docs/decisions/one-producer.md. Must not know what is appended, nor why.
 """
 
@@ -24,41 +24,41 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.batch_writer import NO_COMPRESSION, SEQUENCES, ZSTD, Records, batch
-from yasdg_app.kafka.client import REQUEST_SECONDS, RETRY, Cluster, check, patiently
-from yasdg_app.kafka.topic_policies import refusal
+from yasdg_app.kafka.client import REQUEST_TIMEOUT_SECONDS, RETRY_SECONDS, Cluster, check, retry
+from yasdg_app.kafka.topic_policies import rejection
 
-BATCH_BYTES = 1_000_000  # before they are compressed; a topic takes 1 MB at most by default
-SMALL = 65_536  # bytes; smaller batches for one broker go together
-FEW = 32  # rows; to compress fewer takes more than it is worth
+BATCH_BYTES = 1_000_000  # before compression; by default a topic accepts batches of 1 MB
+COALESCE_MAX_BYTES = 65_536  # batches up to this size that go to the same broker share a request
+COMPRESS_MIN_RECORDS = 32  # compressing fewer costs more than it saves
 ALL_REPLICAS = -1
-TAKEN_NOW = -1  # in an answer in place of the time of a batch that was there already
-EPOCH = 0  # of the producer id, for ever
+NO_APPEND_TIME = -1  # in a response: the batch is new; a timestamp means that its sequence numbers were there before
+PRODUCER_EPOCH = 0  # always
 
-Answers = Mapping[TopicPartition, tuple[int, int, int]]
-"""Of each partition the error code, the offset of the first record, and a time or TAKEN_NOW."""
-
-
-class OutOfDateError(YasdgError):
-    """What this worker knows of the partition is out of date: the log has to be read before it goes on."""
+Responses = Mapping[TopicPartition, tuple[int, int, int]]
+"""By partition: error code, offset of the first record, and the timestamp of an existing batch or NO_APPEND_TIME."""
 
 
-class OvertakenError(OutOfDateError):
-    """Another worker has appended to the partition meanwhile."""
+class StaleStateError(YasdgError):
+    """What this worker knows of the partition is out of date: it has to read the log before it continues."""
 
 
-class UnansweredError(OutOfDateError):
-    """The cluster did not answer: the records may be in the log or not.
+class SequenceConflictError(StaleStateError):
+    """Another worker has appended to the partition: the base sequence is not the one that the broker expects."""
 
-    To send them again would be right as long as the cluster knows the producer; it forgets one whose last record is of
-    yesterday, which records of a gap or a backfill are.
+
+class UnknownOutcomeError(StaleStateError):
+    """The broker did not respond: the records may be in the log or not.
+
+    Sending them again would be safe as long as the broker remembers the producer. It forgets a producer whose last
+    record has an old timestamp (by default a day), and records of a gap or a backfill have such timestamps.
     """
 
 
-class RefusedError(YasdgError):
-    """The cluster does not take our records, and trying again will not change that."""
+class RecordsRejectedError(YasdgError):
+    """The broker rejects the records, and would reject them again."""
 
 
-class Row(NamedTuple):
+class ProducerRecord(NamedTuple):
     """A record to append."""
 
     key: bytes | None
@@ -68,15 +68,15 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of the rows: all of them are in the log, or the first ones at least."""
+class AppendResult:
+    """What was appended: all records, or if `complete` is False only the first batches of them."""
 
     complete: bool
-    offset: int  # of the first row; -1 if there is none
+    offset: int  # of the first record; -1 if none was appended
 
 
 def always() -> bool:
-    """Allow every batch."""
+    """Return True: every batch may be sent."""
     return True
 
 
@@ -93,7 +93,7 @@ class ShopProducer:
     Attributes
     ----------
     seconds, batches
-        Time spent waiting for the cluster to take batches, and their number.
+        Time spent waiting for brokers to append batches, and the number of batches.
     """
 
     def __init__(self, connection: Connection, producer_id: int) -> None:
@@ -101,15 +101,15 @@ class ShopProducer:
         self._servers = connection.servers
         self._producer_id = producer_id
         self._waiting: dict[object, float] = {}
-        self._together: dict[int, _Together] = {}  # by broker: what is about to be sent
-        # A broker takes the requests of a connection one after the other: what comes meanwhile goes in the next.
-        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._pending: dict[int, _PendingRequest] = {}  # by broker
+        # A broker processes the requests of a connection one at a time: batches that arrive meanwhile share the next.
+        self._broker_locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.seconds = 0.0
         self.batches = 0
 
     @property
     def waiting_since(self) -> float | None:
-        """When the oldest append began that the cluster has not answered, time.monotonic(); None if there is none."""
+        """When the oldest append without a response began, by time.monotonic(); None if there is none."""
         return min(self._waiting.values(), default=None)
 
     async def stop(self) -> None:
@@ -120,190 +120,203 @@ class ShopProducer:
         self,
         topic: str,
         partition: int,
-        number: int,
-        rows: Iterable[Row],
-        allowed: Callable[[], bool] = always,
-        as_one: bool = False,
-    ) -> Appended:
-        """Append rows in order; return when the cluster has them.
+        base_sequence: int,
+        records: Iterable[ProducerRecord],
+        is_owner: Callable[[], bool] = always,
+        atomic: bool = False,
+    ) -> AppendResult:
+        """Append records in order; return when all in-sync replicas have them.
 
         Parameters
         ----------
-        number
-            How many records this shop has appended to the partition so far. The rows are appended only if this is so.
-        rows
-            Taken as they are needed, so there may be many.
-        allowed
-            Asked before every batch, as late as possible. After a no nothing more is sent.
-        as_one
-            True where the rows belong together and another worker may have written others in their place: they stand
-            in the log all or none, and a batch of another worker that has their numbers is not taken for them. (The
-            cluster does: it knows a batch by its numbers. That is right where a number makes the record, as of a sale.)
+        base_sequence
+            How many records this shop has appended to the partition so far. The records are appended only if this is
+            what the broker counts as well.
+        records
+            Consumed as they are sent, so there may be many.
+        is_owner
+            Called before each batch, as late as possible: whether this worker may still write. After False nothing
+            more is sent.
+        atomic
+            True: the records are appended all or none, and a batch of another worker with the same sequence numbers is
+            a conflict. (The broker takes such a batch for a retry. That is right where the number determines the
+            record, as for sales, and wrong where workers may divide records differently.)
 
         Raises
         ------
-        OvertakenError
-            If somebody has appended meanwhile: `number` is not what the cluster counts.
-        UnansweredError
-            If the cluster took a batch, and was lost before it said so, or it did not.
-        RefusedError
-            If the cluster does not take the records at all.
+        SequenceConflictError
+            If another worker has appended meanwhile: `base_sequence` is not what the broker counts.
+        UnknownOutcomeError
+            If a batch was sent, and no response arrived.
+        RecordsRejectedError
+            If the broker rejects the records for good, or atomic ones exceed BATCH_BYTES.
         """
-        batches = self.batches_of(number, rows)
-        if as_one:
+        batches = self.batches_of(base_sequence, records)
+        if atomic:
             batches = list(batches)
             if len(batches) > 1:
-                raise RefusedError(f"{topic}, partition {partition}: more than {BATCH_BYTES} bytes in one piece")
-        return await self.append_batches(topic, partition, batches, allowed, as_one)
+                raise RecordsRejectedError(
+                    f"{topic}, partition {partition}: an atomic append exceeds {BATCH_BYTES} bytes"
+                )
+        return await self.append_batches(topic, partition, batches, is_owner, atomic)
 
     async def append_batches(
         self,
         topic: str,
         partition: int,
         batches: Iterable[bytes],
-        allowed: Callable[[], bool] = always,
-        as_one: bool = False,
-    ) -> Appended:
-        """Append what `batches_of` or `batches_of_records` made, behind the number that it was made for.
+        is_owner: Callable[[], bool] = always,
+        atomic: bool = False,
+    ) -> AppendResult:
+        """Append what `batches_of` or `batches_of_records` returned, at the base sequence given there.
 
         Otherwise as `append`.
         """
         tp, offset = TopicPartition(topic, partition), -1
         for finished in batches:
-            answer = await self._send(tp, finished, allowed, as_one)
-            if answer is None:
-                return Appended(False, offset)
-            offset = answer if offset < 0 else offset
-        return Appended(True, offset)
+            appended_at = await self._send(tp, finished, is_owner, atomic)
+            if appended_at is None:
+                return AppendResult(False, offset)
+            offset = appended_at if offset < 0 else offset
+        return AppendResult(True, offset)
 
-    def batches_of(self, number: int, rows: Iterable[Row]) -> Iterable[bytes]:
-        """Yield the batches in which rows are appended as those behind the first `number`."""
-        rows = iter(rows)
-        head = list(islice(rows, FEW))
-        compression = ZSTD if len(head) == FEW else NO_COMPRESSION
-        builder, count = self._new_batch(number, compression), 0
-        for key, value, timestamp, headers in chain(head, rows):
+    def batches_of(self, base_sequence: int, records: Iterable[ProducerRecord]) -> Iterable[bytes]:
+        """Yield record batches of records; `base_sequence`: how many records of the shop precede them."""
+        records = iter(records)
+        head = list(islice(records, COMPRESS_MIN_RECORDS))
+        compression = ZSTD if len(head) == COMPRESS_MIN_RECORDS else NO_COMPRESSION
+        builder, count = self._new_batch(base_sequence, compression), 0
+        for key, value, timestamp, headers in chain(head, records):
             if builder.append(count, timestamp, key, value, list(headers)) is None:
                 yield bytes(builder.build())
-                builder, count = self._new_batch(number := number + count, compression), 0
+                builder, count = self._new_batch(base_sequence := base_sequence + count, compression), 0
                 builder.append(count, timestamp, key, value, list(headers))
             count += 1
         if count:
             yield bytes(builder.build())
 
-    def batches_of_records(self, number: int, records: Iterable[Records]) -> Iterable[bytes]:
-        """Yield a batch for each of many records as they stand in batches; as `batches_of` otherwise."""
-        for some in records:
-            yield batch(some, number % SEQUENCES, self._producer_id, EPOCH)
-            number += some.count
+    def batches_of_records(self, base_sequence: int, encoded: Iterable[Records]) -> Iterable[bytes]:
+        """Yield a record batch for each group of encoded records; `base_sequence`: as for `batches_of`."""
+        for records in encoded:
+            yield batch(records, base_sequence % SEQUENCES, self._producer_id, PRODUCER_EPOCH)
+            base_sequence += records.count
 
-    def _new_batch(self, number: int, compression: int) -> Any:
+    def _new_batch(self, base_sequence: int, compression: int) -> Any:
         return DefaultRecordBatchBuilder(
             magic=2, compression_type=compression, is_transactional=0, producer_id=self._producer_id,
-            producer_epoch=EPOCH, base_sequence=number % SEQUENCES, batch_size=BATCH_BYTES,
+            producer_epoch=PRODUCER_EPOCH, base_sequence=base_sequence % SEQUENCES, batch_size=BATCH_BYTES,
         )  # fmt: skip
 
-    async def _send(self, tp: TopicPartition, finished: bytes, allowed: Callable[[], bool], as_one: bool) -> int | None:
-        """Have the cluster take a batch, waiting for one that is away; its offset, or None if `allowed` said no."""
+    async def _send(
+        self, tp: TopicPartition, finished: bytes, is_owner: Callable[[], bool], atomic: bool
+    ) -> int | None:
+        """Append a batch, waiting for a broker that is away; its offset, or None if `is_owner` returned False."""
         this = object()
         began = self._waiting[this] = time.monotonic()
         try:
-            leader = await self._leader(tp, allowed)
-            return None if leader is None else await self._hand_over(tp, leader, finished, allowed, as_one)
+            leader = await self._leader(tp, is_owner)
+            return None if leader is None else await self._send_to(tp, leader, finished, is_owner, atomic)
         finally:
             del self._waiting[this]
             self.seconds += time.monotonic() - began
             self.batches += 1
 
-    async def _leader(self, tp: TopicPartition, allowed: Callable[[], bool]) -> int | None:
-        while allowed():
+    async def _leader(self, tp: TopicPartition, is_owner: Callable[[], bool]) -> int | None:
+        while is_owner():
             try:
                 return await self._cluster.leader(tp)
             except KafkaError as error:
                 if not error.retriable:
-                    raise RefusedError(
-                        refusal(tp.topic, tp.partition, error.errno, str(error), self._servers)
-                    ) from error
+                    raise self._rejection(tp, error) from error
                 self._cluster.forget_leaders()
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_SECONDS)
         return None
 
-    async def _hand_over(
-        self, tp: TopicPartition, leader: int, finished: bytes, allowed: Callable[[], bool], as_one: bool
+    async def _send_to(
+        self, tp: TopicPartition, leader: int, finished: bytes, is_owner: Callable[[], bool], atomic: bool
     ) -> int | None:
         try:
-            answers = await self._ask(tp, leader, finished, allowed)
-            if tp not in answers:
+            responses = await self._request(tp, leader, finished, is_owner)
+            if tp not in responses:
                 return None
-            code, offset, timestamp = answers[tp]
+            code, offset, timestamp = responses[tp]
             check(code)
         except OutOfOrderSequenceNumber as error:
-            raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended") from error
+            raise _conflict(tp) from error
         except KafkaError as error:
             if not error.retriable:
-                raise RefusedError(refusal(tp.topic, tp.partition, error.errno, str(error), self._servers)) from error
+                raise self._rejection(tp, error) from error
             self._cluster.forget_leaders()
-            raise UnansweredError(f"{tp.topic}, partition {tp.partition}: no answer ({error})") from error
-        if as_one and timestamp != TAKEN_NOW:
-            raise OvertakenError(f"{tp.topic}, partition {tp.partition}: another worker has appended")
+            raise UnknownOutcomeError(f"{tp.topic}, partition {tp.partition}: no response ({error})") from error
+        if atomic and timestamp != NO_APPEND_TIME:
+            raise _conflict(tp)
         return offset
 
-    async def _ask(self, tp: TopicPartition, leader: int, finished: bytes, allowed: Callable[[], bool]) -> Answers:
-        """Hand a batch to its broker, a small one together with others; no answer if it is not allowed any more."""
-        if len(finished) > SMALL:
-            return await self._produce(leader, {tp: finished}) if allowed() else {}
-        together = self._together.get(leader)
-        if together is None or tp in together.batches:
-            together = self._together[leader] = _Together({})
-            together.answers = asyncio.ensure_future(self._produce_together(leader, together))
-        together.batches[tp] = finished, allowed
-        # Whoever gives up waiting leaves the others' request alone.
-        return await asyncio.shield(together.answers)
+    async def _request(
+        self, tp: TopicPartition, leader: int, finished: bytes, is_owner: Callable[[], bool]
+    ) -> Responses:
+        """Send a batch to its broker, a small one in a shared request; no response if `is_owner` returned False."""
+        if len(finished) > COALESCE_MAX_BYTES:
+            return await self._produce(leader, {tp: finished}) if is_owner() else {}
+        pending = self._pending.get(leader)
+        if pending is None or tp in pending.batches:
+            pending = self._pending[leader] = _PendingRequest({})
+            pending.responses = asyncio.ensure_future(self._produce_pending(leader, pending))
+        pending.batches[tp] = finished, is_owner
+        # A caller that is cancelled does not cancel the request of the others.
+        return await asyncio.shield(pending.responses)
 
-    async def _produce_together(self, leader: int, together: "_Together") -> Answers:
-        await asyncio.sleep(0)  # all that are ready to append at this moment
-        async with self._turns[leader]:
-            if self._together.get(leader) is together:
-                del self._together[leader]
-            batches = {tp: finished for tp, (finished, allowed) in together.batches.items() if allowed()}
+    async def _produce_pending(self, leader: int, pending: "_PendingRequest") -> Responses:
+        await asyncio.sleep(0)  # let all tasks that are ready to append add their batches
+        async with self._broker_locks[leader]:
+            if self._pending.get(leader) is pending:
+                del self._pending[leader]
+            batches = {tp: finished for tp, (finished, is_owner) in pending.batches.items() if is_owner()}
             return await self._produce(leader, batches) if batches else {}
 
-    async def _produce(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> Answers:
+    async def _produce(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> Responses:
         topics: dict[str, list[tuple[int, bytes]]] = {}
         for tp, finished in batches.items():
             topics.setdefault(tp.topic, []).append((tp.partition, finished))
         request = ProduceRequest(
             transactional_id=None,
             required_acks=ALL_REPLICAS,
-            timeout=int(REQUEST_SECONDS * 1000),
+            timeout=int(REQUEST_TIMEOUT_SECONDS * 1000),
             topics=list(topics.items()),
         )
-        response = await self._cluster.ask(leader, request)
+        response = await self._cluster.send(leader, request)
         return {
             TopicPartition(topic, partition): (code, int(offset), timestamp)
             for topic, partitions in response.topics
             for partition, code, offset, timestamp, *_ in partitions
         }
 
+    def _rejection(self, tp: TopicPartition, error: KafkaError) -> RecordsRejectedError:
+        return RecordsRejectedError(rejection(tp.topic, tp.partition, error.errno, str(error), self._servers))
+
+
+def _conflict(tp: TopicPartition) -> SequenceConflictError:
+    return SequenceConflictError(f"{tp.topic}, partition {tp.partition}: another worker has appended records")
+
 
 @dataclass(slots=True)
-class _Together:
-    """Small batches for one broker, which go in one request."""
+class _PendingRequest:
+    """Small batches for one broker that share a produce request."""
 
-    batches: dict[TopicPartition, tuple[bytes, Callable[[], bool]]]  # each with whether it may still be sent
-    answers: "asyncio.Future[Answers]" = field(init=False)
+    batches: dict[TopicPartition, tuple[bytes, Callable[[], bool]]]  # each with its `is_owner`
+    responses: "asyncio.Future[Responses]" = field(init=False)
 
 
 async def new_producer_id(connection: Connection) -> int:
-    """Return an id that the cluster gives to no other producer. Raises KafkaError if it cannot be had now."""
+    """Return a producer id that the cluster assigns to no other producer. Raises KafkaError."""
     cluster = Cluster(connection)
 
-    async def ask() -> int:
-        answer = await cluster.ask_any(InitProducerIdRequest(None, 0))
-        check(answer.error_code)
-        return int(answer.producer_id)
+    async def request() -> int:
+        response = await cluster.send_to_any(InitProducerIdRequest(None, 0))
+        check(response.error_code)
+        return int(response.producer_id)
 
     try:
-        return await patiently(ask)
+        return await retry(request)
     finally:
         await cluster.close()

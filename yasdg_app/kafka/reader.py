@@ -23,7 +23,7 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.batch_reader import Batch, Batches, Message, Unparsed
 from yasdg_app.kafka.batch_writer import SEQUENCES
-from yasdg_app.kafka.client import Cluster, check, patiently
+from yasdg_app.kafka.client import Cluster, check, retry
 from yasdg_app.kafka.describe_producers import DescribeProducersRequest, last_sequence
 
 logger = logging.getLogger(__name__)
@@ -202,12 +202,12 @@ class Reader:
             return None
 
         async def ask() -> int | None:
-            response = await self._cluster.ask_leader(tp, DescribeProducersRequest(*tp))
+            response = await self._cluster.send_to_leader(tp, DescribeProducersRequest(*tp))
             return last_sequence(response, producer_id)
 
         producer_id = self._producer_id
         try:
-            sequence = await patiently(ask, self._cluster.forget_leaders)
+            sequence = await retry(ask, self._cluster.forget_leaders)
         except CANNOT_ASK:
             return None
         return None if sequence is None else (sequence + 1) % SEQUENCES
@@ -315,7 +315,7 @@ class Reader:
             for tp in listed:
                 by_leader[await self._cluster.leader(tp)][tp.topic].append((tp.partition, which))
             requests = [
-                self._cluster.ask(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(topics.items())))
+                self._cluster.send(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(topics.items())))
                 for leader, topics in by_leader.items()
             ]
             offsets: dict[TopicPartition, int] = {}
@@ -326,7 +326,7 @@ class Reader:
                         offsets[TopicPartition(topic, partition)] = int(offset)
             return offsets
 
-        found = await patiently(ask, self._cluster.forget_leaders)
+        found = await retry(ask, self._cluster.forget_leaders)
         return {tp: found[tp] for tp in listed}
 
     async def _batches(self, tp: TopicPartition, position: int, size: int = FETCH_BYTES) -> list[Batch]:
@@ -335,7 +335,7 @@ class Reader:
         async def ask() -> list[Batch]:
             topics = [(tp.topic, [(tp.partition, position, size)])]
             request = FetchRequest(FETCH_WAIT, 1, size, READ_UNCOMMITTED, topics)
-            ((_, ((_, code, _, *_, data),)),) = (await self._cluster.ask_leader(tp, request)).topics
+            ((_, ((_, code, _, *_, data),)),) = (await self._cluster.send_to_leader(tp, request)).topics
             check(code)
             batches, found = Batches(data), []
             while (batch := batches.next_batch()) is not None:
@@ -344,7 +344,7 @@ class Reader:
                 raise DamagedLogError(tp, position, position + 1)
             return found
 
-        return await patiently(ask, self._cluster.forget_leaders)
+        return await retry(ask, self._cluster.forget_leaders)
 
     def _is_own(self, batch: Batch) -> bool:
         return not batch.is_control_batch and batch.producer_id == self._producer_id

@@ -184,7 +184,7 @@ REFUSED_BY = {
 """By Kafka's error codes: the setting of a topic for which the cluster refuses a batch, and what it has to be."""
 
 
-def refusal(topic: str, partition: int, code: int, error: str, servers: str) -> str:
+def rejection(topic: str, partition: int, code: int, error: str, servers: str) -> str:
     """Return why the cluster refuses a batch for good, in one line, with what puts it right as far as that is known."""
     text = f"{topic}, partition {partition}: the cluster refuses our messages ({error})"
     if code not in REFUSED_BY:
@@ -224,12 +224,13 @@ def partition_problem(specs: Iterable[TopicSpec], counts: Mapping[str, int], ope
         return text if opened_with is not None else f"{text}, or give them other names: {_keys(divided)}"
     text += ". Partitions cannot be taken back"
     if opened_with is not None:
-        return f"{text}, so this shop cannot continue. Its messages stay where they are. {BESIDE}"
+        return f"{text}, so this shop cannot continue. Its messages stay where they are. {NEW_SHOP_ADVICE}"
     return f"{text}. Give other names: {_keys(wrong)}"
 
 
-BESIDE = "Open a new shop beside it: set another [KAFKA] application_id, and another name for each topic (topic_…)"
+NEW_SHOP_ADVICE = "Open a separate shop: set another [KAFKA] application_id, and another name for each topic (topic_…)"
 """What is always possible, and destroys nothing."""
+OR_NEW_SHOP = f"or {NEW_SHOP_ADVICE[0].lower()}{NEW_SHOP_ADVICE[1:]}"
 
 
 def _keys(specs: Iterable[TopicSpec]) -> str:

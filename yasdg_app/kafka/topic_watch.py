@@ -17,7 +17,7 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import Cluster
 from yasdg_app.kafka.reader import END, READ_UNCOMMITTED
-from yasdg_app.kafka.topic_policies import BESIDE, TopicSpec, Use
+from yasdg_app.kafka.topic_policies import NEW_SHOP_ADVICE, OR_NEW_SHOP, TopicSpec, Use
 
 LOOKS = 3  # in a row that have to show the same: a broker that has just started, or lags, may not know a topic yet
 AGAIN = (Use.PRODUCTS,)
@@ -78,15 +78,13 @@ class TopicWatch:
         if all(self._specs[name].use in AGAIN and counts.get(name, 0) < 2 for name in names):
             return "Start again: the next start makes it again, with all that was in it"
         if any(counts.get(name, 0) > self._specs[name].partitions for name in names):
-            return f"Partitions cannot be taken back, so this shop cannot continue. {BESIDE}"
-        return (
-            f"The shop cannot make again what was in it: restore it from a backup, or {BESIDE[0].lower()}{BESIDE[1:]}"
-        )
+            return f"Partitions cannot be taken back, so this shop cannot continue. {NEW_SHOP_ADVICE}"
+        return f"The shop cannot create its messages again: restore it from a backup, {OR_NEW_SHOP}"
 
     async def _describe(self) -> tuple[dict[str, int], dict[int, list[TopicPartition]]]:
         """Return how many partitions topics have, 0: there is no such topic, and which brokers lead them."""
         # Asking must not make a topic that was deleted.
-        answer = await self._cluster.ask_any(MetadataRequest(list(self._specs), allow_auto_topic_creation=False))
+        answer = await self._cluster.send_to_any(MetadataRequest(list(self._specs), allow_auto_topic_creation=False))
         counts: dict[str, int] = {}
         leaders: dict[int, list[TopicPartition]] = defaultdict(list)
         for topic in answer.to_object()["topics"]:
@@ -108,7 +106,7 @@ class TopicWatch:
             for tp in tps:
                 partitions[tp.topic].append((tp.partition, END))
             try:
-                answer = await self._cluster.ask(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(partitions.items())))
+                answer = await self._cluster.send(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(partitions.items())))
             except (KafkaError, OSError):
                 self._cluster.forget_leaders()
                 continue  # the others may answer

@@ -16,7 +16,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from yasdg_app.config.settings import KafkaSettings, Settings
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
-from yasdg_app.kafka.client import Cluster, patiently
+from yasdg_app.kafka.client import Cluster, retry
 from yasdg_app.kafka.topic_policies import (
     BROKER_SETTINGS,
     LETTER_EXTRA_BYTES,
@@ -40,10 +40,10 @@ TABLE = {
     **COMPACTED,
     "segment.bytes": str(8 * 2**20),
     "min.cleanable.dirty.ratio": "0.2",
-    "message.timestamp.type": "CreateTime",  # see producer.TAKEN_NOW
+    "message.timestamp.type": "CreateTime",  # see producer.NO_APPEND_TIME
 }
 # Not compacted: a foreign record with the key of one of ours would take its place, and the past would be another.
-CONTROL = {**DELETED, "message.timestamp.type": "LogAppendTime"}  # see cluster_state/control.py
+CONTROL = {**DELETED, "message.timestamp.type": "LogAppendTime"}  # see cluster_state/control_topic.py
 # Whatever fits on another topic, and why it is here.
 LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
 
@@ -126,7 +126,7 @@ async def hidden(connection: Connection, names: Collection[str]) -> list[str]:
     cluster = Cluster(connection)
     try:
         request = MetadataRequest(list(names), allow_auto_topic_creation=False)
-        answer = await patiently(lambda: cluster.ask_any(request))
+        answer = await retry(lambda: cluster.send_to_any(request))
     finally:
         await cluster.close()
     found = answer.to_object()["topics"]

@@ -1,7 +1,7 @@
 """What this worker knows of the control topic: the plan that it goes by, and the event time up to which it may.
 
-What is set there takes effect at a time ahead (see control.py). Whoever goes no further than it knows goes by the same
-plan as everybody else.
+What is set there takes effect at a time ahead (see control_records.py), so a worker that goes no further than it knows
+has the same plan as all others.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from yasdg_app.application import app
-from yasdg_app.cluster_state import control
+from yasdg_app.cluster_state import control_records
 from yasdg_app.shop.plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Watch:
     def __init__(self) -> None:
         self._plan: Plan | None = None
         self._looked_at = 0  # when the topic was last read, microseconds since 1970
-        self._control = control.Control(number=-1)
+        self._control = control_records.ControlState(record_count=-1)
         self._looking = asyncio.Lock()
         self._warned = False
 
@@ -40,21 +40,21 @@ class Watch:
         return self._plan
 
     @property
-    def said(self) -> control.Control:
+    def said(self) -> control_records.ControlState:
         """What the topic said when it was last read."""
         return self._control
 
     @property
     def horizon(self) -> int:
         """Event time up to which the plan is known to hold."""
-        return control.horizon(app.opening.clock, self._looked_at)
+        return control_records.horizon(app.opening.clock, self._looked_at)
 
     async def look(self) -> None:
         """Read what is new. Raises KafkaError if the cluster does not answer."""
         async with self._looking:
             began = time.time_ns() // 1000
             said = await app.control.read()
-            if said.number != self._control.number:
+            if said.record_count != self._control.record_count:
                 self._control = said
                 self._plan = self.plan.with_control(said.live, said.gaps)
             self._looked_at = began

@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.kafka.client import passes
-from yasdg_app.kafka.producer import OutOfDateError, OvertakenError, Row
+from yasdg_app.kafka.client import is_retriable
+from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, StaleStateError
 from yasdg_app.kafka.reader import Message
 from yasdg_app.pipeline.faulty_channel import BEFORE_ALL, Network, place_of_delivered, place_of_told
 from yasdg_app.pipeline.inventory_agent import products_of
@@ -99,13 +99,13 @@ class Dirt:
         try:
             line = self._lines.get(partition) or await self._open(partition)
             complete = await self._catch_up(partition, line)
-        except OutOfDateError as error:
+        except StaleStateError as error:
             complete = False
             logger.debug("%s. Reading on.", error)
-            app.counts["overtaken"] += isinstance(error, OvertakenError)
+            app.counts["overtaken"] += isinstance(error, SequenceConflictError)
             await asyncio.sleep(RETRY)
         except KafkaError as error:
-            if not passes(error):
+            if not is_retriable(error):
                 raise  # waiting does not help, and a network that stands still for ever should not go unnoticed
             complete = False
             logger.debug("What has arrived is delivered later: %r", error)
@@ -163,10 +163,10 @@ class Dirt:
         line.through = max(line.through, before - 1)
         return True
 
-    async def _append_rows(self, tp: TP, number: int, rows: Sequence[Row]) -> bool:
+    async def _append_rows(self, tp: TP, number: int, rows: Sequence[ProducerRecord]) -> bool:
         try:
             appended = await app.shop_producer.append(*tp, number, rows, self._may_append)
-        except OvertakenError as error:
+        except SequenceConflictError as error:
             self._disputes.note(tp, number, str(error))
             raise
         if appended.complete and rows:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.decoders import read_fault_key, read_valid_sale
 from yasdg_app.messages.encoders import Write, encode_fault
@@ -98,7 +98,7 @@ class Network:
                 self._in_time.append(item)
         self.seen = at
 
-    def arrived(self, before: int) -> tuple[list[Row], list[Row]]:
+    def arrived(self, before: int) -> tuple[list[ProducerRecord], list[ProducerRecord]]:
         """Return what arrives before an event time: the faults to tell of, and the messages to deliver, in order.
 
         All sales of before that time must have gone in.
@@ -112,8 +112,8 @@ class Network:
             while self._held_up and self._held_up[0].released_at < before:
                 items.append(heapq.heappop(self._held_up))
             items.sort()
-        told: list[Row] = []
-        delivered: list[Row] = []
+        told: list[ProducerRecord] = []
+        delivered: list[ProducerRecord] = []
         for item in items:
             if item.kind != NONE and (item.released_at, *item[1:3], int(item.kind == DUPLICATE)) > self._told:
                 told.append(self._fault_row(item))
@@ -123,22 +123,22 @@ class Network:
                 delivered.append(_labelled(item))
         return told, delivered
 
-    def _deliver(self, item: _Item, into: list[Row]) -> None:
+    def _deliver(self, item: _Item, into: list[ProducerRecord]) -> None:
         message, kind = item.message, item.kind
         if kind in (NONE, DUPLICATE):
-            into.append(Row(message.key or b"", message.value, message.timestamp))
+            into.append(ProducerRecord(message.key or b"", message.value, message.timestamp))
         if kind == CORRUPT:
             value = self._faults.damaged(int(self._keys[item.product_id]), item.number, message.value or b"")
             into.append(_labelled(item, value, ((FAULT_TIME_HEADER, time_text(item.at).encode()),)))
         elif kind not in (NONE, DROPPED):
             into.append(_labelled(item))
 
-    def _fault_row(self, item: _Item) -> Row:
+    def _fault_row(self, item: _Item) -> ProducerRecord:
         released_at = None if item.kind == DROPPED else item.released_at
         value = encode_fault(item.at, item.product_id, item.number, KINDS[item.kind], released_at)
         if self._write_fault is not None:
             value = self._write_fault(value)
-        return Row(item.message.key or b"", value, item.released_at // 1000)
+        return ProducerRecord(item.message.key or b"", value, item.released_at // 1000)
 
     def _keys_of(self, product_ids: Sequence[str]) -> UInts:
         new = [product_id for product_id in dict.fromkeys(product_ids) if product_id not in self._keys]
@@ -180,10 +180,12 @@ def _number(product_id: str, transaction_id: str) -> int:
     return number
 
 
-def _labelled(item: _Item, value: bytes | None = None, more: tuple[tuple[str, bytes], ...] = ()) -> Row:
+def _labelled(item: _Item, value: bytes | None = None, more: tuple[tuple[str, bytes], ...] = ()) -> ProducerRecord:
     message = item.message
     labels = (
         (FAULT_HEADER, KINDS[item.kind].encode()),
         (FAULT_ID_HEADER, fault_id(item.product_id, item.number).encode()),
     )
-    return Row(message.key or b"", message.value if value is None else value, message.timestamp, (*labels, *more))
+    return ProducerRecord(
+        message.key or b"", message.value if value is None else value, message.timestamp, (*labels, *more)
+    )

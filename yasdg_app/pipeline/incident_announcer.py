@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.application import app
-from yasdg_app.kafka.producer import OutOfDateError, OvertakenError, Row
+from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, StaleStateError
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.restore import Disputes
@@ -50,9 +50,9 @@ class Announcer:
                 if self._told is None:
                     return
             self._disputes.settle(self._tp)
-        except OutOfDateError as error:
+        except StaleStateError as error:
             self._told = None
-            if isinstance(error, OvertakenError):
+            if isinstance(error, SequenceConflictError):
                 self._disputes.note(self._tp, ANYWHERE, str(error))
             await asyncio.sleep(RETRY)
         except KafkaError as error:
@@ -63,7 +63,7 @@ class Announcer:
         assert self._told is not None
         due = list(watch.plan.incidents.announcements(self._through, last))
         rows = [
-            Row(
+            ProducerRecord(
                 incident.name.encode(),
                 app.format.write("incidents", encode(announcement(at, phase, incident))),
                 at // 1000,

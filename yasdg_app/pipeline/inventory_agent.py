@@ -25,8 +25,14 @@ from yasdg_app.faust_runtime.table import Rows
 from yasdg_app.faust_runtime.transport import Chunks
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books, Folded, LevelOf, shelf_of
-from yasdg_app.kafka.client import passes
-from yasdg_app.kafka.producer import BATCH_BYTES, OutOfDateError, OvertakenError, RefusedError, Row
+from yasdg_app.kafka.client import is_retriable
+from yasdg_app.kafka.producer import (
+    BATCH_BYTES,
+    ProducerRecord,
+    RecordsRejectedError,
+    SequenceConflictError,
+    StaleStateError,
+)
 from yasdg_app.kafka.reader import Chunk, Message
 from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
@@ -152,11 +158,11 @@ async def take_over() -> None:
                 positions = await check_table(app.own_reader, kafka, inventory, partitions)
                 told = await read_told(app.own_reader, kafka, inventory, partitions, app.format)
                 if app.shop.clock.on_restart == "skip":
-                    await app.control.be_here()
+                    await app.control.announce_presence()
                 await watch.look()
             except KafkaError as error:
                 # Where a log begins may have changed since it was asked for, by retention.
-                if not passes(error) and not isinstance(error, OffsetOutOfRangeError):
+                if not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError):
                     await app.crash(error)
                     return
                 logger.warning("The cluster does not let us take over partitions: %s. Trying again.", error)
@@ -223,11 +229,11 @@ async def _is_overtaken(tp: TP, chunk: Chunk, generation: int) -> bool:
     try:
         if await _apply(tp, chunk, generation):
             disputes.settle(tp)
-    except OutOfDateError as error:
+    except StaleStateError as error:
         logger.debug("%s. Reading the table anew.", error)
         if told is app.ownership.told:  # else a rebalance has settled it meanwhile
             app.ownership.unsettle()  # while the turn is ours: the next chunk must not go by what is out of date
-        if isinstance(error, OvertakenError):  # a cluster that does not answer disputes nothing
+        if isinstance(error, SequenceConflictError):  # a cluster that does not answer disputes nothing
             app.counts["overtaken"] += 1
             disputes.note(tp, chunk.begin, str(error))
         return True
@@ -310,7 +316,7 @@ async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[]
         restock for restock in folded.restocks if restock.stocking.number > told.ahead.get(restock.product_id, 0)
     ]
     rows = (
-        Row(
+        ProducerRecord(
             product_id.encode(),
             app.format.write("stockings", encode_restock(product_id, stocking)),
             stocking.at // 1000,
@@ -338,12 +344,12 @@ async def _bury(tp: TP, letters: list[tuple[Message, str]], told: Told, ours: Ca
     rows = (dead_letter(tp, message, reason, told.buried, max_letter.bytes) for message, reason in letters)
     try:
         appended = await app.shop_producer.append(kafka.topic_dead_letters, tp.partition, told.letters, rows, ours)
-    except RefusedError as error:
+    except RecordsRejectedError as error:
         if not isinstance(error.__cause__, MessageSizeTooLargeError) or max_letter.bytes == CUT_LETTER_BYTES:
             raise
         logger.warning("%s Copies of more than %d bytes are cut.", error, CUT_LETTER_BYTES)
         max_letter.bytes = CUT_LETTER_BYTES
-        raise OutOfDateError(str(error)) from error  # those before it may be there
+        raise StaleStateError(str(error)) from error  # those before it may be there
     if letters and appended.complete:
         told.letters += len(letters)
         told.buried[tp.topic] = letters[-1][0].offset
@@ -378,7 +384,7 @@ async def check_logs() -> None:
                     raise shorter(tp, ends[tp], position)
                 await pass_deleted(tp)
     except KafkaError as error:
-        lasts = not passes(error) and not isinstance(error, OffsetOutOfRangeError)
+        lasts = not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError)
         if lasts and generation == ownership.generation and not app.should_stop:
             await app.crash(error)
         logger.debug("The logs cannot be checked: %r", error)

@@ -20,7 +20,7 @@ from yasdg_app.faust_runtime.table import ChunkedTable
 from yasdg_app.inventory.projection import OTHER_SHOP, BooksError
 from yasdg_app.kafka.batch_writer import SEQUENCES
 from yasdg_app.kafka.decoding import decoded_or_none
-from yasdg_app.kafka.producer import Row
+from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.kafka.reader import DamagedLogError, Reader
 from yasdg_app.messages.decoders import read_restock_key
 from yasdg_app.messages.formats import Format
@@ -177,7 +177,7 @@ class Disputes:
         self._since.pop(tp, None)
 
 
-def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], max_bytes: int) -> Row:
+def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], max_bytes: int) -> ProducerRecord:
     """Return the copy of a message that is not one of the shop's, with the reason and where it was found.
 
     It has the message's key, and its headers as `original.<name>`.
@@ -205,7 +205,7 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], m
     else:
         headers.append(("original.size", str(size).encode()))
         key, value = (None if part is None else part[: CUT_LETTER_BYTES // 2] for part in (key, value))
-    return Row(key, value, jumps.record_time(), headers)
+    return ProducerRecord(key, value, jumps.record_time(), headers)
 
 
 def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None:

@@ -24,12 +24,12 @@ from faust.types import TP
 
 from yasdg_app.application import app, end_at_once
 from yasdg_app.cluster_state.clock_jumps import jumps
-from yasdg_app.cluster_state.manifest import last_moment
+from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.errors import YasdgError
 from yasdg_app.faust_runtime.table import NO_TIME
 from yasdg_app.kafka.auth.diagnostics import LoginRefusedError
 from yasdg_app.kafka.client import administration
-from yasdg_app.kafka.producer import OvertakenError, Row, UnansweredError
+from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, UnknownOutcomeError
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.reference import purchase, receipt
@@ -363,10 +363,10 @@ class Tills:
             return True
         try:
             appended = await app.shop_producer.append_batches(*tp, batches, allowed)
-        except UnansweredError as error:
+        except UnknownOutcomeError as error:
             logger.debug("%s. Reading on.", error)
             return False
-        except OvertakenError as error:
+        except SequenceConflictError as error:
             logger.debug("%s. Reading on.", error)
             app.counts["overtaken"] += 1
             self._disputes.note(tp, number, str(error))
@@ -502,12 +502,12 @@ def _seconds_to(at: int) -> float:
 def _batches_of_sales(opened: OpenTill, sales: Sales) -> Iterable[bytes]:
     producer = app.shop_producer
     if len(sales) < FEW:
-        return producer.batches_of(opened.sales, (Row(*row) for row in opened.encoder.encode(sales)))
+        return producer.batches_of(opened.sales, (ProducerRecord(*row) for row in opened.encoder.encode(sales)))
     return producer.batches_of_records(opened.sales, opened.bulk_encoder.records(sales))
 
 
 def _batches_of_lost(opened: OpenTill, lost: Sequence[LostSale]) -> Iterable[bytes]:
-    return app.shop_producer.batches_of(opened.lost, (Row(*row) for row in opened.lost_encoder.encode(lost)))
+    return app.shop_producer.batches_of(opened.lost, (ProducerRecord(*row) for row in opened.lost_encoder.encode(lost)))
 
 
 def follow(till: Till | LastSale) -> None:

@@ -18,7 +18,7 @@ from yasdg_app.application import app
 from yasdg_app.cluster_state.clock_jumps import jumps
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.decoding import decoded_or_none
-from yasdg_app.kafka.producer import OutOfDateError, Row
+from yasdg_app.kafka.producer import ProducerRecord, StaleStateError
 from yasdg_app.kafka.reader import DamagedLogError
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.inventory_agent import assortment, column_of, products_of
@@ -110,10 +110,10 @@ class ShelvesTopic:
         for place, piece in enumerate(pieces):
             values = {shelf.product.product_id: _values(shelf) for shelf in piece}
             content = msgspec.msgpack.encode(Kept(through, place, len(pieces), values))
-            row = Row(f"{generation}-{place}".encode(), content, jumps.record_time())
+            row = ProducerRecord(f"{generation}-{place}".encode(), content, jumps.record_time())
             try:
                 await app.shop_producer.append(self._topic, partition, self._numbers[partition], [row], allowed)
-            except OutOfDateError as error:  # another worker keeps them, or we do next time
+            except StaleStateError as error:  # another worker keeps them, or we do next time
                 logger.debug("%s", error)
                 del self._numbers[partition]
                 return

@@ -14,7 +14,13 @@ from aiokafka.errors import KafkaError
 from faust.web import View
 
 from yasdg_app.application import app
-from yasdg_app.cluster_state.control import ConflictError, Control, ControlError, TooEarlyError, UnknownIncidentError
+from yasdg_app.cluster_state.control_records import ControlState
+from yasdg_app.cluster_state.control_topic import (
+    ControlError,
+    IncidentConflictError,
+    TooEarlyError,
+    UnknownIncidentError,
+)
 from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
 from yasdg_app.config.settings import SettingsError
 from yasdg_app.errors import YasdgError
@@ -27,7 +33,7 @@ logger = logging.getLogger(__name__)
 ANSWER = 2.0  # seconds in which the cluster has to say what stands on the topic
 LONGEST = 10.0  # seconds that it may take to write to it
 OBJECT = '{"name": "flash-sale", "kind": "promotion", "duration": "2h", "discount": 0.2}'
-STATUS: dict[type[ControlError], int] = {TooEarlyError: 400, UnknownIncidentError: 404, ConflictError: 409}
+STATUS: dict[type[ControlError], int] = {TooEarlyError: 400, UnknownIncidentError: 404, IncidentConflictError: 409}
 
 T = TypeVar("T")
 
@@ -56,7 +62,7 @@ def _check_clock() -> None:
         raise Refused(503, f"{tills.jumps.reason} Ask again then, or another worker.")
 
 
-async def said() -> Control:
+async def said() -> ControlState:
     """Return what the control topic says now. Raises Refused if the shop is not open, or the cluster away."""
     if not hasattr(app, "control"):
         raise Refused(503, "the shop is not open yet, ask again in a moment")
@@ -93,7 +99,7 @@ async def set_incident(body: bytes) -> dict[str, Any]:
         LONGEST,
         "The broker does not answer. Whether the incident is set, GET /incidents/ will show.",
     )
-    return described(incident, Control(live=(incident,)), event_time_now())
+    return described(incident, ControlState(live=(incident,)), event_time_now())
 
 
 async def end_incident(name: str) -> dict[str, Any]:
@@ -105,7 +111,7 @@ async def end_incident(name: str) -> dict[str, Any]:
     incident = await _in_time(
         app.control.end(name), LONGEST, "The broker does not answer. Whether it is ended, GET /incidents/ will show."
     )
-    return described(incident, Control(live=(incident,)), event_time_now())
+    return described(incident, ControlState(live=(incident,)), event_time_now())
 
 
 def _is_taken(name: str) -> bool:
