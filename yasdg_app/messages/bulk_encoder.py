@@ -58,7 +58,7 @@ class BulkEncoder:
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings, form: Format | None = None) -> None:
         form = form or Format()
         self._plain = PurchaseEncoder(products, sales, form.writer("purchases"))
-        self._place = form.place
+        self._layout = form.layout
         self._size = 0  # of the times of what is prepared
         self._products = products
         # Products that may have been asked for, and none; where nobody takes another, it is always none.
@@ -93,7 +93,7 @@ class BulkEncoder:
 
     def _of_one_size(self, sales: Sales) -> Iterator[tuple[Sales, int]]:
         """Yield sales whose times take as many bytes, and how many; these are all, but once in centuries."""
-        size_of, first = self._place.size, 0
+        size_of, first = self._layout.size, 0
         while first < len(sales):
             size, end = size_of(int(sales.at[first])), len(sales)
             if size_of(int(sales.at[-1])) != size:
@@ -104,11 +104,11 @@ class BulkEncoder:
     def _records(self, sales: Sales, kinds: Ints, size: int) -> Records:
         times, sizes = sales.at // 1000, self._sizes[kinds]
         # Times within a batch count from its first; sales are in order, so none is before it.
-        since, place = times - times[0], np.arange(len(kinds), dtype=np.int64)
-        since_sizes, place_sizes = varint_sizes(since), varint_sizes(place)
-        body = 1 + since_sizes + place_sizes + sizes  # the attributes take a byte
+        since, position = times - times[0], np.arange(len(kinds), dtype=np.int64)
+        since_sizes, position_sizes = varint_sizes(since), varint_sizes(position)
+        body = 1 + since_sizes + position_sizes + sizes  # the attributes take a byte
         body_sizes = varint_sizes(body)
-        before = body_sizes + 1 + since_sizes + place_sizes
+        before = body_sizes + 1 + since_sizes + position_sizes
         records = self._records_by_kind
         parts: list[bytes] = [b""] * (2 * len(kinds))
         parts[0::2] = [_GAPS[gap] for gap in before.tolist()]
@@ -118,16 +118,16 @@ class BulkEncoder:
         starts = _starts(before + sizes)
         put_varints(into, starts, body, body_sizes)
         put_varints(into, starts + body_sizes + 1, since, since_sizes)
-        put_varints(into, starts + body_sizes + 1 + since_sizes, place, place_sizes)
+        put_varints(into, starts + body_sizes + 1 + since_sizes, position, position_sizes)
         values = starts + before + self._values_at[kinds]
         self._write(data, values, kinds, sales, size)
         return Records(len(kinds), int(times[0]), int(times[-1]), data)
 
     def _write(self, data: bytearray, values: Ints, kinds: Ints, sales: Sales, size: int) -> None:
         """Write times and numbers into messages that begin at `values`."""
-        place, numbers = self._place, values + self._numbers_at[kinds]
-        _windows(data, size)[values + place.before] = place.texts(sales.at, size)
-        if not place.exact:
+        layout, numbers = self._layout, values + self._numbers_at[kinds]
+        _windows(data, size)[values + layout.before] = layout.texts(sales.at, size)
+        if not layout.exact:
             exactly, lengths = size + _EXACT, self._sizes[kinds] - self._values_at[kinds] - len(_NO_HEADERS)
             _windows(data, exactly)[values + lengths - 1 - exactly] = digits(sales.at, exactly)
         widths = _digits(sales.number)
@@ -179,7 +179,7 @@ class BulkEncoder:
         head = _VARINTS[len(key)] + key + _VARINTS[len(value)]
         self._records_by_kind.append(head + value + _NO_HEADERS)
         name = transaction_id(product_id, number).encode()
-        number_at = value.index(name, self._place.before) + len(name) - width
+        number_at = value.index(name, self._layout.before) + len(name) - width
         return len(head) + len(value) + len(_NO_HEADERS), len(head), number_at
 
     def _make_lines(self) -> None:

@@ -36,7 +36,7 @@ from yasdg_app.kafka.producer import (
 from yasdg_app.kafka.reader import Chunk, Message
 from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
-from yasdg_app.messages.formats import as_it_came
+from yasdg_app.messages.formats import original_of
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.foreign_log import ForeignLog, foreign_reason
@@ -288,7 +288,7 @@ async def _apply(tp: TP, chunk: Chunk, generation: int) -> bool:
 def dead_letters_of(chunk: Chunk, folded: Folded) -> list[tuple[Message, str]]:
     """Return the messages of a chunk that are not the shop's, each with the reason, in the order of the log."""
     foreign = [(message, foreign_reason(message)) for message in chunk.foreign]
-    return sorted((*foreign, *itertools.starmap(as_it_came, folded.dead_letters)), key=lambda letter: letter[0].offset)
+    return sorted((*foreign, *itertools.starmap(original_of, folded.dead_letters)), key=lambda letter: letter[0].offset)
 
 
 async def pass_deleted(tp: TP) -> None:

@@ -21,8 +21,16 @@ from yasdg_app.config import catalog
 from yasdg_app.config.settings import FormatSettings, KafkaSettings, SalesSettings
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.messages import encoders, reference
-from yasdg_app.messages.formats import NOTHING, STEP, Format, OtherFormat, as_it_came, format_of, schemas
-from yasdg_app.messages.formats.bulk_decoder import MOST_LEARNT, PurchaseReader
+from yasdg_app.messages.formats import (
+    UNREADABLE_VALUE,
+    YIELD_AFTER_MESSAGES,
+    ConvertedFormat,
+    Format,
+    format_of,
+    original_of,
+    schemas,
+)
+from yasdg_app.messages.formats.bulk_decoder import MAX_LEARNED_MESSAGES, BulkPurchaseDecoder
 from yasdg_app.messages.reference import encode
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.customer_behaviour import line_of
@@ -165,7 +173,7 @@ def flawed(draw: st.DrawFn, written: bytes) -> bytes:
 @given(data=st.data())
 def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data: st.DataObject) -> None:
     one = form(name)
-    assert isinstance(one, OtherFormat)
+    assert isinstance(one, ConvertedFormat)
     few = data.draw(st.lists(purchases(), min_size=1, max_size=3))
     told = data.draw(st.lists(st.sampled_from(few), min_size=1, max_size=12))
     values = [data.draw(flawed(one.write("purchases", each))) for each in told]
@@ -179,7 +187,7 @@ def test_many_purchases_at_once_are_read_as_one_after_the_other(name: str, data:
         try:
             wanted.append(one.read("purchases", value))
         except ValueError:
-            wanted.append(NOTHING)
+            wanted.append(UNREADABLE_VALUE)
     found = asyncio.run(one.plain("purchases", read))
     assert [message.value for message in found] == wanted
     assert [(message.key, message.offset) for message in found] == [(message.key, message.offset) for message in read]
@@ -192,7 +200,7 @@ def test_a_number_that_is_longer_than_it_says_is_none(name: str) -> None:
     for message in read:
         message.key = b"IS03"
     values = [message.value for message in asyncio.run(form(name).plain("purchases", read))]
-    assert values == [golden.purchases()[0], NOTHING]
+    assert values == [golden.purchases()[0], UNREADABLE_VALUE]
 
 
 @pytest.mark.parametrize("name", ["iso-z", "epoch_us", *readers.REGISTERED])
@@ -202,8 +210,8 @@ def test_next_to_all_purchases_are_read_at_once(name: str) -> None:
     for message, line in zip(read, golden.purchases(), strict=True):
         message.key = json.loads(line)["product_id"].encode()
     plainly: list[bytes] = []
-    reader = PurchaseReader(lambda value: plainly.append(value) or one.read("purchases", value), one.place)  # type: ignore[attr-defined, func-returns-value]
-    for _ in range(golden.COUNT // 5 // MOST_LEARNT):
+    reader = BulkPurchaseDecoder(lambda value: plainly.append(value) or one.read("purchases", value), one.layout)  # type: ignore[attr-defined, func-returns-value]
+    for _ in range(golden.COUNT // 5 // MAX_LEARNED_MESSAGES):
         found = reader.values(read)
     assert found == golden.purchases()
     assert len(plainly) < golden.COUNT / 5
@@ -236,14 +244,14 @@ def test_others_have_their_turn_between_purchases_that_are_read_one_by_one(name:
         await one.plain("purchases", read)
         task.cancel()
 
-    assert isinstance(one, OtherFormat)
+    assert isinstance(one, ConvertedFormat)
     plain_way = one.read
     with (
         mock.patch.object(one, "read", counted),
-        mock.patch.object(one, "_many", one._many and PurchaseReader(partial(counted, "purchases"), one.place)),
+        mock.patch.object(one, "_many", one._many and BulkPurchaseDecoder(partial(counted, "purchases"), one.layout)),
     ):
         asyncio.run(read_them())
-    assert 0 < most <= STEP + MOST_LEARNT
+    assert 0 < most <= YIELD_AFTER_MESSAGES + MAX_LEARNED_MESSAGES
 
 
 # --- What cannot be read ---
@@ -271,10 +279,10 @@ BAD = {
 def test_somebody_elses_bytes_are_no_message(name: str, garbage: bytes) -> None:
     for value in (*BAD[name], None, b"", b"[]", b"7", b"\0\0\0\0\7", b"\0" + garbage):
         ((read, *_),) = [asyncio.run(form(name).plain("purchases", readers.messages([value])))]
-        if read.value != NOTHING:  # of garbage some is a message
+        if read.value != UNREADABLE_VALUE:  # of garbage some is a message
             assert value == b"\0" + garbage
         else:
-            message, why = as_it_came(read, "whatever the reader says")
+            message, why = original_of(read, "whatever the reader says")
             assert (message.value, message.offset) == (value, 0)
             assert why
             assert why != "whatever the reader says"
@@ -283,12 +291,15 @@ def test_somebody_elses_bytes_are_no_message(name: str, garbage: bytes) -> None:
 @pytest.mark.parametrize("name", readers.REGISTERED)
 def test_a_part_of_a_message_or_more_than_it_is_none(name: str) -> None:
     whole = form(name).write("purchases", golden.purchases()[0])
-    assert readers.read_back(form(name), "purchases", whole[:-3], whole + b"\0\0") == [NOTHING, NOTHING]
+    assert readers.read_back(form(name), "purchases", whole[:-3], whole + b"\0\0") == [
+        UNREADABLE_VALUE,
+        UNREADABLE_VALUE,
+    ]
 
 
 def test_a_message_that_is_none_in_the_default_format_stays_as_it_is() -> None:
     (message,) = readers.messages([b"hello"])
-    assert as_it_came(message, "why") == (message, "why")
+    assert original_of(message, "why") == (message, "why")
 
 
 # --- Confluent's own deserialisers ---

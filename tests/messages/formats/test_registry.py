@@ -16,7 +16,7 @@ from oracles import golden
 from support import readers
 
 from yasdg_app.kafka.embedded.node import free_port
-from yasdg_app.messages.formats import NOTHING, Format, RegisteredFormat, avro, schemas
+from yasdg_app.messages.formats import UNREADABLE_VALUE, Format, RegisteredFormat, avro, schemas
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.messages.formats.registry import Registry
 
@@ -104,8 +104,8 @@ def test_an_id_is_asked_for_once() -> None:
     for _ in range(2):
         assert readers.read_back(form, "purchases", wire, unknown, b"hello") == [
             golden.purchases()[0],
-            NOTHING,
-            NOTHING,
+            UNREADABLE_VALUE,
+            UNREADABLE_VALUE,
         ]
     assert asked == [0x63]
 
@@ -135,14 +135,14 @@ def test_a_registry_that_cannot_tell_of_an_id_is_told_of(status: int) -> None:
 
 
 def test_of_ids_without_a_schema_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(avro, "MOST_MISSES", 10)
+    monkeypatch.setattr(avro, "MAX_UNKNOWN_SCHEMA_IDS", 10)
     form = readers.form_named("avro")
     client, asked = readers.client_of(form), list[int]()
     get_schema = client.get_schema
     client.get_schema = lambda number, *rest: asked.append(number) or get_schema(number, *rest)  # type: ignore[func-returns-value, method-assign]
     wire = form.write("purchases", golden.purchases()[0])
     unknown = [b"\0" + number.to_bytes(4, "big") + wire[5:] for number in range(100, 120)]
-    wanted = [golden.purchases()[0], *[NOTHING] * 20]
+    wanted = [golden.purchases()[0], *[UNREADABLE_VALUE] * 20]
     assert readers.read_back(form, "purchases", wire, *unknown) == wanted
     assert sorted(asked) == [*range(100, 120)]
     assert len(codec_of(form).writers) == len(schemas.KINDS) + 10
@@ -174,7 +174,7 @@ def test_a_message_of_a_later_version_is_read() -> None:
 def test_a_schema_of_another_kind_is_none_of_ours() -> None:
     form = readers.form_named("avro")
     number = readers.client_of(form).register_schema("other", Schema(schemas.text("stockings", "proto"), "PROTOBUF"))
-    assert readers.read_back(form, "purchases", b"\0" + number.to_bytes(4, "big") + b"\0\0") == [NOTHING]
+    assert readers.read_back(form, "purchases", b"\0" + number.to_bytes(4, "big") + b"\0\0") == [UNREADABLE_VALUE]
 
 
 @pytest.mark.parametrize("name", readers.REGISTERED)

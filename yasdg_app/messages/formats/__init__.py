@@ -18,15 +18,18 @@ from yasdg_app.kafka.decoding import UNREADABLE, reason_of
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.encoders import Write
 from yasdg_app.messages.formats import schemas, times
-from yasdg_app.messages.formats.bulk_decoder import PurchaseReader
+from yasdg_app.messages.formats.bulk_decoder import BulkPurchaseDecoder
 from yasdg_app.messages.times import time_text
 
-STEP, MANY = 500, 5_000  # messages between which others have their turn; those of them that are read at once
-MAGIC = b"\0"
-NOTHING = b""  # no message: in place of one that cannot be read
+YIELD_AFTER_MESSAGES, BULK_MESSAGES = (
+    500,
+    5_000,
+)  # messages between which others have their turn; those of them that are read at once
+MAGIC_BYTE = b"\0"
+UNREADABLE_VALUE = b""  # no message: in place of one that cannot be read
 
 
-class Plain(NamedTuple):
+class PlainMessage(NamedTuple):
     """A message as the default format has it."""
 
     offset: int
@@ -45,12 +48,12 @@ class Format:
     ----------
     is_default
         Whether there is nothing to turn.
-    place
+    layout
         Where the time stands in a purchase, and how.
     """
 
     is_default = True
-    place = times.SQL
+    layout = times.SQL
 
     async def open(self) -> None:
         """Do what has to be done before the first message is written. Raises RegistryError."""
@@ -66,35 +69,35 @@ class Format:
     async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
         """Return messages as the default format has them. Raises RegistryError.
 
-        One that cannot be read has the value NOTHING, which nobody takes for a message.
+        One that cannot be read has the value UNREADABLE_VALUE, which nobody takes for a message.
         """
         return messages
 
 
-def as_it_came(message: Message, reason: str) -> tuple[Message, str]:
+def original_of(message: Message, reason: str) -> tuple[Message, str]:
     """Return a message that is none of the shop's as it was read from the log, and why it is none."""
-    return (message.original, message.why or reason) if isinstance(message, Plain) else (message, reason)
+    return (message.original, message.why or reason) if isinstance(message, PlainMessage) else (message, reason)
 
 
-class OtherFormat(Format):
+class ConvertedFormat(Format):
     """A format in which messages differ from the default."""
 
     is_default = False
 
-    def __init__(self, place: times.Place) -> None:
-        self.place = place
-        self._many = PurchaseReader(partial(self.read, "purchases"), place) if place.sql else None
+    def __init__(self, layout: times.TimeLayout) -> None:
+        self.layout = layout
+        self._many = BulkPurchaseDecoder(partial(self.read, "purchases"), layout) if layout.sql else None
 
     async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
         """Return messages as the default format has them."""
         await self.learn(messages)
         plain: list[Message] = []
         many = self._many if what == "purchases" else None
-        for start in range(0, len(messages), MANY):
-            some = messages[start : start + MANY]
+        for start in range(0, len(messages), BULK_MESSAGES):
+            some = messages[start : start + BULK_MESSAGES]
             values = many.values(some) if many else [None] * len(some)
-            for begin in range(0, len(some), STEP):  # it may be that none of them can be read at once
-                piece = slice(begin, begin + STEP)
+            for begin in range(0, len(some), YIELD_AFTER_MESSAGES):  # it may be that none of them can be read at once
+                piece = slice(begin, begin + YIELD_AFTER_MESSAGES)
                 plain += [
                     self._plain(what, message) if value is None else _read(message, value)
                     for message, value in zip(some[piece], values[piece], strict=True)
@@ -109,22 +112,22 @@ class OtherFormat(Format):
         """Return a message as the default format has it. Raises ValueError if it is none."""
         raise NotImplementedError
 
-    def _plain(self, what: str, message: Message) -> Plain:
+    def _plain(self, what: str, message: Message) -> PlainMessage:
         try:
-            return _read(message, self.read(what, message.value or NOTHING))
+            return _read(message, self.read(what, message.value or UNREADABLE_VALUE))
         except UNREADABLE as error:
-            return _read(message, NOTHING, reason_of(error))
+            return _read(message, UNREADABLE_VALUE, reason_of(error))
 
 
-def _read(message: Message, value: bytes, why: str = "") -> Plain:
-    return Plain(message.offset, message.timestamp, message.key, value, message.headers, message, why)
+def _read(message: Message, value: bytes, why: str = "") -> PlainMessage:
+    return PlainMessage(message.offset, message.timestamp, message.key, value, message.headers, message, why)
 
 
-class JsonFormat(OtherFormat):
+class JsonFormat(ConvertedFormat):
     """JSON with other times. `time`: one of `times.JSON_TIMES`."""
 
     def __init__(self, time: str) -> None:
-        super().__init__(times.JSON_PLACES[time])
+        super().__init__(times.JSON_LAYOUTS[time])
         self._time = times.JSON_TIMES[time]
 
     def write(self, what: str, message: bytes) -> bytes:
@@ -167,17 +170,17 @@ class Codec(Protocol):
     registered_as: str
     suffix: str
     head: bytes
-    place: times.Place
+    layout: times.TimeLayout
 
     def encode(self, what: str, message: dict[str, Any]) -> bytes: ...
     def decode(self, what: str, number: int, data: bytes) -> dict[str, Any]: ...
 
 
-class RegisteredFormat(OtherFormat):
+class RegisteredFormat(ConvertedFormat):
     """Avro or Protobuf, with schemas in a registry: Confluent's wire format, subjects by topic (`<topic>-value`)."""
 
     def __init__(self, codec: Codec, registry: Any, kafka: KafkaSettings) -> None:
-        super().__init__(codec.place)
+        super().__init__(codec.layout)
         self._codec = codec
         self._registry = registry
         self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}
@@ -189,7 +192,7 @@ class RegisteredFormat(OtherFormat):
         for what, subject in self._subjects.items():
             schema = schemas.text(what, self._codec.suffix)
             number = await asyncio.to_thread(self._registry.register, subject, schema, self._codec.registered_as)
-            self._heads[what] = MAGIC + number.to_bytes(4, "big") + self._codec.head
+            self._heads[what] = MAGIC_BYTE + number.to_bytes(4, "big") + self._codec.head
             if self._writers is not None:
                 self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 
@@ -197,7 +200,7 @@ class RegisteredFormat(OtherFormat):
         """Ask the registry for the schemas that these messages name, each once."""
         if self._writers is None:
             return
-        ids = {value[1:5] for message in messages if (value := message.value) is not None and value[:1] == MAGIC}
+        ids = {value[1:5] for message in messages if (value := message.value) is not None and value[:1] == MAGIC_BYTE}
         for number in {int.from_bytes(id, "big") for id in ids} - self._writers.keys():
             schema = await asyncio.to_thread(self._registry.schema, number, self._codec.registered_as)
             self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
@@ -208,10 +211,10 @@ class RegisteredFormat(OtherFormat):
 
     def read(self, what: str, value: bytes) -> bytes:
         """Return a message as the default format has it."""
-        if value[:1] != MAGIC or len(value) < times.ID:
+        if value[:1] != MAGIC_BYTE or len(value) < times.SCHEMA_ID_BYTES:
             raise ValueError(f"no {self._codec.registered_as} message with the id of its schema")
-        number = int.from_bytes(value[1 : times.ID], "big")
-        return orjson.dumps(self._codec.decode(what, number, value[times.ID :]))
+        number = int.from_bytes(value[1 : times.SCHEMA_ID_BYTES], "big")
+        return orjson.dumps(self._codec.decode(what, number, value[times.SCHEMA_ID_BYTES :]))
 
 
 EXACT = "_us"

@@ -14,7 +14,9 @@ import fastavro
 from yasdg_app.messages.formats import schemas, times
 from yasdg_app.messages.times import event_time, time_text
 
-MOST_MISSES = 10_000  # ids of no schema of ours that are remembered; whoever writes into a topic may make up more
+MAX_UNKNOWN_SCHEMA_IDS = (
+    10_000  # ids of no schema of ours that are remembered; whoever writes into a topic may make up more
+)
 
 
 class Avro:
@@ -28,14 +30,14 @@ class Avro:
         Of its schemas' files.
     head
         What stands between a schema's id and the record.
-    place
+    layout
         Where the time stands in a purchase, and how.
     writers
         The schemas by which messages were written, by their ids in the registry; None: that of no message of ours, of
         which the last ones are kept.
     """
 
-    registered_as, suffix, head, place = "AVRO", "avsc", b"", times.AVRO
+    registered_as, suffix, head, layout = "AVRO", "avsc", b"", times.AVRO
 
     def __init__(self) -> None:
         self._own = {what: parsed(schemas.text(what, self.suffix)) for what in schemas.KINDS}
@@ -51,7 +53,10 @@ class Avro:
         self.writers[number] = writer
         if writer is None:
             self._misses.append(number)
-            if len(self._misses) > MOST_MISSES and self.writers.get(oldest := self._misses.popleft()) is None:
+            if (
+                len(self._misses) > MAX_UNKNOWN_SCHEMA_IDS
+                and self.writers.get(oldest := self._misses.popleft()) is None
+            ):
                 self.writers.pop(oldest, None)
 
     def encode(self, what: str, message: dict[str, Any]) -> bytes:

@@ -12,48 +12,50 @@ import numpy as np
 from yasdg_app.kafka.decoding import UNREADABLE
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.encoders import MAX_PREPARED_KINDS
-from yasdg_app.messages.formats.times import SQL, Place
+from yasdg_app.messages.formats.times import SQL, TimeLayout
 
-MOST_LEARNT = 500  # messages that are read the plain way in one go, which takes as long as some thousands at once
+MAX_LEARNED_MESSAGES = (
+    500  # messages that are read the plain way in one go, which takes as long as some thousands at once
+)
 _HEAD = b'{"transaction_time":"'
 _NUMBER = re.compile(rb"[0-9]{6,18}")
 _TIME = SQL.size(0)
 _Alike = tuple[int, int, bytes]
 
 
-class PurchaseReader:
+class BulkPurchaseDecoder:
     """Reads purchases.
 
     Parameters
     ----------
     read
         The plain way: returns one as the default format has it. Raises ValueError if it is none.
-    place
+    layout
         Where and how the time stands in a message.
     """
 
-    def __init__(self, read: Callable[[bytes], bytes], place: Place) -> None:
+    def __init__(self, read: Callable[[bytes], bytes], layout: TimeLayout) -> None:
         self._read = read
-        self._place = place
+        self._layout = layout
         # What stands between the time and the number, and behind it, by where the number is, and all but these two.
         self._known: dict[_Alike, tuple[bytes, bytes]] = {}
 
     def values(self, messages: Sequence[Message]) -> list[bytes | None]:
         """Return those that can be read at once; None: one has to be read the plain way.
 
-        Of messages that say what none before them said, so many are read the plain way here; see MOST_LEARNT.
+        Of messages that say what none before them said, so many are read the plain way here; see MAX_LEARNED_MESSAGES.
         """
-        place = self._place
-        before, size = place.before, place.read_size
-        assert place.sql is not None
+        layout = self._layout
+        before, size = layout.before, layout.read_size
+        assert layout.sql is not None
         behind = before + size
         values = [message.value or b"" for message in messages]
         nothing = bytes(size)
         written = b"".join([value[before:behind] if len(value) > behind else nothing for value in values])
-        texts, are_times = place.sql(np.frombuffer(written, np.uint8).reshape(-1, size))
+        texts, are_times = layout.sql(np.frombuffer(written, np.uint8).reshape(-1, size))
         times, known, match = texts.tobytes(), self._known, _NUMBER.match
         found: list[bytes | None] = []
-        left = MOST_LEARNT
+        left = MAX_LEARNED_MESSAGES
         for row, (message, value, is_time) in enumerate(zip(messages, values, are_times.tolist(), strict=True)):
             name = (message.key or b"") + b"-"
             at = value.find(name, behind)

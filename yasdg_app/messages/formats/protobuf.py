@@ -20,7 +20,7 @@ _HEADS = (b"\0", b"\2\0")  # that it is the file's first message: in short, and 
 class Protobuf:
     """Writes and reads messages; attributes as those of `Avro`."""
 
-    registered_as, suffix, head, place = "PROTOBUF", "proto", _HEADS[0], times.PROTOBUF
+    registered_as, suffix, head, layout = "PROTOBUF", "proto", _HEADS[0], times.PROTOBUF
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.DescriptorPool()

@@ -17,7 +17,7 @@ from yasdg_app.messages.times import SECOND, event_time, time_text
 
 Booleans = NDArray[np.bool_]
 
-LONGEST = 16  # digits of a time in microseconds, up to the year 2286
+MICROSECOND_DIGITS = 16  # digits of a time in microseconds, up to the year 2286
 _TIME = len(time_text(0))
 _PARTS = np.dtype([("day", "S10"), ("minute", "S7"), ("second", "S3"), ("milli", "S3"), ("micro", "S3")])
 _MINUTES = 1440  # of a day
@@ -27,7 +27,7 @@ _THREE = np.array([f"{three:03d}".encode() for three in range(1000)])  # digits
 _ISO_Z = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _ISO = np.frombuffer(b"0000-00-00T00:00:00.000000Z", np.uint8)
 _ISO_DIGITS = ord("0") == _ISO
-_TENS = 10 ** np.arange(LONGEST - 1, -1, -1, dtype=np.int64)
+_TENS = 10 ** np.arange(MICROSECOND_DIGITS - 1, -1, -1, dtype=np.int64)
 _BEFORE = len('{"transaction_time":')
 
 
@@ -76,7 +76,7 @@ class Epoch:
 
     def text(self, told: Any) -> str:
         """Return a time that was written, as far as it is exact."""
-        if type(told) is not int or not 0 <= told * self._unit < 10**LONGEST:
+        if type(told) is not int or not 0 <= told * self._unit < 10**MICROSECOND_DIGITS:
             raise ValueError(f"{told!r} is no time since 1970")
         return time_text(told * self._unit)
 
@@ -90,7 +90,7 @@ JSON_TIMES: dict[str, JsonTime] = {"iso-z": IsoZ(), "epoch_ms": Epoch(1000), "ep
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TimeLayout:
     """Where and how the times of many purchases are written into their messages, which are prepared up to them.
 
     Attributes
@@ -191,19 +191,23 @@ def _varint_size(value: int) -> int:
     return max(1, -(-value.bit_length() // 7))
 
 
-SQL = Place(_BEFORE + 1, lambda at: _TIME, _sql)
-JSON_PLACES = {
+SQL = TimeLayout(_BEFORE + 1, lambda at: _TIME, _sql)
+JSON_LAYOUTS = {
     "sql": SQL,
-    "iso-z": Place(_BEFORE + 1, lambda at: _TIME + 1, _iso_z, read_size=_TIME + 1, sql=_of_iso_z),
-    "epoch_ms": Place(_BEFORE, lambda at: len(str(at // 1000)), lambda at, size: digits(at // 1000, size), exact=False),
-    "epoch_us": Place(_BEFORE, lambda at: len(str(at)), digits, read_size=LONGEST, sql=_of_epoch_us),
+    "iso-z": TimeLayout(_BEFORE + 1, lambda at: _TIME + 1, _iso_z, read_size=_TIME + 1, sql=_of_iso_z),
+    "epoch_ms": TimeLayout(
+        _BEFORE, lambda at: len(str(at // 1000)), lambda at, size: digits(at // 1000, size), exact=False
+    ),
+    "epoch_us": TimeLayout(_BEFORE, lambda at: len(str(at)), digits, read_size=MICROSECOND_DIGITS, sql=_of_epoch_us),
 }
 """By [FORMAT] time."""
-ID = 5  # bytes of the magic byte and the schema's id
-EIGHT = 8  # bytes of a varint, from 1978 in zigzag and from 1987 without, up to the year 3111
-AVRO = Place(
-    ID, lambda at: _varint_size(at << 1), lambda at, size: _varints(at << 1, size), read_size=EIGHT,
+SCHEMA_ID_BYTES = 5  # bytes of the magic byte and the schema's id
+VARINT_BYTES = 8  # bytes of a varint, from 1978 in zigzag and from 1987 without, up to the year 3111
+AVRO = TimeLayout(
+    SCHEMA_ID_BYTES, lambda at: _varint_size(at << 1), lambda at, size: _varints(at << 1, size), read_size=VARINT_BYTES,
     sql=partial(_of_varints, zigzag=True),
 )  # fmt: skip
 # Before it stand the message's index and the field's tag.
-PROTOBUF = Place(ID + 2, _varint_size, _varints, read_size=EIGHT, sql=partial(_of_varints, zigzag=False))
+PROTOBUF = TimeLayout(
+    SCHEMA_ID_BYTES + 2, _varint_size, _varints, read_size=VARINT_BYTES, sql=partial(_of_varints, zigzag=False)
+)
