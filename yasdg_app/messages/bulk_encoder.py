@@ -1,8 +1,8 @@
-"""Many purchases in one go: as lines of JSON, or as the records of batches for Kafka, in any format.
+"""Encodes many purchases at once: as lines of JSON, or as the records of Kafka batches, in any format.
 
-Beside its time and its number a purchase says one of a few things, prepared once; what is prepared is joined, and
-times and numbers are written over it, all at once. `PurchaseEncoder.encode` is the plain way, one purchase after the
-other, and the reference: the bytes are the same.
+Apart from its time and number, a purchase has one of a few contents, each prepared once. The prepared bytes are joined,
+and all times and numbers are written over them in one pass. `PurchaseEncoder.encode` is the reference, one purchase at
+a time: the bytes are equal.
 """
 
 from bisect import bisect_right
@@ -43,14 +43,14 @@ class BulkEncoder:
     sales
         How they are sold.
     form
-        In which they are encoded; None: the default. From some time on its times may take more bytes, once in
-        centuries; what is prepared is for one such size.
+        The format to encode in; None: the default. Its times take one byte more from some date on, once in
+        centuries; prepared bytes hold for one size of times.
     """
 
-    # What is prepared: the place of each kind of purchase in the lists behind it, by all that makes a kind.
+    # Prepared contents: the index of each kind of purchase in the lists that follow, by the code of the kind.
     _kinds: dict[int, int]
     _records_by_kind: list[bytes]  # from the key on to the end of a Kafka record
-    _lines: list[bytes]  # as far as lines were asked for
+    _lines: list[bytes]  # only once lines were requested
     _sizes: Ints  # of the records
     _values_at: Ints  # where the value begins in the record
     _numbers_at: Ints  # where the number begins in the value
@@ -61,12 +61,12 @@ class BulkEncoder:
         self._layout = form.layout
         self._size = 0  # of the times of what is prepared
         self._products = products
-        # Products that may have been asked for, and none; where nobody takes another, it is always none.
+        # Products that the customer may have wanted instead, and none; without substitution always none.
         self._others = len(products) + 1 if sales.substitution_freq else 1
         self._forget()
 
     def lines(self, sales: Sales) -> bytearray:
-        """Return the messages of sales as lines of JSON, each with its end."""
+        """Return the messages of sales as lines of JSON."""
         parts = [self._lines_of(some, size) for some, size in self._of_one_size(sales)]
         return parts[0] if len(parts) == 1 else bytearray().join(parts)
 
@@ -136,7 +136,7 @@ class BulkEncoder:
             _windows(data, width)[numbers[mine]] = digits(sales.number[mine], width)
 
     def _kinds_of(self, sales: Sales, size: int) -> Ints:
-        """Return what each sale says, as a place in the lists of kinds. `size`: of the times."""
+        """Return the index of each sale's kind in the lists of kinds. `size`: bytes of the times."""
         code = (sales.product * WAYS + sales.way) * (TEN_THOUSAND + 1) + sales.promotion
         code = (code * self._others + (sales.instead_of + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
         if size != self._size:
@@ -169,7 +169,7 @@ class BulkEncoder:
         self._numbers_at = np.concatenate((self._numbers_at, numbers_at))
 
     def _prepare(self, kind: tuple[int, int, int, int], width: int, at: int) -> tuple[int, int, int]:
-        """Prepare what a purchase says; return the size of its record, and places.
+        """Prepare the content of a kind; return the size of its record, and where value and number begin.
 
         Its time and its number are some that take as many bytes. Nothing before the transaction_id reads like it.
         """
@@ -183,7 +183,7 @@ class BulkEncoder:
         return len(head) + len(value) + len(_NO_HEADERS), len(head), number_at
 
     def _make_lines(self) -> None:
-        """Make a line of what is prepared, where there is none yet."""
+        """Make the lines of prepared contents that have none yet."""
         new = slice(len(self._lines), None)
         for record, value_at in zip(self._records_by_kind[new], self._values_at[new].tolist(), strict=True):
             self._lines.append(record[value_at : -len(_NO_HEADERS)] + b"\n")
@@ -199,12 +199,12 @@ def _starts(sizes: Ints) -> Ints:
 
 
 def _windows(data: bytearray, size: int) -> Bytes:
-    """Return a view of `size` bytes from each place on."""
+    """Return a view of `size` bytes at each offset."""
     return np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), size, writeable=True)
 
 
 def _digits(numbers: Ints) -> Ints:
-    """Return how many digits each number is written with."""
+    """Return the number of digits that each number is written with."""
     longer = int(np.searchsorted(_TENS, numbers.max(), side="right"))
     widths = np.full(len(numbers), _DIGITS, dtype=np.int64)
     for ten in _TENS[:longer]:

@@ -18,7 +18,7 @@ MAX_AMOUNT = 2**45  # of a sale, in the currency of its prices: exact in cents, 
 
 
 class FaultKey(msgspec.Struct, frozen=True):
-    """The fields of a fault that say where it stands among others."""
+    """The fields of a fault that determine its position among others."""
 
     event_time: datetime
     product_id: str
@@ -28,14 +28,14 @@ class FaultKey(msgspec.Struct, frozen=True):
 
 
 class RestockKey(msgspec.Struct, frozen=True):
-    """The fields of a restock that tell it from others, checked as they are read."""
+    """The fields that identify a restock, checked as they are read."""
 
     product_id: str
     stocking_id: str
 
 
 class LostSaleEvent(msgspec.Struct, frozen=True):
-    """The fields of a lost sale that the books need, checked as they are read."""
+    """The fields of a lost sale that the inventory needs, checked as they are read."""
 
     event_time: datetime
     product_id: str
@@ -50,11 +50,11 @@ HomeOf = Callable[[str], int | None]
 
 
 class InvalidMessageError(YasdgError):
-    """A message is no purchase of this shop, or no lost sale; the text says why."""
+    """A message is not a purchase, or not a lost sale, of this shop; the text gives the reason."""
 
 
 class SaleEvent(msgspec.Struct, frozen=True):
-    """The fields of a purchase that the books need, checked as they are read."""
+    """The fields of a purchase that the inventory needs, checked as they are read."""
 
     transaction_time: datetime
     product_id: str
@@ -65,14 +65,14 @@ class SaleEvent(msgspec.Struct, frozen=True):
 
 
 class ValidSale(SaleEvent, frozen=True, gc=False):
-    """A purchase with which nothing is wrong as far as it can be told without knowing the shop."""
+    """A purchase that passes all checks that do not depend on the shop."""
 
     transaction_time: Annotated[datetime, Meta(tz=False)]
     quantity: Annotated[int, Meta(ge=1)]
 
 
 class ValidLostSale(LostSaleEvent, frozen=True, gc=False):
-    """A lost sale with which nothing is wrong as far as it can be told without knowing the shop."""
+    """A lost sale that passes all checks that do not depend on the shop."""
 
     event_time: Annotated[datetime, Meta(tz=False)]
     quantity: Annotated[int, Meta(ge=1)]
@@ -95,14 +95,14 @@ def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple
     value
         The message.
     partition
-        Where it stands.
+        The partition that it was read from.
     home_of
-        Returns where the purchases of a product belong, by product_id; None if there is no such product.
+        Returns the partition of a product, by product_id; None if there is no such product.
 
     Raises
     ------
     NoPurchaseError
-        If it is none.
+        If it is not a purchase of this shop.
     """
     try:
         sale = decoded(_read_sale_event, value)

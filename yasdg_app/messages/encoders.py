@@ -22,12 +22,12 @@ encode_level = msgspec.json.Encoder().encode
 
 
 def product_json(of: catalog.Product) -> bytes:
-    """Return the JSON of the message that tells of a product; for a million of them a record each takes too long."""
+    """Return the JSON of the message of a product, faster than through a record: there may be a million."""
     return orjson.dumps(_product_fields(of))
 
 
 def encode_restock(product_id: str, restock: shelf.Stocking) -> bytes:
-    """Return the JSON of one restock: that of `stocking`, in a fraction of the time."""
+    """Return the JSON of a restock: the bytes of `reference.stocking`, in a fraction of the time."""
     return (
         f'{{"event_time":"{time_text(restock.at)}","product_id":"{product_id}",'
         f'"existing_level":{restock.existing_level},"stock_quantity":{restock.stock_quantity},'
@@ -36,7 +36,7 @@ def encode_restock(product_id: str, restock: shelf.Stocking) -> bytes:
 
 
 def encode_fault(sold_at: int, product_id: str, number: int, kind: str, released_at: int | None) -> bytes:
-    """Return the JSON of one fault: that of `fault`, in a fraction of the time."""
+    """Return the JSON of a fault: the bytes of `reference.fault`, in a fraction of the time."""
     released = "null" if released_at is None else f'"{time_text(released_at)}"'
     delay = 0.0 if released_at is None else (released_at - sold_at) / SECOND
     return (
@@ -47,9 +47,9 @@ def encode_fault(sold_at: int, product_id: str, number: int, kind: str, released
 
 
 class PurchaseEncoder:
-    """Encodes the sales of a till: beside time and number, a purchase says one of a few things, prepared once.
+    """Encodes the sales of a till. Apart from time and number a purchase has one of a few contents, prepared once.
 
-    `write`: into which format; None: as they are.
+    `write`: converts to another format; None: the default format.
     """
 
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings, write: Write | None = None) -> None:
@@ -82,7 +82,7 @@ class PurchaseEncoder:
         return self._prepared[kind]
 
     def prepare(self, kind: tuple[int, int, int, int]) -> tuple[str, str]:
-        """Return what a purchase says between its time and its number, and behind them.
+        """Return the text of a purchase between its time and number, and after the number.
 
         `kind`: place of the product, way to buy, promotion in ten-thousandths, place of what had been asked for.
         """
@@ -100,7 +100,7 @@ class PurchaseEncoder:
 
 
 def _option_text(terms: Terms) -> str:
-    """Return what a purchase says of the way to buy, the product's price apart."""
+    """Return the text of a purchase that depends on the purchase option alone."""
     told = {
         "quantity": terms.quantity,
         "is_member": terms.is_member,
@@ -114,7 +114,7 @@ def _option_text(terms: Terms) -> str:
 class LostSaleEncoder:
     """Encodes the lost sales of a till, as fast as its sales: in a crisis there are more of them.
 
-    `write`: into which format; None: as they are.
+    `write`: converts to another format; None: the default format.
     """
 
     def __init__(self, products: Sequence[catalog.Product], sales: SalesSettings, write: Write | None = None) -> None:

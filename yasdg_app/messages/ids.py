@@ -8,7 +8,7 @@ NUMBER = re.compile("[0-9]{6,18}")
 
 
 def home(product_id: str, partitions: int) -> int:
-    """Return the partition of a product's messages, as Kafka's default partitioner has it."""
+    """Return the partition of a product's messages, by Kafka's default partitioner."""
     return int((murmur2(product_id.encode()) & 0x7FFFFFFF) % partitions)
 
 
@@ -28,13 +28,13 @@ def fault_id(product_id: str, number: int) -> str:
 
 
 def restock_number(product_id: str, stocking_id: str) -> int | None:
-    """Return which of its product's restocks an id names; None if it is no such id."""
+    """Return the number in a stocking_id; None if it is not one of this product."""
     number = stocking_id.removeprefix(f"{product_id}-R")
     return int(number) if NUMBER.fullmatch(number) and stocking_id == f"{product_id}-R{int(number):06d}" else None
 
 
 def fault_number(product_id: str, text: str) -> int:
-    """Return which of its product's sales a fault_id names. Raises ValueError if it is no such id."""
+    """Return the number in a fault_id. Raises ValueError if it is not one of this product."""
     number = int(text.removeprefix(f"{product_id}-F"))
     if text != fault_id(product_id, number):
         raise ValueError(text)
@@ -42,6 +42,6 @@ def fault_number(product_id: str, text: str) -> int:
 
 
 def sale_number(product_id: str, text: str) -> int | None:
-    """Return which of its product's sales a transaction_id names; None if it is no such id."""
+    """Return the number in a transaction_id; None if it is not one of this product."""
     number = text.removeprefix(f"{product_id}-")
     return int(number) if NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number)) else None

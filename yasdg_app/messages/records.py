@@ -43,9 +43,9 @@ class Purchase(faust.Record, serializer="json"):
     supplement_price: float
     total_purchase: float
     transaction_id: str
-    total_cost: float | None = None  # of its goods and supplements to the shop; null where the catalog does not say
+    total_cost: float | None = None  # what goods and supplements cost the shop; null if the catalog gives no cost
     promotion_discount: float = 0.0
-    substituted_from: str | None = None  # product_id of what the customer had asked for, and there was too little of
+    substituted_from: str | None = None  # product_id that the customer wanted, and that was out of stock
 
 
 class LostSale(faust.Record, serializer="json"):
@@ -99,7 +99,7 @@ class Stocking(faust.Record, serializer="json"):
 
 
 class Fault(faust.Record, serializer="json"):
-    """What a flawed network did to a sale, on `demo.faults`. Key: product_id.
+    """A fault that was injected into the delivery of a sale, on `demo.faults`. Key: product_id.
 
     `fault_id` CS01-F000042 is the fault of the 42nd sale of CS01. Kinds: see `faults.KINDS`.
     """
@@ -132,15 +132,15 @@ class InventoryLevel(msgspec.Struct, gc=False):
     cost_cents: int
     last_sale: str  # event time of the last sale
     offset: int  # of the last sale in its partition of the purchases topic
-    stocking_offset: int = -1  # in the stockings topic; the last restock stands there or behind it
+    stocking_offset: int = -1  # in the stockings topic; the last restock is there or later
     on_order: int = 0  # units that the supplier has not delivered yet
     ordered_at: str = ""  # event time from which their lead time runs
     promised: str = ""  # event time at which they were to come; an incident may make it later
     margin_cents: int = 0  # revenue less cost
     lost_sales: int = 0  # number of lost sales applied, which is the number of the last one
-    lost: int = 0  # units that were asked for in vain
+    lost: int = 0  # units that were demanded and not available
     lost_cents: int = 0  # what they would have brought
-    substituted: int = 0  # units that were asked for in vain, and another product was taken instead
+    substituted: int = 0  # units not available for which customers took another product
     last_lost: str = ""  # event time of the last lost sale
     lost_offset: int = -1  # of the last lost sale in its partition of the lost sales topic
 

@@ -18,12 +18,12 @@ from yasdg_app.shop.price import TEN_THOUSAND, Line
 
 
 def amount(cents: int) -> float:
-    """Return cents as the number that stands in a message."""
+    """Return cents as the decimal number in a message."""
     return cents / 100
 
 
 def product(of: catalog.Product) -> Product:
-    """Return the message that tells of a product."""
+    """Return the message of a product."""
     return Product(**_product_fields(of))
 
 
@@ -45,7 +45,7 @@ def _product_fields(of: catalog.Product) -> dict[str, Any]:
 
 
 def purchase(at: int, number: int, line: Line, instead_of: str | None = None) -> Purchase:
-    """Return the message that tells of one sale: the plain way, and the reference of `PurchaseEncoder`."""
+    """Return the message of a sale; the reference implementation of `PurchaseEncoder`."""
     return Purchase(
         transaction_time=time_text(at),
         product_id=line.product.product_id,
@@ -69,7 +69,7 @@ def reason(lost: till.LostSale) -> str:
 
 
 def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: SalesSettings) -> LostSale:
-    """Return the message that tells of a lost sale: the plain way, and the reference of `LostSaleEncoder`.
+    """Return the message of a lost sale; the reference implementation of `LostSaleEncoder`.
 
     `products`: those of the till.
     """
@@ -90,7 +90,7 @@ def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: S
 
 
 def stocking(product_id: str, restock: shelf.Stocking) -> Stocking:
-    """Return the message that tells of one restock: the plain way, and the reference of `encode_stocking`."""
+    """Return the message of a restock; the reference implementation of `encode_restock`."""
     return Stocking(
         event_time=time_text(restock.at),
         product_id=product_id,
@@ -102,7 +102,7 @@ def stocking(product_id: str, restock: shelf.Stocking) -> Stocking:
 
 
 def fault(sold_at: int, product_id: str, number: int, kind: str, released_at: int | None) -> Fault:
-    """Return the message that tells of one sale's fault: the plain way, and the reference of `encode_fault`."""
+    """Return the message of a sale's fault; the reference implementation of `encode_fault`."""
     return Fault(
         event_time=time_text(sold_at),
         product_id=product_id,
@@ -115,7 +115,7 @@ def fault(sold_at: int, product_id: str, number: int, kind: str, released_at: in
 
 
 def announcement(at: int, phase: str, incident: Incident) -> Announcement:
-    """Return the message that tells of the start or the end of an incident."""
+    """Return the message that announces the start or the end of an incident."""
     return Announcement(
         event_time=time_text(at),
         incident=incident.name,
@@ -133,7 +133,7 @@ def announcement(at: int, phase: str, incident: Incident) -> Announcement:
 
 
 def receipt(sale: Mapping[str, Any], item: str) -> str:
-    """Return a purchase as a line for people: its time, product, and what was paid."""
+    """Return a purchase as a line of text: its time, product, and the amount paid."""
     extras = (" with supplements" if sale["add_supplements"] else "") + (", member" if sale["is_member"] else "")
     if sale.get("promotion_discount"):
         extras += f", {sale['promotion_discount']:.0%} off"

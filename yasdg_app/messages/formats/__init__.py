@@ -1,8 +1,8 @@
-"""How messages stand on the topics that others read: [FORMAT].
+"""The format of messages on the topics that others read: [FORMAT].
 
-Inside, a message is JSON with times as `messages.time_text` makes them. What is appended is turned into the configured
-format last, and what is read is turned back first, so nothing else knows of formats. By default there is nothing to
-turn, and nothing is done.
+Internally a message is JSON with times as `messages.times.time_text` makes them. It is converted to the configured
+format last when it is appended, and back first when it is read, so no other code knows of formats. The default format
+needs no conversion.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ UNREADABLE_VALUE = b""  # no message: in place of one that cannot be read
 
 
 class PlainMessage(NamedTuple):
-    """A message as the default format has it."""
+    """A message converted to the default format."""
 
     offset: int
     timestamp: int
@@ -38,7 +38,7 @@ class PlainMessage(NamedTuple):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
     original: Message
-    why: str  # it cannot be read; empty: it can
+    why: str  # the reason why it cannot be decoded; empty if it can
 
 
 class Format:
@@ -47,7 +47,7 @@ class Format:
     Attributes
     ----------
     is_default
-        Whether there is nothing to turn.
+        Whether no conversion is needed.
     layout
         Where the time stands in a purchase, and how.
     """
@@ -56,31 +56,31 @@ class Format:
     layout = times.SQL
 
     async def open(self) -> None:
-        """Do what has to be done before the first message is written. Raises RegistryError."""
+        """Prepare for the first message to be written. Raises RegistryError."""
 
     def write(self, what: str, message: bytes) -> bytes:
-        """Return a message as it is appended; `what`: as `yasdg consume` calls it."""
+        """Return a message in this format; `what`: its kind, named as by `yasdg consume`."""
         return message
 
     def writer(self, what: str) -> Write | None:
-        """Return `write` of one kind of messages; None: they stay as they are."""
+        """Return `write` for one kind of message; None if no conversion is needed."""
         return None if self.is_default else partial(self.write, what)
 
     async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
-        """Return messages as the default format has them. Raises RegistryError.
+        """Return messages converted to the default format. Raises RegistryError.
 
-        One that cannot be read has the value UNREADABLE_VALUE, which nobody takes for a message.
+        A message that cannot be decoded has the value UNREADABLE_VALUE, which no decoder accepts.
         """
         return messages
 
 
 def original_of(message: Message, reason: str) -> tuple[Message, str]:
-    """Return a message that is none of the shop's as it was read from the log, and why it is none."""
+    """Return a foreign message as it was read from the log, and the reason why it is foreign."""
     return (message.original, message.why or reason) if isinstance(message, PlainMessage) else (message, reason)
 
 
 class ConvertedFormat(Format):
-    """A format in which messages differ from the default."""
+    """A format that needs conversion."""
 
     is_default = False
 
@@ -89,14 +89,14 @@ class ConvertedFormat(Format):
         self._many = BulkPurchaseDecoder(partial(self.read, "purchases"), layout) if layout.sql else None
 
     async def plain(self, what: str, messages: Sequence[Message]) -> Sequence[Message]:
-        """Return messages as the default format has them."""
+        """Return messages converted to the default format."""
         await self.learn(messages)
         plain: list[Message] = []
         many = self._many if what == "purchases" else None
         for start in range(0, len(messages), BULK_MESSAGES):
             some = messages[start : start + BULK_MESSAGES]
             values = many.values(some) if many else [None] * len(some)
-            for begin in range(0, len(some), YIELD_AFTER_MESSAGES):  # it may be that none of them can be read at once
+            for begin in range(0, len(some), YIELD_AFTER_MESSAGES):  # bulk decoding may fail for all of them
                 piece = slice(begin, begin + YIELD_AFTER_MESSAGES)
                 plain += [
                     self._plain(what, message) if value is None else _read(message, value)
@@ -106,10 +106,10 @@ class ConvertedFormat(Format):
         return plain
 
     async def learn(self, messages: Iterable[Message]) -> None:
-        """Learn what has to be known to read these messages. Raises RegistryError."""
+        """Fetch the schemas needed to read these messages. Raises RegistryError."""
 
     def read(self, what: str, value: bytes) -> bytes:
-        """Return a message as the default format has it. Raises ValueError if it is none."""
+        """Return a message converted to the default format. Raises ValueError if it is invalid."""
         raise NotImplementedError
 
     def _plain(self, what: str, message: Message) -> PlainMessage:
@@ -131,7 +131,7 @@ class JsonFormat(ConvertedFormat):
         self._time = times.JSON_TIMES[time]
 
     def write(self, what: str, message: bytes) -> bytes:
-        """Return a message as it is appended."""
+        """Return a message in this format."""
         moments = MOMENTS[what]
         if not moments:
             return message
@@ -144,7 +144,7 @@ class JsonFormat(ConvertedFormat):
         return orjson.dumps(fields)
 
     def read(self, what: str, value: bytes) -> bytes:
-        """Return a message as the default format has it."""
+        """Return a message converted to the default format."""
         fields = orjson.loads(value)
         if not isinstance(fields, dict):
             raise ValueError("no JSON object")
@@ -185,10 +185,10 @@ class RegisteredFormat(ConvertedFormat):
         self._registry = registry
         self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}
         self._heads: dict[str, bytes] = {}  # of messages: magic byte, schema's id, and what follows it
-        self._writers: dict[int, Any] | None = getattr(codec, "writers", None)  # None: nobody needs them to read
+        self._writers: dict[int, Any] | None = getattr(codec, "writers", None)  # None: reading needs no schemas
 
     async def open(self) -> None:
-        """Register the schemas, if they are not yet. From then on nobody asks for them."""
+        """Register the schemas that are not registered yet."""
         for what, subject in self._subjects.items():
             schema = schemas.text(what, self._codec.suffix)
             number = await asyncio.to_thread(self._registry.register, subject, schema, self._codec.registered_as)
@@ -197,7 +197,7 @@ class RegisteredFormat(ConvertedFormat):
                 self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 
     async def learn(self, messages: Iterable[Message]) -> None:
-        """Ask the registry for the schemas that these messages name, each once."""
+        """Fetch the schemas that these messages refer to, each once."""
         if self._writers is None:
             return
         ids = {value[1:5] for message in messages if (value := message.value) is not None and value[:1] == MAGIC_BYTE}
@@ -206,11 +206,11 @@ class RegisteredFormat(ConvertedFormat):
             self._codec.add_writer(number, schema)  # type: ignore[attr-defined]
 
     def write(self, what: str, message: bytes) -> bytes:
-        """Return a message as it is appended."""
+        """Return a message in this format."""
         return self._heads[what] + self._codec.encode(what, orjson.loads(message))
 
     def read(self, what: str, value: bytes) -> bytes:
-        """Return a message as the default format has it."""
+        """Return a message converted to the default format."""
         if value[:1] != MAGIC_BYTE or len(value) < times.SCHEMA_ID_BYTES:
             raise ValueError(f"no {self._codec.registered_as} message with the id of its schema")
         number = int.from_bytes(value[1 : times.SCHEMA_ID_BYTES], "big")
@@ -218,7 +218,7 @@ class RegisteredFormat(ConvertedFormat):
 
 
 EXACT = "_us"
-"""What is added to the name of a time for the field that tells it to the microsecond, where it does not itself."""
+"""Suffix of the field that holds a time in microseconds where the field itself has only milliseconds."""
 
 MOMENTS = {
     **{what: schemas.fields(what).times for what in schemas.KINDS},
@@ -228,14 +228,14 @@ MOMENTS = {
 
 
 def time_of(what: str, line: bytes) -> str:
-    """Return the time of a message in a line of JSON, whatever the format of its times."""
+    """Return the time of a message in a line of JSON, in any format of times."""
     fields, name = orjson.loads(line), MOMENTS[what][0]
     told = fields.get(f"{name}{EXACT}", fields[name])
     return time_text(told) if isinstance(told, int) else told.replace("T", " ").removesuffix("Z")
 
 
 def json_format(settings: FormatSettings) -> Format:
-    """Return the format of lines of JSON: that of the topics, or the default where these have another value."""
+    """Return the format of lines of JSON: that of the topics, or the default if these are not JSON."""
     return Format() if settings.time == "sql" else JsonFormat(settings.time)
 
 

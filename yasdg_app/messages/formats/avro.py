@@ -14,9 +14,7 @@ import fastavro
 from yasdg_app.messages.formats import schemas, times
 from yasdg_app.messages.times import event_time, time_text
 
-MAX_UNKNOWN_SCHEMA_IDS = (
-    10_000  # ids of no schema of ours that are remembered; whoever writes into a topic may make up more
-)
+MAX_UNKNOWN_SCHEMA_IDS = 10_000  # remembered ids that are not schemas of ours; other producers may invent more
 
 
 class Avro:
@@ -25,11 +23,11 @@ class Avro:
     Attributes
     ----------
     registered_as
-        What the registry calls it.
+        Its name in the registry.
     suffix
-        Of its schemas' files.
+        Of the files of its schemas.
     head
-        What stands between a schema's id and the record.
+        Bytes between the schema's id and the record.
     layout
         Where the time stands in a purchase, and how.
     writers
@@ -48,7 +46,7 @@ class Avro:
         """Note what the registry has under an id; None: nothing, or something else than an Avro schema."""
         try:
             writer = None if schema is None else parsed(schema)
-        except Exception:  # of whatever kind: it is somebody's schema
+        except Exception:  # any error: the schema is foreign
             writer = None
         self.writers[number] = writer
         if writer is None:
@@ -60,7 +58,7 @@ class Avro:
                 self.writers.pop(oldest, None)
 
     def encode(self, what: str, message: dict[str, Any]) -> bytes:
-        """Return a message, whose fields are those of its JSON, as a record."""
+        """Return a message, given by the fields of its JSON, as an Avro record."""
         _, moments, scales = schemas.fields(what)
         for name in schemas.filled(message, moments):
             message[name] = event_time(message[name])
@@ -71,7 +69,7 @@ class Avro:
         return into.getvalue()
 
     def decode(self, what: str, number: int, data: bytes) -> dict[str, Any]:
-        """Return a record as the fields of the JSON. Raises ValueError if it is none.
+        """Return the fields of the JSON of an Avro record. Raises ValueError if it is invalid.
 
         `number`: the id of its schema.
         """
@@ -86,7 +84,7 @@ class Avro:
                 message[name] = time_text(message[name])
             for name in schemas.filled(message, scales):
                 message[name] = int.from_bytes(_bytes(message[name]), "big", signed=True) / 10 ** scales[name]
-        except Exception as error:  # of whatever kind: these are somebody's bytes
+        except Exception as error:  # any error: the bytes are foreign
             raise ValueError(f"no Avro record of schema {number}: {error!r}") from error
         if rest.read(1):
             raise ValueError(f"more than an Avro record of schema {number}")
@@ -94,7 +92,7 @@ class Avro:
 
 
 def parsed(schema: str) -> Any:
-    """Return a schema as fastavro works with it, without logical types."""
+    """Return a schema parsed by fastavro, without logical types."""
     return fastavro.parse_schema(_bare(json.loads(schema)))
 
 
@@ -107,7 +105,7 @@ def _bare(schema: Any) -> Any:
 
 
 def _unscaled(value: int) -> bytes:
-    """Return a whole number as Avro has that of a decimal number: big-endian, as short as it can be."""
+    """Return an unscaled decimal as Avro encodes it: big-endian two's complement, as short as possible."""
     return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
 
 

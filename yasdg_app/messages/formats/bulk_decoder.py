@@ -1,7 +1,7 @@
-"""Many purchases in one go, on their way back to the default format.
+"""Decodes many purchases at once into the default format.
 
-Beside its time and its number a purchase says one of a few things: what it says is read once, the plain way. From then
-on messages that are alike but for these two are put together from it. It must not know in which format they are.
+Apart from its time and number, a purchase has one of a few contents. Each content is decoded once by the reference
+decoder; messages that differ from it only in time and number are then assembled from it. This works in any format.
 """
 
 import re
@@ -14,9 +14,7 @@ from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.encoders import MAX_PREPARED_KINDS
 from yasdg_app.messages.formats.times import SQL, TimeLayout
 
-MAX_LEARNED_MESSAGES = (
-    500  # messages that are read the plain way in one go, which takes as long as some thousands at once
-)
+MAX_LEARNED_MESSAGES = 500  # messages decoded by the reference per call; it takes as long as thousands in bulk
 _HEAD = b'{"transaction_time":"'
 _NUMBER = re.compile(rb"[0-9]{6,18}")
 _TIME = SQL.size(0)
@@ -24,12 +22,12 @@ _Alike = tuple[int, int, bytes]
 
 
 class BulkPurchaseDecoder:
-    """Reads purchases.
+    """Decodes purchases.
 
     Parameters
     ----------
     read
-        The plain way: returns one as the default format has it. Raises ValueError if it is none.
+        The reference: returns a purchase in the default format. Raises ValueError if it is invalid.
     layout
         Where and how the time stands in a message.
     """
@@ -37,13 +35,13 @@ class BulkPurchaseDecoder:
     def __init__(self, read: Callable[[bytes], bytes], layout: TimeLayout) -> None:
         self._read = read
         self._layout = layout
-        # What stands between the time and the number, and behind it, by where the number is, and all but these two.
+        # The bytes between time and number and after the number, by the number's position and all other bytes.
         self._known: dict[_Alike, tuple[bytes, bytes]] = {}
 
     def values(self, messages: Sequence[Message]) -> list[bytes | None]:
-        """Return those that can be read at once; None: one has to be read the plain way.
+        """Return the purchases decoded in bulk; None in place of one that the reference has to decode.
 
-        Of messages that say what none before them said, so many are read the plain way here; see MAX_LEARNED_MESSAGES.
+        Of messages with a new content, at most MAX_LEARNED_MESSAGES are decoded by the reference here.
         """
         layout = self._layout
         before, size = layout.before, layout.read_size
@@ -77,7 +75,7 @@ class BulkPurchaseDecoder:
         return found
 
     def _learn(self, alike: _Alike, value: bytes, transaction_id: bytes) -> tuple[bytes, bytes] | None:
-        """Read a message the plain way, and keep what it says; None if it is no purchase as ours are."""
+        """Decode a message by the reference and keep its content; None if it is not a purchase like ours."""
         try:
             message = self._read(value)
         except UNREADABLE:

@@ -1,7 +1,7 @@
 """Messages as Protocol Buffers, with the schemas of schemas/*.proto. Needs protobuf.
 
-Generated code runs with its own version of protobuf's runtime and newer ones alone. So there is none: our files hold
-one flat message each, and the few lines below make of it what protoc would (a test compares the two).
+Generated code only runs with its own version of protobuf's runtime or a newer one, so there is none: each file holds
+one flat message, and the few lines below make the descriptor that protoc would make (a test compares the two).
 """
 
 import re
@@ -36,7 +36,7 @@ class Protobuf:
         }
 
     def encode(self, what: str, message: dict[str, Any]) -> bytes:
-        """Return a message, whose fields are those of its JSON, in the wire format."""
+        """Return a message, given by the fields of its JSON, in the wire format."""
         _, moments, scales = schemas.fields(what)
         for name in schemas.filled(message, moments):
             message[name] = event_time(message[name])
@@ -46,9 +46,9 @@ class Protobuf:
         return data
 
     def decode(self, what: str, number: int, data: bytes) -> dict[str, Any]:
-        """Return a message in the wire format as the fields of the JSON. Raises ValueError if it is none.
+        """Return the fields of the JSON of a message in the wire format. Raises ValueError if it is invalid.
 
-        `number`: the id of its schema, which nobody needs to read it.
+        `number`: the id of its schema, which is not needed to read it.
         """
         head = next((head for head in _HEADS if data.startswith(head)), None)
         if head is None:
@@ -71,7 +71,7 @@ class Protobuf:
 
 
 def descriptor(name: str, text: str) -> descriptor_pb2.FileDescriptorProto:
-    """Return what protoc makes of a file that holds one flat message."""
+    """Return the descriptor that protoc makes of a file with one flat message."""
     package, message = (re.search(rf"^{word} (\w+)", text, re.MULTILINE)[1] for word in ("package", "message"))  # type: ignore[index]
     file = descriptor_pb2.FileDescriptorProto(name=name, package=package, syntax="proto3")
     into = file.message_type.add(name=message)

@@ -1,4 +1,4 @@
-"""The schemas of schemas/, and what their fields hold that JSON has no type for: times and decimal numbers."""
+"""The schemas in schemas/, and which of their fields are times and decimal numbers."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from yasdg_app.config.settings import PROJECT
 
 KINDS = ("products", "purchases", "stockings", "lost_sales", "incidents")
-"""What has a schema, as `yasdg consume` calls it."""
+"""The kinds of messages that have a schema, named as by `yasdg consume`."""
 
 _IN_WHEEL = Path(__file__).parents[2] / "data" / "schemas"
 FOLDER = _IN_WHEEL if _IN_WHEEL.exists() else PROJECT / "schemas"
@@ -20,11 +20,11 @@ class Fields(NamedTuple):
 
     names: tuple[str, ...]
     times: tuple[str, ...]
-    scales: dict[str, int]  # of decimal numbers: digits behind the point
+    scales: dict[str, int]  # decimal places of decimal numbers
 
 
 def text(what: str, suffix: str) -> str:
-    """Return a schema as it stands in its file; `suffix`: avsc or proto."""
+    """Return the text of a schema; `suffix`: avsc or proto."""
     return (FOLDER / f"{what}.{suffix}").read_text("utf-8")
 
 
@@ -41,10 +41,10 @@ def fields(what: str) -> Fields:
 
 
 def filled(message: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return those of these fields of a message in which there is something."""
+    """Return those of these fields of a message that are not null."""
     return [name for name in names if message[name] is not None]
 
 
 def _present(kind: Any) -> Any:
-    """Return the type of a field when there is something in it."""
+    """Return the type of a field that is not null."""
     return kind[1] if isinstance(kind, list) else kind

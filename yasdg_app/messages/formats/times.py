@@ -1,6 +1,6 @@
-"""How times stand in messages: the texts and numbers of JSON, and where in a purchase its time is written.
+"""How messages represent times: as texts or numbers in JSON, and at which bytes of a purchase.
 
-Inside, a time is a text as `messages.time_text` makes it, or microseconds since 1970.
+Internally a time is a text made by `messages.times.time_text`, or microseconds since 1970.
 """
 
 import re
@@ -31,20 +31,20 @@ _TENS = 10 ** np.arange(MICROSECOND_DIGITS - 1, -1, -1, dtype=np.int64)
 _BEFORE = len('{"transaction_time":')
 
 
-# --- One by one -----------------------------------------------------------------------------------------------------
+# --- One at a time --------------------------------------------------------------------------------------------------
 
 
 class JsonTime(Protocol):
-    """A way to write times in JSON."""
+    """A representation of times in JSON."""
 
     exact: bool
-    """Whether it is so to the microsecond; else a field more tells."""
+    """Whether it has microseconds; otherwise a further field does."""
 
     def told(self, text: str) -> str | int:
-        """Return how a time is written; `text`: as `messages.time_text` has it."""
+        """Return the representation of a time; `text`: as made by `messages.times.time_text`."""
 
     def text(self, told: Any) -> str:
-        """Return a time that was written, as far as it is exact. Raises ValueError if it is none."""
+        """Return the text of a represented time, as far as it is exact. Raises ValueError if it is not a time."""
 
 
 class IsoZ:
@@ -53,11 +53,11 @@ class IsoZ:
     exact = True
 
     def told(self, text: str) -> str:
-        """Return how a time is written."""
+        """Return the representation of a time."""
         return f"{text[:10]}T{text[11:]}Z"
 
     def text(self, told: Any) -> str:
-        """Return a time that was written."""
+        """Return the text of a represented time."""
         if not isinstance(told, str) or not _ISO_Z.fullmatch(told):
             raise ValueError(f"{told!r} is no time such as 2022-08-30T12:57:07.942191Z")
         return f"{told[:10]} {told[11:-1]}"
@@ -71,11 +71,11 @@ class Epoch:
         self._unit = unit
 
     def told(self, text: str) -> int:
-        """Return how a time is written."""
+        """Return the representation of a time."""
         return event_time(text) // self._unit
 
     def text(self, told: Any) -> str:
-        """Return a time that was written, as far as it is exact."""
+        """Return the text of a represented time, as far as it is exact."""
         if type(told) is not int or not 0 <= told * self._unit < 10**MICROSECOND_DIGITS:
             raise ValueError(f"{told!r} is no time since 1970")
         return time_text(told * self._unit)
@@ -83,30 +83,30 @@ class Epoch:
 
 EPOCH_US = Epoch(1)
 JSON_TIMES: dict[str, JsonTime] = {"iso-z": IsoZ(), "epoch_ms": Epoch(1000), "epoch_us": EPOCH_US}
-"""What [FORMAT] time may be, beside the default."""
+"""The values of [FORMAT] time besides the default."""
 
 
-# --- Many at once ---------------------------------------------------------------------------------------------------
+# --- In bulk ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLayout:
-    """Where and how the times of many purchases are written into their messages, which are prepared up to them.
+    """The bytes of a purchase that hold its time, so that the times of many can be written and read at once.
 
     Attributes
     ----------
     before
-        How many bytes of the message stand before its time.
+        Bytes of the message before its time.
     size
-        Returns how many bytes an event time takes; a later one never takes less.
+        Returns how many bytes an event time takes; never fewer for a later one.
     texts
         Returns event times that take so many bytes each.
     exact
         False: the message ends with its time in microseconds, before the last brace.
     read_size
-        How many bytes the times take in all years that matter; 0: they are not read at once.
+        Bytes that the times take in all years that matter; 0: bulk decoding is not supported.
     sql
-        Returns such bytes, row by row, as the texts of `messages.time_text`, and which of them are times at all.
+        Converts rows of such bytes to the texts of `time_text`, and tells which rows are valid times.
     """
 
     before: int
@@ -167,7 +167,7 @@ def _of_epoch_us(texts: Bytes) -> tuple[Bytes, Booleans]:
 
 
 def _of_varints(texts: Bytes, zigzag: bool) -> tuple[Bytes, Booleans]:
-    """Return those that take no byte less, and are not below 0."""
+    """Return the varints that use all their bytes and are not negative."""
     more = texts >= 0x80
     values = (texts.astype(np.int64) & 0x7F) @ (1 << 7 * np.arange(texts.shape[1], dtype=np.int64))
     are_times = more[:, :-1].all(axis=1) & ~more[:, -1] & (texts[:, -1] > 0)
@@ -178,7 +178,7 @@ def _of_varints(texts: Bytes, zigzag: bool) -> tuple[Bytes, Booleans]:
 
 
 def _varints(values: Ints, size: int) -> Bytes:
-    """Return numbers from 0 on as variable-length integers that take so many bytes each."""
+    """Return numbers that are not negative as varints of `size` bytes each."""
     texts = np.empty((len(values), size), dtype=np.uint8)
     rest = values
     for place in range(size):
@@ -207,7 +207,7 @@ AVRO = TimeLayout(
     SCHEMA_ID_BYTES, lambda at: _varint_size(at << 1), lambda at, size: _varints(at << 1, size), read_size=VARINT_BYTES,
     sql=partial(_of_varints, zigzag=True),
 )  # fmt: skip
-# Before it stand the message's index and the field's tag.
+# The message's index and the field's tag precede it.
 PROTOBUF = TimeLayout(
     SCHEMA_ID_BYTES + 2, _varint_size, _varints, read_size=VARINT_BYTES, sql=partial(_of_varints, zigzag=False)
 )
