@@ -33,7 +33,7 @@ from yasdg_app.config.settings import SettingsError
 from yasdg_app.kafka.embedded.jars import JarCache
 from yasdg_app.kafka.embedded.java import java_command, logging_option
 from yasdg_app.kafka.embedded.node import cluster_id
-from yasdg_app.web.access import OPEN
+from yasdg_app.web.access import PUBLIC_PATHS
 
 COMPOSE = Path(__file__).with_name("compose")
 KUBERNETES = PROJECT / "deploy" / "kubernetes"
@@ -197,7 +197,9 @@ def test_what_is_named_is_there() -> None:
     assert variables["YASDG_CONFIG"]["value"] in {f"{mounts['configuration']}/{key}" for key in configuration["data"]}
     assert headless["spec"]["publishNotReadyAddresses"]  # they ask each other before they are ready, too
     assert not pod["enableServiceLinks"]  # or there is a YASDG_WEB_PORT that is none of ours
-    assert {worker[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")} == set(OPEN)
+    assert {worker[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")} == set(
+        PUBLIC_PATHS
+    )
     assert pod["terminationGracePeriodSeconds"] > STOP
 
 

@@ -21,50 +21,53 @@ from yasdg_app.application import app, silence_libraries
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline import sales_timer as tills
 from yasdg_app.pipeline.sales_timer import Tills
-from yasdg_app.web import metrics, snapshot, views
-from yasdg_app.web import partial_results as shares
-from yasdg_app.web.access import COOKIE
-from yasdg_app.web.driver import SHARE
+from yasdg_app.web import metrics, share, snapshot, views
+from yasdg_app.web.access import TOKEN_COOKIE
+from yasdg_app.web.driver import PARTIAL_RESULTS_PATH
 from yasdg_app.web.query_params import Page
-from yasdg_app.web.reconcile import (
-    Counted,
-    LevelsShare,
-    Line,
-    LiveShare,
-    Past,
-    SalesShare,
-    Share,
-    State,
-    StateShare,
+from yasdg_app.web.responses import encode_json
+from yasdg_app.web.results import (
+    PartialLevels,
+    PartialResult,
+    PartialSales,
+    PartialSnapshot,
+    PartialState,
+    ProductLine,
+    SalesCount,
+    SalesHistory,
     Totals,
-    Window,
+    WindowSales,
+    WorkerState,
 )
-from yasdg_app.web.responses import encoded
-from yasdg_app.web.token_proof import ANSWER_HEADER, Question, authorization
+from yasdg_app.web.token_proof import PROOF_HEADER, PeerRequest, authorization_of
 
 # --- /share/ between two versions -------------------------------------------------------------------------------------
 
-STATE = State(True, ["why"], 0, 1.5, None)
-COUNTED = Counted(0, "CS01", 1, 2, 998)
+STATE = WorkerState(True, ["why"], 0, 1.5, None)
+COUNTED = SalesCount(0, "CS01", 1, 2, 998)
 ROW = InventoryLevel("CS01", 74, 75, 1, 1, 0, 0, 499, 150, "", 7)
-LINE = Line("CS01", "Sunrise Sunset", "Classic", 74, 75, 10, 15, 0, None, 1.5, 1, 2, 4.99, 3)
-PAST = Past(0, 60_000_000, {"minute": Window({"Classic": (1, 2, 998)}, [COUNTED])}, {"Classic": [(1, 998)]})
-SHARES: list[tuple[Share, bytes]] = [
+LINE = ProductLine("CS01", "Sunrise Sunset", "Classic", 74, 75, 10, 15, 0, None, 1.5, 1, 2, 4.99, 3)
+PAST = SalesHistory(
+    0, 60_000_000, {"minute": WindowSales({"Classic": (1, 2, 998)}, [COUNTED])}, {"Classic": [(1, 998)]}
+)
+SHARES: list[tuple[PartialResult, bytes]] = [
     (
-        StateShare(3, [0, 1], STATE),
+        PartialState(3, [0, 1], STATE),
         b'{"generation":3,"partitions":[0,1],"state":{"ready":true,"reasons":["why"],"lag":0,"rate":1.5,"behind":null}}',
     ),
     (
-        LevelsShare(3, [0], [(0, {"product_id": "CS01"})]),
+        PartialLevels(3, [0], [(0, {"product_id": "CS01"})]),
         b'{"generation":3,"partitions":[0],"rows":[[0,{"product_id":"CS01"}]]}',
     ),
     (
-        SalesShare(None, [], 1, 2, [COUNTED]),
+        PartialSales(None, [], 1, 2, [COUNTED]),
         b'{"generation":null,"partitions":[],"complete_from":1,"complete_through":2,'
         b'"rows":[{"place":0,"key":"CS01","sales":1,"units":2,"cents":998}]}',
     ),
     (
-        LiveShare(3, [0], STATE, 1, 2, Totals(1, 2, 3, 4, 5), [LINE], PAST, [{"stocking_id": "a"}], [{"lost": "b"}]),
+        PartialSnapshot(
+            3, [0], STATE, 1, 2, Totals(1, 2, 3, 4, 5), [LINE], PAST, [{"stocking_id": "a"}], [{"lost": "b"}]
+        ),
         b'{"generation":3,"partitions":[0],"state":{"ready":true,"reasons":["why"],"lag":0,"rate":1.5,"behind":null},'
         b'"complete_from":1,"complete_through":2,"totals":{"sales":1,"units":2,"cents":3,"restocks":4,"lost_sales":5},'
         b'"products":[{"product_id":"CS01","item":"Sunrise Sunset","category":"Classic","level":74,"initial":75,'
@@ -77,8 +80,8 @@ SHARES: list[tuple[Share, bytes]] = [
 
 
 @pytest.mark.parametrize(("share", "answer"), SHARES, ids=lambda value: type(value).__name__)
-def test_a_share_is_told_and_read_as_it_was(share: Share, answer: bytes) -> None:
-    assert encoded(msgspec.to_builtins(share)) == answer
+def test_a_share_is_told_and_read_as_it_was(share: PartialResult, answer: bytes) -> None:
+    assert encode_json(msgspec.to_builtins(share)) == answer
     assert msgspec.json.decode(answer, type=type(share)) == share
 
 
@@ -93,10 +96,10 @@ def test_a_row_of_a_share_is_that_of_the_changelog() -> None:
 @pytest.mark.parametrize(
     ("query", "asked"),
     [
-        ({"what": "state"}, ("state_share",)),
-        ({"what": "level", "product_id": "CS01"}, ("level_share", "CS01")),
-        ({"what": "levels", "limit": "5"}, ("levels_share", 5, None)),
-        ({"what": "levels", "limit": "5", "after": "CS01"}, ("levels_share", 5, "CS01")),
+        ({"what": "state"}, ("partial_state",)),
+        ({"what": "level", "product_id": "CS01"}, ("partial_level", "CS01")),
+        ({"what": "levels", "limit": "5"}, ("partial_levels", 5, None)),
+        ({"what": "levels", "limit": "5", "after": "CS01"}, ("partial_levels", 5, "CS01")),
         (
             {
                 "what": "sales",
@@ -106,47 +109,50 @@ def test_a_row_of_a_share_is_that_of_the_changelog() -> None:
                 "through": "60000000",
                 "after": "CS01",
             },
-            ("sales_share", "minute", "product", 60_000_000, 5, "CS01"),
+            ("partial_sales", "minute", "product", 60_000_000, 5, "CS01"),
         ),
         (
             {"what": "sales", "window": "day", "by": "category", "limit": "5"},
-            ("sales_share", "day", "category", None, 5, None),
+            ("partial_sales", "day", "category", None, 5, None),
         ),
-        ({"what": "live"}, ("live_share", None)),
-        ({"what": "live", "through": "60000000"}, ("live_share", 60_000_000)),
+        ({"what": "live"}, ("partial_snapshot", None)),
+        ({"what": "live", "through": "60000000"}, ("partial_snapshot", 60_000_000)),
     ],
     ids=str,
 )
 async def test_a_question_of_another_worker_is_understood(
     query: dict[str, str], asked: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("state_share", "level_share", "levels_share", "sales_share", "live_share"):
+    for name in ("partial_state", "partial_level", "partial_levels", "partial_sales", "partial_snapshot"):
 
         async def note(*of: Any, name: str = name) -> tuple[Any, ...]:
             return (name, *of)
 
-        monkeypatch.setattr(shares, name, note)
-    assert await shares.share_of(query) == asked
+        monkeypatch.setattr(share, name, note)
+    assert await share.partial_result(query) == asked
 
 
 async def test_other_workers_are_asked_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def gather(kind: type[Share], own: Any, **query: str) -> Any:
+    async def gather(kind: type[PartialResult], own: Any, **query: str) -> Any:
         return kind.__name__, query
 
-    monkeypatch.setattr(views.asker, "gather", gather)
-    assert await views._sales("minute", "product", 60_000_000, Page(5, "CS01")) == (
-        "SalesShare",
+    monkeypatch.setattr(views.scatter_gather, "gather", gather)
+    assert await views._gather_sales("minute", "product", 60_000_000, Page(5, "CS01")) == (
+        "PartialSales",
         {"what": "sales", "window": "minute", "by": "product", "limit": "5", "after": "CS01", "through": "60000000"},
     )
-    assert await snapshot.Looker()._gather(60_000_000) == ("LiveShare", {"what": "live", "through": "60000000"})
+    assert await snapshot.SnapshotBuilder()._gather(60_000_000) == (
+        "PartialSnapshot",
+        {"what": "live", "through": "60000000"},
+    )
 
 
 def test_how_workers_prove_that_they_have_the_token() -> None:
-    question = Question("GET", "/share/?what=state", "http://a:6066", 1_780_272_060, "0" * 32)
-    assert SHARE == "/share/"
-    assert ANSWER_HEADER == "X-YASDG-Proof"
-    assert COOKIE == "yasdg_token"
-    assert authorization("secret", question) == (
+    question = PeerRequest("GET", "/share/?what=state", "http://a:6066", 1_780_272_060, "0" * 32)
+    assert PARTIAL_RESULTS_PATH == "/share/"
+    assert PROOF_HEADER == "X-YASDG-Proof"
+    assert TOKEN_COOKIE == "yasdg_token"
+    assert authorization_of("secret", question) == (
         "YASDG-HMAC-SHA256 time=1780272060, nonce=00000000000000000000000000000000, "
         "mac=947797ca37331066c8e800e95fd3b092788b6cc15cd8723e012f2e6c96d085a8"
     )

@@ -97,7 +97,7 @@ def test_a_worker_without_a_free_descriptor_thinks_no_broker_gone_and_floods_no_
     told = worker.said[said:]
     for word in ("Traceback", "is gone", "[ERROR]"):
         assert word not in told
-    assert told.count("No descriptor is free") == 1
+    assert told.count("No file descriptor is left") == 1
     assert worker.stop() == 0
 
 

@@ -268,8 +268,8 @@ def test_before_it_has_started_it_is_not_ready_and_has_metrics(shop: Shop) -> No
     assert body == {
         "ready": False,
         "reasons": [
-            "The broker does not answer: it has not told where the logs end within 1 s.",
-            "The worker is joining the group, or recovering its table.",
+            "The broker does not answer: it did not return the ends of the logs within 1 s.",
+            "The worker is joining the group, or restoring its table.",
         ],
         "partitions": [],
         "delay_seconds": None,

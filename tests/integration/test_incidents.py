@@ -237,7 +237,7 @@ def test_without_a_broker_nothing_is_set(shop: Shop, tmp_path: Path) -> None:
         broker.stop()
         for method, path in (("GET", "/incidents/"), ("POST", "/incidents/"), ("DELETE", "/incidents/flash-sale/")):
             status, body = send(worker, method, path, FLASH if method == "POST" else None)
-            assert (status, body) == (503, {"error": "The broker does not answer. Ask again in a moment."})
+            assert (status, body) == (503, {"error": "The broker does not answer. Try again in a moment."})
     finally:
         broker.stop()
 

@@ -14,7 +14,7 @@ import pytest
 from support.malformed_requests import drawn, get, made_by_hand, post, request
 from support.shop import Shop, Worker
 
-from yasdg_app.web.responses import HEADERS
+from yasdg_app.web.responses import COMMON_HEADERS
 
 NUMBER = int(os.environ.get("ODD_REQUESTS", "1000"))  # drawn by lot; 7,000 in the long form
 AT_ONCE = 8
@@ -62,7 +62,7 @@ def status_of(sent: bytes, answer: bytes) -> int:
     status = int(line.split()[1])
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     assert status < 500 or status == 503, (sent[:500], answer[:500])
-    for name, value in HEADERS.items():
+    for name, value in COMMON_HEADERS.items():
         assert headers.get(name.lower()) == value, (name, sent[:500], answer[:500])
     assert "x-forged" not in headers
     if status >= 400:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from yasdg_app.web.access import COOKIE, OPEN, host_of, refusal
+from yasdg_app.web.access import PUBLIC_PATHS, TOKEN_COOKIE, check_access, host_of
 
 TOKEN = "0123456789abcdef"
 JSON = {"Content-Type": "application/json"}
@@ -21,8 +21,8 @@ def status(
     cookies: dict[str, str] | None = None,
     host: str = HERE,
 ) -> int:
-    """That of the refusal; 200 if there is none."""
-    found = refusal(token, method, path, CIMultiDict({"Host": host} | (headers or {})), cookies or {})
+    """The status of the rejection; 200 if the request is accepted."""
+    found = check_access(token, method, path, CIMultiDict({"Host": host} | (headers or {})), cookies or {})
     return found.status if found else 200
 
 
@@ -48,22 +48,22 @@ def test_the_token_opens_in_a_header(headers: dict[str, str]) -> None:
 
 
 def test_the_token_opens_in_the_cookie() -> None:
-    assert status(token=TOKEN, cookies={COOKIE: TOKEN}) == 200
+    assert status(token=TOKEN, cookies={TOKEN_COOKIE: TOKEN}) == 200
     assert status(token=TOKEN, cookies={"other": TOKEN}) == 401
     # Whoever sends a header means that.
-    assert status({"Authorization": "Bearer wrong"}, token=TOKEN, cookies={COOKIE: TOKEN}) == 401
+    assert status({"Authorization": "Bearer wrong"}, token=TOKEN, cookies={TOKEN_COOKIE: TOKEN}) == 401
 
 
 @given(st.text(max_size=20) | st.sampled_from([TOKEN[:-1], TOKEN + "0", TOKEN.upper(), f"{TOKEN} {TOKEN}"]))
 def test_nothing_else_does(given: str) -> None:
-    assert status(token=TOKEN, cookies={COOKIE: given}) == 401
+    assert status(token=TOKEN, cookies={TOKEN_COOKIE: given}) == 401
     assert status({"Authorization": f"Bearer {given}"}, token=TOKEN) == 401
     assert status({"Authorization": f"Basic {TOKEN}"}, token=TOKEN) == 401
     assert status(token=TOKEN) == 401
 
 
 def test_those_who_watch_workers_need_no_token() -> None:
-    assert {status(token=TOKEN, path=path) for path in OPEN} == {200}
+    assert {status(token=TOKEN, path=path) for path in PUBLIC_PATHS} == {200}
     assert {status(token=TOKEN, path=path) for path in ("/", "/metrics", "/health", "/health/x", "//ready/")} == {401}
 
 

@@ -12,9 +12,10 @@ import pytest
 from aiohttp import web
 
 from yasdg_app.web import connections
-from yasdg_app.web.connections import MAX_CONNECTIONS, NO_DESCRIPTOR, Runner, max_connections, max_listeners
-from yasdg_app.web.responses import HEADERS
-from yasdg_app.web.sse_broadcaster import MOST
+from yasdg_app.web.connections import MAX_CONNECTIONS, max_connections, max_streams
+from yasdg_app.web.responses import COMMON_HEADERS
+from yasdg_app.web.runner import NO_DESCRIPTOR, Runner
+from yasdg_app.web.sse_broadcaster import MAX_CLIENTS
 
 HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n"
 ASKED = HEAD + b"\r\n"
@@ -80,8 +81,8 @@ async def read(reader: asyncio.StreamReader) -> bytes:
 def test_half_of_the_descriptors_are_for_connections_and_never_too_many() -> None:
     assert max_connections(1024) == 512
     assert max_connections(2**31) == MAX_CONNECTIONS
-    assert max_listeners(512) == 384
-    assert max_listeners(MAX_CONNECTIONS) >= MOST  # of an audience
+    assert max_streams(512) == 384
+    assert max_streams(MAX_CONNECTIONS) >= MAX_CLIENTS  # of event streams
 
 
 async def test_the_oldest_that_waits_gives_way_and_no_request_that_is_answered(served: Served) -> None:
@@ -96,7 +97,7 @@ async def test_the_oldest_that_waits_gives_way_and_no_request_that_is_answered(s
     said = await read(oldest)
     assert said.startswith(b"HTTP/1.1 503 ")
     assert b'{"error":' in said
-    for name, value in HEADERS.items():
+    for name, value in COMMON_HEADERS.items():
         assert f"{name}: {value}".encode() in said
     assert not any(reader.at_eof() for reader, _ in others)
     served.go.set()
@@ -150,7 +151,7 @@ async def test_that_no_descriptor_is_left_is_told_once_in_one_line(
 async def test_of_those_beyond_the_bound_only_some_are_even_told_so(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_REFUSED", 2)
+    monkeypatch.setattr(connections, "MAX_REJECTED", 2)
     busy = [await served.open(ASKED) for _ in range(4)]
     await served.until(4)
     refused = [await served.open() for _ in range(2)]
@@ -167,7 +168,7 @@ async def test_of_those_beyond_the_bound_only_some_are_even_told_so(
 async def test_an_answer_that_nobody_takes_is_closed_in_the_end(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "TAKE_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "SEND_SECONDS", 0.5)
     served.answer = b"x" * 20_000_000
     served.go.set()
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
@@ -193,7 +194,7 @@ async def taken_from(connection: socket.socket) -> int:
 async def test_a_connection_that_is_being_closed_in_order_is_still_closed_in_the_end(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "TAKE_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "SEND_SECONDS", 0.5)
     served.answer = b"x" * 20_000_000
     served.go.set()
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
@@ -212,15 +213,15 @@ async def test_a_connection_that_is_being_closed_in_order_is_still_closed_in_the
 async def test_one_that_is_refused_and_takes_nothing_is_closed_too(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "REFUSAL_SECONDS", 0.3)
-    monkeypatch.setattr(connections, "FULL", b"x" * 20_000_000)
+    monkeypatch.setattr(connections, "REJECT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "TOO_MANY", b"x" * 20_000_000)
     busy = [await served.open(ASKED) for _ in range(4)]
     await served.until(4)
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.setblocking(False)
         connection.send(ASKED)
         await asyncio.sleep(1.0)
-        assert await taken_from(connection) < len(connections.FULL)
+        assert await taken_from(connection) < len(connections.TOO_MANY)
     served.go.set()
     assert [(await reader.readline())[:12] for reader, _ in busy] == [b"HTTP/1.1 200"] * 4
 

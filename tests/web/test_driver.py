@@ -11,9 +11,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from yasdg_app.config.settings import Settings, WebSettings
-from yasdg_app.web.access import COOKIE
+from yasdg_app.web.access import TOKEN_COOKIE
 from yasdg_app.web.driver import Web
-from yasdg_app.web.responses import HEADERS, MAX_BODY_BYTES, answer
+from yasdg_app.web.responses import COMMON_HEADERS, MAX_BODY_BYTES, json_response
 
 TOKEN = "0123456789abcdef"
 JSON = {"Content-Type": "application/json"}
@@ -34,7 +34,7 @@ class Page:
     async def __call__(self, request: Any) -> Any:
         if "fail" in request.query:
             raise RuntimeError("on purpose")
-        return answer({"length": len(await request.read())})
+        return json_response({"length": len(await request.read())})
 
 
 def server(token: str = "") -> Web:
@@ -60,7 +60,7 @@ async def guarded() -> AsyncIterator[Client]:
 
 async def body(response: Any) -> Any:
     assert response.content_type == "application/json"
-    for name, value in HEADERS.items():
+    for name, value in COMMON_HEADERS.items():
         assert response.headers[name] == value, name
     assert response.headers["Cache-Control"] == "no-store"
     return await response.json()
@@ -120,7 +120,7 @@ async def test_an_error_of_ours_is_told_in_the_log_alone_and_in_one_line_of_the_
     assert "on purpose" not in str(await body(response))
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "GET / could not be answered."
+    assert record.getMessage() == "GET / failed with an internal error."
 
 
 async def test_a_browser_brings_the_token_once_and_is_known_by_a_cookie(guarded: Client) -> None:
@@ -132,7 +132,7 @@ async def test_a_browser_brings_the_token_once_and_is_known_by_a_cookie(guarded:
     assert not response.cookies
     response = await guarded.get("/", params={"token": TOKEN}, allow_redirects=False)
     assert (response.status, response.headers["Location"]) == (303, "/")
-    cookie = response.cookies[COOKIE]
+    cookie = response.cookies[TOKEN_COOKIE]
     assert (cookie.value, cookie["httponly"], cookie["samesite"], cookie["path"]) == (TOKEN, True, "Strict", "/")
     assert (await guarded.get("/list/")).status == 200  # with the cookie that it keeps
     guarded.session.cookie_jar.clear()

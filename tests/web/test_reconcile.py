@@ -7,21 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yasdg_app.web import reconcile as merging
-from yasdg_app.web.reconcile import (
-    JOINING,
-    NOBODY,
-    Counted,
-    LevelsShare,
-    Line,
-    LiveShare,
-    Past,
-    SalesShare,
-    Share,
-    State,
+from yasdg_app.web.reconcile import JOINING, UNASSIGNED, reconcile
+from yasdg_app.web.results import (
+    PartialLevels,
+    PartialResult,
+    PartialSales,
+    PartialSnapshot,
+    ProductLine,
+    SalesCount,
+    SalesHistory,
     Totals,
-    Window,
-    owning,
-    stand_together,
+    WindowSales,
+    WorkerState,
 )
 
 PARTITIONS = 4
@@ -49,8 +46,8 @@ def places(partitions: list[int]) -> list[int]:
 
 @given(owners)
 def test_workers_of_one_generation_make_the_whole(of: list[int]) -> None:
-    answers = {f"w{worker}": Share(7, own(of, worker)) for worker in range(3)}
-    found = stand_together(answers, {url: share.partitions for url, share in answers.items()}, PARTITIONS)
+    answers = {f"w{worker}": PartialResult(7, own(of, worker)) for worker in range(3)}
+    found = reconcile(answers, {url: share.partitions for url, share in answers.items()}, PARTITIONS)
     assert found.partitions == list(range(PARTITIONS))
     assert (found.missing, found.silent) == ([], {})
 
@@ -59,15 +56,15 @@ def test_workers_of_one_generation_make_the_whole(of: list[int]) -> None:
 def test_what_is_not_said_is_missing_once_and_with_its_reason(
     of: list[int], silent: set[int], joining: set[int], old: set[int]
 ) -> None:
-    def said(worker: int) -> Share | str:
+    def said(worker: int) -> PartialResult | str:
         if worker in silent:
             return "does not answer"
         if worker in joining:
-            return Share(None, [])
-        return Share(6 if worker in old else 7, own(of, worker))
+            return PartialResult(None, [])
+        return PartialResult(6 if worker in old else 7, own(of, worker))
 
     answers = {f"w{worker}": said(worker) for worker in range(3)}
-    found = stand_together(answers, {f"w{worker}": own(of, worker) for worker in range(3)}, PARTITIONS)
+    found = reconcile(answers, {f"w{worker}": own(of, worker) for worker in range(3)}, PARTITIONS)
     missing = [partition for each in found.missing for partition in each.partitions]
     assert sorted(found.partitions + missing) == list(range(PARTITIONS))
     speaking = {worker for worker in range(3) if worker not in silent | joining}
@@ -80,22 +77,22 @@ def test_what_is_not_said_is_missing_once_and_with_its_reason(
 
 
 def test_what_nobody_has_is_missing() -> None:
-    found = stand_together({"w0": Share(1, [0])}, {"w0": [0]}, 3)
-    assert found.missing == [([1, 2], None, NOBODY)]
+    found = reconcile({"w0": PartialResult(1, [0])}, {"w0": [0]}, 3)
+    assert found.missing == [([1, 2], None, UNASSIGNED)]
 
 
 def test_a_worker_that_is_reached_by_two_addresses_counts_once() -> None:
-    found = stand_together({"w0": Share(1, [0, 1]), "w1": Share(1, [0, 1])}, {"w0": [0, 1], "w1": [2]}, 3)
+    found = reconcile({"w0": PartialResult(1, [0, 1]), "w1": PartialResult(1, [0, 1])}, {"w0": [0, 1], "w1": [2]}, 3)
     assert found.partitions == [0, 1]
-    assert len(owning(found)) == 1
+    assert len(found.owning) == 1
     assert found.missing == [([2], "w1", JOINING)]
 
 
 def test_whoever_was_assigned_more_lately_is_believed() -> None:
     # The one who asks has not heard yet that its partitions went to the other one.
-    found = stand_together({"w0": Share(3, [0, 1]), "w1": Share(4, [0, 1, 2])}, {"w0": [0, 1], "w1": [2]}, 3)
+    found = reconcile({"w0": PartialResult(3, [0, 1]), "w1": PartialResult(4, [0, 1, 2])}, {"w0": [0, 1], "w1": [2]}, 3)
     assert (found.partitions, found.missing) == ([0, 1, 2], [])
-    assert found.shares["w0"].partitions == []
+    assert found.parts["w0"].partitions == []
 
 
 # --- What they come to ---
@@ -106,89 +103,89 @@ def test_parts_of_the_table_are_those_of_the_whole(of: list[int], limit: int, af
     first = PLACES[after] + 1 if after else 0
     rows = [(place, {"product_id": IDS[place]}) for place in range(first, len(IDS))]
 
-    def share(worker: int) -> LevelsShare:
+    def share(worker: int) -> PartialLevels:
         mine = places(own(of, worker))
-        return LevelsShare(1, own(of, worker), [row for row in rows if row[0] in mine][: limit + 1])
+        return PartialLevels(1, own(of, worker), [row for row in rows if row[0] in mine][: limit + 1])
 
-    found, more = merging.levels(map(share, range(3)), limit)
+    found, more = merging.merge_levels(map(share, range(3)), limit)
     assert found == [row for _, row in rows[:limit]]
     assert more == (len(rows) > limit)
 
 
-def by_category(rows: list[Counted]) -> list[Counted]:
+def by_category(rows: list[SalesCount]) -> list[SalesCount]:
     names = sorted(set(CATEGORIES))
     sums = {name: [0, 0, 0] for name in names}
     for row in rows:
         for column, value in enumerate((row.sales, row.units, row.cents)):
             sums[CATEGORIES[row.place]][column] += value
     present = {CATEGORIES[row.place] for row in rows}
-    return [Counted(names.index(name), name, *sums[name]) for name in names if name in present]
+    return [SalesCount(names.index(name), name, *sums[name]) for name in names if name in present]
 
 
 @given(owners, counts, st.integers(1, 12))
 def test_sales_are_those_of_the_whole(of: list[int], sold: list[tuple[int, int, int]], limit: int) -> None:
-    rows = [Counted(place, IDS[place], *count) for place, count in enumerate(sold) if count[0]]
+    rows = [SalesCount(place, IDS[place], *count) for place, count in enumerate(sold) if count[0]]
     theirs = [[row for row in rows if row.place in places(own(of, worker))] for worker in range(3)]
-    found, more = merging.counted([each[: limit + 1] for each in theirs], limit)
+    found, more = merging.merge_sales([each[: limit + 1] for each in theirs], limit)
     assert (found, more) == (rows[:limit], len(rows) > limit)
-    found, more = merging.counted([by_category(each)[: limit + 1] for each in theirs], limit)
+    found, more = merging.merge_sales([by_category(each)[: limit + 1] for each in theirs], limit)
     assert (found, more) == (by_category(rows)[:limit], len(by_category(rows)) > limit)
 
 
-def live(partitions: list[int], sold: list[tuple[int, int, int]], through: int | None = 180) -> LiveShare:
+def live(partitions: list[int], sold: list[tuple[int, int, int]], through: int | None = 180) -> PartialSnapshot:
     """The share of a worker; each product's sales, units and cents are those of each window and each minute."""
     mine = places(partitions)
-    rows = [Counted(place, IDS[place], *sold[place]) for place in mine if sold[place][0]]
+    rows = [SalesCount(place, IDS[place], *sold[place]) for place in mine if sold[place][0]]
     in_all = {row.key: (row.sales, row.units, row.cents) for row in by_category(rows)}
-    window = Window(in_all, merging.best_sellers(rows))
+    window = WindowSales(in_all, merging.best_sellers(rows))
     series = {name: [(count[0], count[2])] * MINUTES for name, count in in_all.items()}
     messages = [{"event_time": f"{sold[place][1]}", "id": IDS[place]} for place in mine]
-    return LiveShare(
+    return PartialSnapshot(
         generation=1,
         partitions=partitions,
-        state=State(ready=True, reasons=[], lag=0, rate=0.0, behind=0.0),
+        state=WorkerState(ready=True, reasons=[], lag=0, rate=0.0, behind=0.0),
         complete_from=min(partitions, default=None),
         complete_through=None if not partitions else 1000 + min(partitions),
         totals=Totals(*(sum(sold[place][column] for place in mine) for column in (0, 1, 2, 1, 0))),
         products=[line(place, sold[place][0]) for place in mine],
-        past=None if through is None else Past(0, through, {"hour": window}, series),
+        past=None if through is None else SalesHistory(0, through, {"hour": window}, series),
         restocks=merging.latest([messages], "id"),
         lost_sales=[],
     )
 
 
-def line(place: int, sales: int) -> Line:
-    return Line(IDS[place], "Item", CATEGORIES[place], 1, 1, 1, 1, 0, None, None, sales, 0, 0.0, 0)
+def line(place: int, sales: int) -> ProductLine:
+    return ProductLine(IDS[place], "Item", CATEGORIES[place], 1, 1, 1, 1, 0, None, None, sales, 0, 0.0, 0)
 
 
 @given(owners, counts)
 def test_the_page_shows_what_one_worker_would(of: list[int], sold: list[tuple[int, int, int]]) -> None:
     alone = [live(list(range(PARTITIONS)), sold)]
     shares = [live(own(of, worker), sold) for worker in range(3)]
-    assert merging.totals(shares) == merging.totals(alone)
-    assert merging.lines(shares, PLACES) == merging.lines(alone, PLACES)
-    assert merging.past(shares) == merging.past(alone) == alone[0].past
+    assert merging.merge_totals(shares) == merging.merge_totals(alone)
+    assert merging.merge_products(shares, PLACES) == merging.merge_products(alone, PLACES)
+    assert merging.merge_history(shares) == merging.merge_history(alone) == alone[0].past
     assert merging.latest([each.restocks for each in shares], "id") == alone[0].restocks
     assert merging.complete_through(shares) == 1000
     assert merging.complete_from(shares) == max(min(each) for worker in range(3) if (each := own(of, worker)))
 
 
 def test_best_sellers_stand_first() -> None:
-    found: Any = merging.lines([live([0, 1, 2, 3], [(place % 4, 0, 0) for place in range(10)])], PLACES)
+    found: Any = merging.merge_products([live([0, 1, 2, 3], [(place % 4, 0, 0) for place in range(10)])], PLACES)
     assert [each.product_id for each in found] == ["P3", "P7", "P2", "P6", "P1", "P5", "P9", "P0", "P4", "P8"]
 
 
 def test_the_past_is_known_only_if_all_tell_of_the_same_minutes() -> None:
     sold = [(1, 1, 1)] * 10
-    assert merging.past([live([0], sold), live([1, 2, 3], sold, through=None)]) is None
-    assert merging.past([live([0], sold), live([1, 2, 3], sold, through=240)]) is None
-    assert merging.past([]) is None
+    assert merging.merge_history([live([0], sold), live([1, 2, 3], sold, through=None)]) is None
+    assert merging.merge_history([live([0], sold), live([1, 2, 3], sold, through=240)]) is None
+    assert merging.merge_history([]) is None
 
 
 def test_where_nobody_has_anything_nothing_is_known() -> None:
     assert merging.complete_through([]) is None
-    assert merging.complete_from([SalesShare(1, [0], None, None, [])]) is None
-    assert merging.totals([]) == Totals()
+    assert merging.complete_from([PartialSales(1, [0], None, None, [])]) is None
+    assert merging.merge_totals([]) == Totals()
 
 
 @given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 10))

@@ -1,9 +1,9 @@
-"""What a worker takes from those that it asks."""
+"""What a worker accepts from other workers."""
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from yasdg_app.web.scatter_gather import Asker
+from yasdg_app.web.peer_client import PeerClient
 
 
 async def test_nobody_who_answers_can_set_a_cookie_for_other_questions() -> None:
@@ -15,11 +15,11 @@ async def test_nobody_who_answers_can_set_a_cookie_for_other_questions() -> None
 
     app = web.Application()
     app.router.add_get("/", page)
-    asker = Asker()
+    client = PeerClient("")
     # Where hosts are names: of addresses aiohttp takes no cookies by itself.
     async with TestServer(app, host="localhost") as server:
         for _ in range(2):
-            async with asker._connected().get(f"http://localhost:{server.port}/") as response:
+            async with client._open_session().get(f"http://localhost:{server.port}/") as response:
                 await response.read()
-    await asker.close()
+    await client.close()
     assert sent == [None, None]

@@ -1,4 +1,4 @@
-"""One look serves all who listen, nobody is waited for, and there is none while nobody listens."""
+"""One event serves all clients, no client delays another, and no event is produced without clients."""
 
 import asyncio
 import socket
@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from yasdg_app.web import sse_broadcaster as audience
-from yasdg_app.web.sse_broadcaster import COMMENT, RETRY, Audience
+from yasdg_app.web import sse_broadcaster
+from yasdg_app.web.sse_broadcaster import COMMENT, RETRY, SseBroadcaster
 
 
 class Show:
@@ -22,7 +22,7 @@ class Show:
         self.looks = 0
         self.over = False
         self.times = times
-        self.audience = Audience(self.look, lambda: self.over)
+        self.broadcaster = SseBroadcaster(self.look, lambda: self.over)
 
     async def look(self) -> bytes | None:
         self.looks += 1
@@ -31,15 +31,15 @@ class Show:
     @asynccontextmanager
     async def server(self) -> AsyncIterator[TestServer]:
         app = web.Application()
-        app.router.add_get("/", self.audience.serve)
+        app.router.add_get("/", self.broadcaster.serve)
         async with TestServer(app, handler_cancellation=True) as server:
             yield server
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "EVERY", 0.02)
-    monkeypatch.setattr(audience, "BREATH", 0.01)
+    monkeypatch.setattr(sse_broadcaster, "EVENT_SECONDS", 0.02)
+    monkeypatch.setattr(sse_broadcaster, "MIN_PAUSE_SECONDS", 0.01)
 
 
 @asynccontextmanager
@@ -68,8 +68,8 @@ async def test_all_get_the_same_and_nobody_looks_while_nobody_listens() -> None:
             assert await event(one) == await event(other) == RETRY
             seen = [{await event(stream) for _ in range(20)} for stream in (one, other)]
             assert len(seen[0] & seen[1]) >= 15
-            assert show.audience.listeners == 2
-        await until(lambda: show.audience.listeners == 0)
+            assert show.broadcaster.clients == 2
+        await until(lambda: show.broadcaster.clients == 0)
         await asyncio.sleep(0.1)
         looks = show.looks
         await asyncio.sleep(0.2)
@@ -80,7 +80,7 @@ async def test_all_get_the_same_and_nobody_looks_while_nobody_listens() -> None:
 
 
 async def test_who_takes_nothing_is_let_go_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "PATIENCE", 0.3)
+    monkeypatch.setattr(sse_broadcaster, "WRITE_SECONDS", 0.3)
     show = Show(times=200_000)  # more than what lies between two sockets
     async with show.server() as server:
         with socket.socket() as lazy:
@@ -88,25 +88,25 @@ async def test_who_takes_nothing_is_let_go_and_holds_up_nobody(monkeypatch: pyte
             lazy.setblocking(False)
             await asyncio.get_running_loop().sock_connect(lazy, (server.host, server.port))
             await asyncio.get_running_loop().sock_sendall(lazy, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-            await until(lambda: show.audience.listeners == 1)
+            await until(lambda: show.broadcaster.clients == 1)
             async with aiohttp.ClientSession() as session, session.get(server.make_url("/")) as response:
                 stream = response.content
                 taken = 0
-                while show.audience.dropped == 0:
+                while show.broadcaster.dropped == 0:
                     async with asyncio.timeout(10):
                         taken += len(await stream.readany())
                 assert taken > 200_000
-                assert show.audience.listeners == 1
+                assert show.broadcaster.clients == 1
 
 
 async def test_a_comment_is_sent_when_there_is_nothing_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(sse_broadcaster, "HEARTBEAT_SECONDS", 0.05)
     show = Show()
 
     async def nothing() -> None:
         return None
 
-    show.audience = Audience(nothing, lambda: False)
+    show.broadcaster = SseBroadcaster(nothing, lambda: False)
     async with show.server() as server, listening(server) as stream:
         assert [await event(stream) for _ in range(3)] == [RETRY, COMMENT, COMMENT]
 
@@ -120,7 +120,7 @@ async def test_a_look_that_fails_is_followed_by_others() -> None:
             raise RuntimeError("on purpose")
         return b"data: seen\n\n"
 
-    show.audience = Audience(sometimes, lambda: False)
+    show.broadcaster = SseBroadcaster(sometimes, lambda: False)
     async with show.server() as server, listening(server) as stream:
         assert [await event(stream), await event(stream)] == [RETRY, b"data: seen\n\n"]
 
@@ -130,19 +130,19 @@ async def test_when_all_is_over_everybody_is_let_go() -> None:
     async with show.server() as server, listening(server) as one, listening(server) as other:
         await event(one)
         show.over = True
-        await show.audience.tell()
+        await show.broadcaster.wake_all()
         async with asyncio.timeout(10):
             await one.read()
             await other.read()
-        await until(lambda: show.audience.listeners == 0)
+        await until(lambda: show.broadcaster.clients == 0)
 
 
 async def test_there_is_an_end_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "MOST", 2)
+    monkeypatch.setattr(sse_broadcaster, "MAX_CLIENTS", 2)
     show = Show()
     async with show.server() as server, listening(server) as one:
         await event(one)
-        assert not show.audience.is_full
+        assert not show.broadcaster.is_full
         async with listening(server) as other:
             await event(other)
-            assert show.audience.is_full
+            assert show.broadcaster.is_full

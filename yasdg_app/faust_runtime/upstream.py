@@ -49,6 +49,7 @@ _BATCHES = "kafka/batch_reader.py, kafka/reader.py"
 _ASSIGNMENT = "pipeline/partition_assignment.py"
 _SERVER = "web/driver.py"
 _CONNECTIONS = "web/connections.py"
+_RUNNER = "web/runner.py"
 _REFUSALS = "kafka/auth/diagnostics.py"
 
 _NOT_WHOLE = "messages come one by one to code that expects chunks"
@@ -257,8 +258,8 @@ NAMES = (
     Name(_HANDLER, "force_close", "callable", _CONNECTIONS, _NO_LIMITS),
     Name("aiohttp.web_server:Server", "_loop", "attribute", _CONNECTIONS, _NO_LIMITS),
     Name("aiohttp.web_server:Server", "_kwargs", "attribute", _CONNECTIONS, _NO_LIMITS),
-    Name("aiohttp.web_runner:AppRunner", "_make_server", "callable", _CONNECTIONS, _NO_LIMITS,
+    Name("aiohttp.web_runner:AppRunner", "_make_server", "callable", _RUNNER, _NO_LIMITS,
          read_by="aiohttp.web_runner:BaseRunner.setup"),
-    Name("aiohttp.web_runner:AppRunner", "_cleanup_server", "callable", _CONNECTIONS,
+    Name("aiohttp.web_runner:AppRunner", "_cleanup_server", "callable", _RUNNER,
          "the task that closes slow connections is never cancelled", read_by="aiohttp.web_runner:BaseRunner.cleanup"),
 )  # fmt: skip

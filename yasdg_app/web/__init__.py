@@ -1,1 +1,1 @@
-"""What Faust's web server shows."""
+"""The worker's web server: page, views, health and metrics."""

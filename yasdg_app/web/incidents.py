@@ -1,6 +1,6 @@
-"""Incidents while the shop runs: `/incidents/` shows them, sets new ones, and ends those that were set here.
+"""`/incidents/`: list all incidents, set new ones while the shop runs, and end those.
 
-What is set stands on the control topic, so any worker may be asked, and all go by it.
+Incidents that are set here are records of the control topic, so any worker can be used, and all workers apply them.
 """
 
 import asyncio
@@ -30,16 +30,18 @@ from yasdg_app.pipeline.sales_timer import tills
 
 logger = logging.getLogger(__name__)
 
-ANSWER = 2.0  # seconds in which the cluster has to say what stands on the topic
-LONGEST = 10.0  # seconds that it may take to write to it
-OBJECT = '{"name": "flash-sale", "kind": "promotion", "duration": "2h", "discount": 0.2}'
+READ_SECONDS = 2.0  # for the broker to return the records of the control topic
+WRITE_SECONDS = 10.0  # for the broker to acknowledge a record
+EXAMPLE = '{"name": "flash-sale", "kind": "promotion", "duration": "2h", "discount": 0.2}'
 STATUS: dict[type[ControlError], int] = {TooEarlyError: 400, UnknownIncidentError: 404, IncidentConflictError: 409}
+NO_ANSWER = "The broker does not answer. Try again in a moment."
+UNKNOWN_OUTCOME = "The broker does not answer. GET /incidents/ shows whether the incident was {done}."
 
 T = TypeVar("T")
 
 
-class Refused(YasdgError):
-    """What was asked for is not done; `problems` says of each field why."""
+class RequestRejectedError(YasdgError):
+    """A request is rejected; `problems` has the reason for each invalid field."""
 
     def __init__(self, status: int, error: str, problems: Sequence[str] = ()) -> None:
         super().__init__(error)
@@ -48,69 +50,76 @@ class Refused(YasdgError):
 
     @property
     def body(self) -> dict[str, Any]:
+        """The body of the response."""
         return {"error": str(self)} | ({"problems": self.problems} if self.problems else {})
 
 
 def event_time_now() -> int:
-    """Return what the shop's clock shows, in event time."""
+    """Return the time of the shop's clock: event time in microseconds."""
     return app.opening.clock.at(time.time_ns() // 1000)
 
 
 def _check_clock() -> None:
-    """Raises Refused while the clock of this machine cannot be believed: what is set begins shortly, by that clock."""
+    """Raise RequestRejectedError while this machine's clock is unreliable: it determines when an incident begins."""
     if tills.jumps.reason:
-        raise Refused(503, f"{tills.jumps.reason} Ask again then, or another worker.")
+        raise RequestRejectedError(503, f"{tills.jumps.reason} Try again then, or use another worker.")
 
 
-async def said() -> ControlState:
-    """Return what the control topic says now. Raises Refused if the shop is not open, or the cluster away."""
+async def current_control() -> ControlState:
+    """Return the current state of the control topic.
+
+    Raises
+    ------
+    RequestRejectedError
+        The shop is not open, or the broker does not answer.
+    """
     if not hasattr(app, "control"):
-        raise Refused(503, "the shop is not open yet, ask again in a moment")
-    return await _in_time(app.control.read(), ANSWER, "The broker does not answer. Ask again in a moment.")
+        raise RequestRejectedError(503, "The shop is not open yet. Try again in a moment.")
+    return await _in_time(app.control.read(), READ_SECONDS, NO_ANSWER)
 
 
-async def _in_time(answer: Awaitable[T], seconds: float, otherwise: str) -> T:
+async def _in_time(answer: Awaitable[T], seconds: float, timeout_error: str) -> T:
     try:
         return await asyncio.wait_for(answer, seconds)
     except ControlError as error:
         status = STATUS.get(type(error), 503)
-        raise Refused(status, str(error), [str(error)] if status == 400 else ()) from error
+        raise RequestRejectedError(status, str(error), [str(error)] if status == 400 else ()) from error
     except (TimeoutError, KafkaError, YasdgError) as error:
-        logger.debug("The control topic is out of reach: %r", error)
-        raise Refused(503, otherwise) from error
+        logger.debug("Cannot reach the control topic: %r", error)
+        raise RequestRejectedError(503, timeout_error) from error
 
 
 async def set_incident(body: bytes) -> dict[str, Any]:
-    """Set the incident that somebody sent; return it as it stands. Raises Refused."""
+    """Set the incident of a request's body; return it as `/incidents/` lists it. Raises RequestRejectedError."""
     try:
         given = orjson.loads(body)
     except ValueError as error:
-        raise Refused(400, f"This is no JSON: {error}. Expected an object such as {OBJECT}") from error
+        raise RequestRejectedError(400, f"Invalid JSON: {error}. Expected an object such as {EXAMPLE}") from error
     if not isinstance(given, dict):
-        raise Refused(400, f"Expected a JSON object such as {OBJECT}")
+        raise RequestRejectedError(400, f"Expected a JSON object such as {EXAMPLE}")
     _check_clock()
-    await said()  # so that nothing is on its way to a cluster that is away
+    await current_control()  # so that nothing is sent to a broker that does not answer
     try:
         settings = read_incident(given, app.products)
     except SettingsError as error:
-        raise Refused(400, f"The incident is not set: {len(error.problems)} to mend", error.problems) from error
+        number = len(error.problems)
+        fields = "field" if number == 1 else "fields"
+        raise RequestRejectedError(400, f"Incident rejected: {number} invalid {fields}", error.problems) from error
     incident = await _in_time(
         app.control.set_incident(settings, _is_taken, watch.plan.calendar.utc),
-        LONGEST,
-        "The broker does not answer. Whether the incident is set, GET /incidents/ will show.",
+        WRITE_SECONDS,
+        UNKNOWN_OUTCOME.format(done="set"),
     )
     return described(incident, ControlState(live=(incident,)), event_time_now())
 
 
 async def end_incident(name: str) -> dict[str, Any]:
-    """End an incident that was set while the shop ran; return it as it is then. Raises Refused."""
+    """End an incident that was set while the shop ran; return it as it is then. Raises RequestRejectedError."""
     _check_clock()
-    await said()
+    await current_control()
     if _is_taken(name):
-        raise Refused(409, f"name: {name} belongs to the configuration; it cannot be ended here")
-    incident = await _in_time(
-        app.control.end(name), LONGEST, "The broker does not answer. Whether it is ended, GET /incidents/ will show."
-    )
+        raise RequestRejectedError(409, f"name: {name} belongs to the configuration; it cannot be ended here")
+    incident = await _in_time(app.control.end(name), WRITE_SECONDS, UNKNOWN_OUTCOME.format(done="ended"))
     return described(incident, ControlState(live=(incident,)), event_time_now())
 
 
@@ -120,23 +129,23 @@ def _is_taken(name: str) -> bool:
 
 @app.page("/incidents/")
 class AllIncidents(View):
-    """All incidents: list them, or add one."""
+    """All incidents."""
 
     async def get(self, request: Any) -> Any:
-        """List them; of those that come at random what is on, and the next seven days."""
+        """List current, upcoming and recent incidents; of random ones, those of the next seven days."""
         try:
-            control = await said()
-        except Refused as refused:
-            return self.json(refused.body, status=refused.status)
+            control = await current_control()
+        except RequestRejectedError as error:
+            return self.json(error.body, status=error.status)
         now = event_time_now()
         return self.json({"now": time_text(now), "incidents": listed(watch.plan.incidents, control, now)})
 
     async def post(self, request: Any) -> Any:
-        """Set one."""
+        """Set an incident."""
         try:
             return self.json(await set_incident(await request.read()), status=201)
-        except Refused as refused:
-            return self.json(refused.body, status=refused.status)
+        except RequestRejectedError as error:
+            return self.json(error.body, status=error.status)
 
 
 @app.page("/incidents/{name}/")
@@ -144,8 +153,8 @@ class OneIncident(View):
     """An incident that was set while the shop ran."""
 
     async def delete(self, request: Any, name: str) -> Any:
-        """End it shortly ahead."""
+        """End it."""
         try:
             return self.json(await end_incident(name))
-        except Refused as refused:
-            return self.json(refused.body, status=refused.status)
+        except RequestRejectedError as error:
+            return self.json(error.body, status=error.status)

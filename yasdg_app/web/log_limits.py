@@ -1,38 +1,38 @@
-"""Messages that strangers can bring about: told once in a while, with the number of those that were not told. Pure."""
+"""Rate limit for log messages that clients can trigger. Suppressed messages are counted. Pure."""
 
 from collections.abc import Callable
 
-SECONDS = 10.0
+MIN_INTERVAL_SECONDS = 10.0
 """Between two messages of one kind."""
 
 
-class Seldom:
-    """Decides whether a message is due.
+class LogLimiter:
+    """Limits the rate of one kind of log message.
 
     Parameters
     ----------
     clock
-        Returns seconds; time.monotonic.
-    seconds
-        That have to lie between two messages.
+        Returns seconds, such as `time.monotonic`.
+    interval
+        Minimum number of seconds between two messages.
     """
 
-    def __init__(self, clock: Callable[[], float], seconds: float = SECONDS) -> None:
+    def __init__(self, clock: Callable[[], float], interval: float = MIN_INTERVAL_SECONDS) -> None:
         self._clock = clock
-        self._seconds = seconds
+        self._interval = interval
         self._last = float("-inf")
-        self._left_out = 0
+        self._suppressed = 0
 
-    def due(self) -> int | None:
-        """Return how many messages were left out before this one; None if this one is left out as well."""
+    def request(self) -> int | None:
+        """Ask to log a message. Return how many were suppressed before it; None if this one is suppressed, too."""
         now = self._clock()
-        if now - self._last < self._seconds:
-            self._left_out += 1
+        if now - self._last < self._interval:
+            self._suppressed += 1
             return None
-        self._last, left_out, self._left_out = now, self._left_out, 0
-        return left_out
+        self._last, suppressed, self._suppressed = now, self._suppressed, 0
+        return suppressed
 
 
-def since(left_out: int) -> str:
-    """Return the end of a message's line that tells how many like it were left out."""
-    return f" ({left_out} more like it since the last such line.)" if left_out else ""
+def suppressed_note(count: int) -> str:
+    """Return the end of a log line that says how many similar messages were suppressed; empty if none was."""
+    return f" ({count} more such messages were suppressed.)" if count else ""

@@ -1,4 +1,4 @@
-"""What the page shows at a moment: the shares of all workers as one JSON object. docs/views.md tells of its fields."""
+"""A snapshot of the page's data: the partial snapshots of all workers as one JSON object; see docs/views.md."""
 
 from typing import Any
 
@@ -13,41 +13,50 @@ from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.inventory_agent import PARTITIONS, assortment
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.web import reconcile as merging
-from yasdg_app.web.partial_results import SHOWN_MINUTES, live_share
-from yasdg_app.web.reconcile import Counted, Gathered, LiveShare, Missing, Past, StateShare
-from yasdg_app.web.scatter_gather import asker, here, workers
+from yasdg_app.web.partial_snapshot import CHART_MINUTES, partial_snapshot
+from yasdg_app.web.results import (
+    Gathered,
+    MissingPartitions,
+    PartialSnapshot,
+    PartialState,
+    SalesCount,
+    SalesHistory,
+)
+from yasdg_app.web.scatter_gather import known_workers, own_url, scatter_gather
 
 Snapshot = dict[str, Any]
 
 
-class Looker:
-    """Looks at the whole stream. What is past is kept while it does not get older: it needs no second question."""
+class SnapshotBuilder:
+    """Builds snapshots. The sales history is kept until a newer one is known, so one query suffices for most."""
 
     def __init__(self) -> None:
-        self._past: Past | None = None
-        self._since: int | None = None  # event time from which on it is known
+        self._past: SalesHistory | None = None
+        self._known_from: int | None = None  # event time from which its sales are known
 
-    async def look(self, now: int, pace: float) -> Snapshot:
-        """Return what there is to see when event time is `now`, and passes `pace` times as fast as time."""
+    async def build(self, now: int, pace: float) -> Snapshot:
+        """Return a snapshot. `now`: event time in microseconds; `pace`: seconds of event time per second."""
         gathered = await self._gather(None if self._past is None else self._past.through)
-        shares = merging.owning(gathered)
-        until = merging.complete_through(shares)
+        parts = gathered.owning
+        until = merging.complete_through(parts)
         through = None if until is None else until // MINUTE * MINUTE
-        # While a part is missing nobody knows of a later minute that is whole.
+        # While a partition is missing, no later minute is known to be complete.
         if through is not None and (self._past is None or (through != self._past.through and not gathered.missing)):
             gathered = await self._gather(through)
-            shares = merging.owning(gathered)
-        past = merging.past(shares)
+            parts = gathered.owning
+        past = merging.merge_history(parts)
         if past is not None and (self._past is None or not gathered.missing):
-            self._past, self._since = past, merging.complete_from(shares)
-        return self._snapshot(gathered, shares, now, pace)
+            self._past, self._known_from = past, merging.complete_from(parts)
+        return self._snapshot(gathered, parts, now, pace)
 
-    async def _gather(self, through: int | None) -> Gathered[LiveShare]:
+    async def _gather(self, through: int | None) -> Gathered[PartialSnapshot]:
         query = {"what": "live"} | ({} if through is None else {"through": str(through)})
-        return await asker.gather(LiveShare, lambda: live_share(through), **query)
+        return await scatter_gather.gather(PartialSnapshot, lambda: partial_snapshot(through), **query)
 
-    def _snapshot(self, gathered: Gathered[LiveShare], shares: list[LiveShare], now: int, pace: float) -> Snapshot:
-        totals = merging.totals(shares)
+    def _snapshot(
+        self, gathered: Gathered[PartialSnapshot], parts: list[PartialSnapshot], now: int, pace: float
+    ) -> Snapshot:
+        totals = merging.merge_totals(parts)
         states = states_of(gathered)
         return {
             "now": time_text(now),
@@ -59,10 +68,10 @@ class Looker:
             "partitions": PARTITIONS,
             "missing": missing_of(gathered.missing),
             "workers": states,
-            "products": [msgspec.structs.asdict(line) for line in merging.lines(shares, assortment.places)],
+            "products": [msgspec.structs.asdict(line) for line in merging.merge_products(parts, assortment.places)],
             "products_in_all": len(assortment),
-            "windows": {} if self._past is None else _windows(self._past, self._since),
-            "series": None if self._past is None else _series(self._past, self._since),
+            "windows": {} if self._past is None else _windows(self._past, self._known_from),
+            "series": None if self._past is None else _series(self._past, self._known_from),
             "totals": {
                 "sales": totals.sales,
                 "units": totals.units,
@@ -70,42 +79,42 @@ class Looker:
                 "restocks": totals.restocks,
                 "lost_sales": totals.lost_sales,
             },
-            "restocks": merging.latest((share.restocks for share in shares), "stocking_id"),
-            "lost_sales": merging.latest((share.lost_sales for share in shares), "lost_sale_id"),
+            "restocks": merging.latest((part.restocks for part in parts), "stocking_id"),
+            "lost_sales": merging.latest((part.lost_sales for part in parts), "lost_sale_id"),
             "incidents": listed(watch.plan.incidents, watch.said, now),
         }
 
 
-def missing_of(missing: list[Missing]) -> list[dict[str, Any]]:
-    """Return what is missing as it is told."""
+def missing_of(missing: list[MissingPartitions]) -> list[dict[str, Any]]:
+    """Return missing partitions as in a response."""
     return [each._asdict() for each in missing]
 
 
 def states_of(gathered: Gathered[Any]) -> list[dict[str, Any]]:
-    """Return how all workers are, those that say nothing too."""
-    assigned = workers()
+    """Return the state of each worker as in a response, including those that did not answer."""
+    assigned = known_workers()
     return [
-        {"url": url, "asked": url == here(), **_state(gathered, url, assigned.get(url, []))}
-        for url in sorted({*gathered.shares, *gathered.silent})
+        {"url": url, "asked": url == own_url(), **_state(gathered, url, assigned.get(url, []))}
+        for url in sorted({*gathered.parts, *gathered.silent})
     ]
 
 
 def _state(gathered: Gathered[Any], url: str, assigned: list[int]) -> dict[str, Any]:
-    share: StateShare | None = gathered.shares.get(url)
-    if share is None:
-        nothing = dict.fromkeys(("lag", "rate", "behind"))
-        return {"partitions": assigned, "ready": False, "reasons": [f"It {gathered.silent[url]}."], **nothing}
-    return {"partitions": share.partitions, **msgspec.structs.asdict(share.state)}
+    part: PartialState | None = gathered.parts.get(url)
+    if part is None:
+        unknown = dict.fromkeys(("lag", "rate", "behind"))
+        return {"partitions": assigned, "ready": False, "reasons": [f"It {gathered.silent[url]}."], **unknown}
+    return {"partitions": part.partitions, **msgspec.structs.asdict(part.state)}
 
 
 def count_of(count: tuple[int, int, int]) -> dict[str, Any]:
-    """Return a count as it is told."""
+    """Return a count as in a response."""
     sales, units, cents = count
     return {"sales": sales, "units": units, "revenue": amount(cents)}
 
 
-def named(row: Counted) -> dict[str, Any]:
-    """Return what was sold of a product as it is told."""
+def product_sales(row: SalesCount) -> dict[str, Any]:
+    """Return the sales of a product as in a response."""
     product = assortment[row.key]
     return {
         "product_id": row.key,
@@ -115,26 +124,26 @@ def named(row: Counted) -> dict[str, Any]:
     }
 
 
-def _windows(past: Past, since: int | None) -> dict[str, Any]:
+def _windows(past: SalesHistory, known_from: int | None) -> dict[str, Any]:
     return {
         name: {
-            "complete": merging.is_whole(since, past.through - WINDOWS[name] * MINUTE),
+            "complete": merging.is_complete(known_from, past.through - WINDOWS[name] * MINUTE),
             "categories": [{"category": key, **count_of(count)} for key, count in sorted(window.categories.items())],
-            "products": [named(row) for row in window.products],
+            "products": [product_sales(row) for row in window.products],
         }
         for name, window in past.windows.items()
     }
 
 
-def _series(past: Past, since: int | None) -> dict[str, Any]:
-    known_from = 0 if since is None else -(-(since - past.first) // MINUTE)  # the first minute that is known whole
+def _series(past: SalesHistory, known_from: int | None) -> dict[str, Any]:
+    first_known = 0 if known_from is None else -(-(known_from - past.first) // MINUTE)  # first complete minute
     return {
         "first": time_text(past.first),
-        "minutes": SHOWN_MINUTES,
+        "minutes": CHART_MINUTES,
         "categories": {
             category: {
-                "sales": [sales if at >= known_from else None for at, (sales, _) in enumerate(minutes)],
-                "revenue": [amount(cents) if at >= known_from else None for at, (_, cents) in enumerate(minutes)],
+                "sales": [sales if at >= first_known else None for at, (sales, _) in enumerate(minutes)],
+                "revenue": [amount(cents) if at >= first_known else None for at, (_, cents) in enumerate(minutes)],
             }
             for category, minutes in sorted(past.series.items())
         },
@@ -142,5 +151,5 @@ def _series(past: Past, since: int | None) -> dict[str, Any]:
 
 
 def is_open() -> bool:
-    """Tell whether the shop is open, so that there is something to see."""
+    """Return whether the shop is open."""
     return hasattr(app, "opening") and hasattr(app, "control")

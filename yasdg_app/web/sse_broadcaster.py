@@ -1,8 +1,7 @@
-"""All who listen to one thing that is looked at again and again: server-sent events.
+"""Broadcasts server-sent events: each event is produced once and sent to all clients.
 
-One look serves all of them, with the same bytes; while nobody listens there is none. A listener gets what is newest
-when it has taken what came before: a slow one misses some, and one that takes nothing is let go. Must not know what
-there is to see.
+While no client is connected, no event is produced. A client that has read its last event receives the newest one: a
+slow client skips events, and a client that reads nothing is disconnected. Must not know what the events contain.
 """
 
 import asyncio
@@ -12,108 +11,108 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from yasdg_app.web.log_limits import Seldom, since
-from yasdg_app.web.responses import HEADERS, NEVER_KEPT
+from yasdg_app.web.log_limits import LogLimiter, suppressed_note
+from yasdg_app.web.responses import COMMON_HEADERS, NO_STORE
 
 logger = logging.getLogger(__name__)
 
-EVERY = 0.5  # seconds between two looks
-BREATH = 0.1  # seconds, at least, from the end of a look to the next one
-HEARTBEAT = 10.0  # seconds without an event after which a comment is sent
-PATIENCE = 5.0  # seconds in which a listener has to take what it gets
-MOST = 500  # listeners
-RETRY = b"retry: 1000\n\n"  # milliseconds after which a browser asks again
+EVENT_SECONDS = 0.5  # between two events
+MIN_PAUSE_SECONDS = 0.1  # from the end of producing an event to the beginning of the next
+HEARTBEAT_SECONDS = 10.0  # without an event, after which a comment is sent
+WRITE_SECONDS = 5.0  # for a client to read what it is sent
+MAX_CLIENTS = 500
+RETRY = b"retry: 1000\n\n"  # milliseconds after which a browser reconnects
 COMMENT = b":\n\n"
-STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", **HEADERS, **NEVER_KEPT}
+STREAM_HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", **COMMON_HEADERS, **NO_STORE}
 
 
-class Audience:
-    """All who listen.
+class SseBroadcaster:
+    """Sends events to all connected clients.
 
     Parameters
     ----------
-    look
+    next_event
         Returns the next event; None if there is none now.
-    is_over
-        Tells whether all is over: then everybody is let go.
+    is_closing
+        Returns whether the worker is stopping: then all clients are disconnected.
 
     Attributes
     ----------
-    listeners
-        How many they are.
+    clients
+        Number of connected clients.
     dropped
-        How many were let go because they took nothing.
+        Number of clients that were disconnected because they read nothing.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[bytes | None]], is_over: Callable[[], bool]) -> None:
-        self.listeners = 0
+    def __init__(self, next_event: Callable[[], Awaitable[bytes | None]], is_closing: Callable[[], bool]) -> None:
+        self.clients = 0
         self.dropped = 0
-        self._look = look
-        self._is_over = is_over
-        self._looking: asyncio.Task[None] | None = None
+        self._next_event = next_event
+        self._is_closing = is_closing
+        self._producer: asyncio.Task[None] | None = None
         self._newest = b""
         self._number = 0  # of the newest event
-        self._told = asyncio.Condition()
-        self._failures = Seldom(time.monotonic)
+        self._changed = asyncio.Condition()
+        self._failures = LogLimiter(time.monotonic)
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else may listen."""
-        return self.listeners >= MOST
+        """Whether the maximum number of clients is connected."""
+        return self.clients >= MAX_CLIENTS
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Send what there is to see until somebody goes, or all is over."""
-        response = web.StreamResponse(headers=STREAM)
-        self.listeners += 1
+        """Send events to a client until it disconnects, or the worker stops."""
+        response = web.StreamResponse(headers=STREAM_HEADERS)
+        self.clients += 1
         try:
             await response.prepare(request)
             await response.write(RETRY)
             seen = 0
-            if self._looking is None or self._looking.done():
-                seen = self._number  # whatever was seen last is old
-                self._looking = asyncio.create_task(self._look_on())
-            while not self._is_over():
-                seen, event = await self._next(seen)
+            if self._producer is None or self._producer.done():
+                seen = self._number  # the last event is outdated
+                self._producer = asyncio.create_task(self._produce())
+            while not self._is_closing():
+                seen, event = await self._newer_than(seen)
                 if event:
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(WRITE_SECONDS):
                         await response.write(event)
         except TimeoutError:
             self.dropped += 1
             if request.transport is not None:
                 request.transport.abort()
         except ConnectionError:
-            pass  # it went
+            pass  # the client disconnected
         finally:
-            self.listeners -= 1
+            self.clients -= 1
         return response
 
-    async def _next(self, seen: int) -> tuple[int, bytes]:
-        """Return the newest event that a listener has not seen, and its number; a comment if there is none for long."""
+    async def _newer_than(self, seen: int) -> tuple[int, bytes]:
+        """Wait for an event newer than number `seen`; return its number and the event, or a comment as heartbeat."""
         try:
-            async with asyncio.timeout(HEARTBEAT), self._told:
-                await self._told.wait_for(lambda: self._number > seen or self._is_over())
+            async with asyncio.timeout(HEARTBEAT_SECONDS), self._changed:
+                await self._changed.wait_for(lambda: self._number > seen or self._is_closing())
         except TimeoutError:
             return seen, COMMENT
         return (self._number, self._newest) if self._number > seen else (seen, b"")
 
-    async def _look_on(self) -> None:
-        """Look while somebody listens."""
-        while self.listeners and not self._is_over():
+    async def _produce(self) -> None:
+        """Produce events while a client is connected."""
+        while self.clients and not self._is_closing():
             began = time.monotonic()
             try:
-                event = await self._look()
-            except Exception:  # the next look may be luckier
-                if (left_out := self._failures.due()) is not None:
-                    logger.exception("There is nothing to be seen.%s", since(left_out))
+                event = await self._next_event()
+            except Exception:  # the next attempt may succeed
+                if (suppressed := self._failures.request()) is not None:
+                    logger.exception("Cannot produce an event for /events/; retrying.%s", suppressed_note(suppressed))
                 event = None
             if event is not None:
                 self._newest = event
                 self._number += 1
-            await self.tell()
-            await asyncio.sleep(max(EVERY - (time.monotonic() - began), BREATH))
-        await self.tell()
+            await self.wake_all()
+            await asyncio.sleep(max(EVENT_SECONDS - (time.monotonic() - began), MIN_PAUSE_SECONDS))
+        await self.wake_all()
 
-    async def tell(self) -> None:
-        """Wake all who wait."""
-        async with self._told:
-            self._told.notify_all()
+    async def wake_all(self) -> None:
+        """Wake all waiting clients, to send a new event or to notice that the worker is stopping."""
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,6 +1,6 @@
-"""The views: products, inventory, sales and workers of the whole stream, whichever worker is asked.
+"""The views: products, inventory, sales and workers of the whole stream, whichever worker is queried.
 
-Long answers come in parts. A part of the stream of which nobody can tell at the moment is named in `missing`.
+Long responses are split into pages. Partitions that are not included in a response are listed in `missing`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,62 +15,69 @@ from yasdg_app.messages import reference
 from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.inventory_agent import assortment
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.web import query_params as questions
 from yasdg_app.web import reconcile as merging
-from yasdg_app.web.partial_results import categories, level_share, levels_share, sales_share, state_share
-from yasdg_app.web.query_params import BY, BadQuestionError, Page
-from yasdg_app.web.reconcile import Counted, Gathered, LevelsShare, SalesShare, StateShare
-from yasdg_app.web.responses import answer
-from yasdg_app.web.scatter_gather import asker
-from yasdg_app.web.snapshot import count_of, is_open, missing_of, named, states_of
+from yasdg_app.web.partial_results import categories, partial_level, partial_levels, partial_sales, partial_state
+from yasdg_app.web.query_params import (
+    GROUPINGS,
+    InvalidQueryError,
+    Page,
+    check_names,
+    read_choice,
+    read_page,
+    read_through,
+)
+from yasdg_app.web.responses import json_response
+from yasdg_app.web.results import Gathered, PartialLevels, PartialSales, PartialState, SalesCount
+from yasdg_app.web.scatter_gather import scatter_gather
+from yasdg_app.web.snapshot import count_of, is_open, missing_of, product_sales, states_of
 
-CLOSED = {"error": "The shop is not open yet. Ask again in a moment."}
+NOT_OPEN = {"error": "The shop is not open yet. Try again in a moment."}
 
 View = Callable[..., Awaitable[Any]]
 
 
-def careful(view: View) -> View:
-    """Make a view say what was wrong with a question, and that the shop is not open yet."""
+def handles_errors(view: View) -> View:
+    """Decorate a view: return 400 for an invalid query, and 503 while the shop is not open."""
 
     @wraps(view)
     async def _view(web: Any, request: Any, **parts: str) -> Any:
         if not is_open():
-            return answer(CLOSED, 503, {"Retry-After": "1"})
+            return json_response(NOT_OPEN, 503, {"Retry-After": "1"})
         try:
             return await view(web, request, **parts)
-        except BadQuestionError as error:
-            return answer({"error": str(error), "field": str(error).partition(":")[0]}, 400)
+        except InvalidQueryError as error:
+            return json_response({"error": str(error), "field": str(error).partition(":")[0]}, 400)
 
     return _view
 
 
 @app.page("/products/")
-@careful
+@handles_errors
 async def products(web: Any, request: Any) -> Any:
-    """List the shop's products in the order of the catalog."""
-    questions.only(request.query, "limit", "after")
-    limit, after = questions.page(request.query, assortment)
+    """List the shop's products in catalog order."""
+    check_names(request.query, "limit", "after")
+    limit, after = read_page(request.query, assortment)
     first = 0 if after is None else assortment.places[after] + 1
-    shown = app.products[first : first + limit]
+    page = app.products[first : first + limit]
     more = first + limit < len(app.products)
-    headers = {"Link": f'<{_next("/products/", {"limit": limit}, shown[-1].product_id)}>; rel="next"'} if more else {}
-    return answer([reference.product(product).asdict() for product in shown], headers=headers)
+    headers = {"Link": f'<{_next("/products/", {"limit": limit}, page[-1].product_id)}>; rel="next"'} if more else {}
+    return json_response([reference.product(product).asdict() for product in page], headers=headers)
 
 
 @app.page("/inventory/")
-@careful
+@handles_errors
 async def levels(web: Any, request: Any) -> Any:
-    """List the levels of the products that were sold, in the order of the catalog."""
-    questions.only(request.query, "limit", "after")
-    page = questions.page(request.query, assortment)
-    gathered = await asker.gather(
-        LevelsShare, lambda: levels_share(*page), what="levels", limit=str(page.limit), **_after(page)
+    """List the inventory of the products that have been sold, in catalog order."""
+    check_names(request.query, "limit", "after")
+    page = read_page(request.query, assortment)
+    gathered = await scatter_gather.gather(
+        PartialLevels, lambda: partial_levels(*page), what="levels", limit=str(page.limit), **_after(page)
     )
-    rows, more = merging.levels(merging.owning(gathered), page.limit)
+    rows, more = merging.merge_levels(gathered.owning, page.limit)
     query = {"limit": page.limit}
-    return answer(
+    return json_response(
         {
-            **_whole(gathered),
+            **_coverage(gathered),
             "inventory": rows,
             "next": _next("/inventory/", query, rows[-1]["product_id"]) if more else None,
         }
@@ -78,82 +85,84 @@ async def levels(web: Any, request: Any) -> Any:
 
 
 @app.page("/inventory/{product_id}/")
-@careful
+@handles_errors
 async def level(web: Any, request: Any, product_id: str) -> Any:
-    """Show the level of one product."""
-    questions.only(request.query)
+    """Show the inventory of one product."""
+    check_names(request.query)
     if product_id not in assortment:
-        return answer({"error": f"no product {shown(product_id)}; GET /products/ lists them"}, 404)
-    gathered = await asker.gather(LevelsShare, lambda: level_share(product_id), what="level", product_id=product_id)
-    rows, _ = merging.levels(merging.owning(gathered), 1)
+        return json_response({"error": f"Product {shown(product_id)} not found; GET /products/ lists all."}, 404)
+    gathered = await scatter_gather.gather(
+        PartialLevels, lambda: partial_level(product_id), what="level", product_id=product_id
+    )
+    rows, _ = merging.merge_levels(gathered.owning, 1)
     if not rows:
         home = assortment.home(product_id)
-        missing = [each for each in gathered.missing if home in each.partitions]
-        return answer({"error": f"nobody can tell now: partition {home}", "missing": missing_of(missing)}, 503)
-    return answer(rows[0])
+        missing = missing_of([each for each in gathered.missing if home in each.partitions])
+        error = f"Partition {home} is currently unavailable. Try again in a moment."
+        return json_response({"error": error, "missing": missing}, 503)
+    return json_response(rows[0])
 
 
 @app.page("/sales/")
-@careful
+@handles_errors
 async def sales(web: Any, request: Any) -> Any:
-    """Show what was sold in a window of event time, by product or by category."""
-    questions.only(request.query, "window", "by", "through", "limit", "after")
+    """Show the sales of a window of event time, by product or by category."""
+    check_names(request.query, "window", "by", "through", "limit", "after")
     query = dict(request.query)
-    window = questions.choice({"window": "hour"} | query, "window", WINDOWS, "minute, hour or day")
-    by = questions.choice({"by": "category"} | query, "by", BY, "product or category")
-    page = questions.page(query, assortment if by == "product" else categories)
-    through = questions.through(query)
-    shares = merging.owning(await _sales(window, by, None, page))
-    known = merging.complete_through(shares)
+    window = read_choice({"window": "hour"} | query, "window", WINDOWS, "minute, hour or day")
+    by = read_choice({"by": "category"} | query, "by", GROUPINGS, "product or category")
+    page = read_page(query, assortment if by == "product" else categories)
+    through = read_through(query)
+    known = merging.complete_through((await _gather_sales(window, by, None, page)).owning)
     latest = None if known is None else known // MINUTE * MINUTE
     if through is None:
         through = latest
     elif latest is not None and through > latest:
-        raise BadQuestionError(
-            f"through: expected an earlier minute; {time_text(latest)[:16]} is the last that is whole"
-        )
-    gathered = await _sales(window, by, through, page)
-    shares = merging.owning(gathered)
-    rows, more = merging.counted((share.rows for share in shares), page.limit)
-    since, first = merging.complete_from(shares), None if through is None else through - WINDOWS[window] * MINUTE
-    asked = {"window": window, "by": by}
+        raise InvalidQueryError(f"through: expected {time_text(latest)[:16]}, the last complete minute, or earlier")
+    gathered = await _gather_sales(window, by, through, page)
+    parts = gathered.owning
+    rows, more = merging.merge_sales((part.rows for part in parts), page.limit)
+    known_from, first = merging.complete_from(parts), None if through is None else through - WINDOWS[window] * MINUTE
+    following = {"window": window, "by": by}
     if through is not None:
-        asked["through"] = time_text(through)[:16]
-    return answer(
+        following["through"] = time_text(through)[:16]
+    return json_response(
         {
             "window": window,
             "by": by,
             "first": None if first is None else time_text(first),
             "through": None if through is None else time_text(through),
-            "complete": first is not None and merging.is_whole(since, first) and not gathered.missing,
-            **_whole(gathered),
-            "sales": [_sold(row, by) for row in rows],
-            "next": _next("/sales/", asked | {"limit": page.limit}, rows[-1].key) if more else None,
+            "complete": first is not None and merging.is_complete(known_from, first) and not gathered.missing,
+            **_coverage(gathered),
+            "sales": [_sales_of(row, by) for row in rows],
+            "next": _next("/sales/", following | {"limit": page.limit}, rows[-1].key) if more else None,
         }
     )
 
 
-async def _sales(window: str, by: str, through: int | None, page: Page) -> Gathered[SalesShare]:
+async def _gather_sales(window: str, by: str, through: int | None, page: Page) -> Gathered[PartialSales]:
     query = {"what": "sales", "window": window, "by": by, "limit": str(page.limit), **_after(page)}
     if through is not None:
         query["through"] = str(through)
-    return await asker.gather(SalesShare, lambda: sales_share(window, by, through, *page), **query)
+    return await scatter_gather.gather(PartialSales, lambda: partial_sales(window, by, through, *page), **query)
 
 
-def _sold(row: Counted, by: str) -> dict[str, Any]:
-    return named(row) if by == "product" else {"category": row.key, **count_of((row.sales, row.units, row.cents))}
+def _sales_of(row: SalesCount, by: str) -> dict[str, Any]:
+    if by == "product":
+        return product_sales(row)
+    return {"category": row.key, **count_of((row.sales, row.units, row.cents))}
 
 
 @app.page("/workers/")
-@careful
+@handles_errors
 async def workers(web: Any, request: Any) -> Any:
-    """Show which workers there are, and how they are."""
-    questions.only(request.query)
-    gathered = await asker.gather(StateShare, state_share, what="state")
-    return answer({**_whole(gathered), "workers": states_of(gathered)})
+    """List the workers and their states."""
+    check_names(request.query)
+    gathered = await scatter_gather.gather(PartialState, partial_state, what="state")
+    return json_response({**_coverage(gathered), "workers": states_of(gathered)})
 
 
-def _whole(gathered: Gathered[Any]) -> dict[str, Any]:
+def _coverage(gathered: Gathered[Any]) -> dict[str, Any]:
     return {"partitions": gathered.partitions, "missing": missing_of(gathered.missing)}
 
 
