@@ -325,9 +325,9 @@ def test_the_page_of_a_worker_that_ends_says_so_and_comes_back_with_it(kafka: Ka
     visit(page, left)
     page.until_read(lambda shown: len(shown["workers"]) == 2 and len(shown["shelves"]) == 27, "two workers")
     left.kill()
-    shown = page.until_read(lambda shown: "is silent" in "".join(shown["notices"]), "that it is silent")
+    shown = page.until_read(lambda shown: "No data from this worker" in "".join(shown["notices"]), "that it is silent")
     assert shown["state"] == "old"
-    assert page.find("#heard").text.startswith("last heard ")
+    assert page.find("#heard").text.startswith("last update ")
     assert page.find("#notices a").get_attribute("href").rstrip("/") == right.web
     assert len(shown["shelves"]) == 27  # still there, greyed
     assert all("ERR_CONNECTION" in each or "ERR_INCOMPLETE" in each for each in page.complaints())
@@ -427,7 +427,7 @@ def test_everybody_can_read_and_use_it(kafka: Kafka, shop: Shop, page: Browser) 
     for option in Select(page.find("#kind")).options:
         option.click()
         kinds[option.get_attribute("value")] = page.find("#factor").get_attribute("placeholder")
-    assert kinds == {kind: "needed" if factor is None else f"{factor:g}" for kind, factor in INCIDENT_KINDS.items()}
+    assert kinds == {kind: "required" if factor is None else f"{factor:g}" for kind, factor in INCIDENT_KINDS.items()}
     assert not page.find("#discount-field").is_displayed() or page.find("#kind").get_attribute("value") == "custom"
 
     # With a screen reader.

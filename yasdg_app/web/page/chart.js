@@ -1,23 +1,23 @@
-/* Sales or revenue per minute over event time, stacked by category, with incidents as shaded bands; the same as tables.
+/* The chart: sales or revenue per minute of event time, stacked by category, with incidents as shaded bands; also as tables.
 
-Bands and their names are elements above the canvas: what is drawn can be read, by people and by tests. */
+Bands and their names are elements above the canvas, so that screen readers and tests can read them. */
 
 import { $, arrange, make, row, setAttribute, setText } from "./dom.js";
 import { MEASURES, parsed } from "./format.js";
 
 const MINUTE = 60_000;
-const AHEAD = 10; // minutes right of the last whole one: where now is, and what begins soon
-const MOST = 8; // colours that can be told from each other; with more categories the last stands for all others
-const LANE = 19; // pixels from the name of an incident to that of another at the same time
+const FUTURE_MINUTES = 10; // to the right of the last complete one: the present, and incidents that start soon
+const MAX_LAYERS = 8; // distinguishable colours; with more categories, the last is for all others
+const LANE_PIXELS = 19; // between the names of two simultaneous incidents
 const { uPlot } = window;
 
 export class Chart {
   #plot = null;
-  #made = ""; // what the plot was made for; with another it is made anew
-  #categories = new Set(); // all that were ever seen
+  #made = ""; // what the plot was created for; if that changes, it is created again
+  #categories = new Set(); // all that have ever been seen
   #groups = []; // {label, categories}: each is a layer, from the bottom
-  #shown = null; // what is drawn: {snapshot, measure, time, first, minutes, values}
-  #table = ""; // what the table of minutes was filled with
+  #shown = null; // what is shown: {snapshot, measure, time, first, minutes, values}
+  #table = ""; // what the table of minutes shows
 
   constructor() {
     new ResizeObserver(() => this.#resize()).observe($("chart"));
@@ -25,13 +25,13 @@ export class Chart {
     $("minutes").addEventListener("toggle", () => this.#minutes());
   }
 
-  /** `measure`: sales or revenue; `time`: formats of the shop's clock. */
+  /** `measure`: sales or revenue; `time`: a ShopTime. */
   draw(snapshot, measure, time) {
     const { series } = snapshot;
-    if (!series) return; // no whole minute is known yet
+    if (!series) return; // no complete minute yet
     this.#group(snapshot);
     const columns = Object.values(series.categories).map((each) => each[measure]);
-    // A category without a sale is not there; where others are known, it is 0.
+    // A category without a sale is absent; it is 0 in minutes in which another category is known.
     const nothing = Array.from({ length: series.minutes }, (_, at) => (columns.some((column) => column[at] != null) ? 0 : null));
     const column = (name) => series.categories[name]?.[measure] ?? nothing;
     const values = this.#groups.map((group) => sums(group.categories.map(column), series.minutes));
@@ -43,12 +43,12 @@ export class Chart {
     this.#minutes();
   }
 
-  /** The number of a category's colour. */
+  /** Return the index of a category's colour. */
   layerOf(category) {
     return this.#groups.findIndex((group) => group.categories.includes(category));
   }
 
-  /** Give each category a colour, for good; anew only when there is one that was never seen. */
+  /** Assign a colour to each category; again only when a new category appears. */
   #group(snapshot) {
     const before = this.#categories.size;
     for (const name of Object.keys(snapshot.series.categories)) this.#categories.add(name);
@@ -57,7 +57,7 @@ export class Chart {
     const categories = [...this.#categories].sort();
     const revenue = byCategory(snapshot.windows.day);
     const most = (one, other) => (revenue[other]?.revenue ?? 0) - (revenue[one]?.revenue ?? 0);
-    const largest = categories.length > MOST ? categories.toSorted(most).slice(0, MOST - 1) : categories;
+    const largest = categories.length > MAX_LAYERS ? categories.toSorted(most).slice(0, MAX_LAYERS - 1) : categories;
     const others = categories.filter((name) => !largest.includes(name));
     this.#groups = categories.filter((name) => largest.includes(name)).map((name) => ({ label: name, categories: [name] }));
     if (others.length) this.#groups.push({ label: `${others.length} others`, categories: others });
@@ -65,7 +65,7 @@ export class Chart {
 
   #plotted() {
     const { first, minutes, values, measure, time } = this.#shown;
-    // A further point: the last step is as wide as the others.
+    // One more point, so that the last step is as wide as the others.
     const x = Array.from({ length: minutes + 1 }, (_, minute) => first / 1000 + 60 * minute);
     const layers = stacked(values, minutes).map((layer) => [...layer, layer.at(-1) ?? null]);
     const made = JSON.stringify([this.#groups.map((group) => group.label), measure, time.zone]);
@@ -77,7 +77,7 @@ export class Chart {
     const last = values.map((layer) => layer.at(-1));
     const all = MEASURES[measure](total(last));
     const from = time.near(first, first + minutes * MINUTE);
-    const label = `${measure === "sales" ? "Sales" : "Revenue"} per minute from ${from} to ${time.minute(first + minutes * MINUTE)}, stacked by category; ${all} in the last whole minute. The tables below have the numbers.`;
+    const label = `${measure === "sales" ? "Sales" : "Revenue"} per minute from ${from} to ${time.minute(first + minutes * MINUTE)}, stacked by category; ${all} in the last complete minute. The tables below have the values.`;
     setAttribute($("chart"), "aria-label", label);
   }
 
@@ -94,7 +94,7 @@ export class Chart {
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: {
-        x: { range: (plot) => [plot.data[0][0], plot.data[0].at(-1) + 60 * AHEAD] },
+        x: { range: (plot) => [plot.data[0][0], plot.data[0].at(-1) + 60 * FUTURE_MINUTES] },
         y: { range: (plot, least, most) => [0, Math.max(1, most ?? 0) * 1.06] },
       },
       axes: [
@@ -142,7 +142,7 @@ export class Chart {
     const seen = snapshot.incidents
       .filter((each) => each.start < each.end && place(parsed(each.end)) > 0 && place(parsed(each.start)) < wide)
       .sort((one, other) => parsed(one.start) - parsed(other.start));
-    const lanes = []; // where the last name of each lane ends
+    const lanes = []; // the right end of the last name in each lane
     const bands = seen.map((incident) => {
       const from = left(incident);
       const label = incident.name.length * 7 + 12;
@@ -160,7 +160,7 @@ export class Chart {
       node.style.width = `${Math.max(2, band.to - band.from)}px`;
       const name = node.firstElementChild;
       name.style.left = `${band.label}px`;
-      name.style.top = `${band.lane * LANE - 24}px`;
+      name.style.top = `${band.lane * LANE_PIXELS - 24}px`;
       setText(name, incident.name);
     });
     const now = place(parsed(snapshot.now));
@@ -230,7 +230,7 @@ const createLegend = () => {
   return made;
 };
 
-/** The sum of what is known; null if nothing is. */
+/** The sum of the known values; null if there is none. */
 function total(values) {
   const known = values.filter((value) => value != null);
   return known.length ? known.reduce((sum, value) => sum + value, 0) : null;
@@ -240,7 +240,7 @@ function sums(columns, minutes) {
   return columns.length === 1 ? columns[0] : Array.from({ length: minutes }, (_, at) => total(columns.map((column) => column[at])));
 }
 
-/** Each layer on those below it. */
+/** Stack each layer on those below it. */
 function stacked(values, minutes) {
   const below = new Array(minutes).fill(0);
   return values.map((layer) => layer.map((value, at) => (value == null ? null : (below[at] += value))));

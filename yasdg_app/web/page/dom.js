@@ -1,10 +1,10 @@
-/* Changes of the document that leave alone what stays as it is: nodes, focus, and where somebody has scrolled to.
+/* Minimal updates of the document, which keep unchanged nodes, the focus and the scroll position.
 
-What the shop says becomes text, never markup. */
+Data from the shop is inserted as text, never as markup. */
 
 export const $ = (id) => document.getElementById(id);
 
-/** Make an element; children are elements or texts. */
+/** Create an element; children are elements or strings. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -23,7 +23,7 @@ export function setAttribute(element, name, value) {
 
 const known = new WeakMap();
 
-/** Have a child of `parent` for each item, in their order; `create` makes one, `update` fills it. */
+/** Give `parent` one child per item, in the items' order; `create` returns a new child, `update` fills one. */
 export function arrange(parent, items, keyOf, create, update) {
   const before = known.get(parent) ?? new Map();
   const after = new Map(items.map((item) => [keyOf(item), item]));
@@ -50,7 +50,7 @@ function move(parent, node, before) {
   focused?.focus({ preventScroll: true });
 }
 
-/** A row of a table; the cell number `head` is its header. */
+/** Create a table row; the cell at index `head` is its header. */
 export function row(cells, head = 0) {
   const made = Array.from({ length: cells }, (_, at) => (at === head ? make("th", { scope: "row" }) : make("td")));
   return make("tr", {}, ...made);

@@ -1,4 +1,4 @@
-/* Times, lengths of time and amounts as people read them. Times are milliseconds of event time since 1970, UTC. */
+/* Formats times, durations and amounts. Times are milliseconds of event time since 1970, UTC. */
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const cents = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
@@ -13,12 +13,12 @@ export const amount = (number) => (number == null ? NOTHING : cents.format(numbe
 export const decimal = (number) => (number == null ? NOTHING : short.format(number));
 export const MEASURES = { sales: count, units: count, revenue: amount };
 
-/** A time as messages have it, `2026-11-26 13:45:12.345678`. */
+/** Parse a time as in messages, `2026-11-26 13:45:12.345678`. */
 export function parsed(text) {
   return text == null ? null : Date.parse(`${text.slice(0, 10)}T${text.slice(11, 23)}Z`);
 }
 
-/** Formats of the shop's own clock. */
+/** Formats times in the shop's time zone. */
 export class ShopTime {
   constructor(zone) {
     const format = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...options });
@@ -32,7 +32,7 @@ export class ShopTime {
     this.date = format({ weekday: "short", ...day, year: "numeric" }).format;
   }
 
-  /** With the weekday where that is not today's, and the date where that is some days off; `seconds`: to the second. */
+  /** A time, with the weekday if it is not today, or the date if it is six days away or more; `seconds`: with seconds. */
   near(at, now, seconds = false) {
     if (at == null) return NOTHING;
     const far = Math.abs(at - now) / DAY;
@@ -41,7 +41,7 @@ export class ShopTime {
   }
 }
 
-/** A length of time in two units at most; `seconds` of event time. */
+/** Format a duration in at most two units; `seconds` of event time. */
 export function length(seconds) {
   if (seconds == null) return NOTHING;
   if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s`;
@@ -53,12 +53,12 @@ export function length(seconds) {
   return days < 100 ? `${days} d ${hours % 24} h` : "over 99 d";
 }
 
-/** Partitions, as `partition 3` or `partitions 0–3, 5`. */
+/** Format partitions, as `partition 3` or `partitions 0–3, 5`. */
 export function partitions(numbers) {
   return `partition${numbers.length === 1 ? "" : "s"} ${ranges(numbers)}`;
 }
 
-/** Numbers in ascending order, as `0–3, 5`. */
+/** Format numbers in ascending order, as `0–3, 5`. */
 export function ranges(numbers) {
   const runs = [];
   for (const number of [...numbers].sort((a, b) => a - b)) {

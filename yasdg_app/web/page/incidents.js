@@ -1,30 +1,30 @@
-/* The list of incidents with a button to end those that were set live, and the form that starts one.
+/* The list of incidents, with a button that ends those that were added while the shop runs, and the form that adds one.
 
-Whatever the worker answers is said beside the form, next to the field that it is about. */
+Errors are shown next to the field that they concern. */
 
 import { $, arrange, make, setAttribute, setText } from "./dom.js";
 import { parsed } from "./format.js";
 
-/* Kinds, their factors where none is given, and what they are: as settings.py has them (a test compares them). */
+/* Kinds, their default factors, and a description. A test compares them with the settings. */
 const KINDS = {
-  promotion: [2.5, "more customers, and a discount if one is given"],
+  promotion: [2.5, "more customers; a discount, if set"],
   storm: [0.3, "few customers"],
-  power_outage: [0, "nobody can buy"],
+  power_outage: [0, "no customer can buy"],
   viral: [4, "many more customers"],
   road_works: [0.7, "fewer customers"],
-  supply: [0, "deliveries slow down, or with 0 stop"],
-  custom: [null, "whatever the factor makes of demand"],
+  supply: [0, "slower deliveries; with 0, none"],
+  custom: [null, "demand multiplied by the factor"],
 };
 const DISCOUNTED = ["promotion", "custom"];
-const SHOWN = 30; // of those that are over, so many stay in the list
+const MAX_PAST = 30; // past incidents in the list
 const JSON_ONLY = { "Content-Type": "application/json" };
-const NO_ANSWER = "This worker does not answer. Whether it was done, the list will show.";
+const NO_ANSWER = "This worker does not answer. The list shows whether the change was applied.";
 
 const form = $("incident");
 const fields = form.elements;
-const ends = new Map(); // names of incidents that were ended here, and the words for it
-let time = null; // formats of the shop's clock
-let taken = new Set(); // names of incidents
+const ends = new Map(); // incidents that were ended here: the message for each, by name
+let time = null; // formats times in the shop's time zone
+let taken = new Set(); // names of all incidents
 
 export function incidents(snapshot, formats) {
   time = formats;
@@ -32,7 +32,7 @@ export function incidents(snapshot, formats) {
   taken = new Set(snapshot.incidents.map((each) => each.name));
   const current = snapshot.incidents.filter((each) => each.state === "on" || each.state === "ahead");
   const past = snapshot.incidents.filter((each) => !current.includes(each)).reverse();
-  arrange($("incidents"), [...current, ...past.slice(0, SHOWN)], (each) => each.name, create, (node, each) => {
+  arrange($("incidents"), [...current, ...past.slice(0, MAX_PAST)], (each) => each.name, create, (node, each) => {
     node.dataset.name = each.name;
     node.dataset.state = each.state;
     const [name, state, what, said] = ["b", ".state", ".what", ".said"].map((part) => node.querySelector(part));
@@ -60,7 +60,7 @@ function button(end, incident, over) {
   if (hide && document.activeElement === end) $("incidents-title").focus({ preventScroll: true });
   end.hidden = hide;
   setAttribute(end, "aria-label", `End ${incident.name}`);
-  // A disabled button would lose the keyboard's place.
+  // A disabled button would lose the keyboard focus.
   setAttribute(end, "aria-disabled", ends.has(incident.name) ? "true" : null);
 }
 
@@ -116,12 +116,12 @@ function ofKind() {
   const [factor, note] = KINDS[fields.kind.value];
   setText($("kind-note"), note);
   setText($("factor-label"), fields.kind.value === "supply" ? "Deliveries ×" : "Demand ×");
-  setAttribute(fields.factor, "placeholder", factor ?? "needed");
+  setAttribute(fields.factor, "placeholder", factor ?? "required");
   $("discount-field").hidden = !DISCOUNTED.includes(fields.kind.value);
   suggest();
 }
 
-/** A name that is free, as long as nobody typed one. */
+/** Suggest a free name, until the user types one. */
 function suggest() {
   if (fields.name.dataset.own || document.activeElement === fields.name) return;
   const kind = fields.kind.value.replace("_", "-");
@@ -167,7 +167,7 @@ async function start(event) {
   } else refused(body);
 }
 
-/** Say each problem beside its field, the others and the reason itself beside the button. */
+/** Show each problem next to its field, and everything else next to the button. */
 function refused({ error, problems }) {
   const others = [];
   let first = null;
@@ -179,7 +179,7 @@ function refused({ error, problems }) {
       first ??= field;
     }
   }
-  announce(others.join(" ") || (problems ? error : "The incident is not set."), false);
+  announce(others.join(" ") || (problems ? error : "Incident rejected."), false);
   if (first) form.querySelector(`[name=${first}]`)?.focus();
 }
 

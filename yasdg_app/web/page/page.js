@@ -1,7 +1,7 @@
-/* The page's heart: hears snapshots, keeps the clock going, says what is missing or old, and has the panels drawn.
+/* The main module: receives snapshots, advances the clock, shows notices about missing or stale data, and draws all panels.
 
-A snapshot is drawn when it comes, but not within half a second of the last one. EventSource itself connects again to the
-same worker; if that stays away, the page offers the others that it knows of. */
+A snapshot is drawn on arrival, but at most one per DRAW_MS. EventSource reconnects to the same worker by itself; if that
+worker stays unreachable, the page links to the other workers that it knows. */
 
 import { Chart } from "./chart.js";
 import { $, arrange, make, setText } from "./dom.js";
@@ -9,42 +9,42 @@ import { ShopTime, decimal, length, parsed, partitions } from "./format.js";
 import { incidents } from "./incidents.js";
 import { latest, sellers, shelves, totals, workers } from "./panels.js";
 
-const TICK = 500; // milliseconds between two drawings
-const OLD = 3_000; // after so many without a snapshot what is shown is old
-const SILENT = 6_000; // after so many the other workers are offered
-const AGAIN = 2_000; // until the next try where EventSource gave up, which it does when it is refused
+const DRAW_MS = 500; // between two redraws
+const STALE_MS = 3_000; // without a snapshot, after which the data is stale
+const UNREACHABLE_MS = 6_000; // without a snapshot, after which the page links to other workers
+const RETRY_MS = 2_000; // until the next attempt where EventSource gave up, as it does after an error status
 
 const chart = new Chart();
 let snapshot = null; // the last one that was drawn
-let pending = null; // one that came since
-let time = null; // formats of the shop's clock
-let heardAt = performance.now();
-let drawnAt = -TICK;
-let refused = ""; // why this worker gives no snapshots, in words
+let pending = null; // a newer one, not drawn yet
+let time = null; // formats times in the shop's time zone
+let receivedAt = performance.now();
+let drawnAt = -DRAW_MS;
+let rejection = ""; // why this worker sends no snapshots
 
 function connect() {
   const source = new EventSource("/events/");
   source.addEventListener("snapshot", (event) => {
     pending = JSON.parse(event.data);
-    heardAt = performance.now();
-    refused = "";
-    if (performance.now() - drawnAt >= TICK) draw();
+    receivedAt = performance.now();
+    rejection = "";
+    if (performance.now() - drawnAt >= DRAW_MS) draw();
   });
   source.addEventListener("error", () => {
-    if (source.readyState !== EventSource.CLOSED) return; // it connects again by itself
+    if (source.readyState !== EventSource.CLOSED) return; // it reconnects by itself
     explain();
-    setTimeout(connect, AGAIN);
+    setTimeout(connect, RETRY_MS);
   });
 }
 
-/** EventSource does not tell why it was refused; the answer to another request does. */
+/** EventSource does not report the status of an error; another request does. */
 async function explain() {
   try {
     const { status } = await fetch("/page/icon.svg", { cache: "no-store" });
     const token = status === 401 || status === 403;
-    refused = token ? "It asks for a token: open this page as /?token=TOKEN." : "It answers, but sends no numbers.";
+    rejection = token ? "It requires a token: open /?token=TOKEN once." : "It responds, but sends no snapshots; retrying.";
   } catch {
-    refused = "";
+    rejection = "";
   }
 }
 
@@ -74,18 +74,18 @@ const drawChart = () => snapshot && chart.draw(snapshot, chosen("measure"), time
 const drawSellers = () => snapshot && sellers(snapshot, chosen("window"), time);
 
 function age() {
-  return performance.now() - heardAt;
+  return performance.now() - receivedAt;
 }
 
-/** The shop's clock goes on between snapshots, at its pace; not when nothing is heard any more. */
+/** The shop's clock advances between snapshots, at its pace; it stops when the data is stale. */
 function clock() {
-  const old = age() > OLD;
+  const old = age() > STALE_MS;
   document.body.dataset.state = old ? "old" : snapshot ? "live" : "connecting";
   const seconds = length(age() / 1000);
-  setText($("heard"), old ? `${snapshot ? "last heard" : "nothing heard for"} ${seconds}${snapshot ? " ago" : ""}` : snapshot ? "live" : "connecting …");
+  setText($("heard"), old ? (snapshot ? `last update ${seconds} ago` : `no data for ${seconds}`) : snapshot ? "live" : "connecting …");
   if (!snapshot) return;
   const pace = snapshot.pace ?? 0;
-  const now = parsed(snapshot.now) + Math.min(age(), OLD) * pace;
+  const now = parsed(snapshot.now) + Math.min(age(), STALE_MS) * pace;
   setText($("clock"), `${time.date(now)} ${time.second(now)}`);
   setText($("zone"), snapshot.time_zone);
   setText($("pace"), Math.abs(pace - 1) < 0.005 ? "real time" : `× ${decimal(pace)}`);
@@ -93,23 +93,23 @@ function clock() {
 }
 
 function notices() {
-  const said = [];
-  if (snapshot && !snapshot.series) said.push({ text: "No whole minute of sales is known yet: the chart and the best sellers come with the first." });
+  const found = [];
+  if (snapshot && !snapshot.series) found.push({ text: "No complete minute of sales yet. The chart and the best sellers appear with the first one." });
   for (const each of snapshot?.missing ?? []) {
     const of = each.url ? ` of ${each.url}` : "";
-    const without = `Totals are without ${each.partitions.length === 1 ? "it" : "them"}, and the chart stands still, until a worker has taken over.`;
-    said.push({ text: `Missing: ${partitions(each.partitions)}${of} (${each.why}). ${without}` });
+    const without = `Totals exclude ${each.partitions.length === 1 ? "it" : "them"} and the chart is paused until another worker takes over.`;
+    found.push({ text: `Missing: ${partitions(each.partitions)}${of} (${each.why}). ${without}` });
   }
-  if (age() > SILENT) {
+  if (age() > UNREACHABLE_MS) {
     const others = (snapshot?.workers ?? []).filter((each) => !each.asked).map((each) => each.url);
-    const then = others.length ? " The shop may go on at another worker:" : " No other worker is known.";
-    said.push({ text: `This worker (${location.host}) is silent. ${refused || "The page goes on asking it."}${then}`, links: others });
+    const then = others.length ? " Other workers:" : " No other worker is known.";
+    found.push({ text: `No data from this worker (${location.host}). ${rejection || "It is unreachable; retrying."}${then}`, links: others });
   }
-  arrange($("notices"), said, (each) => each.text, (each) => make("p", { class: "notice" }, each.text, ...(each.links ?? []).flatMap((url) => [" ", make("a", { href: url }, url)])), () => {});
+  arrange($("notices"), found, (each) => each.text, (each) => make("p", { class: "notice" }, each.text, ...(each.links ?? []).flatMap((url) => [" ", make("a", { href: url }, url)])), () => {});
 }
 
 $("measure").addEventListener("change", drawChart);
 $("window").addEventListener("change", drawSellers);
 document.addEventListener("visibilitychange", draw);
-setInterval(draw, TICK);
+setInterval(draw, DRAW_MS);
 connect();

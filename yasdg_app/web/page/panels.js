@@ -3,8 +3,8 @@
 import { $, arrange, make, row, setAttribute, setText } from "./dom.js";
 import { MEASURES, amount, count, decimal, length, parsed, partitions, ranges } from "./format.js";
 
-const BEST = 10; // best sellers that are shown
-const NOT_YET = "No whole minute is known yet.";
+const MAX_SELLERS = 10;
+const NOT_YET = "No complete minute yet.";
 const MEASURED = ["sales", "units", "revenue"];
 
 export function totals({ totals: all, windows, opened_at, missing }, time) {
@@ -28,9 +28,9 @@ export function sellers({ windows, through }, name, time) {
   const minutes = { minute: 1, hour: 60, day: 1440 }[name];
   const end = parsed(through);
   const start = time.near(end - minutes * 60_000, end);
-  const best = windows[name].products.slice(0, BEST);
-  const partly = windows[name].complete ? "" : ", not all of it known yet";
-  setText($("sellers-note"), `${best.length ? "" : "Nothing was sold from "}${start} to ${time.minute(end)}${partly}`);
+  const best = windows[name].products.slice(0, MAX_SELLERS);
+  const partly = windows[name].complete ? "" : " (incomplete)";
+  setText($("sellers-note"), `${best.length ? "" : "No sales from "}${start} to ${time.minute(end)}${partly}`);
   const most = Math.max(1, ...best.map((each) => each.sales));
   arrange($("sellers"), best.map((each, rank) => ({ ...each, rank })), (each) => each.rank, createSeller, (node, each) => {
     node.dataset.product = each.product_id;
@@ -50,9 +50,9 @@ const createSeller = () => {
 
 const bar = () => make("span", { class: "bar", "aria-hidden": "true" }, make("i"), make("b"));
 
-const lastKnown = new Map(); // products by id as they were when their worker was last heard
+const lastKnown = new Map(); // products by id, as their worker last reported them
 
-/** `layerOf`: number of the colour of a category. */
+/** `layerOf`: returns the index of a category's colour. */
 export function shelves({ products, products_in_all, missing, now }, time, layerOf) {
   const current = new Set(products.map((each) => each.product_id));
   for (const id of lastKnown.keys()) if (!current.has(id) && !missing.length) lastKnown.delete(id);
@@ -84,7 +84,7 @@ export function shelves({ products, products_in_all, missing, now }, time, layer
   });
   const low = products.filter((each) => each.level <= each.minimum);
   const none = low.filter((each) => each.level <= 0).length;
-  const of = products.length < products_in_all && !missing.length ? `The ${count(products.length)} with the most sales of ${count(products_in_all)} products; ` : "";
+  const of = products.length < products_in_all && !missing.length ? `Top ${count(products.length)} of ${count(products_in_all)} products by sales; ` : "";
   setText($("shelves-note"), `${of}${low.length - none} low, ${none} empty`);
 }
 
@@ -110,7 +110,7 @@ const state = ({ level, minimum }) => (level <= 0 ? "empty" : level <= minimum ?
 
 const REASONS = { sold_out: "sold out", too_few: "too few left", held_up: "delivery late" };
 
-/** Restocks and lost sales, the latest first. */
+/** Restocks and lost sales, latest first. */
 export function latest({ restocks, lost_sales, now, products }, time) {
   const items = new Map([...lastKnown.values(), ...products].map((each) => [each.product_id, each.item]));
   const named = (id) => items.get(id) ?? id;
