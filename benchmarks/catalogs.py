@@ -20,7 +20,7 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import home
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.customer_behaviour import line_of
-from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.shop.till import NO_PRODUCT, Sales
 
 PARTITIONS = 8
 HEADER = (
@@ -54,7 +54,7 @@ async def fill(shop: Shop) -> None:
 def purchases(products: list[Product], sales: SalesSettings, opening: ShopManifest) -> Iterator[ProducerRecord]:
     every = np.arange(len(products), dtype=np.int64)
     zero = np.zeros_like(every)
-    return encoded(products, sales, Sales(every, zero + 1, opening.opened_at + every, zero, zero, zero + NOBODY))
+    return encoded(products, sales, Sales(every, zero + 1, opening.opened_at + every, zero, zero, zero + NO_PRODUCT))
 
 
 def levels(products: list[Product], sales: SalesSettings, opening: ShopManifest) -> Iterator[ProducerRecord]:

@@ -53,7 +53,7 @@ def main() -> None:
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=0.0001)), products, OPENED)
     till, blocks = Till(plan, products), list[Sales]()
     while sum(map(len, blocks)) < arguments.sales:
-        blocks.append(till.ring_up(till.through + 1_000_000).sales)
+        blocks.append(till.generate_until(till.watermark + 1_000_000).sales)
     forms = {name: asyncio.run(opened(settings)) for name, settings in FORMATS.items()}
     batches: dict[str, list[bytes]] = {}
     messages: dict[str, list[Any]] = {}

@@ -38,8 +38,8 @@ async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: in
         own = [product for product in plan.products if home(product.product_id, PARTITIONS) == partition]
         till, number = Till(plan, own), 0
         encoder = BulkEncoder(till.products, plan.sales)
-        while till.through < until:
-            sales = till.ring_up(until).sales
+        while till.watermark < until:
+            sales = till.generate_until(until).sales
             batches = producer.batches_of_records(number, encoder.records(sales))
             appended = await producer.append_batches(topic, partition, batches)
             assert appended.complete
@@ -56,7 +56,7 @@ def first(count: int, plan: Plan) -> list[tuple[int, ProducerRecord]]:
     """The first sales of a shop, each with its partition, in order of time."""
     till, rows = Till(plan, plan.products), []
     while len(rows) < count:
-        sales = till.ring_up(time.time_ns() // 1000).sales
+        sales = till.generate_until(time.time_ns() // 1000).sales
         for row in encoded(till.products, plan.sales, sales):
             rows.append((home(row.key.decode(), PARTITIONS), row))
     return rows[:count]

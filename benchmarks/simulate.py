@@ -63,7 +63,7 @@ def shared(count: int, seconds: float) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{count} products, {RATE} customers/s, {len(tills)} tills: {took / served * 1e9:.0f} ns a customer; "
-        f"cells of {plan.cells.seconds:g} s; plan made in {planned:.2f} s, a till in {opened:.2f} s; "
+        f"cells of {plan.grid.seconds:g} s; plan made in {planned:.2f} s, a till in {opened:.2f} s; "
         f"{peak:.0f} MiB at most so far",
         flush=True,
     )
@@ -87,9 +87,9 @@ def serve(tills: list[Till], step: int, seconds: float) -> tuple[int, float]:
     while time.process_time() - began < seconds:
         until += step
         for till in tills:
-            while till.through < until:
-                till.ring_up(until)
-    return sum(till.served for till in tills), time.process_time() - began
+            while till.watermark < until:
+                till.generate_until(until)
+    return sum(till.customers_served for till in tills), time.process_time() - began
 
 
 if __name__ == "__main__":

@@ -105,8 +105,8 @@ def chunks(plan: Plan, assortment: Assortment, size: int, most: int) -> Iterator
     encoder, chunk, until, offset = PurchaseEncoder(till.products, plan.sales), list[Any](), OPENED, 0
     while offset < most:
         until += 60_000_000
-        while till.through < until:
-            for _, value, _ in encoder.encode(till.ring_up(until).sales):
+        while till.watermark < until:
+            for _, value, _ in encoder.encode(till.generate_until(until).sales):
                 chunk.append(SimpleNamespace(offset=offset, value=value))
                 offset += 1
                 if len(chunk) == size:

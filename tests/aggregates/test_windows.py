@@ -26,12 +26,12 @@ from yasdg_app.config.settings import Settings
 from yasdg_app.faust_runtime.table import COLUMNS, Rows, numbers_of
 from yasdg_app.inventory import projection as books
 from yasdg_app.inventory.partitioned_catalog import Assortment
-from yasdg_app.inventory.projection import Books, Folded, Restock
+from yasdg_app.inventory.projection import Books, Folded, ProductRestock
 from yasdg_app.messages.formats import Format, JsonFormat
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.shelf import Stocking
+from yasdg_app.shop.shelf import Restock
 
 HOMES = [0, 1, 0, 1, 0, 0]
 ASSORTMENT = Assortment(PRODUCTS, HOMES)
@@ -563,7 +563,9 @@ def test_the_latest_restocks_are_those_told_before_and_those_applied() -> None:
     taken_over(worker, sold(3, SECOND))
     assert worker.windows.latest_restocks == told[71:22:-1]  # junk takes a place
     folded = worker.fold(0, numbered(sold(4, SECOND))[3:])
-    folded.restocks = [Restock("SF02", Stocking(number, OPENED + number * SECOND, 3, 15)) for number in range(71, 81)]
+    folded.restocks = [
+        ProductRestock("SF02", Restock(number, OPENED + number * SECOND, 3, 15)) for number in range(71, 81)
+    ]
     worker.windows.add(0, folded, worker.windows.count(0, folded))
     assert worker.windows.latest_restocks == told[79:29:-1]
     assert len(worker.windows.latest_restocks) == LATEST

@@ -34,7 +34,7 @@ from yasdg_app.messages.times import event_time
 from yasdg_app.pipeline.faulty_channel import Network
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import NOBODY, LastSale, Till
+from yasdg_app.shop.till import NO_PRODUCT, SaleLimit, Till
 from yasdg_app.truth.offline_stream import FAULTY, FOREVER, KINDS, STRETCH, stream
 
 PROJECT = Path(__file__).parents[2]
@@ -106,11 +106,11 @@ def merged(plan: Plan, partitions: int, until: int) -> list[bytes]:
         till = Till(plan, own)
         encoder = PurchaseEncoder(till.products, plan.sales)
         ids = [product.product_id for product in till.products]
-        while own and till.through < until:
-            sales = till.ring_up(until).sales
+        while own and till.watermark < until:
+            sales = till.generate_until(until).sales
             asked = [
-                ids[product if instead == NOBODY else instead]
-                for product, instead in zip(sales.product.tolist(), sales.instead_of.tolist(), strict=True)
+                ids[product if instead == NO_PRODUCT else instead]
+                for product, instead in zip(sales.product.tolist(), sales.requested_product.tolist(), strict=True)
             ]
             values = (value for _, value, _ in encoder.encode(sales))
             rows += zip(sales.at.tolist(), asked, values, strict=True)
@@ -187,20 +187,20 @@ def test_products_are_those_of_the_topic() -> None:
 @pytest.mark.parametrize("scenario", ["week", "year"])
 def test_a_run_of_so_many_sales_ends_where_the_workers_end_it(scenario: str, number: int) -> None:
     plan = plan_of(shop(scenario, STARTS[scenario]))
-    last = LastSale(plan, number)
-    while last.place is None:
+    last = SaleLimit(plan, number)
+    while last.cursor is None:
         last.look(FOREVER)
     till, sales, lost = Till(plan, plan.products), [], []
     encoder, lost_encoder = PurchaseEncoder(till.products, plan.sales), LostSaleEncoder(till.products, plan.sales)
-    while till.through < last.place.at:
-        served = last.without_later(till, till.ring_up(last.place.at))
+    while till.watermark < last.cursor.at:
+        served = last.without_later(till, till.generate_until(last.cursor.at))
         sales += [value for _, value, _ in encoder.encode(served.sales)]
         lost += [value for _, value, _ in lost_encoder.encode(served.lost)]
     assert len(sales) == number
     assert generated("purchases", plan, FOREVER, number_of_sales=number) == sales
     assert generated("lost_sales", plan, FOREVER, number_of_sales=number) == lost
     for what in ("stockings", "incidents"):
-        assert generated(what, plan, FOREVER, number_of_sales=number) == generated(what, plan, last.place.at)
+        assert generated(what, plan, FOREVER, number_of_sales=number) == generated(what, plan, last.cursor.at)
 
 
 def test_incidents_of_years_are_told_of_once_and_in_order() -> None:

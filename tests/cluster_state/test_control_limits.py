@@ -243,7 +243,7 @@ def _gap(after: int, until: int) -> ProducerRecord:
 def rung_up(plan: Plan, hours: Iterable[int]) -> None:
     for hour in hours:
         till = Till(plan, PRODUCTS[:2])
-        till._next_cell = plan.cells.of(START + hour * HOUR)
+        till._next_cell = plan.grid.cell_at(START + hour * HOUR)
         till._compute(till._next_cell, 60)
 
 
@@ -273,7 +273,7 @@ def test_incidents_together_bring_no_more_customers_than_a_till_can_hold() -> No
     """Five of factor 100 at the same time would be ten thousand million times as many."""
     live = [replace(VALID, name=f"n{n}", factor=100.0) for n in range(200)]
     plan = PLAN.with_control(live, ())
-    first = plan.cells.of(START)
+    first = plan.grid.cell_at(START)
     activity = np.ones(2)
     expected = sum(plan.expected(each, first, activity) for each in PRODUCTS)
     assert float(np.max(expected)) <= MAX_CUSTOMERS_PER_CELL * (1 + 1e-9)
@@ -286,7 +286,7 @@ def test_incidents_together_bring_no_more_customers_than_a_till_can_hold() -> No
 def test_a_single_incident_has_all_of_its_effect_in_every_shop(mean: float) -> None:
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=mean, max_sale_freq=mean)), PRODUCTS, OPENED)
     plan = plan.with_control([replace(VALID, factor=100.0)], ())
-    first = plan.cells.of(START + MINUTE)
+    first = plan.grid.cell_at(START + MINUTE)
     assert plan.factor(plan.during(first, 1), first, 1) == pytest.approx(100.0)
 
 
@@ -298,5 +298,5 @@ def test_incidents_whose_customers_fit_into_memory_have_all_of_their_effect_toge
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=mean, max_sale_freq=mean)), PRODUCTS, OPENED)
     live = [replace(VALID, name=f"n{place}", factor=factor) for place, factor in enumerate(factors)]
     plan = plan.with_control(live, ())
-    first = plan.cells.of(START + MINUTE)
+    first = plan.grid.cell_at(START + MINUTE)
     assert plan.factor(plan.during(first, 1), first, 1) == pytest.approx(math.prod(factors))

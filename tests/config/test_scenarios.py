@@ -9,7 +9,7 @@ import pytest
 from yasdg_app.cli.plan import foresee, lines
 from yasdg_app.config import catalog, settings
 from yasdg_app.forecast.outlook import Outlook
-from yasdg_app.shop.till import NOBODY, Place, Start, Till
+from yasdg_app.shop.till import NO_PRODUCT, EventCursor, ResumePoint, Till
 
 PROJECT = Path(__file__).parents[2]
 SCENARIOS = sorted(path.stem for path in (PROJECT / "config" / "scenarios").glob("*.ini"))
@@ -28,9 +28,9 @@ def outlook(name: str, first: date | None = None, days: int = 7) -> Outlook:
 def came(till: Till, until: int) -> tuple[int, int]:
     """Customers up to an event time, and those of them who found too little."""
     asked = lost = 0
-    while till.through < until:
-        served = till.ring_up(until)
-        asked += int((served.sales.instead_of == NOBODY).sum()) + len(served.lost)
+    while till.watermark < until:
+        served = till.generate_until(until)
+        asked += int((served.sales.requested_product == NO_PRODUCT).sum()) + len(served.lost)
         lost += len(served.lost)
     return asked, lost
 
@@ -59,8 +59,8 @@ def test_it_keeps_its_data_apart_from_the_shop_of_the_default_configuration(name
 def planned(seen: Outlook, begin: int, end: int) -> float:
     """Customers whom the plan expects, product by product and cell by cell."""
     plan, total = seen.plan, 0.0
-    for first in range(plan.cells.of(begin), plan.cells.of(end), 20_000):
-        activity = plan.activity(first, min(20_000, plan.cells.of(end) - first))
+    for first in range(plan.grid.cell_at(begin), plan.grid.cell_at(end), 20_000):
+        activity = plan.activity(first, min(20_000, plan.grid.cell_at(end) - first))
         total += sum(float(plan.expected(product, first, activity).sum()) for product in plan.products)
     return total
 
@@ -81,7 +81,7 @@ def test_as_many_customers_come_as_the_plan_expects(name: str) -> None:
     if name == "chain":
         begin = int(seen.edges[12])
         end = begin + MINUTE // 2
-    customers, _ = came(Till(seen.plan, seen.plan.products, Start(Place(begin, ""))), end - 1)
+    customers, _ = came(Till(seen.plan, seen.plan.products, ResumePoint(EventCursor(begin, ""))), end - 1)
     expected = planned(seen, begin, end)
     assert expected > 200
     assert abs(customers - expected) < 5 * expected**0.5

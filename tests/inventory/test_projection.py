@@ -294,8 +294,8 @@ def test_rows_and_restocks_do_not_depend_on_how_the_logs_are_read(world: World, 
 @settings(max_examples=examples(60))
 @given(worlds(supply=SLOW))
 def test_a_row_says_what_the_till_has_on_its_shelf(world: World) -> None:
-    till, supply, cells = world.till(), world.plan.supply, world.plan.cells
-    until = cells.start(cells.of(world.until) + 1) - 1  # a till has served cells as a whole
+    till, supply, grid = world.till(), world.plan.supply, world.plan.grid
+    until = grid.start(grid.cell_at(world.until) + 1) - 1  # a till has served cells as a whole
     whole = serve(till, until)
     purchases, lost_sales = encoded(till, whole)
     table = Table(world.plan).apply(numbered(purchases), numbered(lost_sales))
@@ -306,7 +306,7 @@ def test_a_row_says_what_the_till_has_on_its_shelf(world: World) -> None:
             continue
         row = table[product_id]
         again = shelf_of(BY_ID[product_id], row)
-        again.expect(supply)
+        again.update_eta(supply)
         assert row.promised == (time_text(again.promised) if again.on_order else "")
         again.receive(until, supply)  # what came behind the last sale is in no row yet
         shelf.receive(until, supply)

@@ -10,7 +10,7 @@ from yasdg_app.shop import till
 NEVER_MANY = 2**62
 
 books.MANY = NEVER_MANY
-till.Till._at_once = lambda self: np.zeros(len(self.products), dtype=np.bool_)  # type: ignore[method-assign]
+till.Till._instant = lambda self: np.zeros(len(self.products), dtype=np.bool_)  # type: ignore[method-assign]
 
 from yasdg_app.pipeline import sales_timer as tills  # noqa: E402
 

@@ -19,7 +19,7 @@ from yasdg_app.messages import bulk_encoder as encoding
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.messages.formats import Format
-from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.shop.till import NO_PRODUCT, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = SalesSettings(substitution_freq=5)
@@ -35,7 +35,7 @@ NUMBERS = st.integers(1, 2_000_000) | st.integers(1, 10**18 - 1)
 def many_sales(draw: st.DrawFn) -> Sales:
     rows = draw(
         st.lists(
-            st.tuples(PLACES, NUMBERS, STEPS, st.integers(0, 7), PROMOTIONS, st.just(NOBODY) | PLACES),
+            st.tuples(PLACES, NUMBERS, STEPS, st.integers(0, 7), PROMOTIONS, st.just(NO_PRODUCT) | PLACES),
             min_size=1,
             max_size=30,
         )
@@ -100,7 +100,7 @@ def test_batches_are_as_large_as_a_topic_takes_and_no_larger() -> None:
     count = 10_000
     sales = Sales(
         np.arange(count) % len(PRODUCTS), np.arange(1, count + 1), np.arange(count) * 1_000_003, np.arange(count) % 8,
-        np.zeros(count, dtype=np.int64), np.full(count, NOBODY),
+        np.zeros(count, dtype=np.int64), np.full(count, NO_PRODUCT),
     )  # fmt: skip
     made = list(BulkEncoder(PRODUCTS, SETTINGS).records(sales))
     assert all(encoding.RECORDS_BYTES * 0.95 < len(some.data) <= encoding.RECORDS_BYTES for some in made[:-1])
@@ -117,7 +117,7 @@ def test_of_a_large_catalog_no_more_is_kept_prepared_than_there_is_room_for(monk
     for way in range(8):
         count = len(PRODUCTS)
         nothing = np.zeros(count, dtype=np.int64)
-        sales = Sales(np.arange(count), nothing + 5, nothing + way, nothing + way, nothing, nothing + NOBODY)
+        sales = Sales(np.arange(count), nothing + 5, nothing + way, nothing + way, nothing, nothing + NO_PRODUCT)
         assert bytes(encoder.lines(sales)).splitlines() == [value for _, value, _ in plain(sales)]
         assert len(encoder._kinds) <= count
 

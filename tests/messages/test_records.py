@@ -15,8 +15,8 @@ from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.reference import encode, purchase, receipt
 from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.customer_behaviour import line_of
-from yasdg_app.shop.shelf import NEVER, Stocking
-from yasdg_app.shop.till import NOBODY, LostSale, Sales
+from yasdg_app.shop.shelf import END_OF_TIME, Restock
+from yasdg_app.shop.till import NO_PRODUCT, LostSale, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = SalesSettings()
@@ -24,7 +24,7 @@ TIMES = st.integers(0, 4_000_000_000_000_000)
 
 
 PLACES = st.integers(0, len(PRODUCTS) - 1)
-OTHERS, WAYS, DISCOUNTS = PLACES | st.just(NOBODY), st.integers(0, 7), st.just(0) | st.integers(0, 9_999)
+OTHERS, WAYS, DISCOUNTS = PLACES | st.just(NO_PRODUCT), st.integers(0, 7), st.just(0) | st.integers(0, 9_999)
 
 
 @st.composite
@@ -37,7 +37,7 @@ def test_the_fast_encoding_makes_the_plain_bytes(rows: list[tuple[int, ...]]) ->
     columns = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
     for row, told in zip(rows, PurchaseEncoder(PRODUCTS, SETTINGS).encode(Sales(*columns)), strict=True):
         product, number, at, way, promotion, other = row
-        instead_of = None if other == NOBODY else PRODUCTS[other].product_id
+        instead_of = None if other == NO_PRODUCT else PRODUCTS[other].product_id
         plain = purchase(at, number, line_of(PRODUCTS[product], way, promotion, SETTINGS), instead_of)
         assert told == (PRODUCTS[product].product_id.encode(), encode(plain), at // 1000)
 
@@ -46,7 +46,7 @@ def test_the_fast_encoding_makes_the_plain_bytes(rows: list[tuple[int, ...]]) ->
 def lost_sales(draw: st.DrawFn) -> LostSale:
     return LostSale(
         draw(PLACES), draw(st.integers(1, 10**9)), draw(TIMES), draw(WAYS), draw(DISCOUNTS), draw(st.integers(0, 1)),
-        draw(TIMES | st.just(NEVER)), draw(st.none() | st.from_regex("[a-zA-Z0-9_-]{1,40}", fullmatch=True)),
+        draw(TIMES | st.just(END_OF_TIME)), draw(st.none() | st.from_regex("[a-zA-Z0-9_-]{1,40}", fullmatch=True)),
         draw(OTHERS),
     )  # fmt: skip
 
@@ -72,11 +72,11 @@ def test_a_lost_sale_says_why() -> None:
         "substitute": "CS02",
         "lost_sale_id": "CS01-L000003",
     }
-    assert [reference.reason(one._replace(held_up_by=None, level=level)) for level in (0, 1)] == ["sold_out", "too_few"]
+    assert [reference.reason(one._replace(delayed_by=None, level=level)) for level in (0, 1)] == ["sold_out", "too_few"]
 
 
 def test_a_restock_says_what_it_changed() -> None:
-    assert json.loads(encode(reference.stocking("CS01", Stocking(7, 60_000_000, 4, 15)))) == {
+    assert json.loads(encode(reference.stocking("CS01", Restock(7, 60_000_000, 4, 15)))) == {
         "event_time": "1970-01-01 00:01:00.000000",
         "product_id": "CS01",
         "existing_level": 4,
@@ -88,7 +88,7 @@ def test_a_restock_says_what_it_changed() -> None:
 
 @given(PLACES, TIMES, st.integers(1, 10**9), st.integers(-(10**9), 10**9), st.integers(1, 10**9))
 def test_a_restock_is_encoded_as_its_record(place: int, at: int, number: int, level: int, amount: int) -> None:
-    its, restock = PRODUCTS[place].product_id, Stocking(number, at, level, amount)
+    its, restock = PRODUCTS[place].product_id, Restock(number, at, level, amount)
     assert encoders.encode_restock(its, restock) == encode(reference.stocking(its, restock))
 
 
@@ -105,9 +105,9 @@ def test_a_row_that_faust_wrote_can_be_read() -> None:
 def test_ids_can_be_read_back(product: int, number: int) -> None:
     its = PRODUCTS[product].product_id
     assert ids.sale_number(its, ids.transaction_id(its, number)) == number
-    restock = reference.stocking(its, Stocking(number, 0, 0, 1))
+    restock = reference.stocking(its, Restock(number, 0, 0, 1))
     assert ids.restock_number(its, restock.stocking_id) == number
-    lost = LostSale(product, number, 0, 0, 0, 0, NEVER, None, NOBODY)
+    lost = LostSale(product, number, 0, 0, 0, 0, END_OF_TIME, None, NO_PRODUCT)
     ((_, value, _),) = LostSaleEncoder(PRODUCTS, SETTINGS).encode([lost])
     assert decoders.read_lost_sale(value, 0, {its: 0}.get)[1] == number
 

@@ -45,7 +45,7 @@ from yasdg_app.pipeline.shelf_snapshots import ShelvesTopic
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap
-from yasdg_app.shop.shelf import Shelf, Stocking
+from yasdg_app.shop.shelf import Restock, Shelf
 from yasdg_app.shop.till import LostSale
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
@@ -150,7 +150,7 @@ def test_a_product() -> None:
 
 
 def test_a_restock() -> None:
-    assert encode_restock("CS01", Stocking(7, AT, 4, 15)) == (
+    assert encode_restock("CS01", Restock(7, AT, 4, 15)) == (
         b'{"event_time":"2026-06-01 00:01:00.000000","product_id":"CS01","existing_level":4,"stock_quantity":15,'
         b'"new_level":19,"stocking_id":"CS01-R000007"}'
     )
@@ -228,13 +228,13 @@ async def test_a_record_of_the_shelves(monkeypatch: pytest.MonkeyPatch) -> None:
             appended.append((topic, partition, number, rows))
 
     shelf = Shelf(PRODUCTS[0], 75, 74, 1, 2, 3, 4, 15, AT)
-    till: Any = SimpleNamespace(served=0, through_all=AT, shelves=[shelf])
+    till: Any = SimpleNamespace(customers_served=0, shelves_watermark=AT, shelves=[shelf])
     monkeypatch.setattr(app, "shop_producer", Producer(), raising=False)
     monkeypatch.setattr(shelves.jumps, "record_time", lambda: 5)
     topic = ShelvesTopic()
     topic._numbers[4] = 9
     await topic.keep(4, till, lambda: True)
-    till.served = 50_000
+    till.customers_served = 50_000
     await topic.keep(4, till, lambda: True)
     ((name, partition, number, (row,)),) = appended
     assert (name, partition, number, row.key) == (f"{app.shop.kafka.application_id}-shelves", 4, 9, b"1-0")

@@ -21,7 +21,7 @@ from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import LastSale, Till
+from yasdg_app.shop.till import SaleLimit, Till
 
 WHEN = {"purchases": "transaction_time", "lost_sales": "event_time"}
 STREAM = ("purchases", "lost_sales", "stockings", "incidents")
@@ -61,11 +61,11 @@ def simulate(plan: Plan, until: int, products: Sequence[Product] | None = None) 
     till, stream = Till(plan, products or plan.products), Stream()
     encoder, lost_encoder = PurchaseEncoder(till.products, plan.sales), LostSaleEncoder(till.products, plan.sales)
     shelves = [Shelf.of(product) for product in till.products]
-    while till.through < until:
-        served = till.ring_up(until)
+    while till.watermark < until:
+        served = till.generate_until(until)
         stream.purchases += [value for _, value, _ in encoder.encode(served.sales)]
         stream.lost_sales += [value for _, value, _ in lost_encoder.encode(served.lost)]
-        columns = (served.sales.product.tolist(), served.sales.at.tolist(), served.sales.way.tolist())
+        columns = (served.sales.product.tolist(), served.sales.at.tolist(), served.sales.option.tolist())
         for product, at, way in zip(*columns, strict=True):
             shelf = shelves[product]
             came = [*shelf.receive(at, plan.supply), *shelf.sell((way >> 2) + 1, at, plan.supply)]
@@ -85,10 +85,10 @@ def as_simulated(shop: Shop, empty: tuple[str, ...] = (), topics: tuple[str, ...
     plan, configured = plan_of(shop), settings.load(shop.environment, shop.folder)
     closes_at = last_moment(configured, plan.opened_at)
     assert closes_at is not None
-    last = LastSale(plan, configured.sales.number_of_sales or 10**9)
-    while last.place is None and last.look(closes_at - 1) < closes_at - 1:
+    last = SaleLimit(plan, configured.sales.number_of_sales or 10**9)
+    while last.cursor is None and last.look(closes_at - 1) < closes_at - 1:
         pass
-    wanted, told = simulate(plan, last.place.at if last.place else closes_at - 1).sorted(), logged(shop)
+    wanted, told = simulate(plan, last.cursor.at if last.cursor else closes_at - 1).sorted(), logged(shop)
     assert tuple(what for what in topics if not wanted[what]) == empty
     for what in topics:
         assert told[what] == wanted[what], what
@@ -134,7 +134,7 @@ async def _differences(shop: Shop, plan: Plan, foreign: bool) -> list[str]:
 def made(till: Till, what: str, until: int) -> Iterator[bytes]:
     """The values of a till's purchases or lost sales, in order."""
     sales, lost_sales = (kind(till.products, till.plan.sales) for kind in (PurchaseEncoder, LostSaleEncoder))
-    while till.through < until:
-        served = till.ring_up(until)
+    while till.watermark < until:
+        served = till.generate_until(until)
         rows = sales.encode(served.sales) if what == "purchases" else lost_sales.encode(served.lost)
         yield from (value for _, value, _ in rows)

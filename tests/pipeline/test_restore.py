@@ -22,7 +22,7 @@ from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_told
-from yasdg_app.shop.shelf import Stocking
+from yasdg_app.shop.shelf import Restock
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 KAFKA = KafkaSettings(partitions=1)
@@ -80,8 +80,8 @@ PURCHASES, LOST_SALES = TP(KAFKA.topic_purchases, 0), TP(KAFKA.topic_lost_sales,
 def test_restocks_that_were_told_before_the_table_knew_are_heard_of(name: str) -> None:
     form = readers.form_named(name)
     restocks = [(its, number) for number in (1, 2, 3) for its in ("CS01", "SF02")]
-    told = [form.write("stockings", encode_restock(its, Stocking(number, 10**15, 9, 15))) for its, number in restocks]
-    foreign = form.write("stockings", encode_restock("SF02", Stocking(9, 10**15, 9, 15)))
+    told = [form.write("stockings", encode_restock(its, Restock(number, 10**15, 9, 15))) for its, number in restocks]
+    foreign = form.write("stockings", encode_restock("SF02", Restock(9, 10**15, 9, 15)))
     table: Any = SimpleNamespace(
         # The table has the first two of one product.
         rows_of=lambda partition: SimpleNamespace(column=lambda field: np.array([2] if field == "stockings" else [-1])),

@@ -42,7 +42,7 @@ from yasdg_app.config.settings import (
     VolumeSettings,
 )
 from yasdg_app.shop.demand import Ints
-from yasdg_app.shop.plan import BESIDE, Plan
+from yasdg_app.shop.plan import SUBSTITUTION_GROUP_SIZE, Plan
 from yasdg_app.shop.till import Till
 
 # --- Hours and volume, in ten years ---------------------------------------------------------------------------------
@@ -74,13 +74,13 @@ def test_in_ten_years_whoever_comes_comes_in_the_hours_and_as_many_as_are_expect
     till, rows, lost = Till(plan, (only,)), list[Sale | Lost](), 0
     wanted, came = np.zeros(7 * 24), np.zeros(7 * 24)
     for end in range(START + 166 * DAY, START + TEN_YEARS + 1, 166 * DAY):  # the calendar remembers as many days
-        first, count = plan.cells.of(till.through + 1), (end - till.through) // MINUTE
+        first, count = plan.grid.cell_at(till.watermark + 1), (end - till.watermark) // MINUTE
         told = serve(till, end - 1)
         lost += len(told.lost)
         rows += told.sales + told.lost
         expected = plan.expected(only, first, plan.activity(first, count))
         np.add.at(wanted, hours_of_week(plan, np.arange(first, first + count)), expected)
-    assert till.through == START + TEN_YEARS - 1
+    assert till.watermark == START + TEN_YEARS - 1
     assert lost > 1000
     for row in rows:
         assert plan.calendar.is_open(row.at)
@@ -171,7 +171,7 @@ def test_what_is_expected_of_a_stretch_is_so_in_whatever_pieces_it_is_asked_for(
     world: World, data: st.DataObject
 ) -> None:
     plan, its = world.plan, data.draw(st.sampled_from(PRODUCTS))
-    first, last = plan.cells.of(OPENED), plan.cells.of(world.until)
+    first, last = plan.grid.cell_at(OPENED), plan.grid.cell_at(world.until)
     count = last - first + 1
     whole = plan.expected(its, first, plan.activity(first, count))
     discounts = plan.discount(its, first, count)
@@ -195,7 +195,7 @@ def test_products_are_asked_for_by_their_weight() -> None:
 
 def beside(products: tuple[Product, ...], freq: int = 5) -> dict[str, list[str]]:
     plan = Plan.of(Settings(sales=SalesSettings(substitution_freq=freq)), products, OPENED)
-    return {product_id: [other.product_id for other in others] for product_id, others in plan.beside.items()}
+    return {product_id: [other.product_id for other in others] for product_id, others in plan.substitutes.items()}
 
 
 def test_products_of_a_category_stand_beside_each_other_in_the_order_of_the_catalog() -> None:
@@ -211,7 +211,7 @@ def test_few_enough_stand_beside_each_other_and_they_do_so_mutually(count: int) 
     stands = beside(tuple(product(f"P{place:02d}", "One") for place in range(count)))
     assert len(stands) == count
     for product_id, others in stands.items():
-        assert len(others) < BESIDE
+        assert len(others) < SUBSTITUTION_GROUP_SIZE
         assert all(product_id in stands[other] for other in others)
 
 
@@ -220,6 +220,6 @@ def test_stock_does_not_change_who_comes() -> None:
     slow = replace(plenty, supply=SupplierSettings(lead_time=(timedelta(hours=2),) * 3))
     told, other = (world_of(each, HOUR).whole() for each in (plenty, slow))
     assert other.lost
-    assert sorted((sale.at, sale.asked, sale.way) for sale in told.sales) == sorted(
-        (row.at, row.product_id, row.way) for row in (*other.sales, *other.lost)
+    assert sorted((sale.at, sale.asked, sale.option) for sale in told.sales) == sorted(
+        (row.at, row.product_id, row.option) for row in (*other.sales, *other.lost)
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.small_shops import BY_ID, HOUR, OPENED, SECOND, World, world_of, worlds
 
 from yasdg_app.config.settings import InventorySettings, Settings, SupplierSettings
-from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
+from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf
 from yasdg_app.shop.supply import Supply
 
 PRODUCT = BY_ID["CS01"]
@@ -24,10 +24,10 @@ def test_a_level_at_the_minimum_is_restocked_at_once() -> None:
     shelf, at_once = Shelf(PRODUCT, initial=12, level=12), supply()
     assert shelf.sell(1, OPENED, at_once) == ()
     assert shelf.sell(1, OPENED + 7, at_once) == [
-        Stocking(number=1, at=OPENED + 7, existing_level=10, stock_quantity=15)
+        Restock(number=1, at=OPENED + 7, existing_level=10, stock_quantity=15)
     ]
     assert shelf.level == 25
-    assert (shelf.on_order, shelf.due) == (0, NEVER)
+    assert (shelf.on_order, shelf.due) == (0, END_OF_TIME)
 
 
 def test_with_a_lead_time_it_is_restocked_when_that_is_over() -> None:
@@ -38,9 +38,9 @@ def test_with_a_lead_time_it_is_restocked_when_that_is_over() -> None:
     assert (shelf.on_order, shelf.due) == (15, OPENED + 2 * HOUR)
     assert not shelf.receive(OPENED + 2 * HOUR - 1, slow)
     (stocking,) = shelf.receive(OPENED + 5 * HOUR, slow)
-    assert stocking == Stocking(number=1, at=OPENED + 2 * HOUR, existing_level=8, stock_quantity=15)
+    assert stocking == Restock(number=1, at=OPENED + 2 * HOUR, existing_level=8, stock_quantity=15)
     assert stocking.new_level == shelf.level == 23
-    assert (shelf.on_order, shelf.due) == (0, NEVER)
+    assert (shelf.on_order, shelf.due) == (0, END_OF_TIME)
 
 
 def test_what_comes_to_an_empty_shelf_and_is_too_little_is_followed_by_the_next_order() -> None:
@@ -68,7 +68,7 @@ def test_initial_and_restocked_less_sold_is_the_level(initial: int, world: World
         assert shelf.sold == units
         assert shelf.initial + shelf.restocked - shelf.sold == shelf.level >= 0
         assert shelf.due > at
-        assert (shelf.due == NEVER) == (shelf.on_order == 0)
+        assert (shelf.due == END_OF_TIME) == (shelf.on_order == 0)
 
 
 @given(worlds(), STEPS, st.data())
@@ -79,7 +79,7 @@ def test_it_needs_no_clock(world: World, steps: list[tuple[int, int]], data: st.
     for passed, quantity in steps:
         for look in data.draw(st.lists(st.integers(0, passed), max_size=3).map(sorted)):
             came += looked_at.receive(at + look, supply)
-            looked_at.expect(supply)
+            looked_at.update_eta(supply)
         at += passed
         came, came_too = [*came, *looked_at.receive(at, supply)], [*came_too, *other.receive(at, supply)]
         if other.level >= quantity:
@@ -91,6 +91,6 @@ def test_it_needs_no_clock(world: World, steps: list[tuple[int, int]], data: st.
 def test_reckoned_anew_it_expects_the_same_whatever_was_written_down() -> None:
     shelf, slow = Shelf(PRODUCT, initial=12, level=12), supply(hours=2)
     shelf.sell(2, OPENED, slow)
-    again = replace(shelf, due=SECOND, held_up_by="nothing")
-    again.expect(slow)
+    again = replace(shelf, due=SECOND, delayed_by="nothing")
+    again.update_eta(slow)
     assert again == shelf

@@ -16,7 +16,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import LastSale, Till
+from yasdg_app.shop.till import SaleLimit, Till
 
 COUNT = 100_000
 OPENED = 1_700_000_000_000_000
@@ -28,30 +28,30 @@ PLAN = Plan.of(Settings(sales=SALES), PRODUCTS, OPENED)
 Message = tuple[bytes, bytes]  # key and value
 
 
-def produce(products: Sequence[Product], last: LastSale) -> list[Message]:
+def produce(products: Sequence[Product], last: SaleLimit) -> list[Message]:
     """What one till writes until the last sale."""
-    assert last.place is not None
+    assert last.cursor is not None
     till = Till(PLAN, products)
     encoder = PurchaseEncoder(till.products, SALES)
     messages: list[Message] = []
-    while till.through < last.place.at:
-        served = last.without_later(till, till.ring_up(last.place.at))
+    while till.watermark < last.cursor.at:
+        served = last.without_later(till, till.generate_until(last.cursor.at))
         assert not served.lost
         messages += [(key, value) for key, value, _ in encoder.encode(served.sales)]
     return messages
 
 
 @pytest.fixture(scope="module")
-def last() -> LastSale:
-    last = LastSale(PLAN, COUNT)
+def last() -> SaleLimit:
+    last = SaleLimit(PLAN, COUNT)
     far = OPENED + 10**12
-    while last.place is None:
+    while last.cursor is None:
         last.look(far)
     return last
 
 
 @pytest.fixture(scope="module")
-def messages(last: LastSale) -> list[Message]:
+def messages(last: SaleLimit) -> list[Message]:
     return produce(PRODUCTS, last)
 
 
@@ -79,7 +79,7 @@ def test_there_are_as_many_as_were_asked_for(messages: list[Message]) -> None:
 
 @pytest.mark.parametrize("partitions", [4, 16])
 def test_the_bytes_do_not_depend_on_the_number_of_partitions(
-    partitions: int, messages: list[Message], last: LastSale
+    partitions: int, messages: list[Message], last: SaleLimit
 ) -> None:
     shared: list[Message] = []
     for partition in range(partitions):

@@ -57,10 +57,10 @@ def test_a_delivery_comes_after_its_lead_time_on_a_day_of_delivery(
 def test_without_incidents_it_comes_on_the_first_day_of_delivery_and_nothing_holds_it_up(
     world: World, product: Product, number: int, ordered_at: int
 ) -> None:
-    due, held_up_by = world.plan.supply.delivery(product, number, ordered_at)
+    due, delayed_by = world.plan.supply.delivery(product, number, ordered_at)
     supplier = supplier_of(world, product.category)
     least, _, longest = (each // timedelta(microseconds=1) for each in supplier.lead_time)
-    assert held_up_by is None
+    assert delayed_by is None
     if len(supplier.delivery_days) == 7:
         assert ordered_at + least <= due <= ordered_at + longest
         return
@@ -78,15 +78,15 @@ def test_what_is_held_up_comes_later_than_it_should(
     stop = Incident("stop", "supply", begin, begin + length * MINUTE, 0, 0, frozenset(), frozenset(), 0.0, 0)
     in_time, by = world.plan.supply.delivery(product, number, ordered_at)
     stopped = world.plan.with_control([stop], []).supply
-    due, held_up_by = stopped.delivery(product, number, ordered_at)
+    due, delayed_by = stopped.delivery(product, number, ordered_at)
     assert due >= in_time
     in_force = {incident.name for incident in world.plan.incidents.between(ordered_at, due + 1) if incident.is_supply}
     if due > stopped.promised(product, number, ordered_at):
-        assert held_up_by in {"stop", *in_force}
+        assert delayed_by in {"stop", *in_force}
     else:
-        assert held_up_by is None
+        assert delayed_by is None
     if stop.start > in_time or stop.start == stop.end:
-        assert (due, held_up_by) == (in_time, by)
+        assert (due, delayed_by) == (in_time, by)
     else:
         assert not stop.start <= due < stop.end
 
@@ -122,7 +122,7 @@ def test_days_of_delivery_are_those_of_the_shops_clock() -> None:
 def test_a_delivery_brings_one_unit_at_least_and_no_more_than_was_ordered(
     world: World, product: Product, number: int, outstanding: int
 ) -> None:
-    brought = world.plan.supply.brings(product, number, outstanding)
+    brought = world.plan.supply.delivered_quantity(product, number, outstanding)
     assert 1 <= brought <= outstanding
     if not supplier_of(world, product.category).partial_freq:
         assert brought == outstanding
@@ -131,7 +131,7 @@ def test_a_delivery_brings_one_unit_at_least_and_no_more_than_was_ordered(
 @pytest.mark.parametrize("freq", [0, 3, 10])
 def test_so_many_of_ten_deliveries_are_partial(freq: int) -> None:
     supply = world_of(Settings(supply=SupplierSettings(partial_freq=freq)), DAY).plan.supply
-    brought = [supply.brings(PRODUCT, number, 100) for number in range(1, 4001)]
+    brought = [supply.delivered_quantity(PRODUCT, number, 100) for number in range(1, 4001)]
     assert np.mean([each < 100 for each in brought]) == pytest.approx(freq / 10, abs=0.025)
     if freq == 10:
         assert np.mean(brought) == pytest.approx(50, rel=0.03)
@@ -149,7 +149,7 @@ def test_a_supplier_supplies_its_categories_and_another_all_else(
     for product in PRODUCTS:
         its = alone.get(product.category, everywhere_else)
         assert both.delivery(product, number, OPENED) == its.delivery(product, number, OPENED)
-        assert both.brings(product, number, 50) == its.brings(product, number, 50)
+        assert both.delivered_quantity(product, number, 50) == its.delivered_quantity(product, number, 50)
 
 
 @given(st.integers(0, 2**64 - 1))

@@ -42,7 +42,7 @@ from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap, Plan
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import LastSale, Place, Start, Till, behind
+from yasdg_app.shop.till import EventCursor, ResumePoint, SaleLimit, Till, cursor_after
 
 SMOOTHIES = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = Settings()
@@ -76,7 +76,7 @@ def test_a_till_goes_on_behind_the_last_sale(sold: int) -> None:
     for sale in before:
         shelves[sale.product_id].sell(sale.quantity, sale.at, PLAN.supply)
     numbers = {sale.product_id: sale.number for sale in before}
-    again = Till(PLAN, SMOOTHIES, Start(before[-1].place, shelves, numbers))
+    again = Till(PLAN, SMOOTHIES, ResumePoint(before[-1].place, shelves, numbers))
     assert serve(again, OPENED + 2 * HOUR).sales == whole[sold:]
 
 
@@ -157,13 +157,13 @@ def test_with_substitution_it_goes_on_from_shelves_that_were_kept(
 ) -> None:
     products = data.draw(st.sampled_from(apart))
     first = world.till(products)
-    whole, kept = Told([], []), [(0, 0, Place(OPENED, ""), dict[str, Shelf]())]
+    whole, kept = Told([], []), [(0, 0, EventCursor(OPENED, ""), dict[str, Shelf]())]
     for tick in (*data.draw(st.lists(st.integers(0, world.until - OPENED), max_size=6).map(sorted)), None):
         until = world.until if tick is None else OPENED + tick
-        while first.through < until:
-            whole += told(first, first.ring_up(until))
-            if first.served and first.through_all is not None:
-                kept.append((len(whole.sales), len(whole.lost), behind(first.through_all), copies(first)))
+        while first.watermark < until:
+            whole += told(first, first.generate_until(until))
+            if first.customers_served and first.shelves_watermark is not None:
+                kept.append((len(whole.sales), len(whole.lost), cursor_after(first.shelves_watermark), copies(first)))
     for _ in range(3):
         sales, lost = cuts(data, whole)
         usable = [each for each in kept if each[0] <= sales and each[1] <= lost]
@@ -178,7 +178,7 @@ def test_with_substitution_it_goes_on_from_shelves_that_were_kept(
 def test_what_a_till_is_given_to_go_on_from_stays_as_it_is(world: World, data: st.DataObject) -> None:
     shelves = {product.product_id: Shelf.of(product) for product in PRODUCTS}
     before = {product_id: replace(shelf) for product_id, shelf in shelves.items()}
-    serve(world.till(start=Start(Place(OPENED, ""), shelves)), world.until)
+    serve(world.till(start=ResumePoint(EventCursor(OPENED, ""), shelves)), world.until)
     assert shelves == before
 
 
@@ -189,11 +189,11 @@ def test_what_a_till_is_given_to_go_on_from_stays_as_it_is(world: World, data: s
 @given(worlds(supply=SLOW))
 def test_whoever_comes_buys_it_or_something_else_or_is_lost(world: World) -> None:
     whole, demand = world.whole(), arrivals(world.plan, world.until)
-    as_wanted = [(sale.at, sale.product_id, sale.way) for sale in whole.sales if sale.asked == sale.product_id]
-    lost = [(lost.at, lost.product_id, lost.way) for lost in whole.lost]
+    as_wanted = [(sale.at, sale.product_id, sale.option) for sale in whole.sales if sale.asked == sale.product_id]
+    lost = [(lost.at, lost.product_id, lost.option) for lost in whole.lost]
     assert sorted(as_wanted + lost) == demand
-    instead = [(s.at, s.asked, s.way, s.product_id) for s in whole.sales if s.asked != s.product_id]
-    turned_away = [(lost.at, lost.product_id, lost.way, lost.substitute) for lost in whole.lost if lost.substitute]
+    instead = [(s.at, s.asked, s.option, s.product_id) for s in whole.sales if s.asked != s.product_id]
+    turned_away = [(lost.at, lost.product_id, lost.option, lost.substitute) for lost in whole.lost if lost.substitute]
     assert instead == turned_away
     for product_id in BY_ID:  # in units, as it is written in the documents
         sold = sum(sale.quantity for sale in whole.sales if sale.product_id == product_id)
@@ -225,7 +225,7 @@ def test_a_customer_is_lost_when_there_is_too_little_and_only_then(world: World)
             assert shelf.sales == row.number
         else:
             assert row.level == shelf.level < row.quantity
-            assert (row.promised, row.held_up_by) == shelf.excuse(row.at)
+            assert (row.promised, row.delayed_by) == shelf.backorder_info(row.at)
             assert shelf.due > row.at
         assert shelf.initial + shelf.restocked - shelf.sold == shelf.level >= 0
 
@@ -378,8 +378,8 @@ def test_nobody_comes_within_a_gap_and_all_others_still_do(world: World, data: s
     ]
     whole = serve(Till(plan, PRODUCTS), world.until)
     assert sorted(
-        [(each.at, each.asked, each.way) for each in whole.sales]
-        + [(each.at, each.product_id, each.way) for each in whole.lost if each.substitute is None]
+        [(each.at, each.asked, each.option) for each in whole.sales]
+        + [(each.at, each.product_id, each.option) for each in whole.lost if each.substitute is None]
     ) == without  # fmt: skip
 
 
@@ -420,12 +420,12 @@ def test_from_shelves_kept_before_a_gap_it_goes_on_behind_it(seed: int, product_
     world, gap = world_of(scarce, HOUR), Gap(OPENED + after, OPENED + after + 10 * MINUTE)
     plan, before = world.plan.with_control([], [gap]), world.till([product_id])
     so_far = serve(before, gap.after)
-    if not before.served or before.through_all is None:
+    if not before.customers_served or before.shelves_watermark is None:
         return
     purchases, lost_sales = encoded(before, so_far)
     table = Table(plan).apply(messages(purchases), messages(lost_sales))
-    holds = plan.holds(before.through_all)
-    kept = (behind(before.through_all), copies(before)) if holds else (Place(OPENED, ""), {})
+    holds = plan.holds(before.shelves_watermark)
+    kept = (cursor_after(before.shelves_watermark), copies(before)) if holds else (EventCursor(OPENED, ""), {})
     start, own = table.start(kept), [BY_ID[product_id]]
     assert so_far + serve(Till(plan, own, start), world.until) == serve(Till(plan, own), world.until)
 
@@ -442,14 +442,14 @@ def test_a_run_ends_with_the_sale_of_the_given_number(
     if not whole.sales:
         return
     count = data.draw(st.integers(1, len(whole.sales)))
-    last = LastSale(world.plan, count)
-    while last.place is None:
+    last = SaleLimit(world.plan, count)
+    while last.cursor is None:
         last.look(world.until)
-    assert last.place == whole.sales[count - 1].place
+    assert last.cursor == whole.sales[count - 1].place
     rung_up = Told([], [])
     for products in apart:
         till = world.till(products)
-        while till.through < last.place.at:
-            rung_up += told(till, last.without_later(till, till.ring_up(last.place.at)))
-    wanted = Told(whole.sales[:count], [lost for lost in whole.lost if lost.place <= last.place])
+        while till.watermark < last.cursor.at:
+            rung_up += told(till, last.without_later(till, till.generate_until(last.cursor.at)))
+    wanted = Told(whole.sales[:count], [lost for lost in whole.lost if lost.place <= last.cursor])
     assert rung_up.in_order() == wanted.in_order()

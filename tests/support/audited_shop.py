@@ -101,8 +101,8 @@ def sold(plan: Plan, until: int, partition: int = 0, partitions: int = 1) -> tup
     till = Till(plan, [product for product in plan.products if homes[product.product_id] == partition])
     purchases, lost = PurchaseEncoder(till.products, plan.sales), LostSaleEncoder(till.products, plan.sales)
     logs: tuple[Log, Log] = ([], [])
-    while till.products and till.through < until:
-        served = till.ring_up(until)
+    while till.products and till.watermark < until:
+        served = till.generate_until(until)
         logs[0].extend((key, value) for key, value, _ in purchases.encode(served.sales))
         logs[1].extend((key, value) for key, value, _ in lost.encode(served.lost))
     return logs

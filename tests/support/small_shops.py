@@ -30,10 +30,10 @@ from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.times import event_time
-from yasdg_app.shop.arrivals import Crowd
+from yasdg_app.shop.arrivals import ArrivalProcess
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LostSale, Place, Sales, Served, Start, Till
+from yasdg_app.shop.till import NO_PRODUCT, STREAM_START, EventCursor, LostSale, ResumePoint, Sales, SalesBatch, Till
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -78,7 +78,7 @@ class World:
     def plan(self) -> Plan:
         return Plan.of(self.settings, PRODUCTS, OPENED)
 
-    def till(self, ids: Iterable[str] = IDS, start: Start | None = None) -> Till:
+    def till(self, ids: Iterable[str] = IDS, start: ResumePoint | None = None) -> Till:
         return Till(self.plan, [BY_ID[each] for each in ids], start)
 
     def whole(self, ids: Iterable[str] = IDS) -> "Told":
@@ -218,36 +218,36 @@ class Sale(NamedTuple):
     asked: str
     product_id: str
     number: int
-    way: int
+    option: int
     promotion: int
 
     @property
     def quantity(self) -> int:
-        return (self.way >> 2) + 1
+        return (self.option >> 2) + 1
 
     @property
-    def place(self) -> Place:
-        return Place(self.at, self.asked)
+    def place(self) -> EventCursor:
+        return EventCursor(self.at, self.asked)
 
 
 class Lost(NamedTuple):
     at: int
     product_id: str
     number: int
-    way: int
+    option: int
     promotion: int
     level: int
     promised: int
-    held_up_by: str | None
+    delayed_by: str | None
     substitute: str | None
 
     @property
     def quantity(self) -> int:
-        return (self.way >> 2) + 1
+        return (self.option >> 2) + 1
 
     @property
-    def place(self) -> Place:
-        return Place(self.at, self.product_id)
+    def place(self) -> EventCursor:
+        return EventCursor(self.at, self.product_id)
 
 
 @dataclass(frozen=True)
@@ -267,17 +267,19 @@ class Told:
         return Told(*([row for row in rows if row.product_id in ids] for rows in (self.sales, self.lost)))
 
 
-def told(till: Till, served: Served) -> Told:
+def told(till: Till, served: SalesBatch) -> Told:
     ids = [each.product_id for each in till.products]
-    columns = (getattr(served.sales, name).tolist() for name in ("product", "number", "at", "way", "promotion"))
+    columns = (getattr(served.sales, name).tolist() for name in ("product", "number", "at", "option", "promotion"))
     sales = [
-        Sale(at, ids[place if other == NOBODY else other], ids[place], number, way, promotion)
-        for place, number, at, way, promotion, other in zip(*columns, served.sales.instead_of.tolist(), strict=True)
+        Sale(at, ids[place if other == NO_PRODUCT else other], ids[place], number, way, promotion)
+        for place, number, at, way, promotion, other in zip(
+            *columns, served.sales.requested_product.tolist(), strict=True
+        )
     ]
     lost = [
         Lost(
-            one.at, ids[one.product], one.number, one.way, one.promotion, one.level, one.promised, one.held_up_by,
-            None if one.substitute == NOBODY else ids[one.substitute],
+            one.at, ids[one.product], one.number, one.option, one.promotion, one.level, one.promised, one.delayed_by,
+            None if one.substitute == NO_PRODUCT else ids[one.substitute],
         )
         for one in served.lost
     ]  # fmt: skip
@@ -285,8 +287,8 @@ def told(till: Till, served: Served) -> Told:
 
 
 def blocks(till: Till, until: int) -> Iterable[Told]:
-    while till.through < until:
-        yield told(till, till.ring_up(until))
+    while till.watermark < until:
+        yield told(till, till.generate_until(until))
 
 
 def serve(till: Till, until: int) -> Told:
@@ -296,12 +298,12 @@ def serve(till: Till, until: int) -> Told:
 def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
     """Time, product and way to buy of all who come, whatever becomes of them; in order."""
     came = []
-    first, last = plan.cells.of(plan.opened_at), plan.cells.of(until)
+    first, last = plan.grid.cell_at(plan.opened_at), plan.grid.cell_at(until)
     activity = plan.activity(first, last - first + 1)
     for each in plan.products:
-        crowd = Crowd(plan, [each])
-        customers = crowd.arrivals(plan, first, activity)
-        ways = crowd.customs.ways(customers).tolist()
+        process = ArrivalProcess(plan, [each])
+        customers = process.arrivals(plan, first, activity)
+        ways = process.behaviour.options(customers).tolist()
         came += [
             (at, each.product_id, way)
             for at, way in zip(customers.at.tolist(), ways, strict=True)
@@ -320,15 +322,15 @@ BOOKS = Books(Assortment(PRODUCTS, [PARTITION] * len(PRODUCTS)))
 def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:
     """The messages that tell of sales, and of lost sales."""
     places = {each.product_id: place for place, each in enumerate(till.products)}
-    asked = [NOBODY if sale.asked == sale.product_id else places[sale.asked] for sale in told.sales]
+    asked = [NO_PRODUCT if sale.asked == sale.product_id else places[sale.asked] for sale in told.sales]
     rows = [
-        (places[sale.product_id], sale.number, sale.at, sale.way, sale.promotion, other)
+        (places[sale.product_id], sale.number, sale.at, sale.option, sale.promotion, other)
         for sale, other in zip(told.sales, asked, strict=True)
     ]
     lost = [
         LostSale(
-            places[one.product_id], one.number, one.at, one.way, one.promotion, one.level, one.promised, one.held_up_by,
-            NOBODY if one.substitute is None else places[one.substitute],
+            places[one.product_id], one.number, one.at, one.option, one.promotion, one.level, one.promised,
+            one.delayed_by, NO_PRODUCT if one.substitute is None else places[one.substitute],
         )
         for one in told.lost
     ]  # fmt: skip
@@ -368,20 +370,20 @@ class Table(dict[str, InventoryLevel]):
     def rows(self) -> dict[str, dict[str, Any]]:
         return {product_id: level.asdict() for product_id, level in sorted(self.items())}
 
-    def start(self, kept: tuple[Place, Mapping[str, Shelf]] | None = None) -> Start:
+    def start(self, kept: tuple[EventCursor, Mapping[str, Shelf]] | None = None) -> ResumePoint:
         """Where a till goes on that knows the table, and the shelves that were kept if those are needed."""
-        last = (Place(event_time(row.last_sale), row.product_id) for row in self.values() if row.sales)
-        lost = (Place(event_time(row.last_lost), row.product_id) for row in self.values() if row.lost_sales)
-        after = max(last, default=Place(self.plan.opened_at, ""))
+        last = (EventCursor(event_time(row.last_sale), row.product_id) for row in self.values() if row.sales)
+        lost = (EventCursor(event_time(row.last_lost), row.product_id) for row in self.values() if row.lost_sales)
+        after = max(last, default=EventCursor(self.plan.opened_at, ""))
         shelves: Mapping[str, Shelf] = {row.product_id: shelf_of(BY_ID[row.product_id], row) for row in self.values()}
         if kept is not None:
             after, shelves = kept
-        return Start(
+        return ResumePoint(
             after=after,
             shelves=shelves,
             sold={row.product_id: row.sales for row in self.values()},
             lost={row.product_id: row.lost_sales for row in self.values()},
-            lost_after=max(lost, default=BEFORE_ALL),
+            lost_after=max(lost, default=STREAM_START),
         )
 
 

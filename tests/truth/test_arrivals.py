@@ -29,8 +29,8 @@ def by_the_definition(world: World, faults: Faults, span: Span, lateness: int, d
     till = Till(world.plan, world.plan.products)
     released: list[tuple[int, str, int, int, int]] = []
     seen: Seen = {}
-    while till.through < world.until:
-        sales = till.ring_up(world.until).sales
+    while till.watermark < world.until:
+        sales = till.generate_until(world.until).sales
         for place, number, at in zip(sales.product.tolist(), sales.number.tolist(), sales.at.tolist(), strict=True):
             product = till.products[place]
             kinds, delays = faults.of_sales(product, sales.number[(sales.product == place) & (sales.number == number)])
@@ -137,7 +137,7 @@ def test_what_is_released_in_the_shops_last_microsecond_arrives() -> None:
     faults, products = Faults.of(MANY, world.plan.sales.seed), sorted_products(world.plan)
     span = Span(OPENED, world.until + 1, None)
     till = Till(world.plan, world.plan.products)
-    sales = till.ring_up(world.until).sales
+    sales = till.generate_until(world.until).sales
     kinds, delays = faults.of_rows(faults.keys([each.product_id for each in products])[sales.product], sales.number)
     row = next(row for row in range(50, len(sales)) if kinds[row] == LATE)
     place, number = int(sales.product[row]), int(sales.number[row])

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.small_shops import PRODUCTS
 
 from yasdg_app.config.settings import SalesSettings
-from yasdg_app.shop.customer_behaviour import WAYS, line_of
-from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, line_of
+from yasdg_app.shop.till import NO_PRODUCT, Sales
 from yasdg_app.truth.price_columns import UNKNOWN, Receipts
 
 CENTS = st.integers(0, 10**11 - 1)  # all that a catalog may say
@@ -18,10 +18,10 @@ CENTS = st.integers(0, 10**11 - 1)  # all that a catalog may say
 @given(st.lists(st.tuples(CENTS, st.none() | CENTS, st.integers(0, 9_999)), min_size=1, max_size=4))
 def test_a_column_of_lines_is_the_lines_one_by_one(of: list[tuple[int, int | None, int]]) -> None:
     products = [replace(PRODUCTS[0], price_cents=price, cost_cents=cost) for price, cost, _ in of]
-    rows = [(place, way, promotion) for place, (_, _, promotion) in enumerate(of) for way in range(WAYS)]
+    rows = [(place, way, promotion) for place, (_, _, promotion) in enumerate(of) for way in range(PURCHASE_OPTIONS)]
     product, way, promotion = np.array(rows, dtype=np.int64).T
     nothing = np.zeros(len(rows), dtype=np.int64)
-    sales = Sales(product, nothing + 1, nothing, way, promotion, nothing + NOBODY)
+    sales = Sales(product, nothing + 1, nothing, way, promotion, nothing + NO_PRODUCT)
     columns = Receipts(products, SalesSettings()).of(sales)
     for row, its in enumerate(rows):
         line = line_of(products[its[0]], its[1], its[2], SalesSettings())

@@ -36,7 +36,7 @@ from yasdg_app.aggregates.minutes import (
 from yasdg_app.errors import YasdgError
 from yasdg_app.faust_runtime.table import Rows
 from yasdg_app.inventory.partitioned_catalog import Assortment
-from yasdg_app.inventory.projection import Folded, Restock
+from yasdg_app.inventory.projection import Folded, ProductRestock
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.decoders import (
@@ -114,7 +114,7 @@ class Share:
         self.past: Past | None = past
         self.position = past.position
         self.last_sale: int | str = last_sale
-        self.restocks: deque[Restock] = deque(maxlen=LATEST)
+        self.restocks: deque[ProductRestock] = deque(maxlen=LATEST)
         self.lost_sales: deque[bytes] = deque(maxlen=LATEST)
         self.restocks_before: list[dict[str, Any]] = []
         self.lost_sales_before: list[dict[str, Any]] = []

@@ -15,9 +15,9 @@ from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.reference import amount
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop import shelf
-from yasdg_app.shop.shelf import Shelf, Stocking
+from yasdg_app.shop.shelf import Restock, Shelf
 
-NEVER = datetime.min
+BEGINNING_OF_TIME = datetime.min
 LATEST = datetime.max
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
@@ -58,7 +58,7 @@ class LostSale(msgspec.Struct, gc=False):
     lost_sale_id: str
 
 
-class Restock(msgspec.Struct, gc=False):
+class RestockEvent(msgspec.Struct, gc=False):
     """A message on the stockings topic, all of it."""
 
     event_time: datetime
@@ -80,7 +80,7 @@ class Product(msgspec.Struct):
 
 read_sale = msgspec.json.Decoder(Sale).decode
 read_lost = msgspec.json.Decoder(LostSale).decode
-read_restock = msgspec.json.Decoder(Restock).decode
+read_restock = msgspec.json.Decoder(RestockEvent).decode
 _read_product = msgspec.json.Decoder(Product).decode
 
 Find = Callable[[str, str, int, str], None]
@@ -185,7 +185,7 @@ class Account:
     floor: int
     wake: datetime = LATEST
     number: int = 0  # of the last sale
-    at: datetime = NEVER
+    at: datetime = BEGINNING_OF_TIME
     offset: int = -1
     sold: int = 0
     revenue_cents: int = 0
@@ -193,7 +193,7 @@ class Account:
     certain: bool = True
     blind: bool = False
     ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
-    came: list[Stocking] = field(default_factory=list)
+    came: list[Restock] = field(default_factory=list)
     told: deque[Told] = field(default_factory=deque)
     told_number: int = 0  # of the last one that was read
     first_told: int | None = None  # number of the first one that was read
@@ -204,7 +204,7 @@ class Account:
     row: Row | None = None
     lost: deque[Turned] = field(default_factory=deque)
     lost_number: int = 0  # of the last lost sale that was read
-    lost_at: datetime = NEVER
+    lost_at: datetime = BEGINNING_OF_TIME
     lost_offset: int = -1
     lost_units: int = 0
     lost_cents: int = 0
@@ -220,12 +220,12 @@ class Account:
         if not self.is_followed:
             self.wake, self.floor = LATEST, NO_FLOOR
             return
-        wakes = [NEVER] if self.came or self.blind else []
+        wakes = [BEGINNING_OF_TIME] if self.came or self.blind else []
         if self.told:
             wakes.append(self.told[0].at)
         if self.lost:
             wakes.append(self.lost[0].at)
-        if self.certain and self.shelf.due != shelf.NEVER:
+        if self.certain and self.shelf.due != shelf.END_OF_TIME:
             wakes.append(moment(self.shelf.due))
         self.wake = min(wakes, default=LATEST)
         self.floor = (-1 if self.shelf.on_order else min_inventory) if self.certain else NO_FLOOR

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from yasdg_app.audit.account import (
+    BEGINNING_OF_TIME,
     LATEST,
-    NEVER,
     Account,
     Find,
     LostSale,
@@ -70,12 +70,12 @@ class LostSales:
         self._substitutions = substitutions
         self._is_cut = is_cut
         self._moments = Moments(plan, plan.products)
-        self._until = NEVER  # event time up to which they were read
+        self._until = BEGINNING_OF_TIME  # event time up to which they were read
         self._values: dict[tuple[str, int, int], frozenset[float]] = {}
 
     def wants(self, until: datetime) -> bool:
         """Tell whether more of them are to be read before sales up to an event time are looked at."""
-        return self._until <= until != NEVER
+        return self._until <= until != BEGINNING_OF_TIME
 
     def take(self, chunk: Chunk | None) -> None:
         """Take what comes next on the topic, in the order of the log; None: there is no more of it."""
@@ -208,8 +208,8 @@ class LostSales:
             text = f"{this} found {lost.level} at {at}, when {of.level} were there"
             self._find("wrong level", self._topic, offset, text)
         else:
-            promised, incident = of.excuse(micros(at))
-            right = None if promised == shelf.NEVER else moment(promised)
+            promised, incident = of.backorder_info(micros(at))
+            right = None if promised == shelf.END_OF_TIME else moment(promised)
             if (lost.promised, lost.incident) != (right, incident):
                 text = f"{this} says {lost.promised}, held up by {lost.incident}; it is {right}, {incident}"
                 self._find("wrong promise", self._topic, offset, text)
@@ -245,9 +245,9 @@ def _before(account: Account, instead_of: str | None) -> bool:
 
 def last_lost_sale(records: Iterable[Message]) -> datetime:
     """Return the latest event time among lost sales."""
-    return max((_time(record) for record in records), default=NEVER)
+    return max((_time(record) for record in records), default=BEGINNING_OF_TIME)
 
 
 def _time(record: Message) -> datetime:
     lost = decoded_or_none(read_lost, record.value)
-    return NEVER if lost is None or lost.event_time.tzinfo else lost.event_time
+    return BEGINNING_OF_TIME if lost is None or lost.event_time.tzinfo else lost.event_time

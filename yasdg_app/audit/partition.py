@@ -4,7 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from yasdg_app.audit.account import NEVER, Account, Deleted, Gap, Row, Sale, Topics, micros, read_sale, text_of
+from yasdg_app.audit.account import (
+    BEGINNING_OF_TIME,
+    Account,
+    Deleted,
+    Gap,
+    Row,
+    Sale,
+    Topics,
+    micros,
+    read_sale,
+    text_of,
+)
 from yasdg_app.audit.dead_letters import Letters
 from yasdg_app.audit.lost_sales import LostSales
 from yasdg_app.audit.plan_intervals import Moments
@@ -17,7 +28,7 @@ from yasdg_app.messages.decoders import InvalidMessageError, read_purchase
 from yasdg_app.messages.ids import home, transaction_id
 from yasdg_app.messages.reference import amount
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.price import TEN_THOUSAND, Line, line, terms
+from yasdg_app.shop.price import BASIS_POINTS, Line, line, terms
 
 MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
 MOST_WAYS = 64  # to buy a product that are remembered as right
@@ -91,7 +102,7 @@ class PartitionAudit:
             plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
             self._lost_letters, substitutions, is_cut=topics.lost_sales in cut,
         )  # fmt: skip
-        self._until = NEVER  # event time of the last sale that was looked at
+        self._until = BEGINNING_OF_TIME  # event time of the last sale that was looked at
 
     # --- What is read beside the purchases ---
 
@@ -205,7 +216,7 @@ class PartitionAudit:
     def _open(self) -> tuple[datetime, datetime]:
         """Return the stretch in which a sale need not be looked at for its time: none while the shop is closed."""
         moments = self._moments
-        return (NEVER, NEVER) if moments.closed else (moments.begin, moments.end)
+        return (BEGINNING_OF_TIME, BEGINNING_OF_TIME) if moments.closed else (moments.begin, moments.end)
 
     def _look_closer(self, account: Account, sale: Sale) -> None:
         """Take a sale from the shelf before or behind which something else may have come."""
@@ -391,19 +402,19 @@ def _sale_or_none(value: bytes | None) -> Sale | None:
 def _last_time(sales: Sequence[Sale | None]) -> datetime:
     """Return the event time of the last sale that has one."""
     times = (sale.transaction_time for sale in reversed(sales) if sale is not None)
-    return next((at for at in times if at.tzinfo is None), NEVER)
+    return next((at for at in times if at.tzinfo is None), BEGINNING_OF_TIME)
 
 
 def _wrong(sale: Sale, right: Line) -> tuple[str, str] | None:
     """Return what is wrong with the money of a sale, and a text; None if it is right to the cent."""
-    discount, cost = right.promotion / TEN_THOUSAND, None if right.cost_cents is None else amount(right.cost_cents)
+    discount, cost = right.promotion / BASIS_POINTS, None if right.cost_cents is None else amount(right.cost_cents)
     if sale.promotion_discount != discount:
         return "wrong discount", f"the promotion is {sale.promotion_discount}, the plan says {discount}"
     if sale.total_cost != cost:
         return "wrong cost", f"the cost is {sale.total_cost}, not {cost}"
     told = sale.price, sale.supplement_price, sale.member_discount, sale.total_purchase
     wanted = (
-        amount(right.product.price_cents), amount(right.supplement_cents), right.member_discount / TEN_THOUSAND,
+        amount(right.product.price_cents), amount(right.supplement_cents), right.member_discount / BASIS_POINTS,
         amount(right.total_cents),
     )  # fmt: skip
     names = "price", "price of supplements", "discount of members", "total"
@@ -413,4 +424,4 @@ def _wrong(sale: Sale, right: Line) -> tuple[str, str] | None:
 
 def last_sale(records: Iterable[Message]) -> datetime:
     """Return the latest event time among purchases."""
-    return max((_last_time([_sale_or_none(record.value)]) for record in records), default=NEVER)
+    return max((_last_time([_sale_or_none(record.value)]) for record in records), default=BEGINNING_OF_TIME)

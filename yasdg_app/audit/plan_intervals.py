@@ -5,7 +5,7 @@ from datetime import datetime
 
 import numpy as np
 
-from yasdg_app.audit.account import NEVER, micros, moment
+from yasdg_app.audit.account import BEGINNING_OF_TIME, micros, moment
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.plan import Plan
@@ -29,7 +29,7 @@ class Moments:
     def __init__(self, plan: Plan, products: Sequence[Product]) -> None:
         self._plan = plan
         self._products = products
-        self.begin = self.end = NEVER
+        self.begin = self.end = BEGINNING_OF_TIME
         self.closed = ""
         self.promotions: dict[str, int] = {}
 
@@ -39,7 +39,12 @@ class Moments:
             return False
         time, plan = micros(at), self._plan
         if time < plan.opened_at:
-            self.begin, self.end, self.closed, self.promotions = NEVER, moment(plan.opened_at), "not opened yet", {}
+            self.begin, self.end, self.closed, self.promotions = (
+                BEGINNING_OF_TIME,
+                moment(plan.opened_at),
+                "not opened yet",
+                {},
+            )
             return True
         minute = time // MINUTE
         opened, minutes = self._hours(minute)
@@ -69,7 +74,7 @@ class Moments:
         return bool(opened[0]), int(other[0]) if len(other) else len(minutes)
 
     def _discounts(self, minute: int) -> dict[str, int]:
-        cell = minute << self._plan.cells.halvings
+        cell = minute << self._plan.grid.halvings
         found = ((product.product_id, self._plan.discount(product, cell, 1)) for product in self._products)
         discounts = {product_id: 0 if discount is None else int(discount[0]) for product_id, discount in found}
         return {product_id: discount for product_id, discount in discounts.items() if discount}

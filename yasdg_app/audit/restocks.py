@@ -11,7 +11,7 @@ from yasdg_app.audit.report import Report
 from yasdg_app.kafka.decoding import UNREADABLE, UnreadableError, decoded, reason_of
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.ids import restock_number
-from yasdg_app.shop.shelf import Stocking
+from yasdg_app.shop.shelf import Restock
 from yasdg_app.shop.supply import Supply
 
 WINDOW = 1_000  # restocks of a partition within which one may stand elsewhere than it should; those of a product owed
@@ -190,12 +190,12 @@ class Restocks:
             again = not of.on_order and not by_the_sale and after <= self._supply.min_inventory
             if again:  # as in Shelf.receive
                 of.on_order = self._supply.restock_amount
-            of.expect(self._supply)
+            of.update_eta(self._supply)
             if again and of.due == time:
                 of.on_order = 0
-                of.expect(self._supply)
+                of.update_eta(self._supply)
 
-    def _is_next(self, account: Account, stocking: Stocking) -> bool:
+    def _is_next(self, account: Account, stocking: Restock) -> bool:
         """Tell whether a restock is the next that was read, as nearly all are; it is done with then."""
         if not account.told or account.shift:
             return False
@@ -211,7 +211,7 @@ class Restocks:
         self._place = account.told.popleft().place
         return True
 
-    def _expect(self, account: Account, stocking: Stocking, numbers: Sequence[int]) -> None:
+    def _expect(self, account: Account, stocking: Restock, numbers: Sequence[int]) -> None:
         """Look for one of the restocks, of these numbers, that ought to stand with the last sale of a product."""
         levels = stocking.existing_level, stocking.stock_quantity, stocking.new_level
         wanted = Told(moment(stocking.at), stocking.number, levels, account.offset)

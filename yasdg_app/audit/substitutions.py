@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from yasdg_app.audit.account import NEVER, LostSale, Sale, Topics, micros, read_lost, read_sale
+from yasdg_app.audit.account import BEGINNING_OF_TIME, LostSale, Sale, Topics, micros, read_lost, read_sale
 from yasdg_app.audit.report import Finding, Report
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
@@ -76,7 +76,7 @@ class Substitutions:
         lost_since: Mapping[int, datetime] | None = None,
     ) -> None:
         self._topics = topics
-        self._beside = plan.beside
+        self._beside = plan.substitutes
         self._homes = homes
         self._report = report
         self._sold_until = sold_until
@@ -122,9 +122,9 @@ class Substitutions:
         if both is None and any(other.product_id == pair[1] for other in self._beside.get(pair[0], ())):
             asked, taken = (self._homes[product_id] for product_id in pair)
             # Workers tell of lost sales before the purchases behind them.
-            lost = max(self._lost_until.get(asked, NEVER), self._sold_until.get(asked, NEVER))
-            since = max(self._lost_since.get(asked, NEVER), self._sold_since.get(taken, NEVER))
-            both = self._pairs[pair] = Both(since, min(lost, self._sold_until.get(taken, NEVER)))
+            lost = max(self._lost_until.get(asked, BEGINNING_OF_TIME), self._sold_until.get(asked, BEGINNING_OF_TIME))
+            since = max(self._lost_since.get(asked, BEGINNING_OF_TIME), self._sold_since.get(taken, BEGINNING_OF_TIME))
+            both = self._pairs[pair] = Both(since, min(lost, self._sold_until.get(taken, BEGINNING_OF_TIME)))
         return both
 
 

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from faust.cli import option
 
 from yasdg_app.application import app, fail
-from yasdg_app.audit.account import NEVER, Deleted, Topics, read_products
+from yasdg_app.audit.account import BEGINNING_OF_TIME, Deleted, Topics, read_products
 from yasdg_app.audit.incident_events import check_incidents
 from yasdg_app.audit.lost_sales import last_lost_sale
 from yasdg_app.audit.partition import PartitionAudit, last_sale
@@ -256,7 +256,7 @@ async def _deleted(reader: Reader, tp: TopicPartition, first: int, by_content: b
 
 
 TimeOf = Callable[[Sequence[Message]], datetime]
-"""Returns the latest event time among messages; NEVER if there is none."""
+"""Returns the latest event time among messages; BEGINNING_OF_TIME if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,13 +351,13 @@ class DividedTopics:
             start = max(first, end - stretch)
             try:
                 async with aclosing(_chunks(self.reader, tp, start, end)) as chunks:
-                    latest = max([time_of(chunk.messages) async for chunk in chunks], default=NEVER)
+                    latest = max([time_of(chunk.messages) async for chunk in chunks], default=BEGINNING_OF_TIME)
             except Damage:
-                return NEVER
-            if latest != NEVER:
+                return BEGINNING_OF_TIME
+            if latest != BEGINNING_OF_TIME:
                 return latest
             end, stretch = start, stretch * FARTHER
-        return NEVER
+        return BEGINNING_OF_TIME
 
     async def _earliest(self, topic: str, time_of: TimeOf) -> dict[int, datetime]:
         """Return the event time of the shop's first message in each partition whose beginning was deleted."""
@@ -369,7 +369,7 @@ class DividedTopics:
                 async with aclosing(self.chunks(topic, partition)) as chunks:
                     async for chunk in chunks:
                         times = [time_of([message]) for message in chunk.messages]
-                        readable = [at for at in times if at != NEVER]
+                        readable = [at for at in times if at != BEGINNING_OF_TIME]
                         if readable:
                             earliest[partition] = readable[0]
                             break

@@ -31,7 +31,7 @@ from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import Till, served_until
+from yasdg_app.shop.till import Till, generate_all
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import Network
 from yasdg_app.truth.offline_stream import FOREVER
@@ -131,7 +131,7 @@ class Grounds:
     def _last_sale(self) -> int:
         """Return the event time of the sale that ends a run of so many. Raises GenerateError if there is none."""
         refuse_if_too_slow(app.shop, self.plan, self.until, self.number_of_sales)
-        served = served_until(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
+        served = generate_all(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
     def network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network | None:

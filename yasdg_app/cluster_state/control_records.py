@@ -23,7 +23,7 @@ from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.incidents import Incident, is_within_limits
 from yasdg_app.shop.plan import Gap
-from yasdg_app.shop.shelf import NEVER
+from yasdg_app.shop.shelf import END_OF_TIME
 
 LEAD_MICROSECONDS = 6 * SECOND  # from now to the earliest time for which something can be set
 CUTOFF_MICROSECONDS = 4 * SECOND  # a record that was written later than this before its time has no effect
@@ -163,9 +163,9 @@ def control_of(statements: Iterable[Statement | None], record_count: int = 0) ->
 
 
 def _in_time(record: Message, clock: Clock) -> int:
-    """Return the earliest event time for which a record was written in time; NEVER if that is not known."""
+    """Return the earliest event time for which a record was written in time; END_OF_TIME if that is not known."""
     # Without the time at which the cluster appended it, no record is known to have been in time.
-    return clock.at(record.timestamp * 1000 + CUTOFF_MICROSECONDS) if record.timestamp > 0 else NEVER
+    return clock.at(record.timestamp * 1000 + CUTOFF_MICROSECONDS) if record.timestamp > 0 else END_OF_TIME
 
 
 def _incident_that_counts(value: bytes, name: str, in_time: int, products: Sequence[Product]) -> Incident | None:
@@ -183,7 +183,7 @@ def _gap_that_counts(value: bytes, key: bytes, record: Message, clock: Clock) ->
     gap_value = msgspec.json.decode(value, type=GapValue)
     gap = Gap(_time(gap_value.after), _time(gap_value.until))
     # Only time that has passed is skipped; without the time of the append, that cannot be checked.
-    latest = clock.at(record.timestamp * 1000 + MAX_CLOCK_SKEW_MICROSECONDS) if record.timestamp > 0 else NEVER
+    latest = clock.at(record.timestamp * 1000 + MAX_CLOCK_SKEW_MICROSECONDS) if record.timestamp > 0 else END_OF_TIME
     counts = key == gap_record(gap).key and clock.start <= gap.after < gap.until <= latest
     return gap if counts else None
 

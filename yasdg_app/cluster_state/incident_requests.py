@@ -14,7 +14,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import IncidentSettings, Settings, SettingsError, check_products, incident, shown
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop.incidents import DAY, Incident, Incidents
-from yasdg_app.shop.price import TEN_THOUSAND
+from yasdg_app.shop.price import BASIS_POINTS
 
 SOON = 7 * DAY  # event time from now on in which incidents that come at random are shown
 MAX_RANDOM = 200  # of these that are shown, the first to come
@@ -98,7 +98,7 @@ def described(of: Incident, said: ControlState, now: int) -> dict[str, Any]:
         "categories": sorted(of.categories),
         "products": sorted(of.products),
         "factor": float(of.factor),
-        "discount": of.discount / TEN_THOUSAND,
+        "discount": of.discount / BASIS_POINTS,
         "source": "live" if any(of.name == other.name for other in said.live) else "configuration",
         "state": _state(of, said, now),
     }

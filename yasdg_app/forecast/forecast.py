@@ -13,11 +13,11 @@ from yasdg_app.config.settings import Settings, SupplierSettings
 from yasdg_app.forecast.outlook import CatchUp, Day, Outlook, Short
 from yasdg_app.forecast.supply import HOUR, edges_of_minutes, mean_lead_time, shortage, up_to
 from yasdg_app.forecast.warnings import PACE, remarks
-from yasdg_app.shop.demand import MINUTE, Cells, Ints
+from yasdg_app.shop.demand import MINUTE, Ints, TimeGrid
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats
-from yasdg_app.shop.shelf import NEVER
+from yasdg_app.shop.shelf import END_OF_TIME
 
 WEEK = 7 * DAY
 OTHERS = "others"
@@ -85,7 +85,7 @@ class _Looking:
 
     def __init__(self, settings: Settings, plan: Plan, closes_at: int | None) -> None:
         self.settings = settings
-        self.plan = replace(plan, cells=Cells(0))  # in minutes
+        self.plan = replace(plan, grid=TimeGrid(0))  # in minutes
         self.opened_at, self.closes_at = plan.opened_at, closes_at
         self.units = 2.0 - settings.sales.quantity_one_freq / 10  # that a customer wants
         country, _, subdivision = settings.hours.holidays.partition("-")
@@ -149,7 +149,7 @@ class _Looking:
 
     def within(self, at: Ints) -> Ints:
         """Return event times, those outside of the shop's life moved to its first or last moment."""
-        last = NEVER if self.closes_at is None else self.closes_at + 1
+        last = END_OF_TIME if self.closes_at is None else self.closes_at + 1
         return np.clip(at, self.opened_at, last)
 
     # --- Customers ---

@@ -13,7 +13,7 @@ from yasdg_app.config.settings import SupplierSettings
 from yasdg_app.shop.demand import MINUTE, Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats
-from yasdg_app.shop.shelf import NEVER
+from yasdg_app.shop.shelf import END_OF_TIME
 
 HOUR = 60 * MINUTE
 DELIVERIES = 3_000  # of a product that are looked at; beyond, it goes on as it was so far
@@ -73,7 +73,7 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
 
     level = float(product.inventory if begin == plan.opened_at else supply.min_inventory + supply.restock_amount)
     empty: list[tuple[int, int]] = []
-    now, number, looked_at, on_order, due = begin, 0, 0, 0, NEVER
+    now, number, looked_at, on_order, due = begin, 0, 0, 0, END_OF_TIME
     while now < end and looked_at < DELIVERIES:
         looked_at += 1
         if not on_order:
@@ -93,7 +93,7 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
             empty.append((when(asked(now) + level, now), min(due, end)))
         level, now = max(level - wanted, 0.0), due
         number += 1
-        brought = supply.brings(product, number, on_order)
+        brought = supply.delivered_quantity(product, number, on_order)
         level, on_order = level + brought, on_order - brought
         if not on_order and level <= supply.min_inventory:
             on_order = supply.restock_amount

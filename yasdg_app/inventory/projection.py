@@ -31,7 +31,7 @@ from yasdg_app.messages.decoders import (
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.times import EPOCH, event_time, microseconds, time_text
 from yasdg_app.shop.demand import Ints
-from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
+from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf, instant_restocks
 from yasdg_app.shop.supply import Supply
 
 M = TypeVar("M", SaleEvent, LostSaleEvent)
@@ -52,11 +52,11 @@ class BooksError(YasdgError):
     """The log and the table do not belong together: going on would be a guess."""
 
 
-class Restock(NamedTuple):
+class ProductRestock(NamedTuple):
     """A restock of a product."""
 
     product_id: str
-    stocking: Stocking
+    restock: Restock
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Folded:
     """What a chunk comes to."""
 
     levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
-    restocks: list[Restock] = field(default_factory=list)
+    restocks: list[ProductRestock] = field(default_factory=list)
     dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are none of ours, and why
     sales: list[SaleEvent] = field(default_factory=list)  # those that are applied, in the order of the log
     grouped: Grouped | None = None  # the same, if they were folded product by product
@@ -113,7 +113,7 @@ class Ledger:
             level = self._level_of(product.product_id)
             shelf = shelf_of(product, level)
             if shelf.on_order:
-                shelf.expect(self._supply)
+                shelf.update_eta(self._supply)
             row = _opened(shelf) if level is None else copy(level)
             account = self._accounts[product.product_id] = Account(row, shelf)
         return account
@@ -179,7 +179,7 @@ class Books:
         begins = [start for _, start, _ in products]
         paid, costs = (np.rint(cents).astype(np.int64) for cents in (value, cost))
         revenue_cents, cost_cents = (np.add.reduceat(cents, begins).tolist() for cents in (paid, costs))
-        ledger, restocks = Ledger(level_of, supply), list[tuple[int, Restock]]()
+        ledger, restocks = Ledger(level_of, supply), list[tuple[int, ProductRestock]]()
         for (product, start, end), revenue, spent in zip(products, revenue_cents, cost_cents, strict=True):
             account = ledger.account(product)
             row, shelf, own = account.row, account.shelf, sales[start:end]
@@ -190,16 +190,16 @@ class Books:
             if end - start < MANY or not _is_filled_at_once(shelf, quantity[start:end], supply):
                 came = _sell(shelf, own, supply)
             else:
-                came = _sell_at_once(shelf, own, quantity[start:end], supply)
-            for place, stocking in came:
-                restocks.append((order[start + place], Restock(product.product_id, stocking)))
+                came = _sell_in_bulk(shelf, own, quantity[start:end], supply)
+            for place, restock in came:
+                restocks.append((order[start + place], ProductRestock(product.product_id, restock)))
             row.revenue_cents += revenue
             row.cost_cents += spent
             row.last_sale = time_text(microseconds(own[-1].transaction_time))
             row.offset = account.applied = chunk[order[end - 1]].offset
         restocks.sort(key=itemgetter(0))
         by_product = Grouped(products, places, quantity, paid)
-        return Folded(ledger.levels(), [restock for _, restock in restocks], sales=told, grouped=by_product)
+        return Folded(ledger.levels(), [each for _, each in restocks], sales=told, grouped=by_product)
 
     def fold_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply purchases in the plain way, which is the reference of the other."""
@@ -215,8 +215,8 @@ class Books:
             if not _is_next(tp, message, sale.transaction_id, number, shelf.sales):
                 continue
             at = microseconds(sale.transaction_time)
-            for stocking in (*shelf.receive(at, supply), *shelf.sell(sale.quantity, at, supply)):
-                folded.restocks.append(Restock(sale.product_id, stocking))
+            for restock in (*shelf.receive(at, supply), *shelf.sell(sale.quantity, at, supply)):
+                folded.restocks.append(ProductRestock(sale.product_id, restock))
             row.revenue_cents += round(sale.total_purchase * 100)
             row.cost_cents += round((sale.total_cost or 0.0) * 100)
             row.last_sale = time_text(at)
@@ -307,31 +307,31 @@ def _is_filled_at_once(shelf: Shelf, quantity: Ints, supply: Supply) -> bool:
         not shelf.on_order
         and supply.min_inventory < shelf.level < EXACT
         and int(quantity.max()) <= supply.restock_amount
-        and supply.at_once(shelf.product)
+        and supply.is_instant(shelf.product)
     )
 
 
-def _sell(shelf: Shelf, sales: Sequence[SaleEvent], supply: Supply) -> list[tuple[int, Stocking]]:
+def _sell(shelf: Shelf, sales: Sequence[SaleEvent], supply: Supply) -> list[tuple[int, Restock]]:
     """Apply sales to the shelf of their product; return the restocks, each with the place of the sale it came with."""
-    came: list[tuple[int, Stocking]] = []
+    came: list[tuple[int, Restock]] = []
     for place, sale in enumerate(sales):
         at = microseconds(sale.transaction_time)
         if shelf.due <= at:
-            came += [(place, stocking) for stocking in shelf.receive(at, supply)]
-        came += [(place, stocking) for stocking in shelf.sell(sale.quantity, at, supply)]
+            came += [(place, restock) for restock in shelf.receive(at, supply)]
+        came += [(place, restock) for restock in shelf.sell(sale.quantity, at, supply)]
     return came
 
 
-def _sell_at_once(
+def _sell_in_bulk(
     shelf: Shelf, sales: Sequence[SaleEvent], quantity: Ints, supply: Supply
-) -> list[tuple[int, Stocking]]:
+) -> list[tuple[int, Restock]]:
     """Do as `_sell` does, with a shelf that is filled at once."""
     amount, sold = supply.restock_amount, np.cumsum(quantity)
-    restocks = restocks_at_once(np.array(shelf.level), sold, supply)
+    restocks = instant_restocks(np.array(shelf.level), sold, supply)
     with_restock = np.flatnonzero(np.diff(restocks, prepend=0))
     before = (shelf.level - sold + (restocks - 1) * amount)[with_restock].tolist()
     came = [
-        (place, Stocking(number, microseconds(sales[place].transaction_time), level, amount))
+        (place, Restock(number, microseconds(sales[place].transaction_time), level, amount))
         for number, (place, level) in enumerate(zip(with_restock.tolist(), before, strict=True), shelf.stockings + 1)
     ]
     shelf.sales += len(sales)
@@ -383,6 +383,6 @@ def _level(account: Account) -> InventoryLevel:
     row.level, row.sales, row.sold = shelf.level, shelf.sales, shelf.sold
     row.stockings, row.restocked, row.on_order = shelf.stockings, shelf.restocked, shelf.on_order
     row.ordered_at = time_text(shelf.ordered_at) if shelf.on_order else ""
-    row.promised = time_text(shelf.promised) if shelf.promised != NEVER else ""
+    row.promised = time_text(shelf.promised) if shelf.promised != END_OF_TIME else ""
     row.margin_cents = row.revenue_cents - row.cost_cents
     return row

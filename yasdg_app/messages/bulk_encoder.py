@@ -17,8 +17,8 @@ from yasdg_app.messages.encoders import MAX_PREPARED_KINDS, PurchaseEncoder
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.formats.times import digits
 from yasdg_app.messages.ids import transaction_id
-from yasdg_app.shop.customer_behaviour import WAYS
-from yasdg_app.shop.price import TEN_THOUSAND
+from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS
+from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.shop.till import Sales
 
 RECORDS_BYTES = 1_000_000  # in a batch, before it is compressed; a topic takes 1 MB at most by default
@@ -137,8 +137,8 @@ class BulkEncoder:
 
     def _kinds_of(self, sales: Sales, size: int) -> Ints:
         """Return the index of each sale's kind in the lists of kinds. `size`: bytes of the times."""
-        code = (sales.product * WAYS + sales.way) * (TEN_THOUSAND + 1) + sales.promotion
-        code = (code * self._others + (sales.instead_of + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
+        code = (sales.product * PURCHASE_OPTIONS + sales.option) * (BASIS_POINTS + 1) + sales.promotion
+        code = (code * self._others + (sales.requested_product + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
         if size != self._size:
             self._forget()
             self._size = size
@@ -154,7 +154,7 @@ class BulkEncoder:
         if len(self._kinds) >= MAX_PREPARED_KINDS:
             self._forget()
         codes, rows = np.unique(code, return_index=True)
-        columns = (sales.product, sales.way, sales.promotion, sales.instead_of)
+        columns = (sales.product, sales.option, sales.promotion, sales.requested_product)
         kinds = zip(*(column[rows].tolist() for column in columns), strict=True)
         widths = _digits(sales.number[rows]).tolist()
         places: list[tuple[int, int, int]] = []

@@ -11,8 +11,8 @@ from yasdg_app.messages.ids import fault_id, transaction_id
 from yasdg_app.messages.reference import _product_fields, amount, reason
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop import shelf, till
-from yasdg_app.shop.customer_behaviour import WAYS, line_of, terms_of
-from yasdg_app.shop.price import TEN_THOUSAND, Terms
+from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, line_of, terms_of
+from yasdg_app.shop.price import BASIS_POINTS, Terms
 from yasdg_app.shop.till import Sales
 
 MAX_PREPARED_KINDS = 50_000  # kinds of purchases that an encoder keeps prepared: a big catalog has millions of them
@@ -26,7 +26,7 @@ def product_json(of: catalog.Product) -> bytes:
     return orjson.dumps(_product_fields(of))
 
 
-def encode_restock(product_id: str, restock: shelf.Stocking) -> bytes:
+def encode_restock(product_id: str, restock: shelf.Restock) -> bytes:
     """Return the JSON of a restock: the bytes of `reference.stocking`, in a fraction of the time."""
     return (
         f'{{"event_time":"{time_text(restock.at)}","product_id":"{product_id}",'
@@ -57,12 +57,14 @@ class PurchaseEncoder:
         self._products = products
         self._sales = sales
         self._keys = [product.product_id.encode() for product in products]
-        self._ways = [(terms, _option_text(terms)) for terms in (terms_of(way, sales) for way in range(WAYS))]
+        self._ways = [
+            (terms, _option_text(terms)) for terms in (terms_of(way, sales) for way in range(PURCHASE_OPTIONS))
+        ]
         self._prepared: dict[tuple[int, int, int, int], tuple[str, str]] = {}
 
     def encode(self, sales: Sales) -> Iterator[tuple[bytes, bytes, int]]:
         """Yield key, value and Kafka timestamp (milliseconds of event time) of each sale, in order."""
-        columns = (sales.product, sales.way, sales.promotion, sales.instead_of)
+        columns = (sales.product, sales.option, sales.promotion, sales.requested_product)
         kinds = zip(*(column.tolist() for column in columns), strict=True)
         for kind, number, at in zip(kinds, sales.number.tolist(), sales.at.tolist(), strict=True):
             middle, end = self._prepared.get(kind) or self._keep(kind)
@@ -94,8 +96,8 @@ class PurchaseEncoder:
             f'","product_id":"{product_id}","price":{product.price_cents / 100!r},{text}'
             f'"total_purchase":{total / 100!r},"transaction_id":"{product_id}-',
             f'","total_cost":{"null" if cost is None else repr(cost / 100)},'
-            f'"promotion_discount":{promotion / TEN_THOUSAND!r},"substituted_from":'
-            + ("null}" if instead_of == till.NOBODY else f'"{self._products[instead_of].product_id}"}}'),
+            f'"promotion_discount":{promotion / BASIS_POINTS!r},"substituted_from":'
+            + ("null}" if instead_of == till.NO_PRODUCT else f'"{self._products[instead_of].product_id}"}}'),
         )
 
 
@@ -104,7 +106,7 @@ def _option_text(terms: Terms) -> str:
     told = {
         "quantity": terms.quantity,
         "is_member": terms.is_member,
-        "member_discount": terms.member_discount / TEN_THOUSAND,
+        "member_discount": terms.member_discount / BASIS_POINTS,
         "add_supplements": terms.add_supplements,
         "supplement_price": amount(terms.supplement_cents),
     }
@@ -128,11 +130,11 @@ class LostSaleEncoder:
         """Yield key, value and Kafka timestamp (milliseconds of event time) of each lost sale, in order."""
         for one in lost:
             product_id = self._ids[one.product]
-            kind = one.product, one.way, one.promotion
+            kind = one.product, one.option, one.promotion
             middle = self._prepared.get(kind) or self._prepare(kind)
-            promised = "null" if one.promised == shelf.NEVER else f'"{time_text(one.promised)}"'
-            incident = "null" if one.held_up_by is None else f'"{one.held_up_by}"'
-            substitute = "null" if one.substitute == till.NOBODY else f'"{self._ids[one.substitute]}"'
+            promised = "null" if one.promised == shelf.END_OF_TIME else f'"{time_text(one.promised)}"'
+            incident = "null" if one.delayed_by is None else f'"{one.delayed_by}"'
+            substitute = "null" if one.substitute == till.NO_PRODUCT else f'"{self._ids[one.substitute]}"'
             text = (
                 f'{{"event_time":"{time_text(one.at)}",{middle}"reason":"{reason(one)}","level":{one.level},"promised":{promised},'
                 f'"incident":{incident},"substitute":{substitute},"lost_sale_id":"{product_id}-L{one.number:06d}"}}'

@@ -14,7 +14,7 @@ from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop import shelf, till
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.incidents import Incident
-from yasdg_app.shop.price import TEN_THOUSAND, Line
+from yasdg_app.shop.price import BASIS_POINTS, Line
 
 
 def amount(cents: int) -> float:
@@ -52,20 +52,20 @@ def purchase(at: int, number: int, line: Line, instead_of: str | None = None) ->
         price=amount(line.product.price_cents),
         quantity=line.quantity,
         is_member=line.is_member,
-        member_discount=line.member_discount / TEN_THOUSAND,
+        member_discount=line.member_discount / BASIS_POINTS,
         add_supplements=line.add_supplements,
         supplement_price=amount(line.supplement_cents),
         total_purchase=amount(line.total_cents),
         transaction_id=transaction_id(line.product.product_id, number),
         total_cost=None if line.cost_cents is None else amount(line.cost_cents),
-        promotion_discount=line.promotion / TEN_THOUSAND,
+        promotion_discount=line.promotion / BASIS_POINTS,
         substituted_from=instead_of,
     )
 
 
 def reason(lost: till.LostSale) -> str:
     """Return why a sale was lost; one of `REASONS`."""
-    return "held_up" if lost.held_up_by else "too_few" if lost.level else "sold_out"
+    return "held_up" if lost.delayed_by else "too_few" if lost.level else "sold_out"
 
 
 def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: SalesSettings) -> LostSale:
@@ -74,7 +74,7 @@ def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: S
     `products`: those of the till.
     """
     of = products[lost.product]
-    line = line_of(of, lost.way, lost.promotion, sales)
+    line = line_of(of, lost.option, lost.promotion, sales)
     return LostSale(
         event_time=time_text(lost.at),
         product_id=of.product_id,
@@ -82,14 +82,14 @@ def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: S
         value=amount(line.total_cents),
         reason=reason(lost),
         level=lost.level,
-        promised=None if lost.promised == shelf.NEVER else time_text(lost.promised),
-        incident=lost.held_up_by,
-        substitute=None if lost.substitute == till.NOBODY else products[lost.substitute].product_id,
+        promised=None if lost.promised == shelf.END_OF_TIME else time_text(lost.promised),
+        incident=lost.delayed_by,
+        substitute=None if lost.substitute == till.NO_PRODUCT else products[lost.substitute].product_id,
         lost_sale_id=lost_sale_id(of.product_id, lost.number),
     )
 
 
-def stocking(product_id: str, restock: shelf.Stocking) -> Stocking:
+def stocking(product_id: str, restock: shelf.Restock) -> Stocking:
     """Return the message of a restock; the reference implementation of `encode_restock`."""
     return Stocking(
         event_time=time_text(restock.at),
@@ -126,7 +126,7 @@ def announcement(at: int, phase: str, incident: Incident) -> Announcement:
         ramp_up=incident.ramp_up / SECOND,
         ramp_down=incident.ramp_down / SECOND,
         factor=float(incident.factor),
-        discount=incident.discount / TEN_THOUSAND,
+        discount=incident.discount / BASIS_POINTS,
         categories=sorted(incident.categories),
         products=sorted(incident.products),
     )

@@ -312,22 +312,20 @@ async def pass_deleted(tp: TP) -> None:
 
 async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
     """Tell of the restocks, but for those that a worker before us told of; False if we may not."""
-    restocks = [
-        restock for restock in folded.restocks if restock.stocking.number > told.ahead.get(restock.product_id, 0)
-    ]
+    restocks = [each for each in folded.restocks if each.restock.number > told.ahead.get(each.product_id, 0)]
     rows = (
         ProducerRecord(
             product_id.encode(),
-            app.format.write("stockings", encode_restock(product_id, stocking)),
-            stocking.at // 1000,
+            app.format.write("stockings", encode_restock(product_id, restock)),
+            restock.at // 1000,
         )
-        for product_id, stocking in restocks
+        for product_id, restock in restocks
     )
     appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.stockings, rows, ours)
     if not appended.complete:
         return False
     told.stockings += len(restocks)
-    restocked = {restock.product_id for restock in restocks}
+    restocked = {each.product_id for each in restocks}
     for level in folded.levels:
         if level.product_id in restocked:
             level.stocking_offset = appended.offset

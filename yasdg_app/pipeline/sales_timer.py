@@ -42,8 +42,18 @@ from yasdg_app.pipeline.partition_assignment import LEASE
 from yasdg_app.pipeline.restore import Disputes, shorter
 from yasdg_app.pipeline.shelf_snapshots import ShelvesTopic
 from yasdg_app.shop.customer_behaviour import line_of
-from yasdg_app.shop.shelf import NEVER
-from yasdg_app.shop.till import BEFORE_ALL, NOBODY, LastSale, LostSale, Place, Sales, Served, Start, Till
+from yasdg_app.shop.shelf import END_OF_TIME
+from yasdg_app.shop.till import (
+    NO_PRODUCT,
+    STREAM_START,
+    EventCursor,
+    LostSale,
+    ResumePoint,
+    SaleLimit,
+    Sales,
+    SalesBatch,
+    Till,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +99,7 @@ class Tills:
     def __init__(self) -> None:
         self._generation = -1
         self._open: dict[int, OpenTill] = {}
-        self._last_sale: LastSale | None = None  # of a run of so many sales
+        self._last_sale: SaleLimit | None = None  # of a run of so many sales
         self._waits: dict[TP, tuple[int, float]] = {}  # where the agent stands, and since when
         self._serving: dict[TP, asyncio.Task[None]] = {}
         self._ends: dict[TP, int] = {}  # the offset behind what we have appended
@@ -150,7 +160,7 @@ class Tills:
             return
         at, clock = _now(), app.opening.clock
         until = min(clock.at(at) + int(AHEAD * clock.pace(at) * 1e6), watch.horizon)
-        till = min((opened.till for opened in self._open.values()), key=attrgetter("prepared_through"), default=None)
+        till = min((opened.till for opened in self._open.values()), key=attrgetter("prepared_watermark"), default=None)
         if till is not None:
             follow(till)  # the horizon is that of the newest plan
             till.prepare(until)
@@ -160,7 +170,7 @@ class Tills:
         if self._serving:
             return 0.0
         at, clock = _now(), app.opening.clock
-        next_at = min((opened.till.next_at for opened in self._open.values()), default=NEVER)
+        next_at = min((opened.till.next_at for opened in self._open.values()), default=END_OF_TIME)
         return min(LONGEST_ROUND, (next_at - clock.at(at)) / clock.pace(at) / 1e6)
 
     async def _serve_all(self, tps: Sequence[TP], due: int) -> None:
@@ -198,7 +208,7 @@ class Tills:
         if not shop.sales.number_of_sales:
             return until
         if self._last_sale is None:
-            self._last_sale = LastSale(watch.plan, shop.sales.number_of_sales)
+            self._last_sale = SaleLimit(watch.plan, shop.sales.number_of_sales)
         follow(self._last_sale)
         return min(until, self._last_sale.look(until))
 
@@ -206,14 +216,14 @@ class Tills:
     def _last_moment(self) -> int:
         """Event time behind which nobody is served."""
         closes_at = last_moment(shop, app.opening.opened_at)
-        return NEVER if closes_at is None else closes_at - 1
+        return END_OF_TIME if closes_at is None else closes_at - 1
 
     @staticmethod
-    def _after(partition: int) -> Place:
+    def _after(partition: int) -> EventCursor:
         """Return the last customer whose sale is in the table; before the first: the shop's first moment."""
         # Within a partition the log is in order of event time, so everything up to its last sale is in it.
         last = inventory.rows_of(partition).last("last_sale")
-        return Place(app.opening.opened_at, "") if last is None else Place(*last)
+        return EventCursor(app.opening.opened_at, "") if last is None else EventCursor(*last)
 
     @staticmethod
     def _sold_through(partition: int) -> int:
@@ -275,12 +285,12 @@ class Tills:
         else:
             after, shelves = self._after(partition), Shelves(partition)
         last_lost = inventory.rows_of(partition).last("last_lost")
-        start = Start(
+        start = ResumePoint(
             after=after,
             shelves=shelves,
             sold=column_of(partition, "sales"),
             lost=column_of(partition, "lost_sales"),
-            lost_after=BEFORE_ALL if last_lost is None else Place(*last_lost),
+            lost_after=STREAM_START if last_lost is None else EventCursor(*last_lost),
         )
         till = Till(watch.plan, products_of[partition], start)
         return OpenTill(
@@ -305,13 +315,13 @@ class Tills:
         till = opened.till
         follow(till)
         while opened.told < until and allowed() and self._is_followed(tp):
-            served = till.ring_up(until)
+            served = till.generate_until(until)
             if self._last_sale is not None:
                 served = self._last_sale.without_later(till, served)
             if not await self._tell(tp.partition, opened, served, due, allowed):
                 self._open.pop(tp.partition, None)
                 return
-            opened.told = till.through
+            opened.told = till.watermark
             windows.all_told(tp.partition, opened.told, self._ends.get(tp, 0))
             if dirt is not None:
                 dirt.note(tp.partition, opened.told, self._ends.get(tp, 0))
@@ -319,7 +329,7 @@ class Tills:
             if shop.sales.substitution_freq:
                 await self._shelves.keep(tp.partition, till, allowed)
         if tp.partition == ANNOUNCES:
-            await self._announcer.announce(till.through, allowed)
+            await self._announcer.announce(till.watermark, allowed)
 
     def _is_followed(self, tp: TP) -> bool:
         """Tell whether the table is not too far behind: a past is not made up for faster than it can be applied."""
@@ -328,13 +338,13 @@ class Tills:
         return all(self._ends.get(each, 0) - applied.get(each, 0) < MOST_AHEAD for each in both)
 
     async def _tell(
-        self, partition: int, opened: OpenTill, served: Served, due: int, allowed: Callable[[], bool]
+        self, partition: int, opened: OpenTill, served: SalesBatch, due: int, allowed: Callable[[], bool]
     ) -> bool:
         """Append lost sales and sales; False if not all could be: then the logs have to be read first."""
         lost, sales = _batches_of_lost(opened, served.lost), _batches_of_sales(opened, served.sales)
-        if app.opening.clock.at(_now()) < opened.till.through:
+        if app.opening.clock.at(_now()) < opened.till.watermark:
             lost, sales = list(lost), list(sales)  # so that nothing is left to do when they are due
-            if not await self._wait(opened.till.through, due, allowed):
+            if not await self._wait(opened.till.watermark, due, allowed):
                 return False
         lost_tp, tp = TP(kafka.topic_lost_sales, partition), TP(kafka.topic_purchases, partition)
         if not await self._append(lost_tp, opened.lost, len(served.lost), lost, allowed):
@@ -392,8 +402,8 @@ class Tills:
         """
         ends_at = self._last_moment
         if self._last_sale is not None:
-            ends_at = min(ends_at, self._last_sale.place.at if self._last_sale.place else NEVER)
-        if ends_at == NEVER or time.monotonic() < self._look_at or not await self._is_done(ends_at):
+            ends_at = min(ends_at, self._last_sale.cursor.at if self._last_sale.cursor else END_OF_TIME)
+        if ends_at == END_OF_TIME or time.monotonic() < self._look_at or not await self._is_done(ends_at):
             return False
         self._look_at = time.monotonic() + LOOK
         note = f"closed {ends_at}"
@@ -415,7 +425,7 @@ class Tills:
             if partition == ANNOUNCES and self._announcer.through < ends_at:
                 return False
             opened = self._open.get(partition)
-            if products_of[partition] and (opened is None or opened.till.through < ends_at):
+            if products_of[partition] and (opened is None or opened.till.watermark < ends_at):
                 return False
             if products_of[partition] and dirt is not None and dirt.through(partition) < ends_at:
                 return False
@@ -446,12 +456,12 @@ class Tills:
         at, clock = _now(), app.opening.clock
         if shop.sales.mean_seconds_between_sales / clock.pace(at) < SLOW_ENOUGH_TO_SHOW or len(sales) > 3:
             return
-        if clock.at(at) - till.through > REPORT * 1_000_000:
+        if clock.at(at) - till.watermark > REPORT * 1_000_000:
             return
-        columns = (sales.product, sales.number, sales.at, sales.way, sales.promotion, sales.instead_of)
+        columns = (sales.product, sales.number, sales.at, sales.option, sales.promotion, sales.requested_product)
         for product, number, at, way, promotion, asked in zip(*(column.tolist() for column in columns), strict=True):
             line = line_of(till.products[product], way, promotion, shop.sales)
-            instead_of = None if asked == NOBODY else till.products[asked].product_id
+            instead_of = None if asked == NO_PRODUCT else till.products[asked].product_id
             logger.info("%s", receipt(purchase(at, number, line, instead_of).asdict(), line.product.item))
 
     def _report(self) -> None:
@@ -510,7 +520,7 @@ def _batches_of_lost(opened: OpenTill, lost: Sequence[LostSale]) -> Iterable[byt
     return app.shop_producer.batches_of(opened.lost, (ProducerRecord(*row) for row in opened.lost_encoder.encode(lost)))
 
 
-def follow(till: Till | LastSale) -> None:
+def follow(till: Till | SaleLimit) -> None:
     """Have a till go by the newest plan."""
     if till.plan is not watch.plan:
         till.replan(watch.plan)

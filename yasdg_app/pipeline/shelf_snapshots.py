@@ -23,7 +23,7 @@ from yasdg_app.kafka.reader import DamagedLogError
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.inventory_agent import assortment, column_of, products_of
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import Place, Till, behind
+from yasdg_app.shop.till import EventCursor, Till, cursor_after
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ShelvesTopic:
         self._kept: dict[int, tuple[Till, int]] = {}  # by partition: how many customers its till had served by then
         self._generations: Counter[int] = Counter()  # by partition
 
-    async def read(self, partition: int) -> tuple[Place, Mapping[str, Shelf]] | None:
+    async def read(self, partition: int) -> tuple[EventCursor, Mapping[str, Shelf]] | None:
         """Return the latest shelves that are not later than the table, and behind which customer they are so.
 
         None if the cluster does not answer.
@@ -82,21 +82,21 @@ class ShelvesTopic:
             complete = len(pieces) == pieces[0].pieces and sold.keys() <= shelves.keys()
             # A cluster that lost its last records has a table that is older than what is kept.
             if complete and all(shelves[product_id][2] <= sold[product_id] for product_id in sold):
-                return behind(through), {
+                return cursor_after(through), {
                     product_id: Shelf(assortment[product_id], *values) for product_id, values in shelves.items()
                 }
-        return Place(app.opening.opened_at, ""), {}
+        return EventCursor(app.opening.opened_at, ""), {}
 
     async def keep(self, partition: int, till: Till, allowed: Callable[[], bool]) -> None:
         """Write down the shelves of a till if many customers were served since, and all of them told of."""
         before, served = self._kept.get(partition, (None, 0))
         if before is not till:
-            self._kept[partition] = till, till.served
+            self._kept[partition] = till, till.customers_served
             return
-        through = till.through_all
-        if till.served - served < EVERY or through is None:
+        through = till.shelves_watermark
+        if till.customers_served - served < EVERY or through is None:
             return
-        self._kept[partition] = till, till.served
+        self._kept[partition] = till, till.customers_served
         self._generations[partition] += 1
         generation = self._generations[partition] % GENERATIONS
         shelves = till.shelves

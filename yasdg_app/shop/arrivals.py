@@ -1,7 +1,7 @@
-"""The crowd: all customers who ask for some of the shop's products, whatever becomes of them.
+"""The process: all customers who ask for some of the shop's products, whatever becomes of them.
 
 It is computed in columns, for many products and cells of time at once. What it says of a customer is a function of
-(seed, product, place in time), so any other crowd with that product says the same.
+(seed, product, place in time), so any other process with that product says the same.
 """
 
 from bisect import bisect_left
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.shop.customer_behaviour import Customs
-from yasdg_app.shop.demand import PIECE, Arrivals, Ints, arrivals, rows_with_arrivals, together
+from yasdg_app.shop.customer_behaviour import CustomerBehaviour
+from yasdg_app.shop.demand import DRAWS_PER_CHUNK, Arrivals, Ints, arrivals, rows_with_arrivals, together
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats, keys
@@ -23,14 +23,14 @@ T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
+class IncidentGroups:
     """Products of which each incident of a stretch of time concerns all or none."""
 
     incidents: Sequence[Sequence[Incident]]  # that concern each group
     of: NDArray[np.int32]  # group of each product
 
 
-class Crowd:
+class ArrivalProcess:
     """The customers of some products.
 
     Parameters
@@ -43,7 +43,7 @@ class Crowd:
 
     def __init__(self, plan: Plan, products: Sequence[Product]) -> None:
         self.products = products
-        self.customs = Customs(products, plan.sales)
+        self.behaviour = CustomerBehaviour(products, plan.sales)
         ids = [product.product_id for product in products]
         self._families = keys(plan.sales.seed, ids, "arrival")
         self._per_second = np.array([plan.per_second[product_id] for product_id in ids], dtype=np.float64)
@@ -54,26 +54,26 @@ class Crowd:
         self._category = np.array(category, dtype=np.int32)
         one_of_each = {product.category: product for product in products}
         self._one_of_each = [one_of_each[name] for name in numbers]
-        self._grouped: tuple[Sequence[Incident], Groups] = (), self._group(())
+        self._grouped: tuple[Sequence[Incident], IncidentGroups] = (), self._group(())
 
     def arrivals(self, plan: Plan, first: int, activity: Floats) -> Arrivals:
         """Return who comes in the cells from `first` on, but in gaps; `activity`: of these cells."""
         count, opened = len(activity), np.flatnonzero(activity)
         activity = activity[opened]
-        rates = self._per_second * plan.cells.seconds
+        rates = self._per_second * plan.grid.seconds
         groups = self._groups(plan, first, count)
         factors = [plan.factor(incidents, first, count) for incidents in groups.incidents]
         by_group = _rows([None if factor is None else factor[opened] for factor in factors], np.ones(len(opened)))
-        parts, length = [], max(1, PIECE // max(1, len(opened)))
+        parts, length = [], max(1, DRAWS_PER_CHUNK // max(1, len(opened)))
         for start in range(0, len(rates), length):
             piece = slice(start, start + length)
             expected = activity * rates[piece, None]
             if by_group is not None:
                 expected *= by_group[groups.of[piece]]
             parts.append(rows_with_arrivals(start, self._families[piece], first + opened, expected))
-        came = arrivals(together(parts), plan.cells)
+        came = arrivals(together(parts), plan.grid)
         for gap in plan.gaps:
-            if gap.after < plan.cells.start(first + count) and gap.until >= plan.cells.start(first):
+            if gap.after < plan.grid.start(first + count) and gap.until >= plan.grid.start(first):
                 came = came[(came.at <= gap.after) | (came.at > gap.until)]
         return came
 
@@ -95,13 +95,13 @@ class Crowd:
         told = np.array([tell(product) for product in self._one_of_each], dtype=np.bool_)
         return told[self._category]
 
-    def _groups(self, plan: Plan, first: int, count: int) -> Groups:
+    def _groups(self, plan: Plan, first: int, count: int) -> IncidentGroups:
         incidents = plan.during(first, count)
         if incidents != self._grouped[0]:  # they last for many blocks of customers
             self._grouped = incidents, self._group(incidents)
         return self._grouped[1]
 
-    def _group(self, incidents: Sequence[Incident]) -> Groups:
+    def _group(self, incidents: Sequence[Incident]) -> IncidentGroups:
         numbers: dict[tuple[int, ...], int] = {}
 
         def number(concern: Iterable[bool]) -> int:
@@ -116,7 +116,7 @@ class Crowd:
             place = bisect_left(self.products, product_id, key=lambda product: product.product_id)
             if place < len(self.products) and self.products[place].product_id == product_id:
                 of[place] = number(each.concerns(self.products[place]) for each in incidents)
-        return Groups([[incidents[place] for place in places] for places in numbers], of)
+        return IncidentGroups([[incidents[place] for place in places] for places in numbers], of)
 
 
 def _rows(values: Sequence[NDArray[T] | None], otherwise: NDArray[T]) -> NDArray[T] | None:

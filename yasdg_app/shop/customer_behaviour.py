@@ -11,13 +11,13 @@ from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.price import Line, Terms, line, terms
 from yasdg_app.shop.randomness import Floats, keys, keys_of_cells, uniforms
 
-Way = TypeVar("Way", int, Ints)
+Option = TypeVar("Option", int, Ints)
 
 OUT_OF = 10  # frequencies in the configuration are chances out of ten, as in the seed
-WAYS = 8  # to buy a product: one or two, as a member or not, with supplements or not
+PURCHASE_OPTIONS = 8  # to buy a product: one or two, as a member or not, with supplements or not
 
 
-class Customs:
+class CustomerBehaviour:
     """What the customers of some products are like: pure functions of seed, product and their places in time."""
 
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
@@ -29,15 +29,15 @@ class Customs:
         purposes = ("quantity", "member", "supplements", *(("willing", "taste") if sales.substitution_freq else ()))
         self._families = {what: keys(sales.seed, ids, what) for what in purposes}
 
-    def ways(self, arrivals: Arrivals) -> Ints:
+    def options(self, arrivals: Arrivals) -> Ints:
         """Return the number of the way in which each customer buys, 0 to 7: see `line_of`."""
-        way = (self.uniforms("quantity", arrivals) * OUT_OF >= self._sales.quantity_one_freq).astype(np.int64)
-        way <<= 1
-        way += self.uniforms("member", arrivals) * OUT_OF < self._sales.member_freq
-        way <<= 1
+        option = (self.uniforms("quantity", arrivals) * OUT_OF >= self._sales.quantity_one_freq).astype(np.int64)
+        option <<= 1
+        option += self.uniforms("member", arrivals) * OUT_OF < self._sales.member_freq
+        option <<= 1
         supplement_freq = self._supplement_freq[arrivals.rows.product][arrivals.row]
-        way += self.uniforms("supplements", arrivals) * OUT_OF < supplement_freq
-        return way
+        option += self.uniforms("supplements", arrivals) * OUT_OF < supplement_freq
+        return option
 
     def uniforms(self, what: str, arrivals: Arrivals) -> Floats:
         """Return a number of each customer for a purpose, uniform in [0, 1)."""
@@ -45,16 +45,16 @@ class Customs:
         return uniforms(keys_of_cells(self._families[what][rows.product], rows.cell)[arrivals.row], arrivals.index)
 
 
-def quantity_of(way: Way) -> Way:
+def quantity_of(option: Option) -> Option:
     """Return the units of a way to buy."""
-    return (way >> 2) + 1
+    return (option >> 2) + 1
 
 
-def terms_of(way: int, sales: SalesSettings) -> Terms:
+def terms_of(option: int, sales: SalesSettings) -> Terms:
     """Return the terms of a way to buy."""
-    return terms(quantity_of(way), bool(way & 2), bool(way & 1), sales)
+    return terms(quantity_of(option), bool(option & 2), bool(option & 1), sales)
 
 
-def line_of(product: Product, way: int, promotion: int, sales: SalesSettings) -> Line:
+def line_of(product: Product, option: int, promotion: int, sales: SalesSettings) -> Line:
     """Return the receipt's line of a way to buy a product, at a promotion's discount in ten-thousandths."""
-    return line(product, terms_of(way, sales), promotion)
+    return line(product, terms_of(option, sales), promotion)

@@ -20,9 +20,9 @@ from yasdg_app.shop.randomness import Floats, UInts, exponentials, keys_of_cells
 Ints = NDArray[np.int64]
 
 MINUTE = 60_000_000  # microseconds
-MOST_PER_CELL = 1_000  # customers of a product expected in a cell, at most
-MOST_IN_CELL = 100_000  # and of all products
-PIECE = 16_384  # numbers that are worked on at a time, so that they stay in a processor's cache
+MAX_PRODUCT_CUSTOMERS_PER_CELL = 1_000  # customers of a product expected in a cell, at most
+MAX_SHOP_CUSTOMERS_PER_CELL = 100_000  # and of all products
+DRAWS_PER_CHUNK = 16_384  # numbers that are worked on at a time, so that they stay in a processor's cache
 
 
 def microseconds(time: timedelta) -> int:
@@ -31,13 +31,13 @@ def microseconds(time: timedelta) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class TimeGrid:
     """Event time divided into cells of one minute, halved `halvings` times."""
 
     halvings: int
 
     @classmethod
-    def for_rates(cls, busiest: float, in_all: float) -> "Cells":
+    def for_rates(cls, busiest: float, in_all: float) -> "TimeGrid":
         """Return the longest cells that hold about 1,000 customers of a product at most, and 100,000 in all.
 
         A till computes whole cells, and holds its part of one in memory at least; its work for a cell is a few
@@ -53,7 +53,10 @@ class Cells:
             Customers a second of all products.
         """
         halvings = 0
-        while busiest * 60.0 / 2**halvings > MOST_PER_CELL or in_all * 60.0 / 2**halvings > MOST_IN_CELL:
+        while (
+            busiest * 60.0 / 2**halvings > MAX_PRODUCT_CUSTOMERS_PER_CELL
+            or in_all * 60.0 / 2**halvings > MAX_SHOP_CUSTOMERS_PER_CELL
+        ):
             halvings += 1
         return cls(halvings)
 
@@ -73,14 +76,14 @@ class Cells:
         offsets: Ints = (np.arange(count + 1, dtype=np.int64) * MINUTE + rest) >> self.halvings
         return offsets + (whole >> self.halvings)
 
-    def of(self, at: int) -> int:
+    def cell_at(self, at: int) -> int:
         """Return the cell in which the microsecond `at` lies."""
         return (((at + 1) << self.halvings) - 1) // MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Cells of products in which somebody may come, in order of product and time: arrays of one length."""
+    """TimeGrid of products in which somebody may come, in order of product and time: arrays of one length."""
 
     product: Ints  # its place among the products
     cell: Ints
@@ -130,7 +133,7 @@ def together(parts: Sequence[Rows]) -> Rows:
     return Rows(*(np.concatenate(column) for column in columns))
 
 
-def arrivals(rows: Rows, cells: Cells) -> Arrivals:
+def arrivals(rows: Rows, grid: TimeGrid) -> Arrivals:
     """Return all customers who come in these cells."""
     count = np.zeros(len(rows.key), dtype=np.int64)
     drawn = list(_draws(rows, count))
@@ -142,7 +145,7 @@ def arrivals(rows: Rows, cells: Cells) -> Arrivals:
         first = start[its] + before - (np.cumsum(came) - came)
         position[np.repeat(first, came) + np.arange(len(positions))] = positions
     position /= rows.expected[row]
-    return Arrivals(_in_order(position, row, index, count, rows.cell, cells), index, row, rows)
+    return Arrivals(_in_order(position, row, index, count, rows.cell, grid), index, row, rows)
 
 
 def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
@@ -162,7 +165,7 @@ def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]
         while start < len(going_on):
             widest = int(width[start])
             alike = int(np.searchsorted(narrow, -(widest * 3 // 4)))  # so that few of the draws are in vain
-            its = going_on[start : max(start + 1, min(start + PIECE // widest, alike))]
+            its = going_on[start : max(start + 1, min(start + DRAWS_PER_CHUNK // widest, alike))]
             before = count[its]
             position = exponentials(rows.key[its, None], before[:, None] + np.arange(widest))
             position[:, 0] += last[its]
@@ -177,7 +180,7 @@ def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]
         going_on = np.concatenate(unfinished)
 
 
-def _in_order(fraction: Floats, row: Ints, index: Ints, count: Ints, cell: Ints, cells: Cells) -> Ints:
+def _in_order(fraction: Floats, row: Ints, index: Ints, count: Ints, cell: Ints, grid: TimeGrid) -> Ints:
     """Turn places in a cell (0 to 1) into microseconds, each later than the one before, none beyond the cell.
 
     Two customers of a product never share a microsecond, so (time, product) is an order without ties.
@@ -185,7 +188,7 @@ def _in_order(fraction: Floats, row: Ints, index: Ints, count: Ints, cell: Ints,
     if not len(row):
         return np.empty(0, dtype=np.int64)
     first = int(cell.min())
-    edges = cells.starts(first, int(cell.max()) - first + 1)
+    edges = grid.starts(first, int(cell.max()) - first + 1)
     start, length = edges[cell - first], np.diff(edges)[cell - first]
     at = (fraction * length[row]).astype(np.int64)
     # What is later is so within a row: each row begins behind all that the one before can come to.

@@ -28,7 +28,7 @@ from yasdg_app.config.settings import (
     IncidentSettings,
 )
 from yasdg_app.shop.demand import MINUTE, Ints, microseconds
-from yasdg_app.shop.price import TEN_THOUSAND
+from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 
 DAY_MINUTES = 1440
@@ -297,7 +297,7 @@ def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
         frozenset(settings.categories),
         frozenset(settings.products),
         settings.factor,
-        int(settings.discount * TEN_THOUSAND),
+        int(settings.discount * BASIS_POINTS),
     )
 
 
@@ -370,10 +370,10 @@ def _combined(discounts: Iterable[int]) -> int:
     """Return one minus the product of what each discount leaves, rounded half up to ten-thousandths."""
     left, whole = 1, 1
     for discount in discounts:
-        left *= TEN_THOUSAND - discount
-        whole *= TEN_THOUSAND
+        left *= BASIS_POINTS - discount
+        whole *= BASIS_POINTS
     off = whole - left
-    return (2 * TEN_THOUSAND * off + whole) // (2 * whole)
+    return (2 * BASIS_POINTS * off + whole) // (2 * whole)
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ import numpy as np
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import MAX_FACTOR, SalesSettings, Settings
 from yasdg_app.shop.calendar import Calendar
-from yasdg_app.shop.demand import Cells, Ints
+from yasdg_app.shop.demand import Ints, TimeGrid
 from yasdg_app.shop.incidents import Incident, Incidents, demand_of, discount_of
 from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
@@ -24,7 +24,7 @@ MAX_CUSTOMERS_PER_CELL = 10_000_000
 
 Tills compute whole cells, in memory, some 120 bytes a customer, so that those of all partitions need 1.2 GB.
 """
-BESIDE = 8  # products that stand beside each other: among them a customer looks for another
+SUBSTITUTION_GROUP_SIZE = 8  # products that stand beside each other: among them a customer looks for another
 
 
 class Gap(NamedTuple):
@@ -54,8 +54,8 @@ class Plan:
     incidents: Incidents
     supply: Supply
     per_second: Mapping[str, float]
-    cells: Cells
-    beside: Mapping[str, tuple[Product, ...]]
+    grid: TimeGrid
+    substitutes: Mapping[str, tuple[Product, ...]]
     max_factor: float
     opened_at: int
     gaps: tuple[Gap, ...]
@@ -73,7 +73,7 @@ class Plan:
         rates = {weight: weight * share for weight in {product.weight for product in products}}  # one of each: memory
         per_second = {product.product_id: rates[product.weight] for product in products}
         # Not of incidents, which may be set at any time: the length of a cell is part of the stream.
-        cells = Cells.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak)
+        grid = TimeGrid.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak)
         return cls(
             products=tuple(products),
             sales=sales,
@@ -81,9 +81,9 @@ class Plan:
             incidents=incidents,
             supply=_supply(settings, calendar, incidents),
             per_second=per_second,
-            cells=cells,
-            beside=_beside(products) if sales.substitution_freq else {},
-            max_factor=max(MAX_FACTOR, MAX_CUSTOMERS_PER_CELL / max(in_all * calendar.peak * cells.seconds, 1e-9)),
+            grid=grid,
+            substitutes=_substitutes(products) if sales.substitution_freq else {},
+            max_factor=max(MAX_FACTOR, MAX_CUSTOMERS_PER_CELL / max(in_all * calendar.peak * grid.seconds, 1e-9)),
             opened_at=opened_at,
             gaps=(),
             _settings=settings,
@@ -110,7 +110,7 @@ class Plan:
 
     def rush(self, first: int, count: int) -> float:
         """Return how many times as many customers as usual incidents bring at most, in `count` cells from `first`."""
-        here = self.incidents.between(self.cells.start(first), self.cells.start(first + count))
+        here = self.incidents.between(self.grid.start(first), self.grid.start(first + count))
         return min(self.max_factor, prod(max(1.0, incident.factor) for incident in here if not incident.is_supply))
 
     def expected(self, product: Product, first: int, activity: Floats) -> Floats:
@@ -118,7 +118,7 @@ class Plan:
 
         `activity`: of these cells.
         """
-        expected: Floats = activity * (self.per_second[product.product_id] * self.cells.seconds)
+        expected: Floats = activity * (self.per_second[product.product_id] * self.grid.seconds)
         factor = self.factor(self._concern(product, first, len(activity)), first, len(activity))
         return expected if factor is None else expected * factor
 
@@ -146,16 +146,16 @@ class Plan:
         return [incident for incident in self.during(first, count) if incident.concerns(product)]
 
     def _minutes(self, first: int, count: int) -> Ints:
-        halvings = self.cells.halvings
+        halvings = self.grid.halvings
         return np.arange(first >> halvings, ((first + count - 1) >> halvings) + 1, dtype=np.int64)
 
     def _places(self, first: int, count: int) -> Ints:
         """Return the place of each cell's minute among those of `_minutes`."""
-        halvings = self.cells.halvings
+        halvings = self.grid.halvings
         return (np.arange(first, first + count, dtype=np.int64) >> halvings) - (first >> halvings)
 
     def _by_cell(self, by_minute: Floats, first: int, count: int) -> Floats:
-        if not self.cells.halvings:
+        if not self.grid.halvings:
             return by_minute
         by_cell: Floats = by_minute[self._places(first, count)]
         return by_cell
@@ -165,15 +165,18 @@ def _supply(settings: Settings, calendar: Calendar, incidents: Incidents) -> Sup
     return Supply(settings.inventory, settings.supply, settings.suppliers, calendar, incidents, settings.sales.seed)
 
 
-def _beside(products: Sequence[Product]) -> dict[str, tuple[Product, ...]]:
-    """Return who stands beside whom: the products of a category in the catalog's order, `BESIDE` of them at a time."""
+def _substitutes(products: Sequence[Product]) -> dict[str, tuple[Product, ...]]:
+    """Return the substitutes of each product.
+
+    A category is divided, in the catalog's order, into groups of SUBSTITUTION_GROUP_SIZE products.
+    """
     by_category: dict[str, list[Product]] = {}
     for product in products:
         by_category.setdefault(product.category, []).append(product)
-    beside = {}
+    substitutes = {}
     for members in by_category.values():
-        for start in range(0, len(members), BESIDE):
-            group = members[start : start + BESIDE]
+        for start in range(0, len(members), SUBSTITUTION_GROUP_SIZE):
+            group = members[start : start + SUBSTITUTION_GROUP_SIZE]
             for product in group:
-                beside[product.product_id] = tuple(other for other in group if other is not product)
-    return beside
+                substitutes[product.product_id] = tuple(other for other in group if other is not product)
+    return substitutes

@@ -9,7 +9,7 @@ from yasdg_app.shop.demand import Ints
 
 Number = TypeVar("Number", int, Ints)
 
-TEN_THOUSAND = 10_000  # discounts are counted in hundredths of a percent
+BASIS_POINTS = 10_000  # discounts are counted in hundredths of a percent
 
 
 def total_cents(
@@ -30,8 +30,8 @@ def total_cents(
     promotion
         The share that nobody pays in the meantime, in ten-thousandths.
     """
-    kept = (TEN_THOUSAND - member) * (TEN_THOUSAND - promotion)
-    whole = TEN_THOUSAND * TEN_THOUSAND
+    kept = (BASIS_POINTS - member) * (BASIS_POINTS - promotion)
+    whole = BASIS_POINTS * BASIS_POINTS
     total: Number = (quantity * (price_cents + supplement_cents) * kept + whole // 2) // whole
     return total
 
@@ -68,7 +68,7 @@ def terms(quantity: int, is_member: bool, add_supplements: bool, sales: SalesSet
         quantity,
         is_member,
         add_supplements,
-        int(sales.club_member_discount * TEN_THOUSAND) if is_member else 0,
+        int(sales.club_member_discount * BASIS_POINTS) if is_member else 0,
         cents(sales.supplements_cost) if add_supplements else 0,
         cents(sales.supplements_cogs) if add_supplements else 0,
     )

@@ -14,11 +14,11 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.supply import Supply
 
-NEVER = 2**62  # event time of a delivery that does not come, since nothing is on order
+END_OF_TIME = 2**62  # event time of a delivery that does not come, since nothing is on order
 
 
 @dataclass(frozen=True, slots=True)
-class Stocking:
+class Restock:
     """One restock of a shelf."""
 
     number: int  # among those of its product, from 1
@@ -45,37 +45,37 @@ class Shelf:
     restocked: int = 0
     on_order: int = 0
     ordered_at: int = 0  # event time from which the lead time runs of what is on order
-    due: int = NEVER  # when it comes, by all that is known
-    promised: int = NEVER  # when it would come if nothing held it up
-    held_up_by: str | None = None  # name of the incident that makes it come later than that
+    due: int = END_OF_TIME  # when it comes, by all that is known
+    promised: int = END_OF_TIME  # when it would come if nothing held it up
+    delayed_by: str | None = None  # name of the incident that makes it come later than that
 
     @classmethod
     def of(cls, product: Product) -> "Shelf":
         """Return the shelf of a product as the shop opens."""
         return cls(product, initial=product.inventory, level=product.inventory)
 
-    def expect(self, supply: Supply) -> None:
+    def update_eta(self, supply: Supply) -> None:
         """Reckon anew when comes what is on order."""
         if self.on_order:
             of = self.product, self.stockings + 1, self.ordered_at
-            self.promised, (self.due, self.held_up_by) = supply.promised(*of), supply.delivery(*of)
+            self.promised, (self.due, self.delayed_by) = supply.promised(*of), supply.delivery(*of)
         else:
-            self.promised, self.due, self.held_up_by = NEVER, NEVER, None
+            self.promised, self.due, self.delayed_by = END_OF_TIME, END_OF_TIME, None
 
-    def excuse(self, at: int) -> tuple[int, str | None]:
+    def backorder_info(self, at: int) -> tuple[int, str | None]:
         """Return what customers are told who find too little: when more was promised, and what holds it up by now.
 
         An incident that is set later may change when it comes, but neither of the two.
         """
-        return self.promised, self.held_up_by if self.promised <= at else None
+        return self.promised, self.delayed_by if self.promised <= at else None
 
-    def receive(self, until: int, supply: Supply) -> Sequence[Stocking]:
+    def receive(self, until: int, supply: Supply) -> Sequence[Restock]:
         """Take in the deliveries that are due by `until`; return them."""
         came = []
         while self.due <= until:
             number, at = self.stockings + 1, self.due
-            brought = supply.brings(self.product, number, self.on_order)
-            came.append(Stocking(number, at, self.level, brought))
+            brought = supply.delivered_quantity(self.product, number, self.on_order)
+            came.append(Restock(number, at, self.level, brought))
             self.stockings = number
             self.restocked += brought
             self.level += brought
@@ -84,10 +84,10 @@ class Shelf:
             if not self.on_order and at > self.ordered_at and self.level <= supply.min_inventory:
                 self.on_order = supply.restock_amount
             self.ordered_at = at
-            self.expect(supply)
+            self.update_eta(supply)
         return came
 
-    def sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Stocking]:
+    def sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
         """Take `quantity` from the shelf, as much as it holds at least; return what is delivered at once."""
         self.sales += 1
         self.sold += quantity
@@ -95,11 +95,11 @@ class Shelf:
         if self.level > supply.min_inventory or self.on_order:
             return ()
         self.on_order, self.ordered_at = supply.restock_amount, at
-        self.expect(supply)
+        self.update_eta(supply)
         return self.receive(at, supply)
 
 
-def restocks_at_once(level: Ints, sold: Ints, supply: Supply) -> Ints:
+def instant_restocks(level: Ints, sold: Ints, supply: Supply) -> Ints:
     """Return how many restocks a shelf has had after each of its sales, where all that is ordered is there at once.
 
     It is what `Shelf.sell` comes to, for many sales in one go: each restock adds more than a sale takes, so there is
@@ -112,7 +112,7 @@ def restocks_at_once(level: Ints, sold: Ints, supply: Supply) -> Ints:
     sold
         Units sold with this sale and all before it. The level after the sale is ``level - sold + restocks * amount``.
     supply
-        Whose `at_once` is true for the products.
+        Whose `instant` is true for the products.
     """
     short = sold + (supply.min_inventory - level)  # below 0: above the minimum
     restocks: Ints = np.maximum(short // supply.restock_amount + 1, 0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
-from yasdg_app.shop.shelf import Shelf, restocks_at_once
+from yasdg_app.shop.shelf import Shelf, instant_restocks
 from yasdg_app.shop.supply import Supply
 
 NOT_SOLD = 0  # in place of a sale's number
@@ -27,12 +27,12 @@ class Shelves:
         Whose shelves they are.
     known
         Shelves by product_id; one that is not named is as the shop opens.
-    supply, at_once
+    supply, instant
         As of `replan`.
     """
 
     def __init__(
-        self, products: Sequence[Product], known: Mapping[str, Shelf], supply: Supply, at_once: NDArray[np.bool_]
+        self, products: Sequence[Product], known: Mapping[str, Shelf], supply: Supply, instant: NDArray[np.bool_]
     ) -> None:
         self._products = products
         # Of shelves that are no objects; on these nothing is on order.
@@ -47,29 +47,29 @@ class Shelves:
                 self._objects[place] = replace(shelf)
             else:
                 self._put_away(place, shelf)
-        self.replan(supply, at_once)
+        self.replan(supply, instant)
 
-    def replan(self, supply: Supply, at_once: NDArray[np.bool_]) -> None:
+    def replan(self, supply: Supply, instant: NDArray[np.bool_]) -> None:
         """Go on by what is known now.
 
-        `at_once`: whether all that is ordered of a product is there at once. Where customers look at several shelves,
+        `instant`: whether all that is ordered of a product is there at once. Where customers look at several shelves,
         say of none that it is so.
         """
-        self._supply, self._at_once = supply, at_once
-        self._steady = at_once & (self._level > supply.min_inventory)
+        self._supply, self._instant = supply, instant
+        self._steady = instant & (self._level > supply.min_inventory)
         for shelf in self._objects.values():
-            shelf.expect(supply)
+            shelf.update_eta(supply)
         self._steady[list(self._objects)] = False
         self.close(list(self._objects))
 
-    def sell_at_once(self, product: Ints, way: Ints) -> Ints:
+    def sell_in_bulk(self, product: Ints, option: Ints) -> Ints:
         """Serve all customers of the shelves that are steady; return the number of each sale, NOT_SOLD for the others.
 
         Parameters
         ----------
         product
             Place of what each customer asks for, in increasing order; the customers of each product by time.
-        way
+        option
             In which they buy.
         """
         begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first customer of each product
@@ -81,9 +81,9 @@ class Shelves:
         number = np.arange(1, len(product) + 1) + np.repeat(before - begin, count)
         if not steady.all():
             number[np.repeat(~steady, count)] = NOT_SOLD
-        units = np.add.reduceat(quantity_of(way), begin)[steady]
+        units = np.add.reduceat(quantity_of(option), begin)[steady]
         its, count = its[steady], count[steady]
-        restocks = restocks_at_once(self._level[its], units, self._supply)
+        restocks = instant_restocks(self._level[its], units, self._supply)
         restocked = restocks * self._supply.restock_amount
         self._sales[its] += count
         self._sold[its] += units
@@ -104,7 +104,7 @@ class Shelves:
         """Keep shelves in columns again that have become steady."""
         for place in places:
             shelf = self._objects[place]
-            if self._at_once[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
+            if self._instant[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
                 self._put_away(place, shelf)
                 self._steady[place] = True
                 del self._objects[place]

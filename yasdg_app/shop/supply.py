@@ -51,7 +51,7 @@ class Supply:
         self._incidents = incidents
         self._seed = seed
 
-    def at_once(self, product: Product) -> bool:
+    def is_instant(self, product: Product) -> bool:
         """Tell whether all that is ordered of a product is there at once: then it is never short once it was not."""
         supplier = self._by_category.get(product.category, self._supplier)
         no_time = max(_lead_times(supplier.lead_time)) == 0 and _any_day(supplier) and not supplier.partial_freq
@@ -79,7 +79,7 @@ class Supply:
         # What is late by less than the wait for the day of delivery is in time.
         return due, late if late and due > self.promised(product, number, ordered_at) else None
 
-    def brings(self, product: Product, number: int, outstanding: int) -> int:
+    def delivered_quantity(self, product: Product, number: int, outstanding: int) -> int:
         """Return how many of the units that are outstanding a product's `number`-th delivery brings: one at least."""
         supplier = self._by_category.get(product.category, self._supplier)
         if outstanding < 2 or not supplier.partial_freq:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.shop.arrivals import Crowd
+from yasdg_app.shop.arrivals import ArrivalProcess
 from yasdg_app.shop.customer_behaviour import OUT_OF, quantity_of
 from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.plan import Plan
@@ -26,25 +26,25 @@ from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.shelves import NOT_SOLD, Shelves
 
-BLOCK = 20_000  # customers that are computed at a time: the bound of a till's memory
-MOST_CELLS = 4_096  # and cells, where hardly anybody comes
-MOST_ROWS = 4_000_000  # and cells of all products: some of a till's time
-NOBODY = -1  # in place of a product
+CUSTOMERS_PER_BLOCK = 20_000  # customers that are computed at a time: the bound of a till's memory
+MAX_CELLS_PER_BLOCK = 4_096  # and cells, where hardly anybody comes
+MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # and cells of all products: some of a till's time
+NO_PRODUCT = -1  # in place of a product
 
 
-class Place(NamedTuple):
+class EventCursor(NamedTuple):
     """A place in the stream's order: customers are served by time, those of one microsecond by what they ask for."""
 
     at: int  # microseconds since 1970
     product_id: str
 
 
-BEFORE_ALL = Place(-(2**62), "")
+STREAM_START = EventCursor(-(2**62), "")
 
 
-def behind(at: int) -> Place:
+def cursor_after(at: int) -> EventCursor:
     """Return the place behind all customers up to an event time."""
-    return Place(at, "\U0010ffff")
+    return EventCursor(at, "\U0010ffff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ class Sales:
     product: Ints  # place of the product in the till's tuple of products
     number: Ints  # of this sale among those of its product, from 1
     at: Ints  # event time, microseconds since 1970
-    way: Ints  # way to buy: see `customer.line_of`
+    option: Ints  # way to buy: see `customer.line_of`
     promotion: Ints  # discount in ten-thousandths
-    instead_of: Ints  # place of the product that the customer had asked for; NOBODY: this one
+    requested_product: Ints  # place of the product that the customer had asked for; NO_PRODUCT: this one
 
     def __len__(self) -> int:
         return len(self.at)
 
     def __getitem__(self, rows: slice | Ints | NDArray[np.bool_]) -> "Sales":
         return Sales(
-            self.product[rows], self.number[rows], self.at[rows], self.way[rows], self.promotion[rows],
-            self.instead_of[rows],
+            self.product[rows], self.number[rows], self.at[rows], self.option[rows], self.promotion[rows],
+            self.requested_product[rows],
         )  # fmt: skip
 
     def __add__(self, later: "Sales") -> "Sales":
@@ -82,27 +82,27 @@ class LostSale(NamedTuple):
     product: int  # as in `Sales`
     number: int  # among the lost sales of the product, from 1
     at: int
-    way: int
+    option: int
     promotion: int
     level: int  # units that were left
-    promised: int  # when more was to come; `shelf.NEVER`: nothing is on order
-    held_up_by: str | None  # name of the incident that makes it late by now
-    substitute: int  # what the customer took instead; NOBODY: nothing
+    promised: int  # when more was to come; `shelf.END_OF_TIME`: nothing is on order
+    delayed_by: str | None  # name of the incident that makes it late by now
+    substitute: int  # what the customer took instead; NO_PRODUCT: nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class SalesBatch:
     """What became of the customers of a stretch of time."""
 
     sales: Sales = NO_SALES
     lost: Sequence[LostSale] = ()
 
-    def __add__(self, later: "Served") -> "Served":
-        return Served(self.sales + later.sales, [*self.lost, *later.lost])
+    def __add__(self, later: "SalesBatch") -> "SalesBatch":
+        return SalesBatch(self.sales + later.sales, [*self.lost, *later.lost])
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ResumePoint:
     """Where a till goes on.
 
     Attributes
@@ -119,11 +119,11 @@ class Start:
         The last customer turned away of whom was told.
     """
 
-    after: Place
+    after: EventCursor
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
     sold: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
-    lost_after: Place = BEFORE_ALL
+    lost_after: EventCursor = STREAM_START
 
 
 class Till:
@@ -151,155 +151,160 @@ class Till:
         Number of customers computed so far.
     """
 
-    def __init__(self, plan: Plan, products: Sequence[Product], start: Start | None = None) -> None:
-        start = start or Start(Place(plan.opened_at, ""))
+    def __init__(self, plan: Plan, products: Sequence[Product], start: ResumePoint | None = None) -> None:
+        start = start or ResumePoint(EventCursor(plan.opened_at, ""))
         own = {product.product_id: product for product in products}
-        beside = {other.product_id: other for product_id in own for other in plan.beside.get(product_id, ())}
-        # In order of id, so that the order within a microsecond is that of `Place`.
-        self.products = tuple(sorted((beside | own).values(), key=attrgetter("product_id")))
+        substitutes = {other.product_id: other for product_id in own for other in plan.substitutes.get(product_id, ())}
+        # In order of id, so that the order within a microsecond is that of `EventCursor`.
+        self.products = tuple(sorted((substitutes | own).values(), key=attrgetter("product_id")))
         self.plan = plan
         self._after = start.after
-        self._next_cell = plan.cells.of(self._after.at)
+        self._next_cell = plan.grid.cell_at(self._after.at)
         ids = [product.product_id for product in self.products]
-        self._crowd = Crowd(plan, self.products)
-        self._shelves = Shelves(self.products, start.shelves, plan.supply, self._at_once())
+        self._arrivals = ArrivalProcess(plan, self.products)
+        self._shelves = Shelves(self.products, start.shelves, plan.supply, self._instant())
         self._told = np.array([product_id in own for product_id in ids], dtype=np.bool_)
         self._sold = np.array([start.sold.get(product_id, 0) for product_id in ids], dtype=np.int64)
         self._lost = np.array([start.lost.get(product_id, 0) for product_id in ids], dtype=np.int64)
         self._lost_after = start.lost_after
-        self._places = {product_id: place for place, product_id in enumerate(ids)} if plan.beside else {}
-        self._waiting = Served()  # customers of computed cells whose time has not come
-        self._ahead: tuple[Served, int] | None = None  # those of the next cells, and the cell behind these
-        busiest = self._crowd.per_second * plan.calendar.peak * plan.cells.seconds
-        most = min(MOST_CELLS, BLOCK / max(busiest, 1e-9), MOST_ROWS / max(len(ids), 1))
+        self._places = {product_id: place for place, product_id in enumerate(ids)} if plan.substitutes else {}
+        self._waiting = SalesBatch()  # customers of computed cells whose time has not come
+        self._ahead: tuple[SalesBatch, int] | None = None  # those of the next cells, and the cell behind these
+        busiest = self._arrivals.per_second * plan.calendar.peak * plan.grid.seconds
+        most = min(
+            MAX_CELLS_PER_BLOCK,
+            CUSTOMERS_PER_BLOCK / max(busiest, 1e-9),
+            MAX_PRODUCT_CELLS_PER_BLOCK / max(len(ids), 1),
+        )
         self._cells_at_a_time = int(max(1, most))
-        self.through = self._after.at
-        self.served = 0
+        self.watermark = self._after.at
+        self.customers_served = 0
 
     def replan(self, plan: Plan) -> None:
         """Go on by another plan, which differs from the one before in nothing that was computed so far."""
         self.plan = plan
-        self._shelves.replan(plan.supply, self._at_once())
+        self._shelves.replan(plan.supply, self._instant())
 
-    def _at_once(self) -> NDArray[np.bool_]:
+    def _instant(self) -> NDArray[np.bool_]:
         """Tell of which products all that is ordered is there at once, and nobody looks at other shelves as well."""
         if self.plan.sales.substitution_freq:
             return np.zeros(len(self.products), dtype=np.bool_)
-        return self._crowd.by_category(self.plan.supply.at_once)
+        return self._arrivals.by_category(self.plan.supply.is_instant)
 
     @property
     def shelves(self) -> Sequence[Shelf]:
-        """The shelves as those have left them who were computed so far; see `through_all`."""
+        """The shelves as those have left them who were computed so far; see `shelves_watermark`."""
         return [self._shelves.copy(place) for place in range(len(self.products))]
 
     @property
-    def through_all(self) -> int | None:
+    def shelves_watermark(self) -> int | None:
         """Event time up to which the shelves have seen everybody; None while some of them wait to be told of."""
         if len(self._waiting.sales) or self._waiting.lost or self._ahead is not None:
             return None
-        return self.plan.cells.start(self._next_cell) - 1
+        return self.plan.grid.start(self._next_cell) - 1
 
     @property
     def next_at(self) -> int:
         """Event time before which nobody is to be told of; it may be that of somebody, or of nobody."""
         waiting = self._waiting
-        first = self.plan.cells.start(self._next_cell)
+        first = self.plan.grid.start(self._next_cell)
         if len(waiting.sales):
             first = min(first, int(waiting.sales.at[0]))
         return min(first, waiting.lost[0].at) if waiting.lost else first
 
-    def ring_up(self, until: int) -> Served:
+    def generate_until(self, until: int) -> SalesBatch:
         """Serve the next customers up to the event time `until` (inclusive): a block at most, and who is prepared.
 
         Call it again while `through` is before `until`.
         """
-        served = self._ring_up(until)
-        if self.through < until and self._ahead is not None:
-            served += self._ring_up(until)
+        served = self._generate_block(until)
+        if self.watermark < until and self._ahead is not None:
+            served += self._generate_block(until)
         return served
 
-    def _ring_up(self, until: int) -> Served:
-        cells, waiting = self.plan.cells, self._waiting
-        if not len(waiting.sales) and not waiting.lost and self._next_cell <= cells.of(until):
+    def _generate_block(self, until: int) -> SalesBatch:
+        grid, waiting = self.plan.grid, self._waiting
+        if not len(waiting.sales) and not waiting.lost and self._next_cell <= grid.cell_at(until):
             self.prepare(until)
             assert self._ahead is not None
             (waiting, self._next_cell), self._ahead = self._ahead, None
         due = int(np.searchsorted(waiting.sales.at, until, side="right"))
         lost_due = bisect_right(waiting.lost, until, key=lambda lost: lost.at)
-        self._waiting = Served(waiting.sales[due:], waiting.lost[lost_due:])
-        computed = cells.start(self._next_cell) - 1
-        self.through = max(self.through, min(until, computed))
-        return Served(waiting.sales[:due], waiting.lost[:lost_due])
+        self._waiting = SalesBatch(waiting.sales[due:], waiting.lost[lost_due:])
+        computed = grid.start(self._next_cell) - 1
+        self.watermark = max(self.watermark, min(until, computed))
+        return SalesBatch(waiting.sales[:due], waiting.lost[:lost_due])
 
     @property
-    def prepared_through(self) -> int:
+    def prepared_watermark(self) -> int:
         """Event time up to which everybody is computed."""
-        return self.plan.cells.start(self._next_cell if self._ahead is None else self._ahead[1]) - 1
+        return self.plan.grid.start(self._next_cell if self._ahead is None else self._ahead[1]) - 1
 
     def prepare(self, until: int) -> None:
         """Compute ahead who comes next, up to the cell of `until`, a block at most, unless that is done already.
 
         Whoever rings up every few milliseconds would else have a block to compute for every till at the same moment.
-        What is known of the shop has to hold up to `until`, as for `ring_up`.
+        What is known of the shop has to hold up to `until`, as for `generate_until`.
         """
-        first, last = self._next_cell, self.plan.cells.of(until)
+        first, last = self._next_cell, self.plan.grid.cell_at(until)
         if self._ahead is not None or first > last:
             return
         count = min(self._cells_at_a_time, last - first + 1)
         count = max(1, int(count / self.plan.rush(first, count)))
         self._ahead = self._compute(first, count), first + count
 
-    def _compute(self, first: int, count: int) -> Served:
+    def _compute(self, first: int, count: int) -> SalesBatch:
         """Compute `count` cells from `first`."""
         activity = self.plan.activity(first, count)
         if not activity.any():
-            return Served()
-        came = self._crowd.arrivals(self.plan, first, activity)
-        if self._after.at >= self.plan.cells.start(first):
+            return SalesBatch()
+        came = self._arrivals.arrivals(self.plan, first, activity)
+        if self._after.at >= self.plan.grid.start(first):
             # At the microsecond of the last customer, products behind it in order may still have one.
             behind = bisect_right(self.products, self._after.product_id, key=lambda product: product.product_id)
             product = came.rows.product[came.row]
             came = came[(came.at > self._after.at) | ((came.at == self._after.at) & (product >= behind))]
-        self.served += len(came.at)
+        self.customers_served += len(came.at)
         return self._serve(self._customers(came), first, count)
 
     def _customers(self, came: Arrivals) -> "_Customers":
         """Return what customers ask for and what they are like, in the order in which they are served."""
-        product, way, none = came.rows.product[came.row], self._crowd.customs.ways(came), np.empty(0)
-        number = self._shelves.sell_at_once(product, way)
+        product, option, none = came.rows.product[came.row], self._arrivals.behaviour.options(came), np.empty(0)
+        number = self._shelves.sell_in_bulk(product, option)
         order = np.argsort(came.at, kind="stable")  # they came in order of product
         willing, taste = (
-            self._crowd.customs.uniforms(what, came)[order] if self.plan.sales.substitution_freq else none
+            self._arrivals.behaviour.uniforms(what, came)[order] if self.plan.sales.substitution_freq else none
             for what in ("willing", "taste")
         )
         cell = came.rows.cell[came.row[order]]
-        return _Customers(product[order], came.at[order], cell, way[order], number[order], willing, taste)
+        return _Customers(product[order], came.at[order], cell, option[order], number[order], willing, taste)
 
-    def _serve(self, customers: "_Customers", first: int, count: int) -> Served:
+    def _serve(self, customers: "_Customers", first: int, count: int) -> SalesBatch:
         """Serve customers who came in `count` cells from `first`."""
-        discounts = partial(self._crowd.discounts, self.plan, first, count)
+        discounts = partial(self._arrivals.discounts, self.plan, first, count)
         bought, number = customers.product.copy(), customers.number.copy()
-        instead_of = np.full(len(number), NOBODY, dtype=np.int64)
+        requested_product = np.full(len(number), NO_PRODUCT, dtype=np.int64)
         lost: list[LostSale] = []
-        by_hand = np.flatnonzero(number == NOT_SOLD)
-        if len(by_hand):
+        individually = np.flatnonzero(number == NOT_SOLD)
+        if len(individually):
             asked = discounts(customers.product, customers.cell)
-            self._serve_by_hand(by_hand, customers, asked, bought, number, instead_of, lost)
+            self._serve_one_by_one(individually, customers, asked, bought, number, requested_product, lost)
         told = self._told[bought] & (number > self._sold[bought])
         bought = bought[told]
         promotion = discounts(bought, customers.cell[told])
-        return Served(
-            Sales(bought, number[told], customers.at[told], customers.way[told], promotion, instead_of[told]), lost
+        return SalesBatch(
+            Sales(bought, number[told], customers.at[told], customers.option[told], promotion, requested_product[told]),
+            lost,
         )
 
-    def _serve_by_hand(
+    def _serve_one_by_one(
         self,
         rows: Ints,
         customers: "_Customers",
         promotion: Ints,
         bought: Ints,
         number: Ints,
-        instead_of: Ints,
+        requested_product: Ints,
         lost: list[LostSale],
     ) -> None:
         """Serve some of the customers one after the other, as far as there is something on the shelves.
@@ -308,29 +313,29 @@ class Till:
         """
         supply = self.plan.supply
         shelves = {place: self._shelves[place] for place in np.unique(customers.product[rows]).tolist()}
-        columns = rows, customers.product[rows], customers.at[rows], customers.way[rows]
-        for row, place, at, way in zip(*(column.tolist() for column in columns), strict=True):
-            shelf, quantity = shelves[place], quantity_of(way)
+        columns = rows, customers.product[rows], customers.at[rows], customers.option[rows]
+        for row, place, at, option in zip(*(column.tolist() for column in columns), strict=True):
+            shelf, quantity = shelves[place], quantity_of(option)
             if shelf.due <= at:
                 shelf.receive(at, supply)
             if shelf.level < quantity:
                 sold = self._instead(place, at, quantity, customers, row)
-                self._turn_away(place, at, way, int(promotion[row]), sold, lost)
-                if sold == NOBODY:
+                self._turn_away(place, at, option, int(promotion[row]), sold, lost)
+                if sold == NO_PRODUCT:
                     continue
                 shelf = self._shelves[sold]
-                bought[row], instead_of[row] = sold, place
+                bought[row], requested_product[row] = sold, place
             shelf.sell(quantity, at, supply)
             number[row] = shelf.sales
         self._shelves.close(shelves)
 
     def _instead(self, place: int, at: int, quantity: int, customers: "_Customers", row: int) -> int:
-        """Return what a customer takes who found too little of a product: by weight, of what is there; or NOBODY."""
+        """Choose a substitute by weight among those with enough stock; return its index, or NO_PRODUCT."""
         freq = self.plan.sales.substitution_freq
         if not freq or customers.willing[row] * OUT_OF >= freq:
-            return NOBODY
+            return NO_PRODUCT
         there, weight = [], 0.0
-        for other in self.plan.beside[self.products[place].product_id]:
+        for other in self.plan.substitutes[self.products[place].product_id]:
             shelf = self._shelves[self._places[other.product_id]]
             if shelf.due <= at:
                 shelf.receive(at, self.plan.supply)
@@ -338,15 +343,17 @@ class Till:
                 weight += other.weight
                 there.append((weight, self._places[other.product_id]))
         wanted = customers.taste[row] * weight
-        return next((other for through, other in there if wanted < through), NOBODY)
+        return next((other for through, other in there if wanted < through), NO_PRODUCT)
 
-    def _turn_away(self, place: int, at: int, way: int, promotion: int, substitute: int, lost: list[LostSale]) -> None:
+    def _turn_away(
+        self, place: int, at: int, option: int, promotion: int, substitute: int, lost: list[LostSale]
+    ) -> None:
         shelf = self._shelves[place]
         if not self._told[place] or (at, shelf.product.product_id) <= self._lost_after:
             return
         self._lost[place] += 1
         number = int(self._lost[place])
-        lost.append(LostSale(place, number, at, way, promotion, shelf.level, *shelf.excuse(at), substitute))
+        lost.append(LostSale(place, number, at, option, promotion, shelf.level, *shelf.backorder_info(at), substitute))
 
 
 class _Customers(NamedTuple):
@@ -355,13 +362,13 @@ class _Customers(NamedTuple):
     product: Ints  # what they ask for
     at: Ints
     cell: Ints
-    way: Ints
+    option: Ints
     number: Ints  # of the sale, of those that were served at once; NOT_SOLD: of the others
     willing: Floats  # to take another: uniform in [0, 1); nothing where nobody may
     taste: Floats  # which other: uniform in [0, 1)
 
 
-class LastSale:
+class SaleLimit:
     """Finds the sale that ends a run of so many sales in all, as far as event time has come.
 
     Every worker can say it on its own: it serves the whole shop's customers, whoever rings them up.
@@ -370,7 +377,7 @@ class LastSale:
     def __init__(self, plan: Plan, number_of_sales: int) -> None:
         self._till = Till(plan, plan.products)
         self._left = number_of_sales
-        self.place: Place | None = None  # of its customer, once it is known
+        self.cursor: EventCursor | None = None  # of its customer, once it is known
 
     @property
     def plan(self) -> Plan:
@@ -383,48 +390,51 @@ class LastSale:
 
     def look(self, until: int) -> int:
         """Count on towards `until`, a block at most; return the event time up to which sales may be rung up."""
-        if self.place is not None:
-            return self.place.at
-        sales = self._till.ring_up(until).sales
+        if self.cursor is not None:
+            return self.cursor.at
+        sales = self._till.generate_until(until).sales
         if self._left > len(sales):
             self._left -= len(sales)
-            return self._till.through
+            return self._till.watermark
         row = self._left - 1
-        asked = int(sales.product[row] if sales.instead_of[row] == NOBODY else sales.instead_of[row])
-        self.place = Place(int(sales.at[row]), self._till.products[asked].product_id)
-        return self.place.at
+        asked = int(sales.product[row] if sales.requested_product[row] == NO_PRODUCT else sales.requested_product[row])
+        self.cursor = EventCursor(int(sales.at[row]), self._till.products[asked].product_id)
+        return self.cursor.at
 
-    def without_later(self, till: Till, served: Served) -> Served:
+    def without_later(self, till: Till, served: SalesBatch) -> SalesBatch:
         """Leave out the customers who come in the very microsecond of the last sale, but behind it in order."""
-        if self.place is None:
+        if self.cursor is None:
             return served
-        last, product_id = self.place
+        last, product_id = self.cursor
         behind = bisect_right([product.product_id for product in till.products], product_id)
         sales = served.sales
-        asked = np.where(sales.instead_of == NOBODY, sales.product, sales.instead_of)
-        return Served(
+        asked = np.where(sales.requested_product == NO_PRODUCT, sales.product, sales.requested_product)
+        return SalesBatch(
             sales[(sales.at < last) | ((sales.at == last) & (asked < behind))],
             [lost for lost in served.lost if lost.at < last or (lost.at == last and lost.product < behind)],
         )
 
 
-def served_until(till: Till, until: int, number_of_sales: int = 0) -> Iterator[tuple[Served, int]]:
+def generate_all(till: Till, until: int, number_of_sales: int = 0) -> Iterator[tuple[SalesBatch, int]]:
     """Yield what becomes of a whole shop's customers, block by block, and the event time up to which it has.
 
     The shop closes with so many sales in all; 0: it does not.
     """
     left = number_of_sales
-    while till.through < until:
-        served = till.ring_up(until)
+    while till.watermark < until:
+        served = till.generate_until(until)
         if number_of_sales and left <= len(served.sales):
             yield _up_to_sale(served, left)
             return
         left -= len(served.sales)
-        yield served, till.through
+        yield served, till.watermark
 
 
-def _up_to_sale(served: Served, count: int) -> tuple[Served, int]:
+def _up_to_sale(served: SalesBatch, count: int) -> tuple[SalesBatch, int]:
     """Leave out who comes behind the `count`-th sale; return the event time of that, too."""
     sales = served.sales[:count]
-    at, asked = int(sales.at[-1]), int(sales.product[-1] if sales.instead_of[-1] == NOBODY else sales.instead_of[-1])
-    return Served(sales, [lost for lost in served.lost if (lost.at, lost.product) <= (at, asked)]), at
+    at, asked = (
+        int(sales.at[-1]),
+        int(sales.product[-1] if sales.requested_product[-1] == NO_PRODUCT else sales.requested_product[-1]),
+    )
+    return SalesBatch(sales, [lost for lost in served.lost if (lost.at, lost.product) <= (at, asked)]), at

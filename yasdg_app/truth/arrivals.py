@@ -93,5 +93,5 @@ class Network:
 
 
 def _joined(one: Sales, other: Sales) -> Sales:
-    names = ("product", "number", "at", "way", "promotion", "instead_of")
+    names = ("product", "number", "at", "option", "promotion", "requested_product")
     return Sales(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in names))

@@ -16,7 +16,7 @@ from yasdg_app.messages.ids import NUMBER, transaction_id
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
-from yasdg_app.shop.till import NOBODY, Sales
+from yasdg_app.shop.till import NO_PRODUCT, Sales
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import Arrived
 from yasdg_app.truth.engine_files import NOTHING, Batch
@@ -70,7 +70,7 @@ NUMBERS: dict[str, Field] = {
 TIMES: dict[str, Field] = {"transaction_time": Field(lambda sales, _: sales.at, time_text)}
 NAMES: dict[str, Callable[[Sales], Ints]] = {
     "product_id": lambda sales: sales.product,
-    "substituted_from": lambda sales: np.where(sales.instead_of == NOBODY, NULL, sales.instead_of),
+    "substituted_from": lambda sales: np.where(sales.requested_product == NO_PRODUCT, NULL, sales.requested_product),
 }
 FIELDS = (*TIMES, *NUMBERS, *NAMES)
 

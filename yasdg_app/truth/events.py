@@ -8,8 +8,8 @@ import numpy as np
 from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.shelf import NEVER
-from yasdg_app.shop.till import LostSale, Sales, Till, served_until
+from yasdg_app.shop.shelf import END_OF_TIME
+from yasdg_app.shop.till import LostSale, Sales, Till, generate_all
 from yasdg_app.truth.arrivals import Arrived, Network
 from yasdg_app.truth.price_columns import UNKNOWN, Receipts
 from yasdg_app.truth.restocking import Restocking, Restocks
@@ -52,7 +52,7 @@ def blocks(plan: Plan, until: int, network: Network | None = None) -> Iterator[B
     """
     till = Till(plan, plan.products)
     receipts, restocking = Receipts(till.products, plan.sales), Restocking(till.products, plan.supply)
-    for served, through in served_until(till, until, plan.sales.number_of_sales):
+    for served, through in generate_all(till, until, plan.sales.number_of_sales):
         own = [_restocked(restocking.sell(served.sales)), _turned_away(served.lost)]
         settled = min(through + 1, restocking.first_due)
         if network is None:
@@ -61,10 +61,10 @@ def blocks(plan: Plan, until: int, network: Network | None = None) -> Iterator[B
             arrived = network.deliver(served.sales, through)
             yield Block(arrived, [_seen(arrived, receipts), *own], through, min(settled, network.first_held))
     if network is None:
-        yield Block(None, (), until, NEVER)
+        yield Block(None, (), until, END_OF_TIME)
     else:
         arrived = network.rest()
-        yield Block(arrived, [_seen(arrived, receipts)], until, NEVER)
+        yield Block(arrived, [_seen(arrived, receipts)], until, END_OF_TIME)
 
 
 def _counts(rows: int, **columns: Ints | int) -> Ints:
@@ -103,7 +103,7 @@ def _restocked(restocks: Restocks) -> Happenings:
 
 
 def _turned_away(lost: Sequence[LostSale]) -> Happenings:
-    rows = np.array([(one.product, one.number, one.at, one.way) for one in lost], dtype=np.int64).reshape(-1, 4)
-    product, number, at, way = rows.T
-    counts = _counts(len(rows), lost_sales=1, lost_units=quantity_of(way))
+    rows = np.array([(one.product, one.number, one.at, one.option) for one in lost], dtype=np.int64).reshape(-1, 4)
+    product, number, at, option = rows.T
+    counts = _counts(len(rows), lost_sales=1, lost_units=quantity_of(option))
     return Happenings("L", product, number, at, counts)

@@ -23,8 +23,8 @@ from yasdg_app.shop.faults import KINDS as FAULTS
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import UInts
-from yasdg_app.shop.shelf import NEVER, Shelf, Stocking
-from yasdg_app.shop.till import Sales, Till, served_until
+from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf
+from yasdg_app.shop.till import Sales, Till, generate_all
 
 FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
 """Event time up to which a stream goes that nothing else ends: behind all times that can be configured."""
@@ -100,27 +100,27 @@ def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
 def _purchases(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     till = Till(plan, plan.products)
     encoder = BulkEncoder(till.products, plan.sales, form)
-    for served, through in served_until(till, until, number_of_sales):
+    for served, through in generate_all(till, until, number_of_sales):
         yield Told(encoder.lines(served.sales), through)
 
 
 def _lost_sales(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     till = Till(plan, plan.products)
     encoder = LostSaleEncoder(till.products, plan.sales, form.writer("lost_sales"))
-    for served, through in served_until(till, until, number_of_sales):
+    for served, through in generate_all(till, until, number_of_sales):
         yield Told(joined(value for _, value, _ in encoder.encode(served.lost)), through)
 
 
 def _stockings(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
     till = Till(plan, plan.products)
     restocks, write = Restocks(plan, till.products), form.writer("stockings")
-    for served, through in served_until(till, until, number_of_sales):
+    for served, through in generate_all(till, until, number_of_sales):
         restocks.sell(served.sales)
         yield Told(_restocked(restocks.known(through), write), through)
-    yield Told(_restocked(restocks.known(NEVER), write), until)
+    yield Told(_restocked(restocks.known(END_OF_TIME), write), until)
 
 
-def _restocked(told: Iterable[tuple[Product, Stocking]], write: Write | None) -> bytes:
+def _restocked(told: Iterable[tuple[Product, Restock]], write: Write | None) -> bytes:
     return joined((encode(stocking(product.product_id, each)) for product, each in told), write)
 
 
@@ -136,7 +136,7 @@ def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> It
 def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
     """Yield event times up to which the shop lives for certain, the last one being its end."""
     if number_of_sales:
-        yield from (through for _, through in served_until(Till(plan, plan.products), until, number_of_sales))
+        yield from (through for _, through in generate_all(Till(plan, plan.products), until, number_of_sales))
     else:
         yield from range(plan.opened_at + STRETCH, until, STRETCH)
         yield until
@@ -176,7 +176,7 @@ def _arrivals(
     """
     keys = faults.keys([product.product_id for product in till.products])
     held: list[_Arrival] = []  # a heap
-    for served, through in served_until(till, until, number_of_sales):
+    for served, through in generate_all(till, until, number_of_sales):
         sales = served.sales
         kinds, delays = faults.of_rows(keys[sales.product], sales.number)
         columns = (sales.at + delays, sales.product, sales.number, kinds, sales.at)
@@ -255,29 +255,29 @@ class Restocks:
     def __init__(self, plan: Plan, products: tuple[Product, ...]) -> None:
         self._supply = plan.supply
         self._shelves = [Shelf.of(product) for product in products]
-        self._waiting: list[tuple[int, int, int, Stocking]] = []  # a heap: by event time, product and number
+        self._waiting: list[tuple[int, int, int, Restock]] = []  # a heap: by event time, product and number
 
     def sell(self, sales: Sales) -> None:
         """Take the next sales from the shelves; `sales`: in the stream's order, of the products' places."""
         supply, shelves = self._supply, self._shelves
-        for place, at, way in zip(sales.product.tolist(), sales.at.tolist(), sales.way.tolist(), strict=True):
+        for place, at, option in zip(sales.product.tolist(), sales.at.tolist(), sales.option.tolist(), strict=True):
             shelf = shelves[place]
             if shelf.due <= at:
                 self._tell(place, shelf.receive(at, supply))
-            if come := shelf.sell(quantity_of(way), at, supply):
+            if come := shelf.sell(quantity_of(option), at, supply):
                 self._tell(place, come)
 
-    def _tell(self, place: int, came: Iterable[Stocking]) -> None:
+    def _tell(self, place: int, came: Iterable[Restock]) -> None:
         for each in came:
             heappush(self._waiting, (each.at, place, each.number, each))
 
-    def known(self, through: int) -> Iterator[tuple[Product, Stocking]]:
+    def known(self, through: int) -> Iterator[tuple[Product, Restock]]:
         """Yield the next restocks in order of event time, as far as they are known.
 
-        `through`: event time up to which all sales were taken; NEVER: there are no more.
+        `through`: event time up to which all sales were taken; END_OF_TIME: there are no more.
         """
         # What stands before a shelf is told of with its next sale; what is ordered later comes later.
-        before = through + 1 if through == NEVER else min(through + 1, *(shelf.due for shelf in self._shelves))
+        before = through + 1 if through == END_OF_TIME else min(through + 1, *(shelf.due for shelf in self._shelves))
         while self._waiting and self._waiting[0][0] < before:
             _, place, _, each = heappop(self._waiting)
             yield self._shelves[place].product, each

@@ -7,9 +7,9 @@ import numpy as np
 
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings
-from yasdg_app.shop.customer_behaviour import WAYS, terms_of
+from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, terms_of
 from yasdg_app.shop.demand import Ints
-from yasdg_app.shop.price import TEN_THOUSAND, total_cents
+from yasdg_app.shop.price import BASIS_POINTS, total_cents
 from yasdg_app.shop.till import Sales
 
 UNKNOWN = -1  # in place of a cost
@@ -42,7 +42,7 @@ class Receipts:
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
         self._price = _column(product.price_cents for product in products)
         self._cost = _column(UNKNOWN if product.cost_cents is None else product.cost_cents for product in products)
-        ways = [terms_of(way, sales) for way in range(WAYS)]
+        ways = [terms_of(way, sales) for way in range(PURCHASE_OPTIONS)]
         self._quantity = _column(terms.quantity for terms in ways)
         self._is_member = _column(terms.is_member for terms in ways)
         self._member_discount = _column(terms.member_discount for terms in ways)
@@ -51,11 +51,11 @@ class Receipts:
         self._supplement_cogs = _column(terms.supplement_cogs for terms in ways)
         most = int(self._quantity.max()) * (int(self._price.max()) + int(self._supplement_price.max()))
         # What costs more than 400 million is not reckoned in 64 bits.
-        self._exact: type = np.int64 if (most + 1) * TEN_THOUSAND**2 < 2**63 else object
+        self._exact: type = np.int64 if (most + 1) * BASIS_POINTS**2 < 2**63 else object
 
     def of(self, sales: Sales) -> Lines:
         """Return the lines of sales."""
-        way, price, of_goods = sales.way, self._price[sales.product], self._cost[sales.product]
+        way, price, of_goods = sales.option, self._price[sales.product], self._cost[sales.product]
         quantity, discount, supplement = self._quantity[way], self._member_discount[way], self._supplement_price[way]
         cost = np.where(of_goods == UNKNOWN, UNKNOWN, quantity * (of_goods + self._supplement_cogs[way]))
         factors = (quantity, price, supplement, discount, sales.promotion)

@@ -13,7 +13,7 @@ import numpy as np
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
-from yasdg_app.shop.shelf import NEVER, Shelf, Stocking, restocks_at_once
+from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf, instant_restocks
 from yasdg_app.shop.supply import Supply
 from yasdg_app.shop.till import Sales
 
@@ -41,14 +41,14 @@ class Restocking:
     def __init__(self, products: Sequence[Product], supply: Supply) -> None:
         self._products, self._supply = products, supply
         one_of_each = {product.category: product for product in products}
-        at_once = {category: supply.at_once(product) for category, product in one_of_each.items()}
+        at_once = {category: supply.is_instant(product) for category, product in one_of_each.items()}
         self._at_once = np.array([at_once[product.category] for product in products], dtype=np.bool_)
         # Of shelves that are no objects.
         self._level = np.array([product.inventory for product in products], dtype=np.int64)
         self._stockings = np.zeros(len(products), dtype=np.int64)
         self._steady = self._at_once & (self._level > supply.min_inventory)
         self._shelves: dict[int, Shelf] = {}
-        self._due = np.full(len(products), NEVER, dtype=np.int64)
+        self._due = np.full(len(products), END_OF_TIME, dtype=np.int64)
 
     @property
     def first_due(self) -> int:
@@ -58,7 +58,7 @@ class Restocking:
     def sell(self, sales: Sales) -> Restocks:
         """Take the next sales, in the stream's order; return what is told of with them."""
         order = np.argsort(sales.product, kind="stable")
-        product, at, units = sales.product[order], sales.at[order], quantity_of(sales.way[order])
+        product, at, units = sales.product[order], sales.at[order], quantity_of(sales.option[order])
         begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first sale of each product
         count = np.diff(begin, append=len(product))
         through = np.cumsum(units)
@@ -66,22 +66,22 @@ class Restocking:
         steady = self._steady[product[begin]]
         rows = np.repeat(steady, count)
         sold = (through - np.repeat(before, count))[rows]
-        at_once = self._sell_at_once(product[rows], at[rows], sold)
+        at_once = self._sell_in_bulk(product[rows], at[rows], sold)
         if steady.all():
             return at_once
-        by_hand: list[tuple[int, Stocking]] = []
+        by_hand: list[tuple[int, Restock]] = []
         times, sums = at.tolist(), through.tolist()
         for place, first, end in zip(
             product[begin[~steady]].tolist(), begin[~steady].tolist(), (begin + count)[~steady].tolist(), strict=True
         ):
-            by_hand += [(place, each) for each in self._sell_by_hand(place, times, sums, first, end)]
+            by_hand += [(place, each) for each in self._sell_one_by_one(place, times, sums, first, end)]
         columns = [(place, each.number, each.at, each.stock_quantity) for place, each in by_hand]
         told = Restocks(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
         return Restocks(*(np.concatenate(pair) for pair in zip(at_once, told, strict=True)))
 
-    def _sell_at_once(self, product: Ints, at: Ints, sold: Ints) -> Restocks:
+    def _sell_in_bulk(self, product: Ints, at: Ints, sold: Ints) -> Restocks:
         """Take sales from shelves that are steady; `sold`: units of the product with each of them."""
-        restocks = restocks_at_once(self._level[product], sold, self._supply)
+        restocks = instant_restocks(self._level[product], sold, self._supply)
         begins = np.diff(product, prepend=-1) != 0
         before = np.where(begins, 0, np.roll(restocks, 1))
         rows = restocks > before  # by one: each adds as much as a sale takes at least
@@ -92,12 +92,12 @@ class Restocking:
         self._stockings[product[last]] += restocks[last]
         return Restocks(product[rows], number, at[rows], np.full(len(number), amount, dtype=np.int64))
 
-    def _sell_by_hand(
+    def _sell_one_by_one(
         self, place: int, times: Sequence[int], sums: Sequence[int], first: int, end: int
-    ) -> list[Stocking]:
+    ) -> list[Restock]:
         """Take the sales of a product, those from row `first` to `end`; `sums`: of units up to each row."""
         supply = self._supply
-        told: list[Stocking] = []
+        told: list[Restock] = []
         shelf = self._shelves.get(place) or self._shelf(place)
         row, before = first, sums[first - 1] if first else 0
         while row < end:

@@ -118,7 +118,7 @@ class CustomerRates:
     """The expected number of customers per second for each product, in one minute of event time."""
 
     def __init__(self, plan: Plan, minute: int) -> None:
-        cell = plan.cells.of(minute * MINUTE)
+        cell = plan.grid.cell_at(minute * MINUTE)
         self._plan, self._cell = plan, cell
         self._activity = float(plan.activity(cell, 1)[0])
         self._incidents = plan.during(cell, 1)

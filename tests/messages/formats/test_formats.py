@@ -35,8 +35,8 @@ from yasdg_app.messages.reference import encode
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.incidents import Incident
-from yasdg_app.shop.shelf import NEVER, Stocking
-from yasdg_app.shop.till import NOBODY, LostSale
+from yasdg_app.shop.shelf import END_OF_TIME, Restock
+from yasdg_app.shop.till import NO_PRODUCT, LostSale
 
 PROJECT = Path(__file__).parents[3]
 PRODUCTS = catalog.load(PROJECT / "products.csv")
@@ -79,14 +79,14 @@ def purchases(draw: st.DrawFn) -> bytes:
 def lost_sales(draw: st.DrawFn) -> bytes:
     one = LostSale(
         draw(PLACES), draw(COUNTS), draw(TIMES), draw(st.integers(0, 7)), draw(SHARES), draw(st.integers(0, 1)),
-        draw(TIMES | st.just(NEVER)), draw(st.none() | NAMES), draw(PLACES | st.just(NOBODY)),
+        draw(TIMES | st.just(END_OF_TIME)), draw(st.none() | NAMES), draw(PLACES | st.just(NO_PRODUCT)),
     )  # fmt: skip
     return encode(reference.lost_sale(PRODUCTS, one, SALES))
 
 
 @st.composite
 def stockings(draw: st.DrawFn) -> bytes:
-    restock = Stocking(draw(COUNTS), draw(TIMES), draw(st.integers(-10, 10**9)), draw(COUNTS))
+    restock = Restock(draw(COUNTS), draw(TIMES), draw(st.integers(-10, 10**9)), draw(COUNTS))
     return encode(reference.stocking(PRODUCTS[draw(PLACES)].product_id, restock))
 
 

@@ -9,26 +9,26 @@ from support.small_shops import OPENED, PRODUCTS
 
 from yasdg_app.config.settings import InventorySettings, Settings
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.shelf import Shelf, restocks_at_once
+from yasdg_app.shop.shelf import Shelf, instant_restocks
 
 
 @given(
     st.lists(st.integers(1, 2), min_size=1, max_size=200), st.integers(1, 40), st.integers(2, 40), st.integers(1, 30)
 )
-def test_restocks_at_once_are_those_of_one_sale_after_the_other(
+def test_instant_restocks_are_those_of_one_sale_after_the_other(
     quantities: list[int], minimum: int, amount: int, above: int
 ) -> None:
     inventory = InventorySettings(min_inventory=minimum, restock_amount=amount)
     supply = Plan.of(replace(Settings(), inventory=inventory), PRODUCTS, OPENED).supply
     product = replace(PRODUCTS[0], inventory=minimum + above)
-    assert supply.at_once(product)
+    assert supply.is_instant(product)
     shelf, levels, stockings = Shelf.of(product), [], []
     for at, quantity in enumerate(quantities, OPENED):
         came = shelf.sell(quantity, at, supply)
         levels.append(shelf.level)
         stockings += [(one.at - OPENED, one.existing_level) for one in came]
     sold = np.cumsum(quantities)
-    restocks = restocks_at_once(np.full(len(sold), product.inventory), sold, supply)
+    restocks = instant_restocks(np.full(len(sold), product.inventory), sold, supply)
     assert (product.inventory - sold + restocks * amount).tolist() == levels
     came = np.flatnonzero(np.diff(restocks, prepend=0))
     assert [(int(row), levels[row] - amount) for row in came] == stockings
