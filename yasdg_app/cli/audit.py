@@ -36,14 +36,13 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.decoding import UnreadableError, decoded
-from yasdg_app.kafka.reader import Chunk, DamagedLogError, Message, Reader
+from yasdg_app.kafka.reader import Chunk, DamagedLogError, Message, Reader, stretches_back
 from yasdg_app.messages.ids import home
 from yasdg_app.shop.plan import Plan
 
 PATIENCE = 5.0  # seconds for which running workers are given to tell of the last sales
 MOST_SHOWN = 50  # findings in the report for people
 LAST_OFFSETS = 100  # of a partition among which its latest event time is looked for first
-FARTHER = 16  # times as many are looked at where the shop has written none of them
 ROWS = 10_000  # of the table that are asked for at once, as many as a worker shows
 ROWS_PATH = "/inventory/?"
 REQUEST = aiohttp.ClientTimeout(total=30)  # seconds
@@ -215,7 +214,7 @@ async def _whole(reader: Reader, topic: str, report: Report) -> tuple[list[Messa
     Raises Damage.
     """
     tp = TopicPartition(topic, 0)
-    first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
+    first, end = await reader.bounds(tp)
     deleted = await _deleted(reader, tp, first, report.by_content)
     if deleted is not None and deleted.number != 0:
         report.add(Finding("deleted", topic, 0, first, deleted.text))
@@ -346,17 +345,14 @@ class DividedTopics:
     async def _last_time(self, topic: str, partition: int, time_of: TimeOf) -> datetime:
         # The last offsets may be markers of transactions, or others' messages.
         tp, end = self.end(topic, partition)
-        first, stretch = self.firsts[tp], LAST_OFFSETS
-        while end > first:
-            start = max(first, end - stretch)
+        for start, stop in stretches_back(self.firsts[tp], end, LAST_OFFSETS):
             try:
-                async with aclosing(_chunks(self.reader, tp, start, end)) as chunks:
+                async with aclosing(_chunks(self.reader, tp, start, stop)) as chunks:
                     latest = max([time_of(chunk.messages) async for chunk in chunks], default=BEGINNING_OF_TIME)
             except Damage:
                 return BEGINNING_OF_TIME
             if latest != BEGINNING_OF_TIME:
                 return latest
-            end, stretch = start, stretch * FARTHER
         return BEGINNING_OF_TIME
 
     async def _earliest(self, topic: str, time_of: TimeOf) -> dict[int, datetime]:

@@ -88,7 +88,7 @@ async def claims_on(reader: Reader, kafka: KafkaSettings, there: Iterable[str], 
 
 async def _first_claim(reader: Reader, topic: str, names: Collection[str]) -> Claim | None:
     tp = TopicPartition(topic, 0)
-    position, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
+    position, end = await reader.bounds(tp)
     for _ in range(MAX_CHUNKS):
         if position >= end:
             break

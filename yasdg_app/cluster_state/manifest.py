@@ -147,7 +147,7 @@ async def find_manifest(connection: Connection, topic: str) -> ShopManifest | No
     """Return the manifest on a topic that exists; None if there is none. Raises as `read_manifest`, and KafkaError."""
     tp = TopicPartition(topic, 0)
     async with Reader(connection) as reader:
-        first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
+        first, end = await reader.bounds(tp)
         async with aclosing(reader.all_chunks(tp, first, end, skip_damaged=True)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:  # after the manifest, anyone may have written any number of messages
                 if (manifest := read_manifest(chunk.messages)) is not None:

@@ -59,7 +59,7 @@ async def _published(
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     indices = {product.product_id.encode(): index for index, product in enumerate(products)}
     published = bytearray(len(products))
-    first, end = (await reader.firsts([tp]))[tp], (await reader.ends([tp]))[tp]
+    first, end = await reader.bounds(tp)
     count: int | None = None
     async for chunk in reader.all_chunks(tp, first, end, skip_damaged=True):
         if chunk.count is not None or chunk.is_damaged:

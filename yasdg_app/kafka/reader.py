@@ -1,17 +1,17 @@
-"""Reading partitions: a chunk at a time, in no group, changing nothing. Must not know what the messages say.
+"""Reads partitions chunk by chunk, without a consumer group and without side effects.
 
-aiokafka's consumer makes an object of eleven fields of every message, which is half the time of an audit; here messages
-are what its parser in C returns: `offset`, `timestamp`, `key`, `value`, `headers`.
+aiokafka's consumer makes an object of eleven fields of every message, which takes half the time of an audit; here
+messages are what its C parser returns: `offset`, `timestamp`, `key`, `value`, `headers`. Must not know what they say.
 
-Offsets are not message numbers: markers of transactions take offsets, compaction and deletion leave gaps, and the log
-may end with either. So a position is the offset to fetch next, as the batches say it, and how many records a producer
-has appended is what its batches say, too.
+Offsets are not message numbers: transaction markers take offsets, compaction and deletion leave gaps, and the log may
+end with either. So a position is the offset to fetch next, taken from the batches, and so is the number of records that
+a producer has appended.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
@@ -29,7 +29,7 @@ from yasdg_app.kafka.describe_producers import DescribeProducersRequest, last_se
 logger = logging.getLogger(__name__)
 
 __all__ = [
-    "END",
+    "LATEST",
     "READ_UNCOMMITTED",
     "Chunk",
     "DamagedLogError",
@@ -38,21 +38,25 @@ __all__ = [
     "Unparsed",
     "add_batch",
     "read_all",
+    "stretches_back",
 ]
 
 FETCH_BYTES = 2 * 2**20
-PROBE_BYTES = 4096  # of a fetch of which only the first batch counts: the cluster sends that one whole
-FETCH_WAIT = 500  # milliseconds that the cluster may wait where nothing is new
-FIRST, END = -2, -1  # what the protocol calls the first offset and the one behind the last
+PROBE_BYTES = 4096  # of a fetch for one batch: the broker sends the first batch whole, however large it is
+FETCH_WAIT_MS = 500  # for which the broker may wait for new messages
+MAX_STRETCH = 100_000  # offsets
+EARLIEST, LATEST = -2, -1  # in an OffsetRequest: the first offset, and the one after the last
 READ_UNCOMMITTED = 0
-CANNOT_ASK = (NotImplementedError, UnsupportedVersionError, IncompatibleBrokerVersion, TopicAuthorizationFailedError)
-"""A cluster before Apache Kafka 2.8, or one that does not let us ask for producers."""
+NO_PRODUCER_STATE = (
+    NotImplementedError, UnsupportedVersionError, IncompatibleBrokerVersion, TopicAuthorizationFailedError,
+)  # fmt: skip
+"""What DescribeProducers raises on a cluster before Apache Kafka 2.8, or without the permission for it."""
 
 
 class DamagedLogError(YasdgError):
-    """A batch does not match its checksum: it was damaged on the broker's disk or on its way.
+    """A batch does not match its checksum: it was damaged on the broker's disk or in transit.
 
-    `offset`: where it was read from; `next_offset`: the first one after the batch, as far as its header is right.
+    `offset`: from which it was read; `next_offset`: the first one after the batch, if its header is intact.
     """
 
     def __init__(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
@@ -76,14 +80,14 @@ class Chunk:
     begin, end
         The offsets: nothing is missing between them, whether there are messages or not. `end` is to be fetched next.
     messages
-        Those of the producer that is read, in order; of everyone where no producer is named.
+        Those of the reader's producer, in order; of all producers if it has none.
     foreign
-        Those that other producers wrote, in order.
+        Those of other producers, in order.
     count
-        How many records the producer had appended to the partition by the end of its last batch here, modulo SEQUENCES;
-        None: there is no batch of it here.
+        How many records the reader's producer had appended to the partition by the end of its last batch here, modulo
+        SEQUENCES; None if there is no batch of it here.
     is_damaged
-        True: it was passed over, because it does not match its checksum.
+        True for a batch that was skipped because it does not match its checksum.
     """
 
     tp: TopicPartition
@@ -96,9 +100,9 @@ class Chunk:
 
 
 def add_batch(chunk: Chunk, batch: Batch, producer_id: int | None, *, with_foreign: bool = True) -> None:
-    """Append to a chunk what a batch holds from the end of the chunk on.
+    """Append to a chunk what a batch holds from the chunk's end on.
 
-    `producer_id`: see `Reader`; `with_foreign`: False leaves out what other producers wrote. Raises DamagedLogError.
+    `producer_id`: see `Reader`; `with_foreign`: False omits messages of other producers. Raises DamagedLogError.
     """
     if not batch.validate_crc():
         raise DamagedLogError(chunk.tp, chunk.end, max(chunk.end + 1, batch.next_offset))
@@ -118,10 +122,25 @@ def count_at_end(batch: Batch) -> int:
     return int(batch.base_sequence + batch.last_offset_delta + 1) % SEQUENCES
 
 
+def stretches_back(first: int, end: int, length: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of stretches of a log from its end back to its beginning, each (start, stop).
+
+    `length`: of the first stretch, in offsets. Each is 16 times as long as the one before, up to MAX_STRETCH: mostly
+    the first one holds what is looked for.
+    """
+    stop = end
+    while stop > first:
+        start = max(first, stop - length)
+        yield start, stop
+        stop, length = start, min(length * 16, MAX_STRETCH)
+
+
 class Reader:
     """Reads partitions of a cluster. Connects when it is first used; to be stopped, or used with `async with`.
 
-    `producer_id`: the producer whose messages are read, as their batches say it; None: everyone's.
+    All methods raise KafkaError if the cluster does not answer; those that return messages raise DamagedLogError.
+
+    `producer_id`: the producer whose messages are read, by the ids in their batches; None: those of all producers.
     """
 
     def __init__(self, connection: Connection, producer_id: int | None = None) -> None:
@@ -140,28 +159,29 @@ class Reader:
 
     async def firsts(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offsets of the first messages."""
-        return await self._offsets(tps, FIRST)
+        return await self._offsets(tps, EARLIEST)
 
     async def ends(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the offsets behind the last messages."""
-        return await self._offsets(tps, END)
+        """Return the offsets after the last messages."""
+        return await self._offsets(tps, LATEST)
+
+    async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """Return the offset of a partition's first message, and the one after its last."""
+        return (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
 
     async def since(self, tp: TopicPartition, timestamp: int) -> int | None:
-        """Return the offset of the first message of a time (milliseconds) or later; None if there is none."""
+        """Return the offset of the first message with this timestamp (milliseconds) or a later one; None: no such."""
         offset = (await self._offsets([tp], timestamp))[tp]
         return None if offset < 0 else offset
 
     async def last(self, tp: TopicPartition) -> tuple[Message | None, int]:
-        """Return the last message of the producer, and how many records it has appended to the partition.
+        """Return the producer's last message, and how many records it has appended to the partition, modulo SEQUENCES.
 
-        The message is None if there is none; the number is then what an empty batch says that compaction left, or what
-        the broker remembers. It is modulo SEQUENCES.
+        If there is no message it is None, and the number is that of an empty batch that compaction left, or else what
+        the broker remembers.
         """
-        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
         count: int | None = None
-        stop, stretch = end, 1
-        while stop > first:
-            start = max(first, stop - stretch)
+        for start, stop in stretches_back(*await self.bounds(tp)):
             message: Message | None = None
             found: int | None = None
             async for chunk in self.all_chunks(tp, start, stop, with_foreign=False):
@@ -170,55 +190,47 @@ class Reader:
             count = found if count is None else count
             if message is not None:
                 return message, count or 0
-            stop, stretch = start, min(stretch * 16, 100_000)
         return None, (await self._remembered(tp) or 0) if count is None else count
 
     async def count(self, tp: TopicPartition) -> int:
-        """Return how many records the producer has appended to the partition, modulo SEQUENCES, as its last batch says.
+        """Return how many records the producer has appended to the partition, modulo SEQUENCES, by its last batch.
 
-        Where none is left, what the broker remembers counts. The checksum is not looked at: the cluster compares the
-        number with its own at the next append.
+        If no batch is left, it is what the broker remembers. Checksums are not verified: at the next append the broker
+        compares the number with its own.
         """
-        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
-        stop, stretch = end, 1
-        while stop > first:
-            position = start = max(first, stop - stretch)
-            found = None
+        for start, stop in stretches_back(*await self.bounds(tp)):
+            position, found = start, None
             while position < stop:
                 batches = await self._batches(tp, position)
                 found = next((count_at_end(batch) for batch in reversed(batches) if self._is_own(batch)), found)
                 position = max((batch.next_offset for batch in batches), default=stop)
             if found is not None:
                 return found
-            stop, stretch = start, min(stretch * 16, 100_000)
         return await self._remembered(tp) or 0
 
     async def _remembered(self, tp: TopicPartition) -> int | None:
-        """Return how many records the producer has appended, as the leader remembers it; None: it does not.
-
-        Raises KafkaError.
-        """
+        """Return how many records the producer has appended, as the leader remembers it; None if it does not."""
         if self._producer_id is None:
             return None
 
-        async def ask() -> int | None:
+        async def request() -> int | None:
             response = await self._cluster.send_to_leader(tp, DescribeProducersRequest(*tp))
             return last_sequence(response, producer_id)
 
         producer_id = self._producer_id
         try:
-            sequence = await retry(ask, self._cluster.forget_leaders)
-        except CANNOT_ASK:
+            sequence = await retry(request, self._cluster.forget_leaders)
+        except NO_PRODUCER_STATE:
             return None
         return None if sequence is None else (sequence + 1) % SEQUENCES
 
     async def count_before(self, tp: TopicPartition, offset: int) -> int | None:
         """Return how many records the producer had appended to the partition before an offset, modulo SEQUENCES.
 
-        The reader has to be one of a single producer. None if nothing says it: the producer has appended nothing, or
-        what it had appended was deleted, and the broker has forgotten it.
+        The reader needs a producer id. None if it cannot be known: the producer has appended nothing, or its records
+        were deleted and the broker has forgotten it.
         """
-        first, end = (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
+        first, end = await self.bounds(tp)
         if first < offset <= end:
             batches = await self._batches(tp, offset - 1, PROBE_BYTES)
             if batches and self._is_own(batches[0]) and batches[0].base_offset < offset:
@@ -232,7 +244,7 @@ class Reader:
         return await self._remembered(tp)
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Message]]:
-        """Yield the producer's messages from one offset up to another; none of the lists is empty."""
+        """Yield the producer's messages from offset `start` up to `end`, in lists that are not empty."""
         async for chunk in self.all_chunks(tp, start, end, with_foreign=False):
             if chunk.messages:
                 yield chunk.messages
@@ -240,10 +252,10 @@ class Reader:
     async def all_chunks(
         self, tp: TopicPartition, start: int, end: int, *, with_foreign: bool = True, skip_damaged: bool = False
     ) -> AsyncIterator[Chunk]:
-        """Yield what a partition holds from one offset up to another; the next chunk is fetched meanwhile.
+        """Yield what a partition holds from offset `start` up to `end`; the next chunk is prefetched.
 
-        `with_foreign`: False leaves out what other producers wrote; `skip_damaged`: True passes over damaged batches,
-        each a chunk that says so. Otherwise raises DamagedLogError.
+        `with_foreign`: False omits messages of other producers; `skip_damaged`: True yields a chunk that is marked as
+        damaged for each damaged batch, instead of raising DamagedLogError.
         """
 
         def fetch(position: int) -> "asyncio.Future[Chunk]":
@@ -257,7 +269,7 @@ class Reader:
                 except DamagedLogError as error:
                     if not skip_damaged:
                         raise
-                    logger.warning("%s It is passed over.", error)
+                    logger.warning("%s The batch is skipped.", error)
                     chunk = Chunk(tp, error.offset, error.next_offset, [], [], is_damaged=True)
                 fetching = fetch(chunk.end) if chunk.end < end else None
                 if chunk.end > end:
@@ -268,21 +280,23 @@ class Reader:
         finally:
             if fetching is not None:
                 fetching.cancel()
-                # One that has failed by now would be told of by asyncio, with a traceback.
+                # asyncio would log the failure of one that nobody awaits, with a traceback.
                 fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
-        """Return the next messages from an offset on, and the offset to fetch next; waits a little if there is none."""
+        """Return the next messages from an offset on, and the offset to fetch next.
+
+        Waits up to FETCH_WAIT_MS if there are none yet.
+        """
         chunk = await self.fetch_chunk(tp, position, with_foreign=False)
         return chunk.messages, chunk.end
 
     async def fetch_chunk(
         self, tp: TopicPartition, position: int, end: int | None = None, *, with_foreign: bool = True
     ) -> Chunk:
-        """Return what comes next from an offset on, in whole batches; waits a little if there is nothing.
+        """Return what comes next from an offset on, in whole batches; waits up to FETCH_WAIT_MS if there is nothing.
 
-        `end`: batches from this offset on are left out; `with_foreign`: False leaves out what other producers wrote.
-        Raises DamagedLogError.
+        `end`: batches from this offset on are omitted; `with_foreign`: False omits messages of other producers.
         """
         chunk = Chunk(tp, position, position, [], [])
         for batch in await self._batches(tp, position):
@@ -294,26 +308,27 @@ class Reader:
             except DamagedLogError:
                 if chunk.end == position:
                     raise
-                break  # what comes before it is whole
+                break  # the batches before it are intact
         return chunk
 
     async def read(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Message]]:
-        """Return all messages from the given offsets to the present ends; deleted ones are left out."""
+        """Return all messages from the given offsets to the current ends; deleted ones are omitted."""
         firsts, ends = await self.firsts(starts), await self.ends(starts)
         messages: dict[TopicPartition, list[Message]] = {}
         for tp, start in starts.items():
             messages[tp] = [m async for chunk in self.chunks(tp, max(start, firsts[tp]), ends[tp]) for m in chunk]
         return messages
 
-    async def _offsets(self, tps: Iterable[TopicPartition], which: int) -> dict[TopicPartition, int]:
+    async def _offsets(self, tps: Iterable[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
+        """Return the offsets at a timestamp: milliseconds since 1970, EARLIEST or LATEST; -1 where there is none."""
         listed = list(tps)
 
-        async def ask() -> dict[TopicPartition, int]:
+        async def request() -> dict[TopicPartition, int]:
             by_leader: defaultdict[int, defaultdict[str, list[tuple[int, int]]]] = defaultdict(
                 lambda: defaultdict(list)
             )
             for tp in listed:
-                by_leader[await self._cluster.leader(tp)][tp.topic].append((tp.partition, which))
+                by_leader[await self._cluster.leader(tp)][tp.topic].append((tp.partition, timestamp))
             requests = [
                 self._cluster.send(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(topics.items())))
                 for leader, topics in by_leader.items()
@@ -326,16 +341,16 @@ class Reader:
                         offsets[TopicPartition(topic, partition)] = int(offset)
             return offsets
 
-        found = await retry(ask, self._cluster.forget_leaders)
+        found = await retry(request, self._cluster.forget_leaders)
         return {tp: found[tp] for tp in listed}
 
     async def _batches(self, tp: TopicPartition, position: int, size: int = FETCH_BYTES) -> list[Batch]:
-        """Return the next batches, that of an offset first. Raises KafkaError."""
+        """Return the next batches, the one that holds the offset `position` first."""
 
-        async def ask() -> list[Batch]:
+        async def request() -> list[Batch]:
             topics = [(tp.topic, [(tp.partition, position, size)])]
-            request = FetchRequest(FETCH_WAIT, 1, size, READ_UNCOMMITTED, topics)
-            ((_, ((_, code, _, *_, data),)),) = (await self._cluster.send_to_leader(tp, request)).topics
+            fetch = FetchRequest(FETCH_WAIT_MS, 1, size, READ_UNCOMMITTED, topics)
+            ((_, ((_, code, _, *_, data),)),) = (await self._cluster.send_to_leader(tp, fetch)).topics
             check(code)
             batches, found = Batches(data), []
             while (batch := batches.next_batch()) is not None:
@@ -344,7 +359,7 @@ class Reader:
                 raise DamagedLogError(tp, position, position + 1)
             return found
 
-        return await retry(ask, self._cluster.forget_leaders)
+        return await retry(request, self._cluster.forget_leaders)
 
     def _is_own(self, batch: Batch) -> bool:
         return not batch.is_control_batch and batch.producer_id == self._producer_id

@@ -16,7 +16,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import Cluster
-from yasdg_app.kafka.reader import END, READ_UNCOMMITTED
+from yasdg_app.kafka.reader import LATEST, READ_UNCOMMITTED
 from yasdg_app.kafka.topic_policies import NEW_SHOP_ADVICE, OR_NEW_SHOP, TopicSpec, Use
 
 LOOKS = 3  # in a row that have to show the same: a broker that has just started, or lags, may not know a topic yet
@@ -104,7 +104,7 @@ class TopicWatch:
         for leader, tps in leaders.items():
             partitions: dict[str, list[tuple[int, int]]] = defaultdict(list)
             for tp in tps:
-                partitions[tp.topic].append((tp.partition, END))
+                partitions[tp.topic].append((tp.partition, LATEST))
             try:
                 answer = await self._cluster.send(leader, OffsetRequest(-1, READ_UNCOMMITTED, list(partitions.items())))
             except (KafkaError, OSError):
