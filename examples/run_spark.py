@@ -18,7 +18,7 @@ import jars
 
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.embedded.jars import default_folder
-from yasdg_app.kafka.embedded.java import QUICK
+from yasdg_app.kafka.embedded.java import JVM_OPTIONS
 from yasdg_app.kafka.embedded.locks import FileLock
 
 SPARK = Path(__file__).with_name("spark")
@@ -66,7 +66,12 @@ def environment() -> dict[str, str]:
     class_path = os.pathsep.join(str(jar) for jar in jars.class_path(SPARK))
     options = [f"--conf={name}={value}" for name, value in OPTIONS.items()]
     # What Spark asks of an error when a query is stopped needs a deep stack.
-    java_options = ["--driver-class-path", class_path, "--driver-java-options", " ".join([*QUICK, "-Xss16m"])]
+    java_options = [
+        "--driver-class-path",
+        class_path,
+        "--driver-java-options",
+        " ".join([*JVM_OPTIONS, "-Xss16m"]),
+    ]
     arguments = ["--master", "local[2]", *java_options, *options, "pyspark-shell"]
     others = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "PYTHONPATH")}
     java_home = jars.java().resolve().parents[1]

@@ -39,7 +39,7 @@ from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection, connection_to
 from yasdg_app.kafka.auth.diagnostics import LoginRefusedError, check_login
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
-from yasdg_app.kafka.embedded.errors import CannotLookError
+from yasdg_app.kafka.embedded.errors import BrokerStateUnknownError
 from yasdg_app.kafka.producer import ShopProducer
 from yasdg_app.kafka.reader import Reader
 from yasdg_app.kafka.topic_watch import TopicChangedError, TopicWatch
@@ -228,7 +228,7 @@ class ShopApp(faust.App):
                 try:
                     await asyncio.to_thread(broker.start)
                     break
-                except CannotLookError as error:  # says nothing of the broker
+                except BrokerStateUnknownError as error:  # says nothing of the broker
                     logger.warning("%s Looking again.", error)
                     await self.sleep(WATCH)
                 except YasdgError as error:

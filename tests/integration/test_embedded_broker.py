@@ -69,7 +69,7 @@ class Place:
         return psutil.Process(self.status().java_pid)
 
     def is_deserted(self) -> bool:
-        return not self.folder.is_kept() and not answers(self.port)
+        return not self.folder.is_supervised() and not answers(self.port)
 
     def clear(self) -> None:
         for user in self._users:
@@ -192,7 +192,7 @@ def test_a_killed_user_leaves_nothing_running_and_nothing_locked(place: Place) -
 
 def test_a_user_killed_while_the_broker_starts_leaves_nothing_either(place: Place) -> None:
     user = place.process(USER)
-    eventually(place.folder.is_kept)
+    eventually(place.folder.is_supervised)
     user.kill()
     user.wait()
     eventually(place.is_deserted)
@@ -225,7 +225,7 @@ def test_a_kafka_that_was_killed_is_told_of_and_started_again(place: Place) -> N
     broker = place.user()
     broker.start()
     place.java().kill()
-    eventually(lambda: not place.folder.is_kept())
+    eventually(lambda: not place.folder.is_supervised())
     assert not broker.is_running()
     assert place.status().state == "failed"
     assert "ended by itself (status -9)" in (place.status().error or "")

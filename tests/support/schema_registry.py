@@ -16,7 +16,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from yasdg_app.kafka.embedded.jars import default_folder
-from yasdg_app.kafka.embedded.java import QUICK, find_java
+from yasdg_app.kafka.embedded.java import JVM_OPTIONS, find_java
 from yasdg_app.kafka.embedded.locks import FileLock
 from yasdg_app.kafka.embedded.node import free_port
 
@@ -67,7 +67,7 @@ def running(folder: Path) -> Iterator[str]:
     port, log = free_port(), folder / "registry.log"
     options = {"http.host": "127.0.0.1", "http.port": port, "management.enabled": "false"}
     command = [
-        str(find_java()), *QUICK, "-Xmx400m", *(f"-Dquarkus.{name}={value}" for name, value in options.items()),
+        str(find_java()), *JVM_OPTIONS, "-Xmx400m", *(f"-Dquarkus.{name}={value}" for name, value in options.items()),
         "-jar", str(program() / "quarkus-run.jar"),
     ]  # fmt: skip
     with log.open("wb") as out:

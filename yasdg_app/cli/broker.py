@@ -17,7 +17,7 @@ class broker(ShopCommand):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it in this thread: the broker's keeper handles signals itself."""
+        """Run it in this thread: the broker's supervisor handles signals itself."""
         kafka = app.shop.kafka
         if not kafka.embedded:
             print(f"yasdg: [KAFKA] bootstrap_servers is {kafka.bootstrap_servers}: no broker to run.", file=sys.stderr)

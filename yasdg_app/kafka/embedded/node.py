@@ -1,6 +1,6 @@
-"""One Apache Kafka process: its configuration, its start, its end, and why it ended.
+"""One Apache Kafka process: its configuration, start and stop, and why it ended.
 
-Broker and controller in one (KRaft), on this machine only. Knows Java and Kafka; must not know who uses it.
+Broker and controller in one (KRaft), on this machine only. Must not know who uses it.
 """
 
 import base64
@@ -22,16 +22,16 @@ from yasdg_app.kafka.embedded.folder import HOST, BrokerFolder, answers, probe_s
 from yasdg_app.kafka.embedded.java import java_command, logging_option
 
 STOP_SECONDS = 20.0
-"""How long Kafka may take to close its logs before it is killed."""
+"""For which Kafka may close its logs before it is killed."""
 PORTS = range(20000, 32000)
-"""Where free ports are looked for: below those that the system gives to outgoing connections, which come and go."""
-OURS = "-Dyasdg.folder="
-"""Marks our Java processes, and with whose data they work."""
+"""In which free ports are searched: below the ephemeral ports of outgoing connections."""
+FOLDER_OPTION = "-Dyasdg.folder="
+"""A Java option that marks our processes, followed by the folder whose data they use."""
 PR_SET_PDEATHSIG = 1
 """From Linux's <sys/prctl.h>."""
 
 CONFIGURATION = """\
-# Written anew at every start; a change here is lost.
+# Written at every start; changes here are lost.
 process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
@@ -39,7 +39,7 @@ advertised.listeners=PLAINTEXT://{host}:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@{host}:{controller_port}
-# Relative to the process's working folder, so that no letter in its path can be misread.
+# Relative to the working directory, so that no character of its path can be misread.
 log.dirs=kafka
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -52,14 +52,14 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-# It forgets a producer whose last record is so old, and what it has appended: as late as can be, 25 days. A backfill's
-# records are older; it looks for such producers as seldom as can be, and when it starts.
+# After this time the broker forgets a producer and its sequence numbers: the maximum, 25 days. The records of a
+# backfill are older, so the check for such producers is as rare as possible. There is also one at each start.
 producer.id.expiration.ms=2147483647
 producer.id.expiration.check.interval.ms=2147483647
-# A broker that was killed is let in again when its last session is over.
+# A broker that was killed cannot register again before its last session has expired.
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
-# Its default takes 128 MB of the heap.
+# The default takes 128 MB of the heap.
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
 num.io.threads=4
@@ -67,12 +67,12 @@ num.recovery.threads.per.data.dir=2
 """
 
 
-class PortRace(BrokerError):
-    """Kafka could not bind a port, though the one it is to serve on is free: its other one was taken meanwhile."""
+class PortRaceError(BrokerError):
+    """Kafka could not bind a port that was free a moment ago: that of its controller."""
 
 
 class KafkaNode:
-    """Apache Kafka on a folder, listening on 127.0.0.1:`port`; for whoever holds the folder's `broker.lock`."""
+    """Apache Kafka on a folder, listening on 127.0.0.1:`port`; for the holder of the folder's `broker.lock`."""
 
     def __init__(self, folder: BrokerFolder, port: int) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class KafkaNode:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the process, without waiting until it answers. Raises BrokerError if that cannot be."""
+        """Start the process, without waiting until it answers. Raises BrokerError."""
         require_free(self.port)
         configuration = CONFIGURATION.format(host=HOST, port=self.port, controller_port=free_port())
         try:
@@ -99,15 +99,15 @@ class KafkaNode:
             raise BrokerError(f"Cannot start the embedded broker in {self.folder.path}: {reason(error)}.") from error
 
     def answers(self) -> bool:
-        """Whether it serves: Kafka opens its port when everything else is up."""
+        """Return whether it is ready: Kafka opens its port last. Raises BrokerStateUnknownError."""
         return answers(self.port)
 
     def exit_status(self) -> int | None:
-        """None while it lives."""
+        """Return the exit status; None while it runs."""
         return self._process.poll() if self._process else None
 
     def stop(self) -> None:
-        """End it in order, by force after 20 s. Nothing happens if it is not running."""
+        """Stop it if it runs; kill it after STOP_SECONDS."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -117,17 +117,17 @@ class KafkaNode:
                 self._process.wait()
 
     def kill(self) -> None:
-        """End it at once. Its next start takes longer: it looks its logs through."""
+        """Kill it. Its next start takes longer, because it checks its logs."""
         if self._process:
             self._process.kill()
 
     def death(self) -> BrokerError:
-        """Why it ended by itself, from its own last words."""
+        """Return why it ended by itself, with the last error that it logged."""
         words = self._last_words()
         text = f"The embedded broker ended by itself (status {self.exit_status()})"
         text += f": {words.rstrip('.')}. " if words else ". "
         text += f"Its log is {self.folder.log}."
-        return PortRace(text) if "BindException" in words or "Failed to bind" in words else BrokerError(text)
+        return PortRaceError(text) if "BindException" in words or "Failed to bind" in words else BrokerError(text)
 
     def _run(self, main_class: str, *arguments: str) -> "subprocess.Popen[bytes]":
         command = java_command(
@@ -137,7 +137,7 @@ class KafkaNode:
                 "-Xmx256m",
                 logging_option("log4j2.properties"),
                 f"-Dyasdg.log={self.folder.log}",
-                f"{OURS}{self.folder.path}",
+                f"{FOLDER_OPTION}{self.folder.path}",
             ),
         )
         with self.folder.output.open("ab") as output:
@@ -147,7 +147,7 @@ class KafkaNode:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C in the keeper's terminal is the keeper's business
+                start_new_session=True,  # Ctrl-C in the terminal goes to the supervisor alone
                 preexec_fn=_die_with_parent(),
             )
 
@@ -169,17 +169,17 @@ class KafkaNode:
 
 
 def end_orphan(folder: BrokerFolder) -> None:
-    """End the Java that a killed keeper may have left behind on this folder.
+    """Kill the Java process that a killed supervisor may have left on this folder.
 
-    On Linux it dies with its keeper; this is for other systems. A process is touched only if its own command line says
-    that it is ours and works on this folder.
+    On Linux it dies with its supervisor; this is for other systems. A process is killed only if its own command line
+    says that it is ours and works on this folder.
     """
     status = folder.read_status()
     if status is None or status.java_pid is None:
         return
     try:
         process = psutil.Process(status.java_pid)
-        if f"{OURS}{folder.path}" in process.cmdline():
+        if f"{FOLDER_OPTION}{folder.path}" in process.cmdline():
             process.kill()
             process.wait(STOP_SECONDS)
     except psutil.Error:
@@ -187,7 +187,7 @@ def end_orphan(folder: BrokerFolder) -> None:
 
 
 def require_free(port: int) -> None:
-    """Raise BrokerError if another program has a port of this machine."""
+    """Raise BrokerError if another program uses a port of this machine."""
     if _can_bind(port) and not answers(port):
         return
     raise BrokerError(
@@ -197,7 +197,7 @@ def require_free(port: int) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody has at this moment."""
+    """Return a port of this machine that is free at this moment. Raises BrokerError if there is none."""
     for port in random.sample(PORTS, 200):
         if _can_bind(port):
             return port
@@ -205,12 +205,12 @@ def free_port() -> int:
 
 
 def cluster_id() -> str:
-    """A new cluster's name as Kafka wants it: 16 random bytes in base64."""
+    """Return an id for a new cluster in Kafka's format: 16 random bytes in base64."""
     return "y" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")[1:]
 
 
 def last_words(log: str) -> str:
-    """The last error in a log, and the cause that Java gives for it; empty if there is none."""
+    """Return the last error in a log, and the cause that Java gives for it; empty if there is none."""
     errors = re.findall(r"^\S+ \S+ (?:ERROR|FATAL) (.*?)(?: \([\w$]+\))?$", log, re.MULTILINE)
     causes = re.findall(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error): .*)$", log, re.MULTILINE)
     words = [line[-1].strip() for line in (errors, causes) if line]
@@ -218,7 +218,7 @@ def last_words(log: str) -> str:
 
 
 def last_line(output: str) -> str:
-    """The last line with something in it; empty if there is none."""
+    """Return the last line that is not blank; empty if there is none."""
     return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
 
 
@@ -235,7 +235,7 @@ def _can_bind(port: int) -> bool:
     with probe_socket(port) as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as Java does: a closed one's last packets are no use
+        )  # as Java does, in spite of connections in TIME_WAIT
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -250,20 +250,20 @@ def _owner(port: int) -> str:
             if at_port and connection.status == psutil.CONN_LISTEN and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     except (psutil.Error, OSError):
-        pass  # not ours to see
+        pass  # not permitted to see it
     return "another program"
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What a child does before its exec so that the kernel kills it when its parent dies; None where it cannot."""
+    """Return what a child calls before its exec, to be killed when its parent dies. Linux only; otherwise None."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: between fork and exec nothing may be loaded
+    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: nothing may be loaded between fork and exec
     parent = os.getpid()
 
     def ask() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
     return ask
