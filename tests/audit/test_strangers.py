@@ -30,7 +30,7 @@ from support.properties import examples
 from support.small_shops import HOUR, OPENED, PRODUCTS
 
 from yasdg_app.audit.account import Deleted, read_products
-from yasdg_app.audit.dead_letters import FOREIGN, Letters
+from yasdg_app.audit.dead_letters import FOREIGN, DeadLetterAudit
 from yasdg_app.audit.incident_events import check_incidents
 from yasdg_app.audit.partition import PartitionAudit
 from yasdg_app.audit.report import MAX_TEXT_CHARACTERS, Finding, Foreign, Report
@@ -280,7 +280,7 @@ def test_what_is_off_behind_deleted_sales_is_still_found() -> None:
 def test_what_is_left_of_the_dead_letters_says_nothing_of_what_was_deleted() -> None:
     found: list[tuple[str, int]] = []
     find: Callable[[str, str, int, str], None] = lambda kind, topic, offset, text: found.append((kind, offset))  # noqa: E731
-    of = Letters("purchases", "dead_letters", find, Foreign(), first=10, are_whole=False)
+    of = DeadLetterAudit("purchases", "dead_letters", find, Foreign(), first=10, are_whole=False)
     of.letter(7, 100)  # of a message that was deleted, too
     of.letter(30, 101)
     of.foreign([20, 30, 40])
@@ -304,7 +304,7 @@ def test_announcements_before_those_that_are_left_are_passed_over() -> None:
 def test_a_partition_that_was_not_read_whole_is_left_out_of_the_substitutions() -> None:
     report = Report()
     substitutions = Substitutions(TOPICS, PLAN, homes_of(PLAN, 1), report, {}, {})
-    assert substitutions.odd() == []
+    assert substitutions.mismatches() == []
     fold = PartitionAudit(
         TOPICS, 0, PLAN, 1, report, {}, substitutions, {"purchases": Deleted(5, 0), "stockings": Deleted(5, None)}
     )

@@ -35,7 +35,7 @@ from yasdg_app.pipeline.faulty_channel import Network
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import NO_PRODUCT, SaleLimit, Till
-from yasdg_app.truth.offline_stream import FAULTY, FOREVER, KINDS, STRETCH, stream
+from yasdg_app.truth.offline_stream import FAULTY, FOREVER, INCIDENT_SPAN, KINDS, stream
 
 PROJECT = Path(__file__).parents[2]
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC
@@ -214,14 +214,14 @@ def test_incidents_of_years_are_told_of_once_and_in_order() -> None:
 
 def test_an_incident_at_the_border_of_two_parts_is_told_of_once(tmp_path: Path) -> None:
     start = datetime(2026, 1, 1)
-    border = start + timedelta(microseconds=STRETCH)
+    border = start + timedelta(microseconds=INCIDENT_SPAN)
     text = f"[CLOCK]\nstart = 2026-01-01\n[INCIDENT x]\nkind = storm\nstart = {border:%Y-%m-%d %H:%M}\n"
     (tmp_path / "x.ini").write_text(text)
     of = settings.load({"YASDG_CONFIG": "x.ini", "YASDG_SALES_PRODUCTS": str(PROJECT / "products.csv")}, tmp_path)
     plan = plan_of(of)
-    for until in (STRETCH, 2 * STRETCH):
+    for until in (INCIDENT_SPAN, 2 * INCIDENT_SPAN):
         phases = [json.loads(value)["phase"] for value in generated("incidents", plan, plan.opened_at + until)]
-        assert phases == ["start", "end"][: until // STRETCH]
+        assert phases == ["start", "end"][: until // INCIDENT_SPAN]
 
 
 # --- How far it goes ---

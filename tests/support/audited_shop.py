@@ -159,11 +159,11 @@ def audit(
         )  # fmt: skip
         _audit_partition(fold, logs, partition, chunk, ahead or chunk, () if partition else letters)
         fold.close()
-    for pair in substitutions.odd():
-        closer = substitutions.closer(pair)
-        closer.lost_sales(numbered(logs.lost_sales[closer.asked]))
-        closer.purchases(numbered(logs.purchases[closer.taken]))
-        closer.close()
+    for pair in substitutions.mismatches():
+        investigator = substitutions.investigator(pair)
+        investigator.lost_sales(numbered(logs.lost_sales[investigator.asked]))
+        investigator.purchases(numbered(logs.purchases[investigator.taken]))
+        investigator.close()
     return report
 
 

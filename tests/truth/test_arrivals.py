@@ -1,4 +1,4 @@
-"""What an engine sees over a flawed network, against one message after the other by the definition."""
+"""What an engine sees over a faulty channel, against one message after the other by the definition."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -12,7 +12,7 @@ from support.small_shops import MINUTE, OPENED, SECOND, World, world_of, worlds
 from yasdg_app.config.settings import FaultSettings, SalesSettings, Settings
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, NONE, OUT_OF_ORDER, Faults
 from yasdg_app.shop.till import Till
-from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.events import blocks
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
@@ -60,11 +60,11 @@ def test_it_is_what_the_definition_says(world: World, window: int | None, latene
     products = sorted_products(world.plan)
     wanted = by_the_definition(world, faults, span, lateness, deduplicated)
 
-    def network() -> Network:
-        return Network(faults, products, span, lateness, deduplicated)
+    def arrivals() -> ArrivalSimulator:
+        return ArrivalSimulator(faults, products, span, lateness, deduplicated)
 
     seen: Seen = {}
-    for block in blocks(world.plan, world.until, network()):
+    for block in blocks(world.plan, world.until, arrivals()):
         assert block.arrived is not None
         sales, _, _, too_late, times = block.arrived
         ids = [products[place].product_id for place in sales.product.tolist()]
@@ -76,7 +76,7 @@ def test_it_is_what_the_definition_says(world: World, window: int | None, latene
 
     keys = Keys(products, "product")
     sums: dict[str, int] = defaultdict(int)
-    for rows, _ in aggregates(world.plan, keys, span, world.until, network()):
+    for rows, _ in aggregates(world.plan, keys, span, world.until, arrivals()):
         for key, count in zip(rows.key.tolist(), rows.column("sales").tolist(), strict=True):
             sums[keys.names[key]] += count
     by_product: dict[str, int] = defaultdict(int)
@@ -92,7 +92,9 @@ def test_whoever_does_not_ask_for_lateness_has_all_sales_once_and_what_became_of
     faults = Faults.of(MANY, world.plan.sales.seed)
     span = Span(OPENED, world.until + 1, MINUTE)
     kinds = set()
-    for block in blocks(world.plan, world.until, Network(faults, sorted_products(world.plan), span, None, False)):
+    for block in blocks(
+        world.plan, world.until, ArrivalSimulator(faults, sorted_products(world.plan), span, None, False)
+    ):
         assert block.arrived is not None
         assert (block.arrived.times == 1).all()
         kinds |= set(block.arrived.kinds.tolist())
@@ -110,7 +112,7 @@ def test_a_window_ends_to_the_microsecond() -> None:
 
     def counted(lateness: int, until: int = world.until) -> dict[tuple[str, int], int]:
         counts = {}
-        for block in blocks(world.plan, until, Network(faults, products, span, lateness, False)):
+        for block in blocks(world.plan, until, ArrivalSimulator(faults, products, span, lateness, False)):
             assert block.arrived is not None
             sales = block.arrived.sales
             ids = [products[place].product_id for place in sales.product.tolist()]
@@ -146,7 +148,7 @@ def test_what_is_released_in_the_shops_last_microsecond_arrives() -> None:
     def times(until: int) -> int:
         found = [
             int(block.arrived.times[which])
-            for block in blocks(world.plan, until, Network(faults, products, span, 0, False))
+            for block in blocks(world.plan, until, ArrivalSimulator(faults, products, span, 0, False))
             if block.arrived is not None
             for which in range(len(block.arrived.sales))
             if (block.arrived.sales.product[which], block.arrived.sales.number[which]) == (place, number)

@@ -1,11 +1,11 @@
 """What is named as the reason of a difference is certain."""
 
 from yasdg_app.shop.faults import DROPPED, DUPLICATE, LATE, NONE
-from yasdg_app.truth.compare_sums import MOST_FAULTS, Happened, _reasons
+from yasdg_app.truth.compare_sums import MAX_FAULTS_COMBINED, Event, _reasons
 
 
-def sale(its: str, revenue: int, fault: int = NONE, counted: int = 1) -> Happened:
-    return Happened(its, fault, counted, {"sales": 1, "revenue": revenue})
+def sale(event_id: str, revenue: int, fault: int = NONE, counted: int = 1) -> Event:
+    return Event(event_id, fault, counted, {"sales": 1, "revenue": revenue})
 
 
 def off(sales: int, revenue: int) -> dict[str, int]:
@@ -31,11 +31,11 @@ def test_faults_are_named_if_they_bring_the_difference_in_one_way_only() -> None
     assert _reasons(off(-1, -7), here) == [("late", [], f"one of B ({CAME_LATE}), C ({CAME_LATE})")]
     assert _reasons(off(-2, -14), here) == [("late", ["B", "C"], CAME_LATE)]
     assert _reasons(off(0, 15), here) == [("late", ["A"], CAME_LATE), ("double", ["D"], "duplicate")]
-    assert _reasons(off(-1, -4), here) == [("missing", ["E"], "")]  # that is no fault of the network
+    assert _reasons(off(-1, -4), here) == [("missing", ["E"], "")]  # that is no fault of the channel
 
 
 def test_no_fault_is_named_if_a_plain_sale_may_be_what_is_missing() -> None:
-    late, plain = sale("A", 5, LATE), [sale(its, 5) for its in "BCDE"]
+    late, plain = sale("A", 5, LATE), [sale(event_id, 5) for event_id in "BCDE"]
     assert _reasons(off(-1, -5), [late, *plain]) == [("missing", [], f"one of A ({CAME_LATE}), B, C, D, E")]
     twice = sale("T", 9, DUPLICATE)
     assert _reasons(off(1, 9), [twice, sale("U", 9)]) == [("double", [], "one of T (duplicate), U")]
@@ -53,10 +53,10 @@ def test_late_and_dropped_ones_that_bring_the_same_are_missing_both() -> None:
 
 
 def test_of_many_faults_it_is_one_or_all_of_a_kind() -> None:
-    late = [sale(f"L{n:02d}", n, LATE) for n in range(MOST_FAULTS + 1)]
+    late = [sale(f"L{n:02d}", n, LATE) for n in range(MAX_FAULTS_COMBINED + 1)]
     twice = [sale("D", 100, DUPLICATE)]
-    total = sum(range(MOST_FAULTS + 1))
-    assert _reasons(off(-len(late), -total), late + twice) == [("late", [each.its for each in late], CAME_LATE)]
+    total = sum(range(MAX_FAULTS_COMBINED + 1))
+    assert _reasons(off(-len(late), -total), late + twice) == [("late", [each.event_id for each in late], CAME_LATE)]
     assert _reasons(off(1, 100), late + twice) == [("double", ["D"], "duplicate")]
     assert _reasons(off(-1, -1), late + twice) == [("late", ["L01"], CAME_LATE)]
     assert _reasons(off(-2, -3), late + twice) == WRONG

@@ -26,11 +26,11 @@ from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, LATE, OUT_OF_ORDE
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth import compare_purchases as purchases
 from yasdg_app.truth import compare_sums as sums
-from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.engine_files import Source
 from yasdg_app.truth.events import blocks
 from yasdg_app.truth.offline_stream import stream
-from yasdg_app.truth.price_columns import Receipts
+from yasdg_app.truth.price_columns import BulkPricing
 from yasdg_app.truth.report import Report
 from yasdg_app.truth.tables import FORMATS, VALUES
 from yasdg_app.truth.tumbling import Span
@@ -49,13 +49,15 @@ def compared(
     products, report = sorted_products(plan), Report()
     source = Source(path, kind)
     report.columns = [name for name in purchases.FIELDS if name in source.columns()]
-    kept = purchases.Kept(products, report.columns, report)
-    for batch in source.batches([purchases.ID, *kept.columns]):
-        kept.take(batch)
-    kept.close()
+    engine_rows = purchases.EngineRows(products, report.columns, report)
+    for batch in source.batches([purchases.ID, *engine_rows.columns]):
+        engine_rows.take(batch)
+    engine_rows.close()
     span = span or Span(plan.opened_at, until + 1, MINUTE)
-    network = Network(Faults.of(faults, plan.sales.seed), products, span, lateness, False)
-    for _ in purchases.compare(kept, blocks(plan, until, network), span, Receipts(products, plan.sales), report):
+    arrivals = ArrivalSimulator(Faults.of(faults, plan.sales.seed), products, span, lateness, False)
+    for _ in purchases.compare(
+        engine_rows, blocks(plan, until, arrivals), span, BulkPricing(products, plan.sales), report
+    ):
         pass
     return report
 
@@ -67,19 +69,19 @@ def sums_compared(
     """What it says of sums."""
     products, report = sorted_products(plan), Report()
     source, keys, span = Source(path, None), Keys(products, by), Span(plan.opened_at, until + 1, window)
-    found = sums.Sums(keys, span, [name for name in VALUES if name in source.columns()], report)
+    found = sums.EngineSums(keys, span, [name for name in VALUES if name in source.columns()], report)
     for batch in source.batches([sums.START, keys.column, *found.columns]):
         found.take(batch)
     found.close()
 
-    def network(lateness: int | None) -> Network:
-        return Network(Faults.of(faults, plan.sales.seed), products, span, lateness, False)
+    def arrivals(lateness: int | None) -> ArrivalSimulator:
+        return ArrivalSimulator(Faults.of(faults, plan.sales.seed), products, span, lateness, False)
 
-    comparison = sums.Comparison(found, keys, span, report)
-    for _ in comparison.compare(blocks(plan, until, None if lateness is None else network(lateness))):
+    comparison = sums.SumsComparison(found, keys, span, report)
+    for _ in comparison.compare(blocks(plan, until, None if lateness is None else arrivals(lateness))):
         pass
     if comparison.is_to_be_explained:
-        for _ in comparison.explain(blocks(plan, until, network(lateness)), products):
+        for _ in comparison.explain(blocks(plan, until, arrivals(lateness)), products):
             pass
     return report
 
@@ -93,8 +95,8 @@ def sold(plan: Plan, until: int) -> list[bytes]:
 
 
 def id_of(line: bytes) -> str:
-    its: str = json.loads(line)["transaction_id"]
-    return its
+    event_id: str = json.loads(line)["transaction_id"]
+    return event_id
 
 
 # --- One in 100,000 of several hundred thousand ---
@@ -132,9 +134,9 @@ def planted(lines: Sequence[bytes], each: int, dice: Random) -> Planted:
         wanted.append(("wrong", sale["transaction_id"]))
     for row in unknown:
         sale = json.loads(lines[row])
-        its = f"{sale['product_id']}-{9_000_000 + row}"
-        more.append(json.dumps(sale | {"transaction_id": its}).encode() + b"\n")
-        wanted.append(("unknown", its))
+        event_id = f"{sale['product_id']}-{9_000_000 + row}"
+        more.append(json.dumps(sale | {"transaction_id": event_id}).encode() + b"\n")
+        wanted.append(("unknown", event_id))
     result = [*changed.values(), *more]
     dice.shuffle(result)
     return Planted(result, sorted(wanted))
@@ -165,25 +167,25 @@ def test_so_are_those_that_a_flawed_network_has_made(tmp_path: Path) -> None:
     until = plan.opened_at + 15 * DAY
     lines = sold(plan, until)
     made = planted(lines, len(lines) // 100_000, Random(8))
-    its, gone, wanted = drawn(plan, faults, lines), {kind_id[1] for kind_id in made.wanted}, list(made.wanted)
-    assert not gone & its.keys()
-    assert {kind for kind, _ in its.values()} == {LATE, DUPLICATE, DROPPED, OUT_OF_ORDER, CORRUPT}
-    kept: list[bytes] = []
+    event_id, gone, wanted = drawn(plan, faults, lines), {kind_id[1] for kind_id in made.wanted}, list(made.wanted)
+    assert not gone & event_id.keys()
+    assert {kind for kind, _ in event_id.values()} == {LATE, DUPLICATE, DROPPED, OUT_OF_ORDER, CORRUPT}
+    engine_rows: list[bytes] = []
     for line in made.lines:
-        kind, _ = its.get(id_of(line), (0, 0))
+        kind, _ = event_id.get(id_of(line), (0, 0))
         # An engine that waits for nothing, on its way to a table of all that it could read.
-        kept += [] if kind in (LATE, OUT_OF_ORDER, DROPPED) else [b'{"tran\n'] if kind == CORRUPT else [line]
-        kept += [line] if kind == DUPLICATE else []
-    for name, (kind, _) in its.items():
+        engine_rows += [] if kind in (LATE, OUT_OF_ORDER, DROPPED) else [b'{"tran\n'] if kind == CORRUPT else [line]
+        engine_rows += [line] if kind == DUPLICATE else []
+    for name, (kind, _) in event_id.items():
         wanted.append(("late" if kind in (LATE, OUT_OF_ORDER) else "double" if kind == DUPLICATE else "missing", name))
     path = tmp_path / "purchases.jsonl"
-    path.write_bytes(b"".join(kept))
+    path.write_bytes(b"".join(engine_rows))
     report = compared(path, plan, until, faults)
     readable = [each for each in found(report) if each[0] != "unreadable"]
     assert readable == sorted(wanted)
-    assert report.kinds["unreadable"] == sum(kind == CORRUPT for kind, _ in its.values())
+    assert report.kinds["unreadable"] == sum(kind == CORRUPT for kind, _ in event_id.values())
     why = {each.ids[0]: each.why for each in report.findings if each.ids}
-    for name, (kind, _) in its.items():
+    for name, (kind, _) in event_id.items():
         if kind in (LATE, OUT_OF_ORDER):
             assert "on the dirty topic, by " in why[name]
         if kind in (DUPLICATE, DROPPED, CORRUPT):
@@ -192,11 +194,11 @@ def test_so_are_those_that_a_flawed_network_has_made(tmp_path: Path) -> None:
 
 def drawn(plan: Plan, faults: FaultSettings, lines: Sequence[bytes]) -> dict[str, tuple[int, int]]:
     """Kind and delay of each sale that has a fault."""
-    network = Faults.of(faults, plan.sales.seed)
+    rates = Faults.of(faults, plan.sales.seed)
     ids = [id_of(line) for line in lines]
-    keys = {product.product_id: network.keys([product.product_id])[0] for product in plan.products}
-    products = np.array([keys[its.rpartition("-")[0]] for its in ids])
-    kinds, delays = network.of_rows(products, np.array([int(its.rpartition("-")[2]) for its in ids]))
+    keys = {product.product_id: rates.keys([product.product_id])[0] for product in plan.products}
+    products = np.array([keys[event_id.rpartition("-")[0]] for event_id in ids])
+    kinds, delays = rates.of_rows(products, np.array([int(event_id.rpartition("-")[2]) for event_id in ids]))
     return {ids[row]: (int(kinds[row]), int(delays[row])) for row in np.flatnonzero(kinds).tolist()}
 
 
@@ -312,7 +314,7 @@ def test_discounts_and_quantities_are_compared_to_four_decimals(tmp_path: Path) 
     assert found(compared(path, plan, until)) == [("wrong", rows[0]["transaction_id"])]
 
 
-# --- Sums ---
+# --- EngineSums ---
 
 
 def truth_of(plan: Plan, until: int, by: str, window: int | None = MINUTE) -> pa.Table:
@@ -351,7 +353,7 @@ def test_planted_sums_are_told_apart(tmp_path: Path) -> None:
     gone, twice, wrong, lower, higher = dice.sample(several, 5)
     wanted: list[tuple[str, ...]] = []
 
-    def its(place: int) -> list[str]:
+    def event_id(place: int) -> list[str]:
         row = rows[place]
         start = row["window_start"].strftime("%Y-%m-%d %H:%M")
         return [
@@ -363,7 +365,8 @@ def test_planted_sums_are_told_apart(tmp_path: Path) -> None:
     def alone(place: int) -> str:
         """A sale of a window that is like no other of it."""
         like = {
-            name: tuple(v for k, v in sales[name].items() if not k.startswith("transaction")) for name in its(place)
+            name: tuple(v for k, v in sales[name].items() if not k.startswith("transaction"))
+            for name in event_id(place)
         }
         return next(name for name, what in like.items() if list(like.values()).count(what) == 1)
 
@@ -376,7 +379,7 @@ def test_planted_sums_are_told_apart(tmp_path: Path) -> None:
         )  # fmt: skip
         rows[place] |= {name: rows[place][name] + sign * value for name, value in adds.items()}
 
-    wanted.append(("missing", *its(gone)))
+    wanted.append(("missing", *event_id(gone)))
     start = rows[twice]["window_start"].strftime("%Y-%m-%d %H:%M:%S.%f")
     wanted.append(("double", start, rows[twice]["product_id"]))
     start = rows[wrong]["window_start"].strftime("%Y-%m-%d %H:%M:%S.%f")
@@ -405,21 +408,21 @@ def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: P
     plan = plan_of("year", "2026-06-05")
     until = plan.opened_at + 2 * DAY
     lines = sold(plan, until)
-    its = drawn(plan, faults, lines)
+    event_id = drawn(plan, faults, lines)
     keys, span = Keys(sorted_products(plan), "product"), Span(plan.opened_at, until + 1, window)
     table = FORMATS["parquet"](keys, span)
-    network = Network(Faults.of(faults, plan.sales.seed), sorted_products(plan), span, 0, False)
-    parts = [table.rows(rows) for rows, _ in aggregates(plan, keys, span, until, network)]
+    arrivals = ArrivalSimulator(Faults.of(faults, plan.sales.seed), sorted_products(plan), span, 0, False)
+    parts = [table.rows(rows) for rows, _ in aggregates(plan, keys, span, until, arrivals)]
     (tmp_path / "engine.parquet").write_bytes(b"".join([*parts, table.end()]))
     assert sums_compared(tmp_path / "engine.parquet", plan, until, faults=faults, lateness=0, window=window).equal
     if window == MINUTE:  # more rows than are looked at closer have a wrong closing stock
         stockless = parquet.read_table(tmp_path / "engine.parquet").drop_columns(["closing_stock"])
         parquet.write_table(stockless, tmp_path / "engine.parquet")
     report = sums_compared(tmp_path / "engine.parquet", plan, until, faults=faults, window=window)
-    named = {(each.kind, its) for each in report.findings for its in each.ids}
+    named = {(each.kind, event_id) for each in report.findings for event_id in each.ids}
     too_late = {
         name
-        for block in blocks(plan, until, Network(network._faults, sorted_products(plan), span, 0, False))
+        for block in blocks(plan, until, ArrivalSimulator(arrivals._faults, sorted_products(plan), span, 0, False))
         if block.arrived is not None
         for name in (
             f"{sorted_products(plan)[int(block.arrived.sales.product[row])].product_id}-{int(n):06d}"
@@ -428,8 +431,8 @@ def test_sums_that_an_engine_makes_of_late_events_are_named_by_these(tmp_path: P
         )
     }
     wanted = {("late", name) for name in too_late}
-    wanted |= {("double", name) for name, (kind, _) in its.items() if kind == DUPLICATE}
-    wanted |= {("missing", name) for name, (kind, _) in its.items() if kind in (DROPPED, CORRUPT)}
+    wanted |= {("double", name) for name, (kind, _) in event_id.items() if kind == DUPLICATE}
+    wanted |= {("missing", name) for name, (kind, _) in event_id.items() if kind in (DROPPED, CORRUPT)}
     assert {kind for kind, _ in wanted} == {"late", "double", "missing"}
     assert named <= wanted  # nothing is claimed that is not so
     maybe = " ".join(each.why for each in report.findings)
@@ -449,7 +452,7 @@ def test_it_is_said_if_too_much_differs_to_look_closer(tmp_path: Path, monkeypat
     path = written(rows, table.schema, tmp_path / "sums.parquet")
     closer = sums_compared(path, plan, until, window=HOUR)
     assert closer.remark == ""
-    monkeypatch.setattr(sums, "MOST_HAPPENINGS", 100)
+    monkeypatch.setattr(sums, "MAX_EVENTS_KEPT", 100)
     report = sums_compared(path, plan, until, window=HOUR)
     assert "100 sales" in report.remark
     assert report.as_json()["remark"] == report.remark
@@ -463,10 +466,10 @@ def test_a_row_of_nothing_is_right_and_one_of_something_is_not(tmp_path: Path) -
     table = truth_of(plan, until, "product")
     rows = table.to_pylist()
     first = rows[0]["window_start"]
-    its = next(row for row in rows if row["product_id"] == "CS01")
+    event_id = next(row for row in rows if row["product_id"] == "CS01")
     taken = {(row["window_start"], row["product_id"]) for row in rows}
     minutes = [first + timedelta(minutes=n) for n in range(120)]
-    free = [at for at in minutes if (at, "CS01") not in taken and at > its["window_start"]]
+    free = [at for at in minutes if (at, "CS01") not in taken and at > event_id["window_start"]]
     assert len(free) >= 2
     before = [row for row in rows if row["product_id"] == "CS01" and row["window_start"] < free[0]][-1]
     nothing = dict.fromkeys(VALUES, 0) | {name: Decimal("0.00") for name in ("revenue", "discount", "cost")}

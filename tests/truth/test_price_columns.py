@@ -1,4 +1,4 @@
-"""Receipts in columns are those of `price`, to the cent, whatever things cost."""
+"""BulkPricing in columns are those of `price`, to the cent, whatever things cost."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from support.small_shops import PRODUCTS
 from yasdg_app.config.settings import SalesSettings
 from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, line_of
 from yasdg_app.shop.till import NO_PRODUCT, Sales
-from yasdg_app.truth.price_columns import UNKNOWN, Receipts
+from yasdg_app.truth.price_columns import UNKNOWN, BulkPricing
 
 CENTS = st.integers(0, 10**11 - 1)  # all that a catalog may say
 
@@ -22,9 +22,9 @@ def test_a_column_of_lines_is_the_lines_one_by_one(of: list[tuple[int, int | Non
     product, way, promotion = np.array(rows, dtype=np.int64).T
     nothing = np.zeros(len(rows), dtype=np.int64)
     sales = Sales(product, nothing + 1, nothing, way, promotion, nothing + NO_PRODUCT)
-    columns = Receipts(products, SalesSettings()).of(sales)
-    for row, its in enumerate(rows):
-        line = line_of(products[its[0]], its[1], its[2], SalesSettings())
+    columns = BulkPricing(products, SalesSettings()).of(sales)
+    for row, event_id in enumerate(rows):
+        line = line_of(products[event_id[0]], event_id[1], event_id[2], SalesSettings())
         assert [int(column[row]) for column in columns] == [
             line.product.price_cents, line.quantity, line.is_member, line.member_discount, line.add_supplements,
             line.supplement_cents, line.total_cents, UNKNOWN if line.cost_cents is None else line.cost_cents,

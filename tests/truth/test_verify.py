@@ -108,7 +108,7 @@ def test_columns_that_are_not_compared_are_named(tmp_path: Path) -> None:
 def test_a_column_that_comes_late_or_in_another_part_is_compared_or_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yasdg_app.truth.engine_files.HEAD", 1)
+    monkeypatch.setattr("yasdg_app.truth.engine_files.JSON_HEAD_LINES", 1)
     first, *rows = [json.loads(line) for line in truth("json").splitlines()]
     few = {"window_start": first["window_start"], "product_id": first["product_id"], "sales": first["sales"]}
     path = rewritten(tmp_path / "a.jsonl", [few, *rows])

@@ -40,9 +40,9 @@ Row = dict[str, int]
 def by_hand(plan: Plan, stream: Stream, by: str, span: Span) -> dict[tuple[int, str], Row]:
     """What messages come to, one after the other, without a column."""
     key = {each.product_id: each.product_id if by == "product" else each.category for each in plan.products}
-    happened = [*_counted(stream, key)]
+    events = [*_counted(stream, key)]
     rows: dict[tuple[int, str], Row] = defaultdict(lambda: defaultdict(int))
-    for at, name, adds in happened:
+    for at, name, adds in events:
         if span.begin <= at < span.end:
             window = span.begin if span.window is None else at // span.window * span.window
             for column, value in adds.items():
@@ -50,7 +50,7 @@ def by_hand(plan: Plan, stream: Stream, by: str, span: Span) -> dict[tuple[int, 
     for (window, name), row in rows.items():
         end = span.end if span.window is None else window + span.window
         level = sum(each.inventory for each in plan.products if key[each.product_id] == name)
-        for at, other, adds in happened:
+        for at, other, adds in events:
             if other == name and at < min(end, span.end):
                 level += adds.get("restocked_units", 0) - adds.get("units", 0)
         row["closing_stock"] = level
@@ -152,8 +152,10 @@ def test_a_restock_counts_when_it_came_even_if_the_sale_that_tells_of_it_is_beyo
     sales = [json.loads(value) for value in stream.purchases]
 
     def told_at(restock: dict[str, Any]) -> int:
-        its = [s for s in sales if s["product_id"] == restock["product_id"]]
-        return min(event_time(s["transaction_time"]) for s in its if s["transaction_time"] >= restock["event_time"])
+        event_id = [s for s in sales if s["product_id"] == restock["product_id"]]
+        return min(
+            event_time(s["transaction_time"]) for s in event_id if s["transaction_time"] >= restock["event_time"]
+        )
 
     late = next(r for r in restocks if told_at(r) - event_time(r["event_time"]) > HOUR)
     end = event_time(late["event_time"]) + 1

@@ -18,14 +18,14 @@ from yasdg_app.shop import shelf
 from yasdg_app.shop.shelf import Restock, Shelf
 
 BEGINNING_OF_TIME = datetime.min
-LATEST = datetime.max
+END_OF_TIME = datetime.max
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
-LATEST_MICROSECOND = (LATEST - EPOCH) // MICROSECOND
-NO_FLOOR = -(2**62)  # a level that no sale leaves
+LAST_MICROSECOND = (END_OF_TIME - EPOCH) // MICROSECOND
+NO_LEVEL = -(2**62)  # a level that no sale leaves
 
 
-class Sale(msgspec.Struct, gc=False):
+class AuditedSale(msgspec.Struct, gc=False):
     """A purchase, all of it."""
 
     transaction_time: datetime
@@ -43,7 +43,7 @@ class Sale(msgspec.Struct, gc=False):
     substituted_from: str | None
 
 
-class LostSale(msgspec.Struct, gc=False):
+class AuditedLostSale(msgspec.Struct, gc=False):
     """A message on the lost sales topic, all of it."""
 
     event_time: datetime
@@ -58,7 +58,7 @@ class LostSale(msgspec.Struct, gc=False):
     lost_sale_id: str
 
 
-class RestockEvent(msgspec.Struct, gc=False):
+class AuditedRestock(msgspec.Struct, gc=False):
     """A message on the stockings topic, all of it."""
 
     event_time: datetime
@@ -69,7 +69,7 @@ class RestockEvent(msgspec.Struct, gc=False):
     stocking_id: str
 
 
-class Product(msgspec.Struct):
+class AuditedProduct(msgspec.Struct):
     """What an audit needs of a message on the products topic."""
 
     product_id: str
@@ -78,10 +78,10 @@ class Product(msgspec.Struct):
     cost: float | None = None
 
 
-read_sale = msgspec.json.Decoder(Sale).decode
-read_lost = msgspec.json.Decoder(LostSale).decode
-read_restock = msgspec.json.Decoder(RestockEvent).decode
-_read_product = msgspec.json.Decoder(Product).decode
+read_sale = msgspec.json.Decoder(AuditedSale).decode
+read_lost = msgspec.json.Decoder(AuditedLostSale).decode
+read_restock = msgspec.json.Decoder(AuditedRestock).decode
+_read_product = msgspec.json.Decoder(AuditedProduct).decode
 
 Find = Callable[[str, str, int, str], None]
 """Takes note of a finding in the partition that is looked at: kind, topic, offset, text."""
@@ -111,7 +111,7 @@ class Deleted(NamedTuple):
         return f"{what} at the beginning, before offset {self.first}, were deleted and cannot be audited"
 
 
-class Told(NamedTuple):
+class PublishedRestock(NamedTuple):
     """A restock that stands in the log, or ought to."""
 
     at: datetime
@@ -121,15 +121,15 @@ class Told(NamedTuple):
     place: int = 0  # among the restocks of the partition that were read
 
 
-class Turned(NamedTuple):
+class PendingLostSale(NamedTuple):
     """A lost sale that was read, and not compared with the shelf yet."""
 
     at: datetime
-    lost: LostSale
+    lost: AuditedLostSale
     offset: int
 
 
-class Gap(NamedTuple):
+class MissingSales(NamedTuple):
     """Sales that are missing where they ought to stand."""
 
     first: int
@@ -138,7 +138,7 @@ class Gap(NamedTuple):
 
 
 @dataclass(slots=True)
-class Row:
+class WorkerTableRow:
     """What the workers' table shows of a product."""
 
     fields: Mapping[str, Any]
@@ -152,7 +152,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Account:
+class ProductAccount:
     """What is known of one product, after the sales that were looked at.
 
     Attributes
@@ -160,7 +160,7 @@ class Account:
     wake
         Event time from which on something else than a sale is to be looked at.
     floor
-        A sale that leaves this level or less has to be looked at closer.
+        A sale that leaves this level or less has to be examined.
     certain
         False: something is off, so the level is not known until the next restock tells it.
     blind
@@ -170,9 +170,9 @@ class Account:
     came
         Deliveries that are on the shelf, whose sale was not looked at: only then do they stand in the log.
     told
-        Restocks that were read, whose sales were not.
+        RestockAudit that were read, whose sales were not.
     owed
-        Restocks as they ought to be, beyond the end of what was read.
+        RestockAudit as they ought to be, beyond the end of what was read.
     shift
         By how much the log numbers restocks higher than it should, for which it was told off.
     is_followed
@@ -183,7 +183,7 @@ class Account:
     key: bytes
     shelf: Shelf
     floor: int
-    wake: datetime = LATEST
+    wake: datetime = END_OF_TIME
     number: int = 0  # of the last sale
     at: datetime = BEGINNING_OF_TIME
     offset: int = -1
@@ -194,15 +194,15 @@ class Account:
     blind: bool = False
     ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
     came: list[Restock] = field(default_factory=list)
-    told: deque[Told] = field(default_factory=deque)
+    told: deque[PublishedRestock] = field(default_factory=deque)
     told_number: int = 0  # of the last one that was read
     first_told: int | None = None  # number of the first one that was read
-    owed: deque[Told] = field(default_factory=deque)
+    owed: deque[PublishedRestock] = field(default_factory=deque)
     shift: int = 0
     is_followed: bool = True
-    gaps: list[Gap] = field(default_factory=list)
-    row: Row | None = None
-    lost: deque[Turned] = field(default_factory=deque)
+    gaps: list[MissingSales] = field(default_factory=list)
+    row: WorkerTableRow | None = None
+    lost: deque[PendingLostSale] = field(default_factory=deque)
     lost_number: int = 0  # of the last lost sale that was read
     lost_at: datetime = BEGINNING_OF_TIME
     lost_offset: int = -1
@@ -211,14 +211,14 @@ class Account:
     substituted: int = 0  # units
 
     @classmethod
-    def of(cls, product: catalog.Product, min_inventory: int) -> "Account":
+    def of(cls, product: catalog.Product, min_inventory: int) -> "ProductAccount":
         """Open the account of a product."""
         return cls(product, product.product_id.encode(), Shelf.of(product), min_inventory)
 
     def refresh(self, min_inventory: int) -> None:
         """Reckon anew what a sale may leave, and when there is something else to look at."""
         if not self.is_followed:
-            self.wake, self.floor = LATEST, NO_FLOOR
+            self.wake, self.floor = END_OF_TIME, NO_LEVEL
             return
         wakes = [BEGINNING_OF_TIME] if self.came or self.blind else []
         if self.told:
@@ -227,8 +227,8 @@ class Account:
             wakes.append(self.lost[0].at)
         if self.certain and self.shelf.due != shelf.END_OF_TIME:
             wakes.append(moment(self.shelf.due))
-        self.wake = min(wakes, default=LATEST)
-        self.floor = (-1 if self.shelf.on_order else min_inventory) if self.certain else NO_FLOOR
+        self.wake = min(wakes, default=END_OF_TIME)
+        self.floor = (-1 if self.shelf.on_order else min_inventory) if self.certain else NO_LEVEL
 
 
 def micros(at: datetime) -> int:
@@ -238,7 +238,7 @@ def micros(at: datetime) -> int:
 
 def moment(at: int) -> datetime:
     """Return an event time of microseconds since 1970; one that no clock can show is the latest."""
-    return EPOCH + timedelta(microseconds=at) if at < LATEST_MICROSECOND else LATEST
+    return EPOCH + timedelta(microseconds=at) if at < LAST_MICROSECOND else END_OF_TIME
 
 
 def text_of(at: int) -> str:
@@ -257,7 +257,7 @@ def read_products(
     Where others have written on it a product may be there again: the shop publishes it anew after a foreign message.
     """
     may_repeat = report.foreign_in(topic).count > 0
-    told: dict[str, Product] = {}
+    told: dict[str, AuditedProduct] = {}
     values: dict[str, bytes | None] = {}
     offset = 0
     for record in records:
@@ -278,6 +278,6 @@ def read_products(
     report.products = len(told)
     for of in products:
         cost = None if of.cost_cents is None else amount(of.cost_cents)
-        if told.get(of.product_id) != Product(of.product_id, amount(of.price_cents), of.inventory, cost):
+        if told.get(of.product_id) != AuditedProduct(of.product_id, amount(of.price_cents), of.inventory, cost):
             what = "changed product" if of.product_id in told else "missing product"
             report.add(Finding(what, topic, 0, offset, f"{of.product_id} is not told of as the catalog has it"))

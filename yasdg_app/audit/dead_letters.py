@@ -9,7 +9,7 @@ from yasdg_app.audit.report import Foreign
 FOREIGN = "written by another producer"
 
 
-class Letters:
+class DeadLetterAudit:
     """The dead letters of one topic, beside the messages that they ought to be copies of: both in order of offset.
 
     Parameters

@@ -5,21 +5,21 @@ from datetime import datetime
 
 from yasdg_app.audit.account import (
     BEGINNING_OF_TIME,
-    LATEST,
-    Account,
+    END_OF_TIME,
+    AuditedLostSale,
     Find,
-    LostSale,
+    PendingLostSale,
+    ProductAccount,
     Topics,
-    Turned,
     micros,
     moment,
     read_lost,
     text_of,
 )
-from yasdg_app.audit.dead_letters import Letters
-from yasdg_app.audit.plan_intervals import Moments
+from yasdg_app.audit.dead_letters import DeadLetterAudit
+from yasdg_app.audit.plan_intervals import PlanInterval
 from yasdg_app.audit.report import Report
-from yasdg_app.audit.restocks import Restocks
+from yasdg_app.audit.restocks import RestockAudit
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Chunk, Message
@@ -30,10 +30,10 @@ from yasdg_app.shop import shelf
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import line, terms
 
-MOST_VALUES = 1_024  # that are remembered: of a product, a quantity, and a discount
+MAX_VALUES = 1_024  # that are remembered: of a product, a quantity, and a discount
 
 
-class LostSales:
+class LostSaleAudit:
     """The lost sales of one partition.
 
     Parameters
@@ -50,11 +50,11 @@ class LostSales:
         topics: Topics,
         find: Find,
         report: Report,
-        accounts: Mapping[str, Account],
+        accounts: Mapping[str, ProductAccount],
         homes: Mapping[str, int],
         partition: int,
-        restocks: Restocks,
-        letters: Letters,
+        restocks: RestockAudit,
+        letters: DeadLetterAudit,
         substitutions: Substitutions,
         is_cut: bool = False,
     ) -> None:
@@ -69,7 +69,7 @@ class LostSales:
         self._letters = letters
         self._substitutions = substitutions
         self._is_cut = is_cut
-        self._moments = Moments(plan, plan.products)
+        self._interval = PlanInterval(plan, plan.products)
         self._until = BEGINNING_OF_TIME  # event time up to which they were read
         self._values: dict[tuple[str, int, int], frozenset[float]] = {}
 
@@ -80,7 +80,7 @@ class LostSales:
     def take(self, chunk: Chunk | None) -> None:
         """Take what comes next on the topic, in the order of the log; None: there is no more of it."""
         if chunk is None:
-            self._until = LATEST
+            self._until = END_OF_TIME
             return
         if chunk.foreign:
             self._letters.foreign(message.offset for message in chunk.foreign)
@@ -90,7 +90,7 @@ class LostSales:
                 self._take(self._accounts[lost.product_id], lost, record)
         self._letters.read_through(chunk.end - 1)
 
-    def _readable(self, record: Message) -> LostSale | None:
+    def _readable(self, record: Message) -> AuditedLostSale | None:
         try:
             turned, number = read_lost_sale(record.value, self._partition, self._homes.get)
         except InvalidMessageError as why:
@@ -105,7 +105,7 @@ class LostSales:
         account.row = None  # what is missing cannot be compared
         return None
 
-    def _take(self, account: Account, lost: LostSale, record: Message) -> None:
+    def _take(self, account: ProductAccount, lost: AuditedLostSale, record: Message) -> None:
         at, offset = lost.event_time, record.offset
         self._until = at  # not the latest: one time that is wrong says nothing of those behind it
         if not self._is_next(account, lost, offset):
@@ -121,12 +121,12 @@ class LostSales:
         self._count(account, lost, offset)
         self._check(account, lost, offset)
         if account.is_followed:
-            account.lost.append(Turned(at, lost, offset))
+            account.lost.append(PendingLostSale(at, lost, offset))
             account.wake = min(account.wake, account.lost[0].at)
         if account.row is not None and account.row.lost_sales == account.lost_number:
             self._compare(account)
 
-    def _is_next(self, account: Account, lost: LostSale, offset: int) -> bool:
+    def _is_next(self, account: ProductAccount, lost: AuditedLostSale, offset: int) -> bool:
         product_id, last = account.product.product_id, account.lost_number
         number = int(lost.lost_sale_id[len(product_id) + 2 :])
         if number <= last:
@@ -141,7 +141,7 @@ class LostSales:
         account.lost_number = number
         return True
 
-    def _count(self, account: Account, lost: LostSale, offset: int) -> None:
+    def _count(self, account: ProductAccount, lost: AuditedLostSale, offset: int) -> None:
         report, cents = self._report, round(lost.value * 100)
         report.lost_sales += 1
         if lost.substitute is None:
@@ -156,13 +156,13 @@ class LostSales:
             text = f"{lost.lost_sale_id}: nobody takes {lost.substitute} instead"
             self._find("wrong substitute", self._topic, offset, text)
 
-    def _check(self, account: Account, lost: LostSale, offset: int) -> None:
+    def _check(self, account: ProductAccount, lost: AuditedLostSale, offset: int) -> None:
         """Check what can be told without the shelf."""
-        moments = self._moments
-        moments.turn_to(lost.event_time)
-        if moments.closed:
-            self._find("closed", self._topic, offset, f"{lost.lost_sale_id} at {lost.event_time}: {moments.closed}")
-        promotion = moments.promotions.get(lost.product_id, 0)
+        interval = self._interval
+        interval.advance_to(lost.event_time)
+        if interval.closed:
+            self._find("closed", self._topic, offset, f"{lost.lost_sale_id} at {lost.event_time}: {interval.closed}")
+        promotion = interval.promotions.get(lost.product_id, 0)
         values = self._possible(account, lost.quantity, promotion)
         if lost.value not in values:
             wanted = " or ".join(map(str, sorted(values)))
@@ -172,12 +172,12 @@ class LostSales:
             text = f"{lost.lost_sale_id} says {lost.reason}, by its other fields it is {reason}"
             self._find("wrong reason", self._topic, offset, text)
 
-    def _possible(self, account: Account, quantity: int, promotion: int) -> frozenset[float]:
+    def _possible(self, account: ProductAccount, quantity: int, promotion: int) -> frozenset[float]:
         """Return what so many units of a product may be worth: to members or not, with supplements or not."""
         kind = account.product.product_id, quantity, promotion
         values = self._values.get(kind)
         if values is None:
-            if len(self._values) >= MOST_VALUES:
+            if len(self._values) >= MAX_VALUES:
                 self._values.clear()
             ways = [(member, supplements) for member in (False, True) for supplements in (False, True)]
             lines = [line(account.product, terms(quantity, *way, self._plan.sales), promotion) for way in ways]
@@ -186,7 +186,7 @@ class LostSales:
 
     # --- Beside the shelf ---
 
-    def look(self, account: Account, until: datetime, instead_of: str | None) -> None:
+    def look(self, account: ProductAccount, until: datetime, instead_of: str | None) -> None:
         """Compare with the shelf the customers who were turned away before a sale.
 
         `until`: its event time; `instead_of`: what its own customer had asked for, if it was another product.
@@ -195,7 +195,7 @@ class LostSales:
         while lost and (lost[0].at < until or (lost[0].at == until and _before(account, instead_of))):
             self._beside_the_shelf(account, lost.popleft())
 
-    def _beside_the_shelf(self, account: Account, turned: Turned) -> None:
+    def _beside_the_shelf(self, account: ProductAccount, turned: PendingLostSale) -> None:
         at, lost, offset = turned
         self._restocks.receive(account, micros(at))
         if not account.certain:
@@ -214,7 +214,7 @@ class LostSales:
                 text = f"{this} says {lost.promised}, held up by {lost.incident}; it is {right}, {incident}"
                 self._find("wrong promise", self._topic, offset, text)
 
-    def close(self, account: Account, until: datetime) -> None:
+    def close(self, account: ProductAccount, until: datetime) -> None:
         """Look at what is left of a product's, up to an event time behind which it may have been sold."""
         self.look(account, until, None)
         row = account.row
@@ -222,7 +222,7 @@ class LostSales:
             text = f"{account.product.product_id} has {row.lost_sales} there, {account.lost_number} in the log"
             self._find("table", self._topic, account.lost_offset, text)
 
-    def _compare(self, account: Account) -> None:
+    def _compare(self, account: ProductAccount) -> None:
         """Compare the log with the table's record of the same number of lost sales."""
         assert account.row is not None
         log = {
@@ -238,7 +238,7 @@ class LostSales:
             self._find("table", self._topic, account.lost_offset, text)
 
 
-def _before(account: Account, instead_of: str | None) -> bool:
+def _before(account: ProductAccount, instead_of: str | None) -> bool:
     """Tell whether who asked for a product itself was served before who took it instead of another, at one time."""
     return instead_of is not None and account.product.product_id < instead_of
 

@@ -6,21 +6,21 @@ from typing import Any
 
 from yasdg_app.audit.account import (
     BEGINNING_OF_TIME,
-    Account,
+    AuditedSale,
     Deleted,
-    Gap,
-    Row,
-    Sale,
+    MissingSales,
+    ProductAccount,
     Topics,
+    WorkerTableRow,
     micros,
     read_sale,
     text_of,
 )
-from yasdg_app.audit.dead_letters import Letters
-from yasdg_app.audit.lost_sales import LostSales
-from yasdg_app.audit.plan_intervals import Moments
+from yasdg_app.audit.dead_letters import DeadLetterAudit
+from yasdg_app.audit.lost_sales import LostSaleAudit
+from yasdg_app.audit.plan_intervals import PlanInterval
 from yasdg_app.audit.report import Finding, Report
-from yasdg_app.audit.restocks import Restocks
+from yasdg_app.audit.restocks import RestockAudit
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.reader import Chunk, Message
@@ -30,8 +30,8 @@ from yasdg_app.messages.reference import amount
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import BASIS_POINTS, Line, line, terms
 
-MOST_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
-MOST_WAYS = 64  # to buy a product that are remembered as right
+MAX_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
+MAX_OPTIONS = 64  # to buy a product that are remembered as right
 
 
 class PartitionAudit:
@@ -76,29 +76,29 @@ class PartitionAudit:
         self._substitutions = substitutions
         self._homes = {product.product_id: home(product.product_id, partitions) for product in plan.products}
         here = [product for product in plan.products if self._homes[product.product_id] == partition]
-        self._accounts = {product.product_id: Account.of(product, plan.supply.min_inventory) for product in here}
+        self._accounts = {product.product_id: ProductAccount.of(product, plan.supply.min_inventory) for product in here}
         for product_id, account in self._accounts.items():
             row = table.get(product_id)
-            account.row = None if row is None else Row(row, row["sales"], row.get("lost_sales", 0))
+            account.row = None if row is None else WorkerTableRow(row, row["sales"], row.get("lost_sales", 0))
             if topics.purchases in cut:
                 account.is_followed, account.certain, account.row = False, False, None
                 account.refresh(plan.supply.min_inventory)
-        self._moments = Moments(plan, here)
+        self._interval = PlanInterval(plan, here)
         for topic, what in cut.items():
             self._find("deleted", topic, what.first, what.text)
         self._is_cut = topics.purchases in cut
         self._letters, self._lost_letters = (
-            Letters(
+            DeadLetterAudit(
                 topic, topics.dead_letters, self._find, report.foreign_in(topic),
                 first=deleted[topic].first if topic in deleted else 0, are_whole=topics.dead_letters not in cut,
             )
             for topic in (topics.purchases, topics.lost_sales)
         )  # fmt: skip
         self._letters_ended = False
-        self._restocks = Restocks(
+        self._restocks = RestockAudit(
             plan.supply, topics, self._find, report, self._accounts, is_cut=topics.stockings in cut
         )
-        self._lost = LostSales(
+        self._lost = LostSaleAudit(
             plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
             self._lost_letters, substitutions, is_cut=topics.lost_sales in cut,
         )  # fmt: skip
@@ -106,11 +106,11 @@ class PartitionAudit:
 
     # --- What is read beside the purchases ---
 
-    def wants_stockings(self, sales: Sequence[Sale | None]) -> bool:
+    def wants_stockings(self, sales: Sequence[AuditedSale | None]) -> bool:
         """Tell whether more restocks are to be read before these sales are looked at."""
         return self._restocks.wants(len(sales))
 
-    def wants_lost_sales(self, sales: Sequence[Sale | None]) -> bool:
+    def wants_lost_sales(self, sales: Sequence[AuditedSale | None]) -> bool:
         """Tell whether more lost sales are to be read before these sales are looked at."""
         return self._lost.wants(_last_time(sales))
 
@@ -139,7 +139,7 @@ class PartitionAudit:
             else:
                 letters.letter(of, record.offset)
 
-    def _letter_of(self, record: Message) -> tuple[Letters, int | None]:
+    def _letter_of(self, record: Message) -> tuple[DeadLetterAudit, int | None]:
         try:
             headers = dict(record.headers)
             lost = headers.get("topic") == self._topics.lost_sales.encode()
@@ -150,14 +150,14 @@ class PartitionAudit:
     # --- The fold ---
 
     @staticmethod
-    def read(records: Sequence[Message]) -> list[Sale | None]:
+    def read(records: Sequence[Message]) -> list[AuditedSale | None]:
         """Return the purchases of a chunk; None where a message is none at first sight."""
         try:
             return [read_sale(record.value) for record in records]  # type: ignore[arg-type]
         except UNREADABLE:
             return [_sale_or_none(record.value) for record in records]
 
-    def purchases(self, chunk: Chunk, sales: Sequence[Sale | None]) -> None:
+    def purchases(self, chunk: Chunk, sales: Sequence[AuditedSale | None]) -> None:
         """Look at what comes next on the topic of purchases, in the order of the log.
 
         `sales`: what `read` makes of the chunk's messages.
@@ -215,10 +215,10 @@ class PartitionAudit:
 
     def _open(self) -> tuple[datetime, datetime]:
         """Return the stretch in which a sale need not be looked at for its time: none while the shop is closed."""
-        moments = self._moments
-        return (BEGINNING_OF_TIME, BEGINNING_OF_TIME) if moments.closed else (moments.begin, moments.end)
+        interval = self._interval
+        return (BEGINNING_OF_TIME, BEGINNING_OF_TIME) if interval.closed else (interval.begin, interval.end)
 
-    def _look_closer(self, account: Account, sale: Sale) -> None:
+    def _look_closer(self, account: ProductAccount, sale: AuditedSale) -> None:
         """Take a sale from the shelf before or behind which something else may have come."""
         if not account.is_followed:
             return
@@ -227,13 +227,13 @@ class PartitionAudit:
         self._restocks.sell(account, sale.quantity)
         account.refresh(self._plan.supply.min_inventory)
 
-    def _instead(self, sale: Sale, record: Message) -> None:
+    def _instead(self, sale: AuditedSale, record: Message) -> None:
         asked = sale.substituted_from or ""
         if not self._substitutions.sold(asked, sale, record.offset):
             text = f"{sale.transaction_id}: nobody takes it instead of {asked}"
             self._find("wrong substitute", self._topics.purchases, record.offset, text)
 
-    def _note_times(self, sales: Sequence[Sale | None]) -> None:
+    def _note_times(self, sales: Sequence[AuditedSale | None]) -> None:
         times = [
             sale.transaction_time for sale in (*sales[:1], *sales[-1:]) if sale and not sale.transaction_time.tzinfo
         ]
@@ -242,9 +242,9 @@ class PartitionAudit:
         report.last = max((at for at in (report.last, *times) if at), default=None)
 
     def _odd(
-        self, account: Account, record: Message, sale: Sale, way: tuple[Any, ...]
+        self, account: ProductAccount, record: Message, sale: AuditedSale, way: tuple[Any, ...]
     ) -> tuple[int, tuple[int, int]] | None:
-        """Look closer at a message that is not the next sale as it should be; its number and worth if it counts."""
+        """Examine a message that is not the expected next sale; return its number and worth if it counts."""
         topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
             _, number = read_purchase(record.value, self._partition, self._homes.get)
@@ -259,40 +259,40 @@ class PartitionAudit:
         if at < account.at:
             text = f"{sale.transaction_id} is of {at}, the one before of {account.at}"
             self._find("time goes back", topic, offset, text)
-        self._turn_to(at)
-        if self._moments.closed:
-            self._find("closed", topic, offset, f"{sale.transaction_id} at {at}: {self._moments.closed}")
+        self._advance_to(at)
+        if self._interval.closed:
+            self._find("closed", topic, offset, f"{sale.transaction_id} at {at}: {self._interval.closed}")
         if way in account.ways:
             return number, account.ways[way]
         worth = round(sale.total_purchase * 100), round((sale.total_cost or 0.0) * 100)
-        promotion = self._moments.promotions.get(sale.product_id, 0)
+        promotion = self._interval.promotions.get(sale.product_id, 0)
         kind = sale.quantity, sale.is_member, sale.add_supplements
         wrong = _wrong(sale, line(account.product, terms(*kind, self._plan.sales), promotion))
         if wrong is not None:
             self._find(wrong[0], topic, offset, f"{sale.transaction_id}: {wrong[1]}")
-        elif len(account.ways) < MOST_WAYS:
+        elif len(account.ways) < MAX_OPTIONS:
             account.ways[way] = worth
         return number, worth
 
-    def _turn_to(self, at: datetime) -> None:
+    def _advance_to(self, at: datetime) -> None:
         """Turn to what the plan says of a time: what was right at other promotions is not to be remembered."""
-        before = self._moments.promotions
-        if not self._moments.turn_to(at):
+        before = self._interval.promotions
+        if not self._interval.advance_to(at):
             return
-        promotions = self._moments.promotions
+        promotions = self._interval.promotions
         for product_id in before.keys() | promotions.keys():
             if before.get(product_id) != promotions.get(product_id):
                 self._accounts[product_id].ways.clear()
 
-    def _in_order(self, account: Account, record: Message, number: int) -> int:
+    def _in_order(self, account: ProductAccount, record: Message, number: int) -> int:
         """See whether a sale is the next one; return the number of the last sale with it, 0 if it does not count."""
         topic, offset, product_id = self._topics.purchases, record.offset, account.product.product_id
         if number == account.number + 1 or (self._is_cut and not account.number and number):
             return number
         if number > account.number + 1:
             self._lose_count(account)
-            account.gaps.append(Gap(account.number + 1, number - 1, offset))
-            if len(account.gaps) > MOST_GAPS:
+            account.gaps.append(MissingSales(account.number + 1, number - 1, offset))
+            if len(account.gaps) > MAX_GAPS:
                 self._missing(account, account.gaps.pop(0))
             return number
         gap = next((gap for gap in account.gaps if gap.first <= number <= gap.last), None)
@@ -301,12 +301,12 @@ class PartitionAudit:
             self._find("double sale", topic, offset, f"{this} was sold before; the last one is number {account.number}")
             return 0
         account.gaps.remove(gap)
-        rests = (Gap(gap.first, number - 1, gap.offset), Gap(number + 1, gap.last, gap.offset))
+        rests = (MissingSales(gap.first, number - 1, gap.offset), MissingSales(number + 1, gap.last, gap.offset))
         account.gaps += [rest for rest in rests if rest.first <= rest.last]
         self._find("out of order", topic, offset, f"{this} stands behind number {account.number}")
         return account.number
 
-    def _lose_count(self, account: Account) -> None:
+    def _lose_count(self, account: ProductAccount) -> None:
         """Take note that a sale is not known: what is on the shelf is not either, and nothing can be compared."""
         account.certain, account.blind, account.row = False, True, None
         account.refresh(self._plan.supply.min_inventory)
@@ -358,7 +358,7 @@ class PartitionAudit:
         self._letters.close()
         self._lost_letters.close()
 
-    def _compare(self, account: Account) -> None:
+    def _compare(self, account: ProductAccount) -> None:
         """Compare the log with the table's record of the same number of sales."""
         if account.row is None or not account.certain:
             return
@@ -386,7 +386,7 @@ class PartitionAudit:
 
     # --- Findings ---
 
-    def _missing(self, account: Account, gap: Gap) -> None:
+    def _missing(self, account: ProductAccount, gap: MissingSales) -> None:
         ids = [transaction_id(account.product.product_id, number) for number in (gap.first, gap.last)]
         text = ids[0] if gap.first == gap.last else f"{ids[0]} to {ids[1]}"
         self._find("missing sale", self._topics.purchases, gap.offset, f"{text} should stand before it")
@@ -395,17 +395,17 @@ class PartitionAudit:
         self._report.add(Finding(kind, topic, self._partition, offset, text))
 
 
-def _sale_or_none(value: bytes | None) -> Sale | None:
+def _sale_or_none(value: bytes | None) -> AuditedSale | None:
     return decoded_or_none(read_sale, value)
 
 
-def _last_time(sales: Sequence[Sale | None]) -> datetime:
+def _last_time(sales: Sequence[AuditedSale | None]) -> datetime:
     """Return the event time of the last sale that has one."""
     times = (sale.transaction_time for sale in reversed(sales) if sale is not None)
     return next((at for at in times if at.tzinfo is None), BEGINNING_OF_TIME)
 
 
-def _wrong(sale: Sale, right: Line) -> tuple[str, str] | None:
+def _wrong(sale: AuditedSale, right: Line) -> tuple[str, str] | None:
     """Return what is wrong with the money of a sale, and a text; None if it is right to the cent."""
     discount, cost = right.promotion / BASIS_POINTS, None if right.cost_cents is None else amount(right.cost_cents)
     if sale.promotion_discount != discount:

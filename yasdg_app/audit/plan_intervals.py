@@ -13,7 +13,7 @@ from yasdg_app.shop.plan import Plan
 DAY = 1440  # minutes
 
 
-class Moments:
+class PlanInterval:
     """A stretch of event time in which the plan says one and the same: asked for anew only where it ends.
 
     Attributes
@@ -33,18 +33,14 @@ class Moments:
         self.closed = ""
         self.promotions: dict[str, int] = {}
 
-    def turn_to(self, at: datetime) -> bool:
+    def advance_to(self, at: datetime) -> bool:
         """Turn to the stretch in which a time lies; return whether it is another than before."""
         if self.begin <= at < self.end:
             return False
         time, plan = micros(at), self._plan
         if time < plan.opened_at:
-            self.begin, self.end, self.closed, self.promotions = (
-                BEGINNING_OF_TIME,
-                moment(plan.opened_at),
-                "not opened yet",
-                {},
-            )
+            self.begin, self.end = BEGINNING_OF_TIME, moment(plan.opened_at)
+            self.closed, self.promotions = "not opened yet", {}
             return True
         minute = time // MINUTE
         opened, minutes = self._hours(minute)

@@ -8,7 +8,7 @@ from typing import Any
 
 from yasdg_app.kafka.reader import Message
 
-MOST_FINDINGS = 1_000  # told one by one; of more, only the number of each kind
+MAX_FINDINGS = 1_000  # told one by one; of more, only the number of each kind
 MAX_TEXT_CHARACTERS = 1_000  # of a finding: it may quote a message, of whatever size
 MAX_PLACES = 5  # of foreign messages of one topic that are named
 
@@ -88,7 +88,7 @@ class Report:
     def add(self, finding: Finding) -> None:
         """Take note of a finding, in bounded memory."""
         self.kinds[finding.kind] += 1
-        if len(self.findings) < MOST_FINDINGS:
+        if len(self.findings) < MAX_FINDINGS:
             self.findings.append(replace(finding, text=printable(finding.text)))
 
     def foreign_in(self, topic: str) -> Foreign:

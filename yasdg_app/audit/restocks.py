@@ -6,7 +6,7 @@ missing, double, superfluous or wrong; so those of a product are compared by the
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from yasdg_app.audit.account import Account, Find, Told, Topics, micros, moment, read_restock
+from yasdg_app.audit.account import Find, ProductAccount, PublishedRestock, Topics, micros, moment, read_restock
 from yasdg_app.audit.report import Report
 from yasdg_app.kafka.decoding import UNREADABLE, UnreadableError, decoded, reason_of
 from yasdg_app.kafka.reader import Message
@@ -14,13 +14,13 @@ from yasdg_app.messages.ids import restock_number
 from yasdg_app.shop.shelf import Restock
 from yasdg_app.shop.supply import Supply
 
-WINDOW = 1_000  # restocks of a partition within which one may stand elsewhere than it should; those of a product owed
+WINDOW_RESTOCKS = 1_000  # how far a restock may be from its place in the log; expected restocks kept per product
 MIN_LEVEL = -1_000_000  # units; one that is lower is not followed: its orders alone would take for ever
 MAX_LEVEL = 2**53
-A_SALE = 2  # restocks that stand before a sale, on the average, at most: each brings something, and a sale takes two
+RESTOCKS_PER_SALE = 2  # at most, on average: each restock delivers at least one unit, a sale takes at most two
 
 
-class Restocks:
+class RestockAudit:
     """The restocks of one partition.
 
     Parameters
@@ -35,7 +35,7 @@ class Restocks:
         topics: Topics,
         find: Find,
         report: Report,
-        accounts: Mapping[str, Account],
+        accounts: Mapping[str, ProductAccount],
         is_cut: bool = False,
     ) -> None:
         self._supply = supply
@@ -52,7 +52,7 @@ class Restocks:
 
     def wants(self, sales: int) -> bool:
         """Tell whether more restocks are to be read before so many sales are looked at."""
-        return not self._ended and self._read - self._place < A_SALE * sales + WINDOW
+        return not self._ended and self._read - self._place < RESTOCKS_PER_SALE * sales + WINDOW_RESTOCKS
 
     def take(self, records: Sequence[Message]) -> None:
         """Take restocks in the order of the log; none at all: there are no more of them."""
@@ -83,17 +83,17 @@ class Restocks:
     def sweep(self) -> None:
         """Tell of restocks that no sale caused, although one has caused others far behind them."""
         for account in self._accounts.values():
-            while account.told and account.told[0].place < self._place - WINDOW:
+            while account.told and account.told[0].place < self._place - WINDOW_RESTOCKS:
                 self._too_many(account, account.told.popleft())
 
-    def close(self, account: Account) -> None:
+    def close(self, account: ProductAccount) -> None:
         """Tell what is still open with a product."""
         for told in account.told:
             self._too_many(account, told)
         for owed in account.owed:
             self._missing(account, owed)
 
-    def _readable(self, record: Message) -> tuple[Account, Told] | None:
+    def _readable(self, record: Message) -> tuple[ProductAccount, PublishedRestock] | None:
         self._report.stockings += 1
         topic = self._topics.stockings
         try:
@@ -113,11 +113,11 @@ class Restocks:
         if account.first_told is None:
             account.first_told = number
         self._read += 1
-        return account, Told(message.event_time, number, levels, record.offset, self._read)
+        return account, PublishedRestock(message.event_time, number, levels, record.offset, self._read)
 
     # --- The fold ---
 
-    def receive(self, account: Account, until: int) -> None:
+    def receive(self, account: ProductAccount, until: int) -> None:
         """Take in what is due by an event time, as a customer is turned away: the log tells of it at the next sale."""
         try:
             if not account.certain:
@@ -127,20 +127,20 @@ class Restocks:
         except UNREADABLE as error:
             self._lose(account, error)
 
-    def sell(self, account: Account, quantity: int) -> None:
+    def sell(self, account: ProductAccount, quantity: int) -> None:
         """Take the last sale of a product from its shelf, and see whether it has caused the restocks that it should."""
         try:
             self._sell(account, quantity)
         except UNREADABLE as error:
             self._lose(account, error)
 
-    def _lose(self, account: Account, error: Exception) -> None:
+    def _lose(self, account: ProductAccount, error: Exception) -> None:
         """Give up the level: no calendar and no supplier reaches as far as the times or numbers of what was read."""
         account.certain, account.came = False, []
         text = f"the shelf of {account.product.product_id} cannot be followed: {reason_of(error)}"
         self._find("wrong level", self._topics.purchases, account.offset, text)
 
-    def _sell(self, account: Account, quantity: int) -> None:
+    def _sell(self, account: ProductAccount, quantity: int) -> None:
         of, at = account.shelf, micros(account.at)
         if not account.certain:
             self._learn(account, at)
@@ -164,7 +164,7 @@ class Restocks:
         if account.told:
             self._superfluous(account)
 
-    def _learn(self, account: Account, at: int, *, by_the_sale: bool = False) -> None:
+    def _learn(self, account: ProductAccount, at: int, *, by_the_sale: bool = False) -> None:
         """Take a level that is not known from what the log says: all there is to know.
 
         `by_the_sale`: what the sale at that time has caused at once; else what came before it.
@@ -195,7 +195,7 @@ class Restocks:
                 of.on_order = 0
                 of.update_eta(self._supply)
 
-    def _is_next(self, account: Account, stocking: Restock) -> bool:
+    def _is_next(self, account: ProductAccount, stocking: Restock) -> bool:
         """Tell whether a restock is the next that was read, as nearly all are; it is done with then."""
         if not account.told or account.shift:
             return False
@@ -211,10 +211,10 @@ class Restocks:
         self._place = account.told.popleft().place
         return True
 
-    def _expect(self, account: Account, stocking: Restock, numbers: Sequence[int]) -> None:
+    def _expect(self, account: ProductAccount, stocking: Restock, numbers: Sequence[int]) -> None:
         """Look for one of the restocks, of these numbers, that ought to stand with the last sale of a product."""
         levels = stocking.existing_level, stocking.stock_quantity, stocking.new_level
-        wanted = Told(moment(stocking.at), stocking.number, levels, account.offset)
+        wanted = PublishedRestock(moment(stocking.at), stocking.number, levels, account.offset)
         row = _row(account, wanted, numbers)
         if row is None:
             self._owe(account, wanted)
@@ -227,7 +227,7 @@ class Restocks:
         self._place = told.place
         self._compare(account, wanted, told)
 
-    def _owe(self, account: Account, wanted: Told) -> None:
+    def _owe(self, account: ProductAccount, wanted: PublishedRestock) -> None:
         if self._is_cut and (account.first_told is None or account.first_told > wanted.number):
             return  # it was deleted
         if not self._ended:
@@ -235,10 +235,10 @@ class Restocks:
             self._place += 1  # or reading would stop in front of many that no sale caused
             return
         account.owed.append(wanted)  # the workers may not have come so far
-        if len(account.owed) > WINDOW:
+        if len(account.owed) > WINDOW_RESTOCKS:
             self._missing(account, account.owed.popleft())
 
-    def _compare(self, account: Account, wanted: Told, told: Told) -> None:
+    def _compare(self, account: ProductAccount, wanted: PublishedRestock, told: PublishedRestock) -> None:
         topic, shift = self._topics.stockings, account.shift
         if told.number not in (wanted.number, wanted.number + shift):
             text = f"{_id(account, told)} where number {wanted.number} is due"
@@ -252,21 +252,21 @@ class Restocks:
             self._find("wrong level", topic, told.offset, text)
             account.certain = False
 
-    def _superfluous(self, account: Account) -> None:
+    def _superfluous(self, account: ProductAccount) -> None:
         """Tell of restocks up to the last sale that are not among those which were due by then."""
         told = account.told
         while told and told[0].at <= account.at and not self._early(account, told[0]):
             self._place = told[0].place
             self._too_many(account, told.popleft())
 
-    def _early(self, account: Account, told: Told) -> bool:
+    def _early(self, account: ProductAccount, told: PublishedRestock) -> bool:
         """Tell whether a restock is one of those to come, told with an earlier time: looked at when it does."""
         to_come = told.number > account.shelf.stockings + account.shift
         return to_come and all(other.number != told.number for other in account.told if other is not told)
 
     # --- Findings ---
 
-    def _missing(self, account: Account, wanted: Told) -> None:
+    def _missing(self, account: ProductAccount, wanted: PublishedRestock) -> None:
         text = (
             f"{_id(account, wanted)} ({wanted.at}: {_sum(wanted)}) should stand in {self._topics.stockings} with this "
             "sale, and does not"
@@ -275,13 +275,13 @@ class Restocks:
             text += " (yet, if no worker has run since: start one, and audit again)"
         self._find("missing restock", self._topics.purchases, wanted.offset, text)
 
-    def _too_many(self, account: Account, told: Told) -> None:
+    def _too_many(self, account: ProductAccount, told: PublishedRestock) -> None:
         twice = told.number <= account.shelf.stockings + account.shift
         text = f"{_id(account, told)} was told before" if twice else f"no sale caused {_id(account, told)} at {told.at}"
         self._find("double restock" if twice else "restock too many", self._topics.stockings, told.offset, text)
 
 
-def _row(account: Account, wanted: Told, numbers: Sequence[int]) -> int | None:
+def _row(account: ProductAccount, wanted: PublishedRestock, numbers: Sequence[int]) -> int | None:
     """Return where among the restocks that were read one stands, as well as can be told; None: nowhere.
 
     `numbers`: of those that are looked for with it, which are not to be taken for it.
@@ -290,7 +290,7 @@ def _row(account: Account, wanted: Told, numbers: Sequence[int]) -> int | None:
     shifted, number = wanted.number + shift, wanted.number
     if told and told[0].number == shifted and told[0].at == wanted.at:
         return 0
-    likenesses: tuple[Callable[[Told], bool], ...] = (
+    likenesses: tuple[Callable[[PublishedRestock], bool], ...] = (
         lambda other: other.number == shifted and other.at == wanted.at,
         lambda other: other.number == number and other.at == wanted.at,
         lambda other: other.at == wanted.at and other.number not in numbers and other.number - shift not in numbers,
@@ -300,7 +300,7 @@ def _row(account: Account, wanted: Told, numbers: Sequence[int]) -> int | None:
     return next((row for row in rows if row is not None), None)
 
 
-def _number(account: Account, stocking_id: str) -> int | None:
+def _number(account: ProductAccount, stocking_id: str) -> int | None:
     """Return which of a product's restocks an id names; None if it is no such id."""
     product_id, following = account.product.product_id, account.told_number + 1
     number: int | None = following
@@ -310,10 +310,10 @@ def _number(account: Account, stocking_id: str) -> int | None:
     return number
 
 
-def _id(account: Account, told: Told) -> str:
+def _id(account: ProductAccount, told: PublishedRestock) -> str:
     return f"{account.product.product_id}-R{told.number:06d}"
 
 
-def _sum(told: Told) -> str:
+def _sum(told: PublishedRestock) -> str:
     before, added, after = told.levels
     return f"{before} + {added} = {after}"

@@ -8,14 +8,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from yasdg_app.audit.account import BEGINNING_OF_TIME, LostSale, Sale, Topics, micros, read_lost, read_sale
+from yasdg_app.audit.account import (
+    BEGINNING_OF_TIME,
+    AuditedLostSale,
+    AuditedSale,
+    Topics,
+    micros,
+    read_lost,
+    read_sale,
+)
 from yasdg_app.audit.report import Finding, Report
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
 from yasdg_app.shop.plan import Plan
 
-MOST_LOOKED_FOR = 1_000_000  # lost sales of a pair that differs; of more, only that it differs
-SPREAD = 0x9E3779B97F4A7C15  # event times are mixed with it: two that are wrong hardly make up for each other
+MAX_LOST_SALES_KEPT = 1_000_000  # lost sales of a pair that differs; of more, only that it differs
+MIXING_FACTOR = 0x9E3779B97F4A7C15  # event times are mixed with it: two that are wrong hardly make up for each other
 
 Pair = tuple[str, str]
 """What was asked for, and what was taken."""
@@ -33,7 +41,7 @@ class Side:
         """Count one in."""
         self.number += 1
         time = micros(at)
-        self.sum = (self.sum + (time ^ time >> 31) * SPREAD * (time | 1)) % 2**64
+        self.sum = (self.sum + (time ^ time >> 31) * MIXING_FACTOR * (time | 1)) % 2**64
         self.offset = offset
 
 
@@ -86,14 +94,14 @@ class Substitutions:
         self._left_out: set[int] = set()
         self._pairs: dict[Pair, Both] = {}
 
-    def sold(self, asked: str, sale: Sale, offset: int) -> bool:
+    def sold(self, asked: str, sale: AuditedSale, offset: int) -> bool:
         """Take note of a purchase instead of what was asked for; False if nobody takes the one for the other."""
         both = self._both((asked, sale.product_id))
         if both is not None and both.spans(sale.transaction_time):
             both.sold.add(sale.transaction_time, offset)
         return both is not None
 
-    def lost(self, lost: LostSale, taken: str, offset: int) -> bool:
+    def lost(self, lost: AuditedLostSale, taken: str, offset: int) -> bool:
         """Take note of a lost sale whose customer took another product; False if nobody does."""
         both = self._both((lost.product_id, taken))
         if both is not None and both.spans(lost.event_time):
@@ -104,7 +112,7 @@ class Substitutions:
         """Compare nothing in which a partition has a part: it was not read whole."""
         self._left_out.add(partition)
 
-    def odd(self) -> list[Pair]:
+    def mismatches(self) -> list[Pair]:
         """Return the pairs of which the topics do not say the same."""
         return [
             pair
@@ -113,9 +121,9 @@ class Substitutions:
             and self._left_out.isdisjoint(self._homes[product_id] for product_id in pair)
         ]
 
-    def closer(self, pair: Pair) -> "Closer":
-        """Return what looks closer at a pair."""
-        return Closer(self._topics, self._homes, self._report, pair, self._pairs[pair])
+    def investigator(self, pair: Pair) -> "MismatchInvestigator":
+        """Return the investigator of a pair."""
+        return MismatchInvestigator(self._topics, self._homes, self._report, pair, self._pairs[pair])
 
     def _both(self, pair: Pair) -> Both | None:
         both = self._pairs.get(pair)
@@ -128,8 +136,8 @@ class Substitutions:
         return both
 
 
-class Closer:
-    """A closer look at a pair of products.
+class MismatchInvestigator:
+    """Reads the messages of a pair of products once more to find which of them do not match.
 
     Call `lost_sales` with those of the partition `asked`, `purchases` with those of `taken`, then `close`.
     """
@@ -152,7 +160,7 @@ class Closer:
             if (lost.product_id, lost.substitute) == self._pair and self._known(lost.event_time):
                 if lost.event_time in self._offsets:
                     self._no_purchase(record.offset, lost.event_time)
-                elif len(self._offsets) < MOST_LOOKED_FOR:
+                elif len(self._offsets) < MAX_LOST_SALES_KEPT:
                     self._offsets[lost.event_time] = record.offset
 
     def purchases(self, records: Iterable[Message]) -> None:
@@ -164,7 +172,7 @@ class Closer:
             at = sale.transaction_time
             if (sale.substituted_from, sale.product_id) != self._pair or not self._known(at):
                 continue
-            if self._offsets.pop(at, None) is None and self._both.lost.number < MOST_LOOKED_FOR:
+            if self._offsets.pop(at, None) is None and self._both.lost.number < MAX_LOST_SALES_KEPT:
                 self._no_lost_sale(record.offset, at)
 
     def close(self) -> None:

@@ -448,15 +448,15 @@ async def _fetch(reader: Reader, tp: TopicPartition, position: int) -> tuple[lis
 
 async def _look_closer(topics: DividedTopics, substitutions: Substitutions) -> None:
     """Read once more the messages of pairs of products whose substitutions do not come out even."""
-    for pair in substitutions.odd():
-        closer = substitutions.closer(pair)
-        async with aclosing(topics.chunks(TOPICS.lost_sales, closer.asked)) as chunks:
+    for pair in substitutions.mismatches():
+        investigator = substitutions.investigator(pair)
+        async with aclosing(topics.chunks(TOPICS.lost_sales, investigator.asked)) as chunks:
             async for chunk in chunks:
-                closer.lost_sales(chunk.messages)
-        async with aclosing(topics.chunks(TOPICS.purchases, closer.taken)) as chunks:
+                investigator.lost_sales(chunk.messages)
+        async with aclosing(topics.chunks(TOPICS.purchases, investigator.taken)) as chunks:
             async for chunk in chunks:
-                closer.purchases(chunk.messages)
-        closer.close()
+                investigator.purchases(chunk.messages)
+        investigator.close()
 
 
 async def read_table(urls: Sequence[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.text import length
-from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, Lines, most_expected, stream
+from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, StreamLines, most_expected, stream
 
 STDOUT = ("-", "stdout")
 NOW = "now"
@@ -219,7 +219,7 @@ class Run:
         self.interrupted = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def write(self, parts: Iterator[Lines], target: "Target") -> None:
+    def write(self, parts: Iterator[StreamLines], target: "Target") -> None:
         """Write all parts, or those up to a Ctrl-C."""
         after = 0.0 if target.partial else PATIENCE
         with Progress(STEPS, width=10, after=after, hidden=target.is_terminal) as progress:

@@ -15,7 +15,7 @@ from yasdg_app.cli.progress import Progress
 from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
 from yasdg_app.messages.times import time_text
 from yasdg_app.text import length
-from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.tables import FORMATS
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import BY, Keys, aggregates, sorted_products
@@ -80,11 +80,11 @@ async def truth(
     """
     known = await grounds(opened_at)
     span = known.span(None if window == ALL else int(window), begin, end)
-    network = known.network(span, lateness, deduplicated)
+    arrivals = known.arrivals(span, lateness, deduplicated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
     target = Target(to, force)
     try:
-        rows = _write(known, by, span, network, kind or _kind_of(to), target)
+        rows = _write(known, by, span, arrivals, kind or _kind_of(to), target)
         target.complete()
     except KeyboardInterrupt:
         target.discard()
@@ -108,14 +108,14 @@ def _kind_of(to: str) -> str:
     return {"jsonl": "json", "ndjson": "json", "pq": "parquet"}.get(suffix, suffix if suffix in FORMATS else "csv")
 
 
-def _write(known: Grounds, by: str, span: Span, network: Network | None, kind: str, target: Target) -> str:
+def _write(known: Grounds, by: str, span: Span, arrivals: ArrivalSimulator | None, kind: str, target: Target) -> str:
     """Write all rows; return in words how many, and how long it took."""
     started, count = time.monotonic(), 0
     keys = Keys(sorted_products(known.plan), by)
     table = FORMATS[kind](keys, span)
     first, step = known.plan.opened_at, 0
     with Progress(STEPS, width=10, after=PATIENCE, hidden=target.is_terminal) as progress:
-        for rows, through in aggregates(known.plan, keys, span, known.until, network):
+        for rows, through in aggregates(known.plan, keys, span, known.until, arrivals):
             target.write(table.rows(rows))
             count += len(rows)
             before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))

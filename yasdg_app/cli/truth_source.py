@@ -33,7 +33,7 @@ from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till, generate_all
 from yasdg_app.text import length
-from yasdg_app.truth.arrivals import Network
+from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.offline_stream import FOREVER
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import sorted_products
@@ -134,8 +134,8 @@ class Grounds:
         served = generate_all(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
-    def network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network | None:
-        """Return the network through which an engine sees the sales; None: the shop has none, or nobody asks."""
+    def arrivals(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator | None:
+        """Return what simulates the arrivals that an engine sees; None if no allowed lateness is given."""
         if lateness is None:
             if deduplicated:
                 raise TruthError(
@@ -148,13 +148,13 @@ class Grounds:
             )
         return self._network(span, lateness, deduplicated)
 
-    def faults(self, span: Span) -> Network:
-        """Return a network that says what became of each sale, and leaves all as it was."""
+    def faults(self, span: Span) -> ArrivalSimulator:
+        """Return a simulator that says what became of each sale, and leaves all as it was."""
         return self._network(span, None, False)
 
-    def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> Network:
+    def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator:
         faults = Faults.of(app.shop.faults, self.plan.sales.seed)
-        return Network(faults, sorted_products(self.plan), span, lateness, deduplicated)
+        return ArrivalSimulator(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
 
 async def grounds(opened_at: int | None, of_a_stream: bool = False) -> Grounds:

@@ -24,7 +24,7 @@ from yasdg_app.truth import compare_sums as sums
 from yasdg_app.truth.engine_files import KINDS, FileError, Source
 from yasdg_app.truth.engine_values import NULL, UNREADABLE, times
 from yasdg_app.truth.events import blocks
-from yasdg_app.truth.price_columns import Receipts
+from yasdg_app.truth.price_columns import BulkPricing
 from yasdg_app.truth.report import Report
 from yasdg_app.truth.tables import VALUES
 from yasdg_app.truth.tumbling import Span
@@ -213,12 +213,12 @@ def _verify_purchases(source: Source, columns: list[str], known: Grounds, asked:
     span = known.span(MINUTE if asked.window is None else _length(asked.window), asked.begin, asked.end)
     report.what, report.keys = "purchases", (purchases.ID,)
     report.columns = _compared(columns, purchases.FIELDS, report.keys, asked.columns)
-    kept = purchases.Kept(products, report.columns, report)
-    _read(source, [purchases.ID, *report.columns], kept)
-    network = known.network(span, asked.lateness, asked.deduplicated) or known.faults(span)
-    happenings = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), network)
-    receipts = Receipts(products, known.plan.sales)
-    _run(purchases.compare(kept, happenings, span, receipts, report), known, span, report)
+    engine_rows = purchases.EngineRows(products, report.columns, report)
+    _read(source, [purchases.ID, *report.columns], engine_rows)
+    arrivals = known.arrivals(span, asked.lateness, asked.deduplicated) or known.faults(span)
+    event_blocks = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), arrivals)
+    pricing = BulkPricing(products, known.plan.sales)
+    _run(purchases.compare(engine_rows, event_blocks, span, pricing, report), known, span, report)
 
 
 def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
@@ -232,22 +232,24 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
     if window is None:
         window, *edges = _window(source, columns)
         if window == ALL:
-            begin, end = (its if said is None else said for said, its in zip((begin, end), edges, strict=True))
+            begin, end = (
+                event_id if said is None else said for said, event_id in zip((begin, end), edges, strict=True)
+            )
     report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
     report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), asked.columns)
     if not report.columns:
         found_here = shown(", ".join(asked.columns or columns), 500)
         raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")
     span = known.whole_windows(_length(window), begin, end)
-    found = sums.Sums(keys, span, report.columns, report, (begin, end), has_ends)
+    found = sums.EngineSums(keys, span, report.columns, report, (begin, end), has_ends)
     _read(source, [*report.keys, *report.columns], found)
-    comparison = sums.Comparison(found, keys, span, report)
-    network = known.network(span, asked.lateness, asked.deduplicated)
-    _run(comparison.compare(blocks(known.plan, known.until, network)), known, span, report)
+    comparison = sums.SumsComparison(found, keys, span, report)
+    arrivals = known.arrivals(span, asked.lateness, asked.deduplicated)
+    _run(comparison.compare(blocks(known.plan, known.until, arrivals)), known, span, report)
     if comparison.is_to_be_explained:
-        network = known.network(span, asked.lateness, asked.deduplicated) or known.faults(span)
+        arrivals = known.arrivals(span, asked.lateness, asked.deduplicated) or known.faults(span)
         _run(
-            comparison.explain(blocks(known.plan, known.until, network), products),
+            comparison.explain(blocks(known.plan, known.until, arrivals), products),
             known,
             span,
             report,
@@ -255,7 +257,7 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
         )
 
 
-def _read(source: Source, columns: list[str], into: purchases.Kept | sums.Sums) -> None:
+def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.EngineSums) -> None:
     """Read all rows; it is shown how many so far, since nobody knows how many there are."""
     rows = 0
     with Progress(1, "Reading", width=1, after=1.0) as progress:

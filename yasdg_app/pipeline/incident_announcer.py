@@ -16,7 +16,7 @@ from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, Stal
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.restore import Disputes
-from yasdg_app.truth.offline_stream import STRETCH
+from yasdg_app.truth.offline_stream import INCIDENT_SPAN
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Announcer:
                 self._told = await app.own_reader.count(self._tp)
                 self._through, self._told_before = watch.plan.opened_at, 0
             while self._through <= until and allowed():
-                await self._announce_before(min(until + 1, self._through + STRETCH), allowed)
+                await self._announce_before(min(until + 1, self._through + INCIDENT_SPAN), allowed)
                 if self._told is None:
                     return
             self._disputes.settle(self._tp)

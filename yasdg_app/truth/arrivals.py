@@ -1,4 +1,4 @@
-"""What an engine sees of the sales that a flawed network delivers: in order of release, with an allowed lateness.
+"""What an engine sees of the sales that a faulty channel delivers: in order of release, with an allowed lateness.
 
 Its watermark is the latest event time that it has seen, less the allowed lateness. A message is left out whose window
 had ended when it came: the latest event time released before it, less the allowed lateness, is not before the window's
@@ -17,7 +17,7 @@ from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, Faults, Kinds
 from yasdg_app.shop.till import NO_SALES, Sales
 from yasdg_app.truth.tumbling import Span
 
-LONG_AGO = -(2**62)  # event time seen before the first message
+BEGINNING_OF_TIME = -(2**62)  # event time seen before the first message
 
 
 class Arrived(NamedTuple):
@@ -30,7 +30,7 @@ class Arrived(NamedTuple):
     times: Ints  # that an engine counts it
 
 
-class Network:
+class ArrivalSimulator:
     """Delivers the sales of a whole shop.
 
     Parameters
@@ -56,7 +56,7 @@ class Network:
         self._lateness, self._twice = lateness, 1 if deduplicated else 2
         self._held = NO_SALES  # released later than anything that has arrived
         self._release = np.empty(0, dtype=np.int64)
-        self._seen = LONG_AGO  # the latest event time that has arrived
+        self._seen = BEGINNING_OF_TIME  # the latest event time that has arrived
 
     @property
     def first_held(self) -> int:
@@ -77,7 +77,7 @@ class Network:
         sales, delays = sales[order], release[order] - sales.at[order]
         kinds = self._faults.of_rows(self._keys[sales.product], sales.number).kinds
         readable = (kinds != DROPPED) & (kinds != CORRUPT)
-        seen = np.maximum.accumulate(np.concatenate([[self._seen], np.where(readable, sales.at, LONG_AGO)]))
+        seen = np.maximum.accumulate(np.concatenate([[self._seen], np.where(readable, sales.at, BEGINNING_OF_TIME)]))
         self._seen = int(seen[-1])
         too_late = readable & (seen[:-1] - self._lateness >= self._span.edges(self._span.number(sales.at))[1])
         times = np.where(kinds == DUPLICATE, self._twice, 1) * (readable & ~too_late)

@@ -19,23 +19,23 @@ from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE
 from yasdg_app.shop.till import NO_PRODUCT, Sales
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import Arrived
-from yasdg_app.truth.engine_files import NOTHING, Batch
+from yasdg_app.truth.engine_files import NOTHING, EngineBatch
 from yasdg_app.truth.engine_values import CENT, NULL, SCALE, UNREADABLE, names, numbers, texts, times
 from yasdg_app.truth.events import Block
-from yasdg_app.truth.price_columns import UNKNOWN, Lines, Receipts
+from yasdg_app.truth.price_columns import UNKNOWN, BulkPricing, PriceColumns
 from yasdg_app.truth.report import Finding, Report
 from yasdg_app.truth.tumbling import Span
 
 ID = "transaction_id"
 BITS = 40  # of a sale's number, in the key of a row
-STRANGER = -10  # the number of the first text that is no product's id, downwards
-MOST_STRANGERS = 1_000
+UNKNOWN_PRODUCT = -10  # the number of the first text that is no product's id, downwards
+MAX_UNKNOWN_PRODUCTS = 1_000
 
 
 class Field(NamedTuple):
     """A field of a purchase: what it should be, as `values` has it, and how it is shown."""
 
-    wanted: Callable[[Sales, Lines], Ints]
+    wanted: Callable[[Sales, PriceColumns], Ints]
     shown: Callable[[int], Any]
     is_money: bool = False  # else its four digits count
 
@@ -52,7 +52,7 @@ def _flag(value: int) -> Any:
     return {0: False, SCALE: True}.get(value, value / SCALE)
 
 
-def _cost(_: Sales, lines: Lines) -> Ints:
+def _cost(_: Sales, lines: PriceColumns) -> Ints:
     return np.where(lines.cost == UNKNOWN, NULL, lines.cost * CENT)
 
 
@@ -75,7 +75,7 @@ NAMES: dict[str, Callable[[Sales], Ints]] = {
 FIELDS = (*TIMES, *NUMBERS, *NAMES)
 
 
-class Kept:
+class EngineRows:
     """The purchases that an engine has kept.
 
     Parameters
@@ -99,7 +99,7 @@ class Kept:
         self.values: dict[str, Ints] = {}
         self.matched: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: EngineBatch) -> None:
         """Take some rows."""
         for where in batch.unreadable:
             self._report.add(Finding("unreadable", {"row": where}))
@@ -126,7 +126,7 @@ class Kept:
         if value in (NULL, UNREADABLE):
             return None if value == NULL else "not readable"
         if name in NAMES:
-            return self._ids[value] if value >= 0 else list(self._strangers)[STRANGER - value]
+            return self._ids[value] if value >= 0 else list(self._strangers)[UNKNOWN_PRODUCT - value]
         return (TIMES if name in TIMES else NUMBERS)[name].shown(value)
 
     def id_of(self, product: int, number: int) -> str:
@@ -154,9 +154,9 @@ class Kept:
             return place
         if text in NOTHING:
             return NULL
-        if len(self._strangers) >= MOST_STRANGERS and text not in self._strangers:
+        if len(self._strangers) >= MAX_UNKNOWN_PRODUCTS and text not in self._strangers:
             return UNREADABLE
-        return STRANGER - self._strangers.setdefault(text, len(self._strangers))
+        return UNKNOWN_PRODUCT - self._strangers.setdefault(text, len(self._strangers))
 
 
 def _narrow(values: Ints) -> Ints:
@@ -165,71 +165,75 @@ def _narrow(values: Ints) -> Ints:
     return values.astype(np.int32) if fits else values
 
 
-def compare(kept: Kept, happenings: Iterator[Block], span: Span, receipts: Receipts, report: Report) -> Iterator[int]:
+def compare(
+    engine_rows: EngineRows, event_blocks: Iterator[Block], span: Span, pricing: BulkPricing, report: Report
+) -> Iterator[int]:
     """Compare an engine's rows with the sales as they pass by; yield the event times up to which this has come.
 
     Sales out of the span are not looked at. Those behind it are computed only while there are rows that may be theirs.
     """
-    for block in happenings:
+    for block in event_blocks:
         assert block.arrived is not None
-        _compare_block(kept, block.arrived, span, receipts, report)
+        _compare_block(engine_rows, block.arrived, span, pricing, report)
         yield block.through
-        if block.settled >= span.end and kept.matched.all():
+        if block.settled >= span.end and engine_rows.matched.all():
             break
-    for row in np.flatnonzero(~kept.matched).tolist():
+    for row in np.flatnonzero(~engine_rows.matched).tolist():
         report.rows += 1
-        place, number = divmod(int(kept.key[row]), 2**BITS)
-        report.add(Finding("unknown", {ID: kept.id_of(place, number)}, why="there was no such sale"))
+        place, number = divmod(int(engine_rows.key[row]), 2**BITS)
+        report.add(Finding("unknown", {ID: engine_rows.id_of(place, number)}, why="there was no such sale"))
 
 
-def _compare_block(kept: Kept, arrived: Arrived, span: Span, receipts: Receipts, report: Report) -> None:
+def _compare_block(engine_rows: EngineRows, arrived: Arrived, span: Span, pricing: BulkPricing, report: Report) -> None:
     sales = arrived.sales
     key = (sales.product << BITS) | sales.number
-    first = np.searchsorted(kept.key, key, side="left")
-    count = np.searchsorted(kept.key, key, side="right") - first
+    first = np.searchsorted(engine_rows.key, key, side="left")
+    count = np.searchsorted(engine_rows.key, key, side="right") - first
     inside = (sales.at >= span.begin) & (sales.at < span.end)
     # All rows of the engine's that belong to these sales, with the place of the sale.
     sale = np.repeat(np.arange(len(key)), count)
     row = np.arange(len(sale)) - np.repeat(np.cumsum(count) - count, count) + first[sale]
-    kept.matched[row] = True
+    engine_rows.matched[row] = True
     report.outside += int(count[~inside].sum())
     report.rows += int(count[inside].sum())
     report.wanted += int(arrived.times[inside].sum())
     for place in np.flatnonzero(inside & (count != arrived.times)).tolist():
-        _miscounted(kept, arrived, place, int(count[place]), report)
+        _miscounted(engine_rows, arrived, place, int(count[place]), report)
     here = inside[sale]
     sale, row = sale[here], row[here]
     if len(sale):
-        _compare_values(kept, sales, sale, row, receipts.of(sales), report)
+        _compare_values(engine_rows, sales, sale, row, pricing.of(sales), report)
 
 
-def _compare_values(kept: Kept, sales: Sales, sale: Ints, row: Ints, lines: Lines, report: Report) -> None:
+def _compare_values(
+    engine_rows: EngineRows, sales: Sales, sale: Ints, row: Ints, lines: PriceColumns, report: Report
+) -> None:
     wanted: dict[str, Ints] = {}
     wrong = np.zeros(len(sale), dtype=np.bool_)
-    for name in kept.columns:
+    for name in engine_rows.columns:
         if name in NAMES:
             wanted[name] = NAMES[name](sales)[sale]
         else:
             wanted[name] = (TIMES if name in TIMES else NUMBERS)[name].wanted(sales, lines)[sale]
-        wrong |= kept.values[name][row] != wanted[name]
+        wrong |= engine_rows.values[name][row] != wanted[name]
     for place in np.flatnonzero(wrong).tolist():
         if report.full:
             report.add_more("wrong", int(np.count_nonzero(wrong[place:])))
             return
         values = {}
         for name, column in wanted.items():
-            got, right = int(kept.values[name][row[place]]), int(column[place])
+            got, right = int(engine_rows.values[name][row[place]]), int(column[place])
             if got != right:
-                values[name] = kept.shown(name, got), kept.shown(name, right)
+                values[name] = engine_rows.shown(name, got), engine_rows.shown(name, right)
         which = int(sale[place])
-        its = kept.id_of(int(sales.product[which]), int(sales.number[which]))
-        report.add(Finding("wrong", {ID: its}, values, [its]))
+        event_id = engine_rows.id_of(int(sales.product[which]), int(sales.number[which]))
+        report.add(Finding("wrong", {ID: event_id}, values, [event_id]))
 
 
-def _miscounted(kept: Kept, arrived: Arrived, place: int, count: int, report: Report) -> None:
+def _miscounted(engine_rows: EngineRows, arrived: Arrived, place: int, count: int, report: Report) -> None:
     """Tell of a sale that the engine has not as often as it should."""
     sales, kind, times = arrived.sales, int(arrived.kinds[place]), int(arrived.times[place])
-    its = kept.id_of(int(sales.product[place]), int(sales.number[place]))
+    event_id = engine_rows.id_of(int(sales.product[place]), int(sales.number[place]))
     what, why = "missing" if count < times else "double", ""
     named = KINDS[kind].replace("_", " ")
     if count < times:
@@ -246,4 +250,4 @@ def _miscounted(kept: Kept, arrived: Arrived, place: int, count: int, report: Re
     elif kind != NONE:
         why = named if kind == DUPLICATE else ""
     for _ in range(max(1, count - max(times, 1)) if what == "double" else 1):
-        report.add(Finding(what, {ID: its}, ids=[its], why=why))
+        report.add(Finding(what, {ID: event_id}, ids=[event_id], why=why))

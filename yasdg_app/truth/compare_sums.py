@@ -1,13 +1,13 @@
 """An engine's sums, a row for each window and key, held against those that there ought to be.
 
 What differs is looked at closer, in a second run over the shop: if the difference is what one thing brings that
-happened in the window, or what faults of the network bring, it is named. Nothing is named that something else explains
+happened in the window, or what faults of the channel bring, it is named. Nothing is named that something else explains
 as well.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product as combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,21 +16,21 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
-from yasdg_app.truth.engine_files import Batch
+from yasdg_app.truth.engine_files import EngineBatch
 from yasdg_app.truth.engine_values import CENT, NULL, SCALE, UNREADABLE, numbers, texts, times
 from yasdg_app.truth.events import MONEY, OF_LOST_SALES, OF_RESTOCKS, OF_SALES, PLACE, Block
 from yasdg_app.truth.report import Finding, Report
 from yasdg_app.truth.tumbling import Span
-from yasdg_app.truth.windows import Keys, Rows, rows_of
+from yasdg_app.truth.windows import Keys, SumRows, rows_of
 
 START, END = "window_start", "window_end"
 CLOSING = "closing_stock"
 TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same happenings add
-MOST_CLOSER = 10_000  # rows that are looked at closer
-MOST_HAPPENINGS = 100_000  # that are remembered for it, some 900 bytes each
-MOST_FAULTS = 8  # of a row, of which every combination is looked at
-MOST_NAMED = 10  # ids of a finding
-MOST_CHARACTERS = 200  # of a key in a finding
+MAX_ROWS_EXPLAINED = 10_000  # rows that are looked at closer
+MAX_EVENTS_KEPT = 100_000  # that are remembered for it, some 900 bytes each
+MAX_FAULTS_COMBINED = 8  # of a row, of which every combination is looked at
+MAX_IDS_SHOWN = 10  # ids of a finding
+MAX_KEY_CHARACTERS = 200  # of a key in a finding
 
 
 class Difference(NamedTuple):
@@ -40,16 +40,16 @@ class Difference(NamedTuple):
     wanted: Mapping[str, int]
 
 
-class Happened(NamedTuple):
+class Event(NamedTuple):
     """Something that happened in a window that differs."""
 
-    its: str  # id
+    event_id: str  # id
     fault: int
     counted: int  # times that it ought to be counted
     adds: Mapping[str, int]  # once, by column
 
 
-class Sums:
+class EngineSums:
     """The rows of an engine.
 
     Parameters
@@ -79,7 +79,7 @@ class Sums:
         self.group = np.empty(0, dtype=np.int64)
         self.values: dict[str, Ints] = {name: np.empty(0, dtype=np.int64) for name in columns}
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: EngineBatch) -> None:
         """Take some rows."""
         for where in batch.unreadable:
             self._report.add(Finding("unreadable", {"row": where}))
@@ -130,7 +130,7 @@ class Sums:
     def _add(
         self, kind: str, start: int, key: str, why: str = "", values: Mapping[str, tuple[Any, Any]] | None = None
     ) -> None:
-        place = {START: _moment(start), self._keys.column: key[:MOST_CHARACTERS]}
+        place = {START: _moment(start), self._keys.column: key[:MAX_KEY_CHARACTERS]}
         self._report.add(Finding(kind, place, values or {}, why=why))
 
     def close(self) -> None:
@@ -162,10 +162,10 @@ def _text(at: int) -> str:
         return str(at)
 
 
-class Comparison:
+class SumsComparison:
     """Compares an engine's sums with the true ones, and looks closer at what differs."""
 
-    def __init__(self, sums: Sums, keys: Keys, span: Span, report: Report) -> None:
+    def __init__(self, sums: EngineSums, keys: Keys, span: Span, report: Report) -> None:
         self._sums, self._keys, self._span, self._report = sums, keys, span, report
         self._different: dict[int, list[Difference]] = {}
         self._counted = [name for name in sums.columns if name != CLOSING]
@@ -175,23 +175,23 @@ class Comparison:
         """Whether there is anything to look at closer."""
         return bool(self._different)
 
-    def compare(self, happenings: Iterator[Block]) -> Iterator[int]:
+    def compare(self, event_blocks: Iterator[Block]) -> Iterator[int]:
         """Compare all rows; yield the event times up to which this has come."""
-        for rows, through in rows_of(happenings, self._keys, self._span, np.unique(self._sums.group)):
+        for rows, through in rows_of(event_blocks, self._keys, self._span, np.unique(self._sums.group)):
             if len(rows):
                 self._compare(rows)
             yield through
 
-    def _compare(self, rows: Rows) -> None:
+    def _compare(self, rows: SumRows) -> None:
         sums, group = self._sums, self._keys.groups(rows.number, rows.key)
         wanted = {name: rows.column(name) * (CENT if name in MONEY else SCALE) for name in sums.columns}
-        happened = np.zeros(len(group), dtype=np.bool_) if self._counted else np.ones(len(group), dtype=np.bool_)
+        occurred = np.zeros(len(group), dtype=np.bool_) if self._counted else np.ones(len(group), dtype=np.bool_)
         for name in self._counted:
-            happened |= wanted[name] != 0
-        self._report.wanted += int(np.count_nonzero(happened))
+            occurred |= wanted[name] != 0
+        self._report.wanted += int(np.count_nonzero(occurred))
         first = np.searchsorted(sums.group, group, side="left")
         count = np.searchsorted(sums.group, group, side="right") - first
-        for place in np.flatnonzero(happened & (count == 0)).tolist():
+        for place in np.flatnonzero(occurred & (count == 0)).tolist():
             self._differs(int(group[place]), None, {name: int(wanted[name][place]) for name in wanted})
         true = np.repeat(np.arange(len(group)), count)
         row = np.arange(len(true)) - np.repeat(np.cumsum(count) - count, count) + first[true]
@@ -207,41 +207,39 @@ class Comparison:
                 self._report.add(Finding("double", sums.place(int(group[place])), why="the row is there twice"))
 
     def _differs(self, group: int, got: Mapping[str, int] | None, wanted: Mapping[str, int]) -> None:
-        if len(self._different) < MOST_CLOSER or group in self._different:
+        if len(self._different) < MAX_ROWS_EXPLAINED or group in self._different:
             self._different.setdefault(group, []).append(Difference(got, wanted))
         else:
             self._report.add_more("missing" if got is None else "wrong", 1)
 
     # --- Closer -----------------------------------------------------------------------------------------------------
 
-    def explain(self, happenings: Iterator[Block], products: Sequence[Product]) -> Iterator[int]:
-        """Tell of all differences, with what explains them; `happenings`: once more, with the network's faults."""
+    def explain(self, event_blocks: Iterator[Block], products: Sequence[Product]) -> Iterator[int]:
+        """Tell of all differences, with what explains them; `happenings`: once more, with the faults of the channel."""
         groups = np.array(sorted(self._different), dtype=np.int64)
-        happened: dict[int, list[Happened]] = defaultdict(list)
+        events: dict[int, list[Event]] = defaultdict(list)
         remembered = 0
-        for block in happenings:
-            remembered += self._remember(block, groups, happened, products)
+        for block in event_blocks:
+            remembered += self._remember(block, groups, events, products)
             yield block.through
-            if remembered > MOST_HAPPENINGS:
+            if remembered > MAX_EVENTS_KEPT:
                 self._report.remark = (
-                    f"More than {MOST_HAPPENINGS:,} sales, restocks and lost sales lie in the windows that differ, so "
+                    f"More than {MAX_EVENTS_KEPT:,} sales, restocks and lost sales lie in the windows that differ, so "
                     "what makes the differences was not looked for. A shorter span does (--from, --to)"
                 )
-                happened.clear()
+                events.clear()
                 break
             if block.settled >= self._span.end:
                 break
         for group, differences in sorted(self._different.items()):
             for difference in differences:
-                for finding in self._findings(self._sums.place(group), difference, happened.get(group, ())):
+                for finding in self._findings(self._sums.place(group), difference, events.get(group, ())):
                     self._report.add(finding)
 
-    def _remember(
-        self, block: Block, groups: Ints, happened: dict[int, list[Happened]], products: Sequence[Product]
-    ) -> int:
+    def _remember(self, block: Block, groups: Ints, events: dict[int, list[Event]], products: Sequence[Product]) -> int:
         """Keep what happened in the windows that differ; return how much that is."""
         count, scale = 0, {name: CENT if name in MONEY else SCALE for name in self._counted}
-        for each in block.happened:
+        for each in block.events:
             group = self._keys.groups(self._span.number(each.at), self._keys.of[each.product])
             inside = (each.at >= self._span.begin) & (each.at < self._span.end)
             place = np.minimum(np.searchsorted(groups, group), len(groups) - 1)
@@ -250,45 +248,43 @@ class Comparison:
                 fault, counted = NONE, 1
                 if arrived is not None:
                     fault, counted = int(arrived.kinds[row]), int(arrived.times[row])
-                its = f"{products[int(each.product[row])].product_id}-{each.letter}{int(each.number[row]):06d}"
+                event_id = f"{products[int(each.product[row])].product_id}-{each.letter}{int(each.number[row]):06d}"
                 adds = {name: int(each.counts[row, PLACE[name]]) * of for name, of in scale.items()}
                 if any(adds.values()):  # to what is compared
-                    happened[int(group[row])].append(Happened(its, fault, counted, adds))
+                    events[int(group[row])].append(Event(event_id, fault, counted, adds))
                     count += 1
         return count
 
-    def _findings(
-        self, place: Mapping[str, str], difference: Difference, happened: Sequence[Happened]
-    ) -> Iterator[Finding]:
+    def _findings(self, place: Mapping[str, str], difference: Difference, events: Sequence[Event]) -> Iterator[Finding]:
         if difference.got is None:
-            yield self._missing(place, difference, happened)
+            yield self._missing(place, difference, events)
             return
-        nothing = not any(difference.wanted[name] for name in self._counted) and not happened
+        nothing = not any(difference.wanted[name] for name in self._counted) and not events
         if nothing and any(difference.got[name] for name in self._counted):
             yield Finding("unknown", place, self._values(difference, self._sums.columns), why="nothing happened then")
             return
         for columns in TOGETHER:
             here = [name for name in columns if name in self._sums.columns]
             if any(difference.got[name] != difference.wanted[name] for name in here):
-                yield from self._explained(place, difference, here, happened)
+                yield from self._explained(place, difference, here, events)
 
-    def _missing(self, place: Mapping[str, str], difference: Difference, happened: Sequence[Happened]) -> Finding:
-        counted = [each for each in happened if each.counted]
-        ids = [each.its for each in counted]
+    def _missing(self, place: Mapping[str, str], difference: Difference, events: Sequence[Event]) -> Finding:
+        counted = [each for each in events if each.counted]
+        ids = [each.event_id for each in counted]
         late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
-        named = ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"]
+        named = ids if len(ids) <= MAX_IDS_SHOWN else [*ids[:MAX_IDS_SHOWN], f"{len(ids) - MAX_IDS_SHOWN} more"]
         why = "all that happened in it came late on the dirty topic" if late else "the row is not there"
         return Finding("late" if late else "missing", place, ids=named, why=why)
 
     def _explained(
-        self, place: Mapping[str, str], difference: Difference, columns: Sequence[str], happened: Sequence[Happened]
+        self, place: Mapping[str, str], difference: Difference, columns: Sequence[str], events: Sequence[Event]
     ) -> Iterator[Finding]:
         """Yield what is known of a difference in some columns to which the same happenings add."""
         assert difference.got is not None
         off = {name: difference.got[name] - difference.wanted[name] for name in columns}
         values = self._values(difference, columns)
-        its = [each for each in happened if any(each.adds.get(name) for name in columns)]
-        for kind, ids, why in _reasons(off, its):
+        event_id = [each for each in events if any(each.adds.get(name) for name in columns)]
+        for kind, ids, why in _reasons(off, event_id):
             yield Finding(kind, place, values, ids, why)
 
     def _values(self, difference: Difference, columns: Sequence[str]) -> dict[str, tuple[Any, Any]]:
@@ -306,17 +302,17 @@ def _shown(name: str, value: int) -> Any:
     return value // SCALE if name not in MONEY and value % SCALE == 0 else value / SCALE
 
 
-Told = tuple[str, Sequence[str], str]  # kind, ids, why
+Reason = tuple[str, Sequence[str], str]  # kind, ids, why
 
 
-def _reasons(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]:
+def _reasons(off: Mapping[str, int], events: Sequence[Event]) -> list[Reason]:
     """Return what makes a difference: named if nothing else does, else with all that may have its part in it."""
-    by_faults = _by_faults(off, happened)
-    ways: dict[frozenset[str], list[Told]] = {
-        frozenset([its]): [(kind, [its], why)] for its, kind, why in _alone(off, happened)
+    by_faults = _by_faults(off, events)
+    ways: dict[frozenset[str], list[Reason]] = {
+        frozenset([event_id]): [(kind, [event_id], why)] for event_id, kind, why in _alone(off, events)
     }
-    ways |= {frozenset(each.its for each in faulty): _told(faulty) for faulty in by_faults}
-    others = _others(off, happened, by_faults)
+    ways |= {frozenset(each.event_id for each in faulty): _told(faulty) for faulty in by_faults}
+    others = _others(off, events, by_faults)
     if not ways:
         return [("wrong", [], "")]
     if len(ways) == 1 and not others:
@@ -325,59 +321,64 @@ def _reasons(off: Mapping[str, int], happened: Sequence[Happened]) -> list[Told]
     kinds = {kind for told in ways.values() for kind, *_ in told} | set(others.values())
     if single and kinds == {"late", "missing"}:
         kinds = {"missing"}  # for whatever reason
-    whys = dict.fromkeys(others, "") | {its: why for told in ways.values() for _, ids, why in told for its in ids}
-    ids = [f"{its} ({whys[its]})" if whys[its] else its for its in sorted(whys, key=lambda its: (not whys[its], its))]
+    whys = dict.fromkeys(others, "") | {
+        event_id: why for told in ways.values() for _, ids, why in told for event_id in ids
+    }
+    ids = [
+        f"{event_id} ({whys[event_id]})" if whys[event_id] else event_id
+        for event_id in sorted(whys, key=lambda event_id: (not whys[event_id], event_id))
+    ]
     return [(kinds.pop() if len(kinds) == 1 else "wrong", [], f"{'one' if single else 'some'} of {_few(ids)}")]
 
 
-def _alone(off: Mapping[str, int], happened: Sequence[Happened]) -> Iterator[tuple[str, str, str]]:
+def _alone(off: Mapping[str, int], events: Sequence[Event]) -> Iterator[tuple[str, str, str]]:
     """Yield what makes a difference all alone, by not being counted, or by being counted once more: id, kind, why."""
     for sign in (-1, 1):
         if any(off.values()):
-            for each in happened:
+            for each in events:
                 if each.counted and all(sign * each.adds[name] == off[name] for name in off):
-                    yield each.its, *_as(each, sign)
+                    yield each.event_id, *_as(each, sign)
 
 
-def _by_faults(off: Mapping[str, int], happened: Sequence[Happened]) -> list[list[Happened]]:
-    """Return which faults of the network make a difference together; each list is one way."""
-    faulty = [each for each in happened if each.fault != NONE and _could_be(each)[0]]
+def _by_faults(off: Mapping[str, int], events: Sequence[Event]) -> list[list[Event]]:
+    """Return which faults of the channel make a difference together; each list is one way."""
+    faulty = [each for each in events if each.fault != NONE and _could_be(each)[0]]
     parts = [[each] for each in faulty]
-    if len(faulty) > MOST_FAULTS:  # of each kind all or none
+    if len(faulty) > MAX_FAULTS_COMBINED:  # of each kind all or none
         parts = [[each for each in faulty if each.fault == kind] for kind in sorted({each.fault for each in faulty})]
     changes = [_change(part, list(off)) for part in parts]
     wanted = [off[name] for name in off]
     return [
         [each for part, is_ in zip(parts, taken, strict=True) if is_ for each in part]
-        for taken in combinations((False, True), repeat=len(parts))
+        for taken in itertools.product((False, True), repeat=len(parts))
         if any(taken) and _total(changes, taken, len(wanted)) == wanted
     ]
 
 
-def _others(off: Mapping[str, int], happened: Sequence[Happened], ways: Sequence[Sequence[Happened]]) -> dict[str, str]:
+def _others(off: Mapping[str, int], events: Sequence[Event], ways: Sequence[Sequence[Event]]) -> dict[str, str]:
     """Return the kinds, by their ids, of what is like a fault, and may have been miscounted in its place."""
     if not ways:
         return {}
-    alike: dict[tuple[int, ...], list[Happened]] = defaultdict(list)
-    for each in happened:
+    alike: dict[tuple[int, ...], list[Event]] = defaultdict(list)
+    for each in events:
         if each.counted:
             alike[tuple(each.adds[name] for name in off)].append(each)
     others: dict[str, str] = {}
     for way in ways:
-        its = {each.its for each in way}
+        event_id = {each.event_id for each in way}
         places = {(tuple(each.adds[name] for name in off), _could_be(each)[0]) for each in way}
         for adds, sign in places:
-            others |= {each.its: _as(each, sign)[0] for each in alike[adds] if each.its not in its}
+            others |= {each.event_id: _as(each, sign)[0] for each in alike[adds] if each.event_id not in event_id}
     return others
 
 
-def _as(each: Happened, sign: int) -> tuple[str, str]:
+def _as(each: Event, sign: int) -> tuple[str, str]:
     """Return what kind of difference it is if something is counted once more (1) or less (-1), and why."""
     change, kind, why = _could_be(each)
     return (kind, why) if change == sign else ("missing" if sign < 0 else "double", "")
 
 
-def _change(part: Sequence[Happened], columns: Sequence[str]) -> list[int]:
+def _change(part: Sequence[Event], columns: Sequence[str]) -> list[int]:
     return [sum(_could_be(each)[0] * each.adds[name] for each in part) for name in columns]
 
 
@@ -386,7 +387,7 @@ def _total(changes: Sequence[Sequence[int]], taken: Sequence[bool], columns: int
     return [sum(change[column] for change in here) for column in range(columns)]
 
 
-def _could_be(each: Happened) -> tuple[int, str, str]:
+def _could_be(each: Event) -> tuple[int, str, str]:
     """Return how often more an engine may have counted what has a fault, and what kind of difference that is."""
     named = KINDS[each.fault].replace("_", " ")
     if each.fault in (LATE, OUT_OF_ORDER):
@@ -400,13 +401,13 @@ def _could_be(each: Happened) -> tuple[int, str, str]:
     return (-1 if each.counted and each.fault in (DROPPED, CORRUPT) else 0), "missing", named
 
 
-def _told(faulty: Sequence[Happened]) -> list[Told]:
+def _told(faulty: Sequence[Event]) -> list[Reason]:
     by: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in faulty:
         _, kind, why = _could_be(each)
-        by[kind, why].append(each.its)
+        by[kind, why].append(each.event_id)
     return [(kind, ids, why) for (kind, why), ids in by.items()]
 
 
 def _few(ids: Sequence[str]) -> str:
-    return ", ".join(ids if len(ids) <= MOST_NAMED else [*ids[:MOST_NAMED], f"{len(ids) - MOST_NAMED} more"])
+    return ", ".join(ids if len(ids) <= MAX_IDS_SHOWN else [*ids[:MAX_IDS_SHOWN], f"{len(ids) - MAX_IDS_SHOWN} more"])

@@ -20,9 +20,9 @@ SUFFIXES = {
 }  # fmt: skip
 PACKED = (".gz", ".zst", ".bz2", ".lz4")
 NOTHING = ("", "null", "NULL", "\\N")
-BATCH = 65_536  # rows
-PIECE = 2**24  # bytes
-HEAD = 10_000  # lines of JSON by which is told what columns there are
+BATCH_ROWS = 65_536  # rows
+READ_BYTES = 2**24  # bytes
+JSON_HEAD_LINES = 10_000  # lines of JSON by which is told what columns there are
 NAMES = ("transaction_id", "product_id", "category", "substituted_from")
 """Columns of names: a text such as NULL may be one, so it is not taken for a null as in a column of numbers."""
 
@@ -31,7 +31,7 @@ class FileError(YasdgError):
     """What an engine has written cannot be read."""
 
 
-class Batch(NamedTuple):
+class EngineBatch(NamedTuple):
     """Some rows: Arrow arrays by the names of the columns that were asked for."""
 
     columns: dict[str, Any]
@@ -93,7 +93,7 @@ class Source:
                 raise FileError(f"{_named(part)}: {_why(error)}") from None
         return list(self.seen)
 
-    def batches(self, wanted: Sequence[str]) -> Iterator[Batch]:
+    def batches(self, wanted: Sequence[str]) -> Iterator[EngineBatch]:
         """Yield all rows; `wanted`: names of columns. Raises FileError."""
         for part in self._parts:
             where = _named(part) if len(self._parts) > 1 else ""
@@ -106,9 +106,9 @@ class Source:
                 if batch is None:
                     break
                 unreadable = [f"{where} {each}".strip() for each in batch.unreadable]
-                yield Batch(_all_of(wanted, batch), batch.rows, unreadable)
+                yield EngineBatch(_all_of(wanted, batch), batch.rows, unreadable)
 
-    def _batches(self, part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
+    def _batches(self, part: Path, wanted: Sequence[str]) -> Iterator[EngineBatch]:
         if self._kind == "json":
             return _json(part, wanted, self.seen)
         names = self._columns(part)
@@ -126,7 +126,7 @@ class Source:
         if self._kind == "csv":
             return _head(lines)
         # Some engines leave out what is null, so the first line alone does not tell.
-        return list(dict.fromkeys(name for line in islice(lines, HEAD) for name in _object(line) or ()))
+        return list(dict.fromkeys(name for line in islice(lines, JSON_HEAD_LINES) for name in _object(line) or ()))
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:
@@ -146,7 +146,7 @@ def _why(error: Exception) -> str:
     return shown(lines[0] if lines else type(error).__name__, 500)
 
 
-def _all_of(wanted: Sequence[str], batch: Batch) -> dict[str, Any]:
+def _all_of(wanted: Sequence[str], batch: EngineBatch) -> dict[str, Any]:
     """Return all columns that were asked for: nulls where a part does not have one that others have."""
     import pyarrow as pa
 
@@ -159,7 +159,7 @@ def _pieces(part: Path) -> Iterator[list[bytes]]:
 
     rest = b""
     with pa.input_stream(str(part), compression="detect") as stream:
-        while data := stream.read(PIECE):
+        while data := stream.read(READ_BYTES):
             *lines, rest = (rest + data).split(b"\n")
             yield lines
     if rest:
@@ -174,14 +174,14 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _json(part: Path, wanted: Sequence[str], seen: dict[str, None]) -> Iterator[Batch]:
+def _json(part: Path, wanted: Sequence[str], seen: dict[str, None]) -> Iterator[EngineBatch]:
     import pyarrow as pa
 
     number = 0
     for piece in _pieces(part):
-        for start in range(0, len(piece), BATCH):
+        for start in range(0, len(piece), BATCH_ROWS):
             objects, unreadable = [], []
-            for line in piece[start : start + BATCH]:
+            for line in piece[start : start + BATCH_ROWS]:
                 number += 1
                 found = _object(line)
                 if found is not None:
@@ -197,7 +197,7 @@ def _json(part: Path, wanted: Sequence[str], seen: dict[str, None]) -> Iterator[
                     columns[name] = pa.array(values)
                 except (pa.ArrowException, OverflowError):  # a number here, a text there, or too large
                     columns[name] = pa.array([None if value is None else str(value) for value in values])
-            yield Batch(columns, len(objects), unreadable)
+            yield EngineBatch(columns, len(objects), unreadable)
 
 
 def _head(lines: Iterator[bytes]) -> list[str]:
@@ -206,7 +206,7 @@ def _head(lines: Iterator[bytes]) -> list[str]:
     return next(csv.reader(dropwhile(lambda text: not text.strip(), texts)), [])
 
 
-def _csv(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
+def _csv(part: Path, wanted: Sequence[str]) -> Iterator[EngineBatch]:
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -243,10 +243,10 @@ def _csv(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
                 name: _decoded(column if name in NAMES else _with_nulls(column))
                 for name, column in zip(here, batch.columns, strict=True)
             }
-            yield Batch(columns, batch.num_rows, tuple(unreadable))
+            yield EngineBatch(columns, batch.num_rows, tuple(unreadable))
             unreadable.clear()
     if unreadable:
-        yield Batch({}, 0, tuple(unreadable))
+        yield EngineBatch({}, 0, tuple(unreadable))
 
 
 class _Utf8(io.RawIOBase):
@@ -262,7 +262,7 @@ class _Utf8(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         while len(self._rest) < size or size < 0:
-            data = self._file.read(max(size, PIECE) if size >= 0 else None)
+            data = self._file.read(max(size, READ_BYTES) if size >= 0 else None)
             self._rest += self._decode(data, not data).encode()
             if not data:
                 break
@@ -291,14 +291,14 @@ def _decoded(column: Any) -> Any:
         return pa.array(texts, pa.string())
 
 
-def _parquet(part: Path, wanted: Sequence[str]) -> Iterator[Batch]:
+def _parquet(part: Path, wanted: Sequence[str]) -> Iterator[EngineBatch]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(part) as file:
         here = [name for name in wanted if name in file.schema_arrow.names]
-        for batch in file.iter_batches(BATCH, columns=here):
+        for batch in file.iter_batches(BATCH_ROWS, columns=here):
             columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-            yield Batch(columns, batch.num_rows)
+            yield EngineBatch(columns, batch.num_rows)
 
 
 def _plain(column: Any) -> Any:

@@ -17,13 +17,13 @@ NULL, UNREADABLE = -(2**31), -(2**31) + 1  # in place of a value; both fit into 
 SCALE = 10_000
 CENT = SCALE // 100
 NEAR = CENT // 10
-MOST = 9e14  # of a number, in whole units
+MAX_NUMBER = 9e14  # of a number, in whole units
 TRUE, FALSE = ("true", "t", "yes"), ("false", "f", "no")
 SECOND = 1_000_000
 FIRST, LAST = microseconds(datetime.min), microseconds(datetime.max)
-NEVER = LAST + 1
+OUT_OF_RANGE = LAST + 1
 MICROSECONDS = {"d": 86_400 * SECOND, "s": SECOND, "ms": 1_000, "us": 1, "ns": 0}  # of a unit; less than one: 0
-MOST_SINCE_1970 = 9e18  # of any unit, in 64 bits
+MAX_SINCE_1970 = 9e18  # of any unit, in 64 bits
 UNITS = ((1e11, SECOND), (1e14, 1_000), (1e17, 1))
 """A time as a number below the first is of the unit of so many microseconds; above all of them it is of nanoseconds."""
 
@@ -103,7 +103,7 @@ def _filled(column: Any) -> Any:
 
 
 def _scaled(values: Any, amounts: bool) -> Ints:
-    there, fits = ~np.isnan(values), np.abs(values) < MOST
+    there, fits = ~np.isnan(values), np.abs(values) < MAX_NUMBER
     whole = np.rint(np.where(fits, values, 0.0) * SCALE).astype(np.int64)
     if amounts:
         cents = np.rint(whole / CENT).astype(np.int64) * CENT
@@ -131,7 +131,7 @@ def _moments(column: Any, unit: str) -> Ints:
     column = column.cast(pa.int32()) if pa.types.is_date32(column.type) else column
     raw = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     if each := MICROSECONDS[unit]:
-        values = np.where((raw >= FIRST // each) & (raw <= LAST // each), raw * each, NEVER)
+        values = np.where((raw >= FIRST // each) & (raw <= LAST // each), raw * each, OUT_OF_RANGE)
     else:
         values = raw // 1_000
     fits = (values >= FIRST) & (values <= LAST)
@@ -142,7 +142,7 @@ def _moments(column: Any, unit: str) -> Ints:
 def _of_epoch(values: Any, column: Any) -> Ints:
     import pyarrow as pa
 
-    there, fits = ~np.isnan(values), np.abs(values) < MOST_SINCE_1970
+    there, fits = ~np.isnan(values), np.abs(values) < MAX_SINCE_1970
     whole = pa.types.is_integer(column.type)
     # A float has too few digits for nanoseconds, but for those it is not used.
     numbers = column.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False) if whole else values

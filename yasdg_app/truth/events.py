@@ -10,9 +10,9 @@ from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import END_OF_TIME
 from yasdg_app.shop.till import LostSale, Sales, Till, generate_all
-from yasdg_app.truth.arrivals import Arrived, Network
-from yasdg_app.truth.price_columns import UNKNOWN, Receipts
-from yasdg_app.truth.restocking import Restocking, Restocks
+from yasdg_app.truth.arrivals import ArrivalSimulator, Arrived
+from yasdg_app.truth.price_columns import UNKNOWN, BulkPricing
+from yasdg_app.truth.restocking import BulkRestocking, RestockColumns
 
 OF_SALES = ("sales", "units", "revenue", "members", "supplements", "discount", "cost")
 OF_RESTOCKS = ("restocks", "restocked_units")
@@ -23,7 +23,7 @@ MONEY = ("revenue", "discount", "cost")  # cents
 PLACE = {name: place for place, name in enumerate(COUNTED)}
 
 
-class Happenings(NamedTuple):
+class EventColumns(NamedTuple):
     """What happened, of one kind: arrays of one length, in no order."""
 
     letter: str  # of its ids, between the product's and the number
@@ -38,33 +38,33 @@ class Block(NamedTuple):
     """What happened in a stretch of event time."""
 
     arrived: Arrived | None  # the sales, and how they were delivered; None: nobody asked
-    happened: Sequence[Happenings]
+    events: Sequence[EventColumns]
     through: int  # event time up to which all customers are served
     settled: int  # event time before which nothing else will have happened
 
 
-def blocks(plan: Plan, until: int, network: Network | None = None) -> Iterator[Block]:
+def blocks(plan: Plan, until: int, arrivals: ArrivalSimulator | None = None) -> Iterator[Block]:
     """Yield all that happens in a shop up to an event time, that included, or with its last sale.
 
     A delivery that waits for the sale that tells of it may be days old; `settled` says what it leaves open.
 
-    `network`: through which somebody sees the sales; None: they are the shop's own.
+    `arrivals`: through which somebody sees the sales; None: they are the shop's own.
     """
     till = Till(plan, plan.products)
-    receipts, restocking = Receipts(till.products, plan.sales), Restocking(till.products, plan.supply)
+    pricing, restocking = BulkPricing(till.products, plan.sales), BulkRestocking(till.products, plan.supply)
     for served, through in generate_all(till, until, plan.sales.number_of_sales):
         own = [_restocked(restocking.sell(served.sales)), _turned_away(served.lost)]
         settled = min(through + 1, restocking.first_due)
-        if network is None:
-            yield Block(None, [_sold(served.sales, receipts), *own], through, settled)
+        if arrivals is None:
+            yield Block(None, [_sold(served.sales, pricing), *own], through, settled)
         else:
-            arrived = network.deliver(served.sales, through)
-            yield Block(arrived, [_seen(arrived, receipts), *own], through, min(settled, network.first_held))
-    if network is None:
+            arrived = arrivals.deliver(served.sales, through)
+            yield Block(arrived, [_seen(arrived, pricing), *own], through, min(settled, arrivals.first_held))
+    if arrivals is None:
         yield Block(None, (), until, END_OF_TIME)
     else:
-        arrived = network.rest()
-        yield Block(arrived, [_seen(arrived, receipts)], until, END_OF_TIME)
+        arrived = arrivals.rest()
+        yield Block(arrived, [_seen(arrived, pricing)], until, END_OF_TIME)
 
 
 def _counts(rows: int, **columns: Ints | int) -> Ints:
@@ -74,8 +74,8 @@ def _counts(rows: int, **columns: Ints | int) -> Ints:
     return counts
 
 
-def _sold(sales: Sales, receipts: Receipts) -> Happenings:
-    lines = receipts.of(sales)
+def _sold(sales: Sales, pricing: BulkPricing) -> EventColumns:
+    lines = pricing.of(sales)
     costed = lines.cost != UNKNOWN
     counts = _counts(
         len(sales),
@@ -88,22 +88,22 @@ def _sold(sales: Sales, receipts: Receipts) -> Happenings:
         cost=np.where(costed, lines.cost, 0),
         costed=costed,
     )
-    return Happenings("", sales.product, sales.number, sales.at, counts)
+    return EventColumns("", sales.product, sales.number, sales.at, counts)
 
 
-def _seen(arrived: Arrived, receipts: Receipts) -> Happenings:
+def _seen(arrived: Arrived, pricing: BulkPricing) -> EventColumns:
     """Return sales as often as they are counted."""
-    sold = _sold(arrived.sales, receipts)
+    sold = _sold(arrived.sales, pricing)
     return sold._replace(times=arrived.times)
 
 
-def _restocked(restocks: Restocks) -> Happenings:
+def _restocked(restocks: RestockColumns) -> EventColumns:
     counts = _counts(len(restocks.at), restocks=1, restocked_units=restocks.units)
-    return Happenings("R", restocks.product, restocks.number, restocks.at, counts)
+    return EventColumns("R", restocks.product, restocks.number, restocks.at, counts)
 
 
-def _turned_away(lost: Sequence[LostSale]) -> Happenings:
+def _turned_away(lost: Sequence[LostSale]) -> EventColumns:
     rows = np.array([(one.product, one.number, one.at, one.option) for one in lost], dtype=np.int64).reshape(-1, 4)
     product, number, at, option = rows.T
     counts = _counts(len(rows), lost_sales=1, lost_units=quantity_of(option))
-    return Happenings("L", product, number, at, counts)
+    return EventColumns("L", product, number, at, counts)

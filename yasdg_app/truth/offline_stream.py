@@ -29,10 +29,10 @@ from yasdg_app.shop.till import Sales, Till, generate_all
 FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
 """Event time up to which a stream goes that nothing else ends: behind all times that can be configured."""
 
-STRETCH = 90 * DAY  # event time whose incidents are told of in one go
+INCIDENT_SPAN = 90 * DAY  # event time whose incidents are told of in one go
 
 
-class Lines(NamedTuple):
+class StreamLines(NamedTuple):
     """Some rows of a stream."""
 
     text: bytes | bytearray  # each row is ended by a newline
@@ -40,8 +40,8 @@ class Lines(NamedTuple):
     through: int  # event time up to which all rows were told, with these
 
 
-class Told(NamedTuple):
-    """As `Lines`, not yet counted."""
+class _Part(NamedTuple):
+    """As `StreamLines`, not yet counted."""
 
     text: bytes | bytearray
     through: int
@@ -50,7 +50,7 @@ class Told(NamedTuple):
 def stream(
     what: str, plan: Plan, until: int, *, number_of_sales: int = 0, rows: int | None = None,
     form: Format | None = None, faults: Faults | None = None,
-) -> Iterator[Lines]:  # fmt: skip
+) -> Iterator[StreamLines]:  # fmt: skip
     """Yield the rows of a shop's stream, part by part; a part may be empty.
 
     Parameters
@@ -66,10 +66,10 @@ def stream(
     form
         Of the lines, which are JSON; None: the default.
     faults
-        Of the network through which the sales come.
+        Of the channel through which the sales come.
     """
     left, form = rows, form or Format()
-    told: Iterator[Told]
+    told: Iterator[_Part]
     if what in FAULTY:
         assert faults is not None
         told = FAULTY[what](plan, until, number_of_sales, form, faults)
@@ -78,10 +78,10 @@ def stream(
     for text, through in told:
         count = text.count(b"\n")  # JSON has none inside
         if left is not None and count >= left:
-            yield Lines(_head(text, left), left, through)
+            yield StreamLines(_head(text, left), left, through)
             return
         left = None if left is None else left - count
-        yield Lines(text, count, through)
+        yield StreamLines(text, count, through)
 
 
 def joined(values: Iterable[bytes], write: Write | None = None) -> bytes:
@@ -97,39 +97,39 @@ def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
 # --- What there is --------------------------------------------------------------------------------------------------
 
 
-def _purchases(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+def _purchases(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
     till = Till(plan, plan.products)
     encoder = BulkEncoder(till.products, plan.sales, form)
     for served, through in generate_all(till, until, number_of_sales):
-        yield Told(encoder.lines(served.sales), through)
+        yield _Part(encoder.lines(served.sales), through)
 
 
-def _lost_sales(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+def _lost_sales(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
     till = Till(plan, plan.products)
     encoder = LostSaleEncoder(till.products, plan.sales, form.writer("lost_sales"))
     for served, through in generate_all(till, until, number_of_sales):
-        yield Told(joined(value for _, value, _ in encoder.encode(served.lost)), through)
+        yield _Part(joined(value for _, value, _ in encoder.encode(served.lost)), through)
 
 
-def _stockings(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+def _stockings(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
     till = Till(plan, plan.products)
-    restocks, write = Restocks(plan, till.products), form.writer("stockings")
+    restocks, write = RestockSequencer(plan, till.products), form.writer("stockings")
     for served, through in generate_all(till, until, number_of_sales):
         restocks.sell(served.sales)
-        yield Told(_restocked(restocks.known(through), write), through)
-    yield Told(_restocked(restocks.known(END_OF_TIME), write), until)
+        yield _Part(_restocked(restocks.known(through), write), through)
+    yield _Part(_restocked(restocks.known(END_OF_TIME), write), until)
 
 
 def _restocked(told: Iterable[tuple[Product, Restock]], write: Write | None) -> bytes:
     return joined((encode(stocking(product.product_id, each)) for product, each in told), write)
 
 
-def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
+def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
     begin = plan.opened_at
     for through in _stretches(plan, until, number_of_sales):
         told = plan.incidents.announcements(begin, through + 1)
         values = (encode(announcement(at, phase, incident)) for at, phase, incident in told)
-        yield Told(joined(values, form.writer("incidents")), through)
+        yield _Part(joined(values, form.writer("incidents")), through)
         begin = through + 1
 
 
@@ -138,15 +138,15 @@ def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
     if number_of_sales:
         yield from (through for _, through in generate_all(Till(plan, plan.products), until, number_of_sales))
     else:
-        yield from range(plan.opened_at + STRETCH, until, STRETCH)
+        yield from range(plan.opened_at + INCIDENT_SPAN, until, INCIDENT_SPAN)
         yield until
 
 
-def _products(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[Told]:
-    yield Told(joined(encode(product(each)) for each in plan.products), until)
+def _products(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
+    yield _Part(joined(encode(product(each)) for each in plan.products), until)
 
 
-KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[Told]]] = {
+KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[_Part]]] = {
     "purchases": _purchases,
     "stockings": _stockings,
     "lost_sales": _lost_sales,
@@ -157,7 +157,7 @@ KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[Told]]] = {
 
 
 class _Arrival(NamedTuple):
-    """A sale that arrives through a flawed network, in the order in which it does: of time, product and number."""
+    """A sale that arrives through a faulty channel, in the order in which it does: of time, product and number."""
 
     released_at: int
     product: int  # its place among the till's
@@ -193,12 +193,12 @@ def _arrivals(
         yield here, through
 
 
-def _dirty(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[Told]:
+def _dirty(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[_Part]:
     till = Till(plan, plan.products)
     keys = faults.keys([product.product_id for product in till.products])
     encoder = BulkEncoder(till.products, plan.sales, form)
     for arrivals, through in _arrivals(till, until, number_of_sales, faults, encoder.lines):
-        yield Told(joined(value for each in arrivals for value in _delivered(each, keys, faults)), through)
+        yield _Part(joined(value for each in arrivals for value in _delivered(each, keys, faults)), through)
 
 
 def _delivered(arrival: _Arrival, keys: UInts, faults: Faults) -> Sequence[bytes]:
@@ -210,7 +210,7 @@ def _delivered(arrival: _Arrival, keys: UInts, faults: Faults) -> Sequence[bytes
     return (arrival.line,) * (2 if arrival.kind == DUPLICATE else 1)
 
 
-def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[Told]:
+def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: Faults) -> Iterator[_Part]:
     till = Till(plan, plan.products)
 
     def no_lines(sales: Sales) -> bytes:
@@ -225,10 +225,10 @@ def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: 
             for each in arrivals
             if each.kind != NONE
         )  # fmt: skip
-        yield Told(joined(values, form.writer("faults")), through)
+        yield _Part(joined(values, form.writer("faults")), through)
 
 
-FAULTY: Mapping[str, Callable[[Plan, int, int, Format, Faults], Iterator[Told]]] = {"dirty": _dirty, "faults": _faults}
+FAULTY: Mapping[str, Callable[[Plan, int, int, Format, Faults], Iterator[_Part]]] = {"dirty": _dirty, "faults": _faults}
 """What there is besides where a shop has [FAULTS]."""
 BY_SALES = ("purchases", "stockings", "lost_sales", *FAULTY)
 """What comes only as customers do."""
@@ -245,7 +245,7 @@ def most_expected(settings: Settings, plan: Plan, until: int) -> float:
 # --- The shop -------------------------------------------------------------------------------------------------------
 
 
-class Restocks:
+class RestockSequencer:
     """The fold of all sales into restocks, as the books have it: one is told of with the sale that finds it there.
 
     Where suppliers need time, one product's delivery of noon may be told of in the evening, later than another's of the

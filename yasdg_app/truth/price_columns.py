@@ -1,4 +1,4 @@
-"""What stands on the receipts of many sales, in columns: the money is that of `price`, to the cent."""
+"""The prices of many sales, in columns; to the cent those of `shop.price`."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from yasdg_app.shop.till import Sales
 UNKNOWN = -1  # in place of a cost
 
 
-class Lines(NamedTuple):
-    """Lines of receipts: arrays of one length. Money in cents, discounts in ten-thousandths."""
+class PriceColumns(NamedTuple):
+    """Prices of sales: arrays of one length. Money in cents, discounts in ten-thousandths."""
 
     price: Ints  # of one unit
     quantity: Ints
@@ -28,8 +28,8 @@ class Lines(NamedTuple):
     cost: Ints  # UNKNOWN: where the catalog does not say
 
 
-class Receipts:
-    """Writes the receipts of sales.
+class BulkPricing:
+    """Computes the prices of sales.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ class Receipts:
         # What costs more than 400 million is not reckoned in 64 bits.
         self._exact: type = np.int64 if (most + 1) * BASIS_POINTS**2 < 2**63 else object
 
-    def of(self, sales: Sales) -> Lines:
+    def of(self, sales: Sales) -> PriceColumns:
         """Return the lines of sales."""
         way, price, of_goods = sales.option, self._price[sales.product], self._cost[sales.product]
         quantity, discount, supplement = self._quantity[way], self._member_discount[way], self._supplement_price[way]
         cost = np.where(of_goods == UNKNOWN, UNKNOWN, quantity * (of_goods + self._supplement_cogs[way]))
         factors = (quantity, price, supplement, discount, sales.promotion)
         total = total_cents(*(factor.astype(self._exact) for factor in factors)).astype(np.int64)
-        return Lines(
+        return PriceColumns(
             price, quantity, self._is_member[way], discount, self._add_supplements[way], supplement, total, cost
         )
 

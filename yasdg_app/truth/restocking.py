@@ -18,7 +18,7 @@ from yasdg_app.shop.supply import Supply
 from yasdg_app.shop.till import Sales
 
 
-class Restocks(NamedTuple):
+class RestockColumns(NamedTuple):
     """Restocks: arrays of one length, in no order."""
 
     product: Ints  # place of the product, as in `Sales`
@@ -27,7 +27,7 @@ class Restocks(NamedTuple):
     units: Ints
 
 
-class Restocking:
+class BulkRestocking:
     """Takes sales from the shelves of some products, and tells of the restocks that these cause.
 
     Parameters
@@ -55,7 +55,7 @@ class Restocking:
         """Event time of the earliest delivery that is not told of."""
         return int(self._due.min())
 
-    def sell(self, sales: Sales) -> Restocks:
+    def sell(self, sales: Sales) -> RestockColumns:
         """Take the next sales, in the stream's order; return what is told of with them."""
         order = np.argsort(sales.product, kind="stable")
         product, at, units = sales.product[order], sales.at[order], quantity_of(sales.option[order])
@@ -76,10 +76,10 @@ class Restocking:
         ):
             by_hand += [(place, each) for each in self._sell_one_by_one(place, times, sums, first, end)]
         columns = [(place, each.number, each.at, each.stock_quantity) for place, each in by_hand]
-        told = Restocks(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
-        return Restocks(*(np.concatenate(pair) for pair in zip(at_once, told, strict=True)))
+        told = RestockColumns(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
+        return RestockColumns(*(np.concatenate(pair) for pair in zip(at_once, told, strict=True)))
 
-    def _sell_in_bulk(self, product: Ints, at: Ints, sold: Ints) -> Restocks:
+    def _sell_in_bulk(self, product: Ints, at: Ints, sold: Ints) -> RestockColumns:
         """Take sales from shelves that are steady; `sold`: units of the product with each of them."""
         restocks = instant_restocks(self._level[product], sold, self._supply)
         begins = np.diff(product, prepend=-1) != 0
@@ -90,7 +90,7 @@ class Restocking:
         amount = self._supply.restock_amount
         self._level[product[last]] += restocks[last] * amount - sold[last]
         self._stockings[product[last]] += restocks[last]
-        return Restocks(product[rows], number, at[rows], np.full(len(number), amount, dtype=np.int64))
+        return RestockColumns(product[rows], number, at[rows], np.full(len(number), amount, dtype=np.int64))
 
     def _sell_one_by_one(
         self, place: int, times: Sequence[int], sums: Sequence[int], first: int, end: int

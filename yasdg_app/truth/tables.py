@@ -11,12 +11,12 @@ from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.truth.events import COSTED, COUNTED, MONEY
 from yasdg_app.truth.tumbling import Span
-from yasdg_app.truth.windows import Keys, Rows
+from yasdg_app.truth.windows import Keys, SumRows
 
 VALUES = (*(name for name in COUNTED if name != COSTED), "closing_stock")
 """Columns behind the window and the key."""
 
-MANY = 100_000  # rows of a row group of Parquet
+ROW_GROUP_ROWS = 100_000  # rows of a row group of Parquet
 DIGITS = 18  # of an amount in Parquet: what DuckDB keeps in 64 bits
 SPECIAL = frozenset(',"\r\n')  # what is quoted in CSV
 
@@ -24,7 +24,7 @@ SPECIAL = frozenset(',"\r\n')  # what is quoted in CSV
 class Table(Protocol):
     """Turns rows into the bytes of a file."""
 
-    def rows(self, rows: Rows) -> bytes:
+    def rows(self, rows: SumRows) -> bytes:
         """Return what is to be written next."""
 
     def end(self) -> bytes:
@@ -40,7 +40,7 @@ class _Text:
     def end(self) -> bytes:
         return b""
 
-    def _columns(self, rows: Rows, money: Callable[[int], Any], none: Any) -> Iterator[list[Any]]:
+    def _columns(self, rows: SumRows, money: Callable[[int], Any], none: Any) -> Iterator[list[Any]]:
         start, end = self._span.edges(rows.number)
         for edge in (start, end):
             each, of = np.unique(edge, return_inverse=True)  # many rows share a window
@@ -65,7 +65,7 @@ class Csv(_Text):
         self._names = [_quoted(name) for name in keys.names]
         self._head = ",".join(("window_start", "window_end", keys.column, *VALUES)) + "\n"
 
-    def rows(self, rows: Rows) -> bytes:
+    def rows(self, rows: SumRows) -> bytes:
         names = self._names
         head, self._head = self._head, ""
         columns = self._columns(rows, _decimal, "")
@@ -79,7 +79,7 @@ class Csv(_Text):
 class JsonLines(_Text):
     """An object a line."""
 
-    def rows(self, rows: Rows) -> bytes:
+    def rows(self, rows: SumRows) -> bytes:
         names, columns = self._keys.names, ("window_start", "window_end", self._keys.column, *VALUES)
         lines = (
             orjson.dumps(dict(zip(columns, (start, end, names[key], *values), strict=True)))
@@ -108,11 +108,11 @@ class Parquet:
         self._waiting: list[Any] = []
         self._count = 0
 
-    def rows(self, rows: Rows) -> bytes:
+    def rows(self, rows: SumRows) -> bytes:
         if len(rows):
             self._waiting.append(self._table(rows))
             self._count += len(rows)
-        if self._count >= MANY:
+        if self._count >= ROW_GROUP_ROWS:
             self._flush()
         return self._bytes.taken()
 
@@ -123,10 +123,10 @@ class Parquet:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._writer.write_table(self._pa.concat_tables(self._waiting), row_group_size=MANY)
+            self._writer.write_table(self._pa.concat_tables(self._waiting), row_group_size=ROW_GROUP_ROWS)
         self._waiting, self._count = [], 0
 
-    def _table(self, rows: Rows) -> Any:
+    def _table(self, rows: SumRows) -> Any:
         pa = self._pa
         start, end = (pa.array(edge).cast(self._schema.field(0).type) for edge in self._span.edges(rows.number))
         columns = [start, end, self._names.take(pa.array(rows.key))]
@@ -173,7 +173,7 @@ class _Bytes:
 FORMATS: dict[str, Callable[[Keys, Span], Table]] = {"csv": Csv, "json": JsonLines, "parquet": Parquet}
 
 
-def no_cost(rows: Rows) -> Any:
+def no_cost(rows: SumRows) -> Any:
     """Tell in which rows the cost is not known: none of the sales has one. What was not sold cost nothing."""
     return (rows.column(COSTED) == 0) & (rows.column("sales") > 0)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from yasdg_app.shop.demand import Ints
 
-BEHIND_ALL = 2**62  # number of a window behind all others
+AFTER_ALL_WINDOWS = 2**62  # number of a window behind all others
 
 
 class Span(NamedTuple):
@@ -32,5 +32,5 @@ class Span(NamedTuple):
     def over(self, settled: int) -> int:
         """Return the number of the first window that is not over; `settled`: event time before which all is known."""
         if settled >= self.end:
-            return BEHIND_ALL
+            return AFTER_ALL_WINDOWS
         return 0 if self.window is None else settled // self.window

@@ -8,11 +8,11 @@ import numpy as np
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
-from yasdg_app.truth.arrivals import Network
-from yasdg_app.truth.events import COUNTED, PLACE, Block, Happenings, blocks
-from yasdg_app.truth.tumbling import BEHIND_ALL, Span
+from yasdg_app.truth.arrivals import ArrivalSimulator
+from yasdg_app.truth.events import COUNTED, PLACE, Block, EventColumns, blocks
+from yasdg_app.truth.tumbling import AFTER_ALL_WINDOWS, Span
 
-PATIENCE = 200_000  # rows that are added up at a time, at least
+MERGE_AFTER_ROWS = 200_000  # rows that are added up at a time, at least
 BY = ("product", "category")
 
 
@@ -51,11 +51,11 @@ class Keys:
 
     def before(self, groups: Ints, window: int) -> int:
         """Return how many of these groups, which are in order, belong to windows before the one of a number."""
-        return len(groups) if window >= BEHIND_ALL else int(np.searchsorted(groups, window * len(self.names)))
+        return len(groups) if window >= AFTER_ALL_WINDOWS else int(np.searchsorted(groups, window * len(self.names)))
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SumRows:
     """Sums: arrays of one length, in order of window and key.
 
     Attributes
@@ -84,7 +84,7 @@ class Rows:
         return result
 
 
-class Windows:
+class WindowSums:
     """Adds up what happens, and gives it out window by window.
 
     In memory is what happened in windows that are not over.
@@ -98,12 +98,12 @@ class Windows:
         self._rows, self._summed = 0, 0
         self._next = -(2**62)  # number of the first window that was not given out
 
-    def add(self, happened: Happenings) -> None:
+    def add(self, events: EventColumns) -> None:
         """Add up what happened; what is out of the span changes the shelves alone, or nothing."""
-        at, key, counts = happened.at, self._keys.of[happened.product], happened.counts
-        if happened.times is not None:
-            seen = happened.times > 0
-            at, key, counts = at[seen], key[seen], counts[seen] * happened.times[seen, None]
+        at, key, counts = events.at, self._keys.of[events.product], events.counts
+        if events.times is not None:
+            seen = events.times > 0
+            at, key, counts = at[seen], key[seen], counts[seen] * events.times[seen, None]
         before = at < self._span.begin
         if before.any():
             np.add.at(self._level, key[before], _restocked_less_sold(counts[before]))
@@ -112,14 +112,14 @@ class Windows:
             return
         group = self._keys.groups(self._span.number(at[inside]), key[inside])
         self._keep(*_summed(group, counts[inside]))
-        if self._rows > 2 * self._summed + PATIENCE:
+        if self._rows > 2 * self._summed + MERGE_AFTER_ROWS:
             self._sum()
 
     def keep(self, groups: Ints) -> None:
         """See that there is a row of each of some groups."""
         self._keep(groups, np.zeros((len(groups), len(COUNTED)), dtype=np.int64))
 
-    def over(self, settled: int) -> Rows:
+    def over(self, settled: int) -> SumRows:
         """Return the rows of the next windows that are over; `settled`: event time before which all is known."""
         until = self._span.over(settled)
         if until <= self._next:
@@ -145,18 +145,18 @@ class Windows:
         self._keep(*_summed(np.concatenate(groups), np.concatenate(counts)))
         self._summed = self._rows
 
-    def _given(self, group: Ints, counts: Ints) -> Rows:
+    def _given(self, group: Ints, counts: Ints) -> SumRows:
         number, key = np.divmod(group, len(self._keys.names))
         change = _restocked_less_sold(counts)
         order = np.argsort(key, kind="stable")
-        its, changes = key[order], np.cumsum(change[order])
-        begin = np.flatnonzero(np.diff(its, prepend=-1))
-        before = np.repeat(changes[begin] - change[order][begin], np.diff(begin, append=len(its)))
+        sorted_key, changes = key[order], np.cumsum(change[order])
+        begin = np.flatnonzero(np.diff(sorted_key, prepend=-1))
+        before = np.repeat(changes[begin] - change[order][begin], np.diff(begin, append=len(sorted_key)))
         closing = np.empty_like(change)
-        closing[order] = self._level[its] + changes - before
-        last = np.flatnonzero(np.diff(its, append=-1))
-        self._level[its[last]] = closing[order[last]]
-        return Rows(number, key, counts, closing)
+        closing[order] = self._level[sorted_key] + changes - before
+        last = np.flatnonzero(np.diff(sorted_key, append=-1))
+        self._level[sorted_key[last]] = closing[order[last]]
+        return SumRows(number, key, counts, closing)
 
 
 def _summed(group: Ints, counts: Ints) -> tuple[Ints, Ints]:
@@ -175,16 +175,16 @@ def _restocked_less_sold(counts: Ints) -> Ints:
 
 
 def rows_of(
-    happenings: Iterator[Block], keys: Keys, span: Span, also: Ints | None = None
-) -> Iterator[tuple[Rows, int]]:
+    event_blocks: Iterator[Block], keys: Keys, span: Span, also: Ints | None = None
+) -> Iterator[tuple[SumRows, int]]:
     """Yield the rows of the windows that are over, and the event time up to which the shop has come.
 
     `also`: groups (see `Keys.groups`), in order, that have a row even if nothing happened.
     """
-    windows, left = Windows(keys, span), np.empty(0, dtype=np.int64) if also is None else also
-    for block in happenings:
-        for happened in block.happened:
-            windows.add(happened)
+    windows, left = WindowSums(keys, span), np.empty(0, dtype=np.int64) if also is None else also
+    for block in event_blocks:
+        for events in block.events:
+            windows.add(events)
         here = keys.before(left, span.over(block.settled))
         windows.keep(left[:here])
         left = left[here:]
@@ -194,14 +194,14 @@ def rows_of(
 
 
 def aggregates(
-    plan: Plan, keys: Keys, span: Span, until: int, network: Network | None = None
-) -> Iterator[tuple[Rows, int]]:
+    plan: Plan, keys: Keys, span: Span, until: int, arrivals: ArrivalSimulator | None = None
+) -> Iterator[tuple[SumRows, int]]:
     """Yield the truth about a shop: see `rows_of`.
 
     `until`: event time up to which the shop lives, that included; it may be beyond the span, since it takes a sale for
-    a restock to be told of. `network`: through which an engine sees the sales; None: it sees all.
+    a restock to be told of. `arrivals`: through which an engine sees the sales; None: it sees all.
     """
-    return rows_of(blocks(plan, until, network), keys, span)
+    return rows_of(blocks(plan, until, arrivals), keys, span)
 
 
 def sorted_products(plan: Plan) -> Sequence[Product]:
