@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 # What `make bench` runs, in this order; and what is measured on its own.
 COMPARED := $(addprefix bench-,produce consume end-to-end latency catalog backfill growth)
-BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year browsers formats datastore)
+BENCHES := $(COMPARED) $(addprefix bench-,audit simulate takeover recovery year browsers formats datastore versions)
 .PHONY: help run quick test test-all chaos fuzz check bench $(BENCHES) format reference lock wheels clean environment environment-dev
 
 # The first of these that is Python 3.11 or newer makes .venv.

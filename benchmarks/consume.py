@@ -3,13 +3,14 @@
     make bench-consume
     make bench-consume ARGS="--sales 200000 --rounds 2"
 
-- ours: a worker that finds the whole log unread, with an empty table, and has nothing to sell: the shop's end has come.
-  It parses, checks and folds each purchase, writes restocks and the table's changelog;
+- ours: a worker that finds the whole log of its shop unread, with an empty table, and has nothing to sell: the shop's
+  end has come. It parses, checks and folds each purchase, writes restocks and the table's changelog;
 - aiokafka's `getmany` and orjson, without Faust: a dict of levels, nothing is written, nothing checked;
 - a Faust agent as a tutorial has it (plain/shop.py), on the same log: a record and a write to the table per purchase,
   and restocks.
 
-The log is written once, by the product's own classes. A worker's rate is that between the first and the last of its
+The logs are written by the product's own classes: one for the others, and one for each run of ours, since a worker only
+applies what its own shop has written. A worker's rate is that between the first and the last of its
 positions in the log that are seen from outside before it is at the end, so its start is no part of it. (Ours: what the
 group has committed. The plain one: the changelog, which has a record for each purchase.)
 """
@@ -53,8 +54,9 @@ def main() -> None:
         def by_us() -> float:
             nonlocal started
             started += 1
-            with shop_on(folder, servers, f"ours{started}", **closed, KAFKA_TOPIC_PURCHASES=purchases) as shop:
-                outside = Outside(servers, purchases, group=shop.name)
+            with shop_on(folder, servers, f"ours{started}", **closed) as shop:
+                asyncio.run(write(shop))
+                outside = Outside(servers, shop.topic("purchases"), group=shop.name)
                 worker = shop.worker()
                 samples = outside.until(worker, 600, lambda sample: sample.applied >= count)
                 if worker.ends() != 0 or outside.look()[1:] != (count, count):
