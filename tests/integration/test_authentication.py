@@ -147,7 +147,7 @@ def test_amazons_tokens_go_the_same_way(secured: Secured, logins: dict[str, Logi
     assert len(shop.purchases()) == 200
     refused = shop.worker()
     assert refused.ends() == 1
-    assert "refuses the AWS credentials found here" in refused.said
+    assert "rejects the AWS credentials found here" in refused.said
 
 
 def test_a_worker_outlives_its_sessions(secured: Secured, logins: dict[str, Login], shop: Shop) -> None:
@@ -202,7 +202,7 @@ class Case(NamedTuple):
 
 
 ALONE = {"ssl_cert_file": "", "ssl_key_file": ""}
-BY_PASSWORD = "refuses the name or the password of"
+BY_PASSWORD = "rejects the name or the password of"
 CASES = {
     "a wrong password (PLAIN)": Case(
         "plain", "sasl_ssl", {"sasl_password_file": "", "sasl_password": WRONG}, f"{BY_PASSWORD} till (PLAIN)"
@@ -222,45 +222,44 @@ CASES = {
         "oauthbearer",
         "sasl_ssl",
         {"sasl_oauthbearer_scope": "another"},
-        "refuses the token of the client shop:client of https://localhost:",
+        "rejects the token of the client shop:client of https://localhost:",
     ),
     "a wrong client secret": Case(
         "oauthbearer",
         "sasl_ssl",
         {"sasl_oauthbearer_client_secret": WRONG},
-        "gives none (status 401, invalid_client: It is not shop:client:…). Check sasl_oauthbearer_client_id",
+        "returned no token (status 401, invalid_client: It is not shop:client:…). Check sasl_oauthbearer_client_id",
     ),
-    "an unknown CA": Case(
-        "scram-512", "sasl_ssl", {"ssl_ca_file": "foreign-ca.pem"}, "is signed by nobody whom we trust"
-    ),
+    "an unknown CA": Case("scram-512", "sasl_ssl", {"ssl_ca_file": "foreign-ca.pem"}, "is not signed by a trusted CA"),
     "no CA but the machine's": Case(
         "scram-512", "sasl_ssl", {"ssl_ca_file": ""}, "name the certificate of its CA in [KAFKA] ssl_ca_file"
     ),
-    "an expired certificate": Case("ssl", "expired", {}, "is out of date (certificate has expired)"),
+    "an expired certificate": Case("ssl", "expired", {}, "is not valid at this time (certificate has expired)"),
     "a certificate for another name": Case("ssl", "misnamed", {}, "is for another name"),
     "a certificate for another name than the cluster's own": Case(
         "ssl", "misdirecting", {}, "The certificate of Apache Kafka at 127.0.0.1:"
     ),
-    "no client certificate": Case("ssl", "ssl", ALONE, "does not take our certificate, or wants one"),
+    "no client certificate": Case("ssl", "ssl", ALONE, "rejects our certificate, or requires one"),
     "an expired client certificate": Case(
-        "ssl", "ssl", ALONE | {"ssl_cert_file": "client-expired.pem"}, "does not take our certificate, or wants one"
+        "ssl", "ssl", ALONE | {"ssl_cert_file": "client-expired.pem"}, "rejects our certificate, or requires one"
     ),
     "a client certificate of another CA": Case(
-        "ssl", "ssl", ALONE | {"ssl_cert_file": "client-foreign.pem"}, "does not take our certificate, or wants one"
+        "ssl", "ssl", ALONE | {"ssl_cert_file": "client-foreign.pem"}, "rejects our certificate, or requires one"
     ),
     "plaintext where TLS is spoken": Case(
         "ssl",
         "ssl",
         {"auth_method": "plaintext"},
-        "speaks TLS on this port, and we do not: set [KAFKA] auth_method to ssl, or to the login it asks for",
+        "expects TLS on this port, and the configuration has none: set [KAFKA] auth_method to ssl, or to the login "
+        "that it requires",
     ),
     "a login without TLS where TLS is spoken": Case(
         "scram-512",
         "sasl_ssl",
         {"sasl_protocol": "sasl_plaintext"},
-        "speaks TLS on this port, and we do not: set [KAFKA] sasl_protocol = sasl_ssl",
+        "expects TLS on this port, and the configuration has none: set [KAFKA] sasl_protocol = sasl_ssl",
     ),
-    "TLS where there is none": Case("ssl", "plaintext", {}, "speaks no TLS on this port"),
+    "TLS where there is none": Case("ssl", "plaintext", {}, "does not use TLS on this port"),
     "a login through TLS where there is none": Case(
         "scram-512", "sasl_plaintext", {}, "or set sasl_protocol = sasl_plaintext"
     ),
@@ -272,16 +271,16 @@ CASES = {
         "what it offers (sasl_scram)",
     ),
     "a login where certificates are asked for": Case(
-        "scram-512", "ssl", {"ssl_cert_file": "client.pem"}, "asks for no login on this port"
+        "scram-512", "ssl", {"ssl_cert_file": "client.pem"}, "requires no login on this port"
     ),
     "no login where one is asked for": Case(
         "ssl",
         "sasl_ssl",
         {},
-        "asks for a login on this port (OAUTHBEARER, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512)",
+        "requires a login on this port (OAUTHBEARER, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512)",
     ),
     "plaintext where a login is asked for": Case(
-        "ssl", "sasl_plaintext", {"auth_method": "plaintext"}, "asks for a login on this port"
+        "ssl", "sasl_plaintext", {"auth_method": "plaintext"}, "requires a login on this port"
     ),
 }
 
@@ -401,7 +400,7 @@ def test_a_worker_whose_password_is_changed_says_so_and_ends(
     worker.until(lambda: len(_sold(shop)) > 100, "that it sells")
     secured.let_in(CHANGING, "another password")
     assert worker.ends(60) == 1
-    assert "refuses the name or the password of changing (SCRAM-SHA-256)" in worker.said.splitlines()[-1]
+    assert "rejects the name or the password of changing (SCRAM-SHA-256)" in worker.said.splitlines()[-1]
     assert "Traceback" not in worker.said
 
 

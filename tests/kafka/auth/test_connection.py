@@ -109,7 +109,7 @@ def test_files_that_are_not_there_are_told_all_at_once(files: Path) -> None:
         ),
         (
             {"ssl_cert_file": "client-certificate.pem", "ssl_key_file": "client-key.pem"},
-            "[KAFKA] ssl_key_file: {}/client-key.pem: it is locked: set ssl_key_password",
+            "[KAFKA] ssl_key_file: {}/client-key.pem: it is encrypted: set ssl_key_password",
         ),
         (
             {
@@ -117,7 +117,7 @@ def test_files_that_are_not_there_are_told_all_at_once(files: Path) -> None:
                 "ssl_key_file": "client-key.pem",
                 "ssl_key_password": "hunter2",
             },
-            "[KAFKA] ssl_key_file: {}/client-key.pem: [KAFKA] ssl_key_password does not open it",
+            "[KAFKA] ssl_key_file: {}/client-key.pem: [KAFKA] ssl_key_password does not decrypt it",
         ),
         (
             {"ssl_cert_file": "client-certificate.pem", "ssl_key_file": "server.pem"},

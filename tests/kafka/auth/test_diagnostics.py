@@ -103,7 +103,7 @@ async def stand_in(answer: Answer, *offers: str) -> AsyncIterator[StandIn]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait for a broker that restarts."""
-    monkeypatch.setattr(refusals, "AGAIN", 0.01)
+    monkeypatch.setattr(refusals, "RECONNECT_SECONDS", 0.01)
 
 
 def lets_in(_: bytes) -> bytes:
@@ -129,7 +129,7 @@ async def test_a_broker_that_hangs_up_once_is_one_that_restarts() -> None:
 
 
 async def test_a_broker_that_hangs_up_and_is_gone_is_one_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "AGAIN", 0.3)
+    monkeypatch.setattr(refusals, "RECONNECT_SECONDS", 0.3)
     async with stand_in(hangs_up) as broker:
         login = asyncio.create_task(check_login(broker.connection()))
         while not broker.logins:
@@ -139,7 +139,7 @@ async def test_a_broker_that_hangs_up_and_is_gone_is_one_that_stops(monkeypatch:
 
 async def test_a_broker_that_hangs_up_again_refuses() -> None:
     async with stand_in(hangs_up) as broker:
-        with pytest.raises(LoginRefusedError, match=r"refuses the name or the password of till \(PLAIN\): .*hung up"):
+        with pytest.raises(LoginRefusedError, match=r"rejects the name or the password of till \(PLAIN\): .*it closed"):
             await check_login(broker.connection())
         assert broker.logins == 2
 
@@ -157,7 +157,7 @@ async def test_a_broker_that_is_named_has_to_let_us_in_too(configured: bool) -> 
     async with stand_in(hangs_up) as other, stand_in(lets_in) as broker:
         broker.brokers = [other.address, broker.address]
         servers = f"{broker.servers},{other.servers}" if configured else broker.servers
-        with pytest.raises(LoginRefusedError, match=f"^Apache Kafka at {other.servers} refuses"):
+        with pytest.raises(LoginRefusedError, match=f"^Apache Kafka at {other.servers} rejects"):
             await check_login(Connection(servers, "SASL_PLAINTEXT", None, "PLAIN", "till", "hunter2"))
 
 
@@ -185,8 +185,8 @@ async def test_a_server_that_does_not_know_the_password_is_not_the_cluster(answe
             async with administration(broker.connection("SCRAM-SHA-512")):
                 pass
     assert str(caught.value) == (
-        f"Apache Kafka at {broker.servers} does not show that it knows the password of till (SCRAM-SHA-512): check "
-        "that [KAFKA] bootstrap_servers names your cluster, and nobody's in its place."
+        f"Apache Kafka at {broker.servers} does not prove that it knows the password of till (SCRAM-SHA-512): check "
+        "that [KAFKA] bootstrap_servers names your cluster, and not an impostor."
     )
 
 
@@ -203,7 +203,7 @@ async def test_a_server_that_does_not_know_the_password_is_not_the_cluster(answe
 )
 async def test_of_what_is_offered_the_right_setting_is_told(offers: tuple[str, ...], advice: str) -> None:
     async with stand_in(lets_in, *offers) as broker:
-        for mechanism, said in (("PLAIN", "does not offer PLAIN on this port"), (None, "asks for a login on this")):
+        for mechanism, said in (("PLAIN", "does not offer PLAIN on this port"), (None, "requires a login on this")):
             broker.logins = 0
             with pytest.raises(LoginRefusedError) as caught:
                 await check_login(broker.connection(mechanism))

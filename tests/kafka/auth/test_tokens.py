@@ -90,10 +90,10 @@ async def test_a_login_in_netrc_is_not_the_clients(
 @pytest.mark.parametrize(
     ("path", "refused", "said"),
     [
-        ("/down", False, "cannot give one now (status 503)"),
-        ("/page", True, "answers, but with no access_token. Check its address"),
-        ("/list", True, "answers, but with no access_token. Check its address"),
-        ("/elsewhere", True, "gives none (status 302). Check sasl_oauthbearer_client_id"),
+        ("/down", False, "cannot issue a token now (status 503)"),
+        ("/page", True, "answers without an access_token. Check its address"),
+        ("/list", True, "answers without an access_token. Check its address"),
+        ("/elsewhere", True, "returned no token (status 302). Check sasl_oauthbearer_client_id"),
     ],
 )
 async def test_an_endpoint_that_gives_none_is_told_by_its_address(
@@ -111,7 +111,7 @@ async def test_a_client_that_it_does_not_know_is_refused_without_a_word_of_its_s
     with pytest.raises(TokenError) as caught:
         await client(issuer, f"{endpoint.url}?for=us", secret="not/this=one").token()
     assert caught.value.refused
-    assert f"{endpoint.url} gives none (status 401, invalid_client: It is not {CLIENT}:…)" in str(caught.value)
+    assert f"{endpoint.url} returned no token (status 401, invalid_client: It is not {CLIENT}:…)" in str(caught.value)
 
 
 async def test_an_endpoint_that_is_not_there_may_come(issuer: Secured) -> None:
@@ -188,7 +188,7 @@ async def test_a_token_for_msk_is_of_the_profile_that_is_named(tmp_path: Path) -
         "[shop]\naws_access_key_id = SHOP\naws_secret_access_key = b\n"
     )
     assert signed(await MskTokens("eu-central-1", "shop", "").token())[1]["X-Amz-Credential"].startswith("SHOP/")
-    with pytest.raises(TokenError, match=r"AWS gives the profile nobody no login: .*nobody") as caught:
+    with pytest.raises(TokenError, match=r"AWS issued no token for the profile nobody: .*nobody") as caught:
         await MskTokens("eu-central-1", "nobody", "").token()
     assert caught.value.refused
 
@@ -274,7 +274,7 @@ async def test_a_role_that_cannot_be_asked_for_now_may_be_later(monkeypatch: pyt
 async def test_a_machine_without_credentials_gets_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(
-        TokenError, match="AWS gives the AWS credentials found here no login: Unable to locate"
+        TokenError, match="AWS issued no token for the AWS credentials found here: Unable to locate"
     ) as caught:
         await MskTokens("eu-central-1", "", "").token()
     assert caught.value.refused

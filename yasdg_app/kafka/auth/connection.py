@@ -1,4 +1,4 @@
-"""What every client needs to reach the cluster: one value, made from the settings once."""
+"""The connection parameters of every client of the cluster, made from the settings once."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from yasdg_app.kafka.auth.tokens import ClientCredentials, MskTokens, Tokens
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A cluster at `host:port[,host:port]`, and how to sign in to it. Without more, it asks nobody who they are."""
+    """A cluster at `host:port[,host:port]`, and how to authenticate; by default, neither TLS nor a login."""
 
     servers: str
     security_protocol: str = "PLAINTEXT"
@@ -26,7 +26,7 @@ class Connection:
 
     @property
     def client(self) -> dict[str, Any]:
-        """The arguments of any client of aiokafka."""
+        """The arguments of every client of aiokafka."""
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.servers,
             "security_protocol": self.security_protocol,
@@ -43,9 +43,9 @@ class Connection:
 
 
 def connection_to(kafka: KafkaSettings) -> Connection:
-    """Return how the configured cluster is reached.
+    """Return the connection of the configured cluster.
 
-    Raises ConfigurationError, with every problem found, if a file cannot be used or a package is not there.
+    Raises ConfigurationError, with every problem found, if a file cannot be used or a package is not installed.
     """
     if kafka.embedded:
         return Connection(f"127.0.0.1:{kafka.embedded_port}")
@@ -87,13 +87,13 @@ def connection_to(kafka: KafkaSettings) -> Connection:
 
 
 class _Files:
-    """What stands in files, and what is wrong with those."""
+    """Reads the secrets and certificates in files, and collects the problems."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
 
     def secret(self, key: str, given: str, file: Path | None) -> str:
-        """Return a secret that is given, or that a file holds and nothing else."""
+        """Return a secret: the given one, or the content of a file."""
         if file is None:
             return given
         try:
@@ -108,7 +108,7 @@ class _Files:
         return text
 
     def tls(self, kafka: KafkaSettings) -> ssl.SSLContext | None:
-        """Return what TLS goes by: whom we trust, and the certificate that we show."""
+        """Return the TLS context: trusted CAs, and our certificate; None if there was a problem."""
         password = self.secret("ssl_key_password", kafka.ssl_key_password, kafka.ssl_key_password_file)
         named = {
             "ssl_ca_file": kafka.ssl_ca_file,
@@ -121,27 +121,33 @@ class _Files:
         try:
             context = ssl.create_default_context(cafile=kafka.ssl_ca_file)
         except ssl.SSLError:
-            self._refuse("ssl_ca_file", kafka.ssl_ca_file, "expected certificates in PEM (-----BEGIN CERTIFICATE-----)")
+            self._add_problem(
+                "ssl_ca_file", kafka.ssl_ca_file, "expected certificates in PEM (-----BEGIN CERTIFICATE-----)"
+            )
             return None
         if kafka.ssl_cert_file:
-            self._show_certificate(context, kafka.ssl_cert_file, kafka.ssl_key_file, password)
+            self._load_certificate(context, kafka.ssl_cert_file, kafka.ssl_key_file, password)
         return context
 
-    def _show_certificate(self, context: ssl.SSLContext, cert_file: Path, key_file: Path | None, password: str) -> None:
+    def _load_certificate(self, context: ssl.SSLContext, cert_file: Path, key_file: Path | None, password: str) -> None:
         asked = []
 
-        def tell() -> str:  # without it, OpenSSL would ask at the terminal
+        def answer() -> str:  # without it, OpenSSL would prompt at the terminal
             asked.append(True)
             return password
 
         try:
-            context.load_cert_chain(cert_file, key_file, tell)
+            context.load_cert_chain(cert_file, key_file, answer)
         except ssl.SSLError as error:
             if asked:
-                why = "[KAFKA] ssl_key_password does not open it" if password else "it is locked: set ssl_key_password"
-                self._refuse("ssl_key_file" if key_file else "ssl_cert_file", key_file or cert_file, why)
+                why = (
+                    "[KAFKA] ssl_key_password does not decrypt it"
+                    if password
+                    else "it is encrypted: set ssl_key_password"
+                )
+                self._add_problem("ssl_key_file" if key_file else "ssl_cert_file", key_file or cert_file, why)
             elif error.reason == "KEY_VALUES_MISMATCH":
-                self._refuse(
+                self._add_problem(
                     "ssl_key_file", key_file or cert_file, f"it is not the key of {shown(str(cert_file), 4096)}"
                 )
             else:
@@ -154,9 +160,9 @@ class _Files:
             with file.open("rb") as content:
                 content.read(1)
         except OSError as error:
-            self._refuse(key, file, f"cannot be read: {error.strerror or error}")
+            self._add_problem(key, file, f"cannot be read: {error.strerror or error}")
             return False
         return True
 
-    def _refuse(self, key: str, file: Path | None, why: str) -> None:
+    def _add_problem(self, key: str, file: Path | None, why: str) -> None:
         self.problems.append(f"[KAFKA] {key}: {shown(str(file), 4096)}: {why}")

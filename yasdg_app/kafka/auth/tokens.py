@@ -1,7 +1,6 @@
-"""Tokens to sign in with (SASL OAUTHBEARER): from an OAuth token endpoint, or signed for Amazon MSK.
+"""Tokens for SASL OAUTHBEARER: from an OAuth token endpoint, or signed for Amazon MSK.
 
-A token is fetched when a connection is made and none is at hand that will do for a while. Must not know what the
-cluster makes of it.
+A token is requested when a connection is made and the last one is about to expire. Must not know the cluster.
 """
 
 import abc
@@ -22,20 +21,20 @@ from aiokafka.errors import KafkaConnectionError
 from yasdg_app.config.settings import shown
 from yasdg_app.errors import ConfigurationError
 
-PATIENCE = aiohttp.ClientTimeout(total=8)  # seconds in which a token endpoint answers
-MARGIN = 60.0  # seconds before its end at which a token is replaced; of a short-lived one, a fifth of its life
-UNTOLD = 60.0  # seconds for which a token will do whose endpoint does not say
-TOO_BUSY = (408, 425, 429)
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=8)  # seconds
+RENEW_BEFORE_SECONDS = 60.0  # a token expires; at most a fifth of its lifetime
+DEFAULT_LIFETIME_SECONDS = 60.0  # of a token whose endpoint does not say
+RETRIABLE_STATUSES = (408, 425, 429)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class TokenError(KafkaConnectionError):
-    """There is no token. To aiokafka that is a connection that cannot be made now.
+    """There is no token. To aiokafka it is a connection that cannot be made now.
 
     Attributes
     ----------
     refused
-        Whether it will be so later, too: whoever could give one says no, or is not who it should be.
+        Whether a retry is useless: the endpoint refuses, or is not trusted.
     """
 
     def __init__(self, why: str, *, refused: bool) -> None:
@@ -47,48 +46,48 @@ class TokenError(KafkaConnectionError):
 
 
 class Tokens(AbstractTokenProvider):
-    """The tokens of one who signs in.
+    """The tokens of a principal.
 
-    Faust has its consumer in a thread of its own, so this is used from two event loops. There is no lock: two that
-    fetch at the same time get a token each.
+    Faust runs its consumer in a thread of its own, so this is used from two event loops. There is no lock: two requests
+    at the same time get a token each.
     """
 
-    said_of: str
+    principal: str
     """Whose tokens they are, for messages."""
 
     def __init__(self) -> None:
-        self._kept = ("", float("-inf"))  # a token, and up to when it will do, time.monotonic()
+        self._cached = ("", float("-inf"))  # a token, and when to replace it, by time.monotonic()
 
     async def token(self) -> str:
-        """Return a token that will do for a while. Raises TokenError."""
-        token, until = self._kept
+        """Return a token that is not about to expire. Raises TokenError."""
+        token, until = self._cached
         return token if time.monotonic() < until else await self.renew()
 
     async def renew(self) -> str:
-        """Return a new token, whatever the last one was. Raises TokenError."""
+        """Request a new token and return it. Raises TokenError."""
         token, seconds = await self._fetch()
-        self._kept = (token, time.monotonic() + seconds - min(MARGIN, seconds / 5))
+        self._cached = (token, time.monotonic() + seconds - min(RENEW_BEFORE_SECONDS, seconds / 5))
         return token
 
     def extensions(self) -> Mapping[str, str]:
-        """What is said beside the token."""
+        """Return the SASL extensions that are sent with the token."""
         return {}
 
     @abc.abstractmethod
     async def _fetch(self) -> tuple[str, float]:
-        """Return a token, and for how many seconds it is one. Raises TokenError."""
+        """Return a token and its lifetime in seconds. Raises TokenError."""
 
 
 class ClientCredentials(Tokens):
-    """Tokens that an OAuth endpoint gives for a client's id and secret (RFC 6749, 4.4)."""
+    """Tokens that an OAuth endpoint issues for a client's id and secret (RFC 6749, 4.4)."""
 
     def __init__(
         self, url: str, client_id: str, secret: str, scope: str, extensions: Mapping[str, str], ca_file: Path | None
     ) -> None:
         super().__init__()
-        self.said_of = f"the client {shown(client_id)} of {_without_query(url)}"
+        self.principal = f"the client {shown(client_id)} of {_without_query(url)}"
         self._url, self._id, self._secret, self._scope, self._extensions = url, client_id, secret, scope, extensions
-        # The endpoint may be another organisation's than the cluster: whom this machine trusts is trusted, too.
+        # The endpoint may be another organisation's than the cluster, so the CAs of this machine are trusted as well.
         self._context = ssl.create_default_context()
         if ca_file is not None:
             self._context.load_verify_locations(ca_file)
@@ -100,7 +99,7 @@ class ClientCredentials(Tokens):
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
         try:
             async with (
-                aiohttp.ClientSession(timeout=PATIENCE, trust_env=True, middlewares=[self._sign]) as session,
+                aiohttp.ClientSession(timeout=REQUEST_TIMEOUT, trust_env=True, middlewares=[self._sign]) as session,
                 session.post(
                     self._url,
                     data=form,
@@ -111,27 +110,27 @@ class ClientCredentials(Tokens):
             ):
                 status, body = response.status, await _json(response)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            reason = getattr(getattr(error, "certificate_error", None), "verify_message", "it speaks no TLS")
+            reason = getattr(getattr(error, "certificate_error", None), "verify_message", "it does not use TLS")
             raise self._error(
                 f"is not trusted ({reason}). Check the address, or name the CA in ssl_ca_file", refused=True
             ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = str(getattr(error, "os_error", error)) or "in time"
             raise self._error(f"does not answer ({shown(why)})", refused=False) from error
-        if status >= 500 or status in TOO_BUSY:
-            raise self._error(f"cannot give one now (status {status})", refused=False)
-        token, seconds = body.get("access_token"), body.get("expires_in") or UNTOLD
+        if status >= 500 or status in RETRIABLE_STATUSES:
+            raise self._error(f"cannot issue a token now (status {status})", refused=False)
+        token, seconds = body.get("access_token"), body.get("expires_in") or DEFAULT_LIFETIME_SECONDS
         if status != 200:
-            raise self._error(f"gives none (status {status}{self._reason(body)}). {CHECK}", refused=True)
+            raise self._error(f"returned no token (status {status}{self._reason(body)}). {CHECK}", refused=True)
         try:
             if not isinstance(token, str) or not _TOKEN.fullmatch(token):
                 raise ValueError
             return token, float(seconds)
         except (TypeError, ValueError):
-            raise self._error("answers, but with no access_token. Check its address", refused=True) from None
+            raise self._error("answers without an access_token. Check its address", refused=True) from None
 
     async def _sign(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Say who asks; also where `~/.netrc`, which aiohttp reads along with the proxies, has another login for it."""
+        """Set the client's credentials, even if `~/.netrc`, which aiohttp reads for proxies, has others."""
         sender = f"{quote_plus(self._id)}:{quote_plus(self._secret)}"  # RFC 6749, 2.3.1
         request.headers["Authorization"] = f"Basic {b64encode(sender.encode()).decode()}"
         return await handler(request)
@@ -148,7 +147,7 @@ CHECK = "Check sasl_oauthbearer_client_id, its secret and sasl_oauthbearer_scope
 
 
 async def _json(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
-    """Return the object in an answer; an empty one if there is none."""
+    """Return the JSON object in a response; an empty one if there is none."""
     try:
         body = await response.json(content_type=None)
     except ValueError:
@@ -161,7 +160,7 @@ def _without_query(url: str) -> str:
 
 
 class MskTokens(Tokens):
-    """Tokens for Amazon MSK: requests that AWS's own library signs with the credentials found on this machine."""
+    """Tokens for Amazon MSK: requests that AWS's own library signs with the credentials of this machine."""
 
     def __init__(self, region: str, profile: str, role_arn: str) -> None:
         super().__init__()
@@ -173,7 +172,7 @@ class MskTokens(Tokens):
             raise ConfigurationError([f"[KAFKA] auth_method = aws_msk_iam: it needs {need}"]) from None
         self._signer, self._session = MSKAuthTokenProvider, botocore.session
         self._region, self._profile, self._role_arn = region, profile, role_arn
-        self.said_of = shown(role_arn or (f"the profile {profile}" if profile else "the AWS credentials found here"))
+        self.principal = shown(role_arn or (f"the profile {profile}" if profile else "the AWS credentials found here"))
 
     async def _fetch(self) -> tuple[str, float]:
         return await asyncio.to_thread(self._signed)
@@ -191,13 +190,13 @@ class MskTokens(Tokens):
 
             token, expires = self._signer.generate_auth_token_from_credentials_provider(self._region, Found())
         except (aws.ConnectionError, aws.HTTPClientError, aws.MetadataRetrievalError) as error:
-            raise TokenError(f"AWS does not answer {self.said_of}: {error}", refused=False) from error
+            raise TokenError(f"AWS does not answer {self.principal}: {error}", refused=False) from error
         except (aws.BotoCoreError, aws.ClientError) as error:
-            raise TokenError(f"AWS gives {self.said_of} no login: {error}", refused=True) from error
+            raise TokenError(f"AWS issued no token for {self.principal}: {error}", refused=True) from error
         return str(token), expires / 1000 - time.time()
 
     def _credentials(self) -> Any:
-        """Return the credentials that count now: those of a session end after a while."""
+        """Return the current credentials: those of a session expire."""
         from botocore.config import Config
         from botocore.credentials import Credentials
         from botocore.exceptions import NoCredentialsError
