@@ -19,7 +19,7 @@ from support.shop import Shop, yasdg
 from table import compared
 from year import LONGEST, is_ready
 
-from yasdg_app.config.settings import PROJECT
+from yasdg_app.config.files import PROJECT
 
 SCENARIO = PROJECT / "config" / "scenarios" / "year.ini"
 

@@ -11,7 +11,7 @@ from support.shop import Shop
 
 from yasdg_app.cluster_state.bootstrap import open_shop
 from yasdg_app.cluster_state.manifest import ShopManifest
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings
 from yasdg_app.kafka.auth.connection import Connection
@@ -39,7 +39,7 @@ def write_catalog(path: Path, count: int) -> None:
 
 async def fill(shop: Shop) -> None:
     """Open the shop, and put one sale of each product into the log and the changelog."""
-    configured = settings.load(shop.environment, shop.folder)
+    configured = ini.load(shop.environment, shop.folder)
     products = catalog.load(configured.sales.products)
     opening = await open_shop(Connection(shop.servers), configured, products, Format())
     producer = ShopProducer(Connection(shop.servers), opening.producer_id)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.kafka.auth.connection import Connection
@@ -21,7 +21,7 @@ PARTITIONS = 8
 
 def configured(environment: dict[str, str]) -> tuple[Settings, tuple[Product, ...]]:
     """Return the settings and the catalog that YASDG_ variables describe; all else has its default."""
-    given = settings.load(environment, Path.cwd())
+    given = ini.load(environment, Path.cwd())
     return given, catalog.load(given.sales.products)
 
 

@@ -19,7 +19,7 @@ from machine import machine
 from oracles.simulation import differences
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.config.settings import PROJECT
+from yasdg_app.config.files import PROJECT
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.node import free_port
 

@@ -45,7 +45,7 @@ from support.hostile_records import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, De
 from support.interrupts import let_children_be_interrupted
 from support.shop import Worker, yasdg
 
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import administration
@@ -243,7 +243,7 @@ class Fuzz(Chaos):
             "CLOCK_ON_RESTART": self.dice.choice(("catch_up", "skip")),
         }
         self.shop.configure(**LIVELY | shelf | FORMATS[arguments.format], CONFIG=str(folder / "fuzz.ini"))
-        self.settings = settings.load(self.shop.environment, folder)
+        self.settings = ini.load(self.shop.environment, folder)
         kafka = self.settings.kafka
         self.names = {
             **{what: self.shop.topic(what) for what in TOPICS},

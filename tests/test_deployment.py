@@ -28,8 +28,8 @@ from support.containers import Container, Image, Network, hindrance, instruction
 from support.offline_install import LOCK, PROJECT
 
 from yasdg_app.application import AFTER_STOP, LONGEST_STOP
-from yasdg_app.config import settings
-from yasdg_app.config.settings import SettingsError
+from yasdg_app.config import ini
+from yasdg_app.config.ini import SettingsError
 from yasdg_app.kafka.embedded.jars import JarCache
 from yasdg_app.kafka.embedded.java import java_command, logging_option
 from yasdg_app.kafka.embedded.node import cluster_id
@@ -214,9 +214,9 @@ def test_the_configuration_can_be_read_and_the_example_of_a_token_cannot(tmp_pat
     file = tmp_path / "configuration.ini"
     file.write_text(configuration["data"]["configuration.ini"])
     given = {"YASDG_CONFIG": str(file)}
-    assert settings.load(given | {"YASDG_WEB_TOKEN": TOKEN}, tmp_path).kafka.replication_factor == 3
+    assert ini.load(given | {"YASDG_WEB_TOKEN": TOKEN}, tmp_path).kafka.replication_factor == 3
     with pytest.raises(SettingsError, match=r"YASDG_WEB_TOKEN=…: expected nothing, or 16 to 256 letters"):
-        settings.load(given | {"YASDG_WEB_TOKEN": secret["stringData"]["web-token"]}, tmp_path)
+        ini.load(given | {"YASDG_WEB_TOKEN": secret["stringData"]["web-token"]}, tmp_path)
 
 
 # --- systemd

@@ -8,7 +8,7 @@ import pytest
 from oracles import golden
 
 from yasdg_app.cluster_state.lifetime import first_moment
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.config.settings import FormatSettings
 from yasdg_app.messages.formats import json_format
 from yasdg_app.shop.plan import Plan
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[1]
 @pytest.mark.parametrize("time", golden.TIMES)
 def test_it_is_what_yasdg_generate_makes(time: str) -> None:
     """If this is meant to change: YASDG_CONFIG=tests/data/golden.ini yasdg generate -n 10000 | gzip -9n > FILE."""
-    shop = settings.load({"YASDG_CONFIG": str(golden.SHOP)}, PROJECT)
+    shop = ini.load({"YASDG_CONFIG": str(golden.SHOP)}, PROJECT)
     plan = Plan.of(shop, catalog.load(shop.sales.products), first_moment(shop, FOREVER))
     parts = stream("purchases", plan, FOREVER, rows=golden.COUNT, form=json_format(FormatSettings(time=time)))
     assert b"".join(part.text for part in parts).splitlines() == golden.purchases(time)

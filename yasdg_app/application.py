@@ -31,7 +31,7 @@ from yasdg_app.cluster_state.bootstrap import open_shop
 from yasdg_app.cluster_state.control_topic import ControlTopic
 from yasdg_app.cluster_state.downtime import latest_event_time, skip_downtime
 from yasdg_app.cluster_state.manifest import ShopManifest
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, checks, ini
 from yasdg_app.config.settings import Settings
 from yasdg_app.errors import ConfigurationError, YasdgError
 from yasdg_app.faust_runtime.upstream import RENAMED
@@ -49,6 +49,7 @@ from yasdg_app.process.descriptors import raise_descriptor_limit
 from yasdg_app.process.ports import addresses_of
 from yasdg_app.sinks.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
 from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.text import printable
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.faust_runtime.transport:Transport"
 DRIVERS.aliases["yasdg"] = "yasdg_app.web.driver:Web"
@@ -166,8 +167,8 @@ class ShopApp(faust.App):
         raise_descriptor_limit()  # before an embedded broker is started, which has it from us
         gc.set_threshold(YOUNG)
         sys.setswitchinterval(SWITCH)
-        if not settings.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host
-            fail(ConfigurationError([f"--web-bind {settings.shown(self.conf.web_bind)}: {settings.NO_TOKEN}"]), 2)
+        if not checks.is_open_to(self.conf.web_bind, self.shop.web.token):  # --web-bind may differ from [WEB] host
+            fail(ConfigurationError([f"--web-bind {printable(self.conf.web_bind)}: {checks.TOKEN_REQUIRED}"]), 2)
         try:
             self.datastore = datastore_of(self.shop.datastore.url)
         except ConfigurationError as error:
@@ -453,7 +454,7 @@ def _holder(port: int) -> str:
         }
         process = psutil.Process(min(pids))
         is_ours = any("yasdg" in part for part in process.cmdline())
-        return f"process {process.pid} ({'a worker of yasdg' if is_ours else settings.shown(process.name())})"
+        return f"process {process.pid} ({'a worker of yasdg' if is_ours else printable(process.name())})"
     except (psutil.Error, OSError, ValueError):  # of another user, or gone by now
         return "another process"
 
@@ -541,9 +542,9 @@ def create_app(shop: Settings, products: tuple[catalog.Product, ...]) -> ShopApp
 
 def _load() -> ShopApp:
     try:
-        shop = settings.load(os.environ, Path.cwd())
+        shop = ini.load(os.environ, Path.cwd())
         products = catalog.load(shop.sales.products)
-        if problems := settings.check_products(shop, products):
+        if problems := checks.check_products(shop, products):
             raise ConfigurationError(problems)
         return create_app(shop, products)
     except ConfigurationError as error:

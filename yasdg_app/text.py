@@ -1,6 +1,7 @@
-"""Numbers and lengths of time as people read them."""
+"""Numbers, durations, texts and paths as people read them."""
 
 from itertools import pairwise
+from pathlib import Path
 
 
 def count(number: float) -> str:
@@ -30,3 +31,14 @@ def length(seconds: float) -> str:
         if whole:
             return f"{whole} {name}" + (f" {rest} {smaller_name}" if rest else "")
     return f"{seconds:.0f} s"
+
+
+def printable(text: str, max_chars: int = 80) -> str:
+    """Return `text` on one line, safe for a terminal: control characters escaped, cut to `max_chars` characters."""
+    short = text if len(text) <= max_chars else text[: max_chars - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+
+
+def printable_path(path: Path, cwd: Path) -> str:
+    """Return `path` as somebody in the folder `cwd` would write it."""
+    return printable(str(path.relative_to(cwd) if path.is_relative_to(cwd) else path), max_chars=4096)

@@ -25,17 +25,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from yasdg_app.config.settings import (
-    _NAMED,
-    _RULES,
-    _SECRETS,
-    FAULTS,
-    WEEKDAYS,
-    FaultSettings,
-    IncidentSettings,
-    KafkaSettings,
-    Settings,
-)
+from yasdg_app.config.rules import WEEKDAYS
+from yasdg_app.config.sections import REPEATED_SECTIONS, SECRET_KEYS, SECTIONS
+from yasdg_app.config.settings import FAULTS, FaultSettings, IncidentSettings, KafkaSettings, Settings
 from yasdg_app.kafka.topics import specs as topic_specs
 from yasdg_app.messages.records import Announcement, Fault, LostSale, Product, Purchase, Stocking
 
@@ -223,7 +215,7 @@ def configuration() -> list[str]:
         ),
     ]
     values = ini_values()
-    rules = {**_RULES, **_NAMED}
+    rules = {**SECTIONS, **REPEATED_SECTIONS}
     if unknown := UNITS.keys() - rules.keys():
         raise ReferenceError(f"UNITS: no such section: {sorted(unknown)}")
     section = ""
@@ -233,7 +225,7 @@ def configuration() -> list[str]:
             continue
         if block.section != section:
             section = block.section
-            lines += ["", f"## [{section} name]" if section in _NAMED else f"## [{section}]", ""]
+            lines += ["", f"## [{section} name]" if section in REPEATED_SECTIONS else f"## [{section}]", ""]
             lines += key_table(section, rules[section], values.get(section, {}))
         if block.comment:
             lines += ["", *sentences(block.comment, () if block.keys else rules[section], block.keys)]
@@ -246,7 +238,9 @@ def key_table(section: str, rules: Mapping[str, Any], values: Mapping[str, str])
     units = UNITS.get(section, {})
     if unknown := units.keys() - rules.keys():
         raise ReferenceError(f"UNITS of [{section}]: no such key: {sorted(unknown)}")
-    defaults = named_defaults(section) if section in _NAMED else {**values, **dict.fromkeys(WEEKDAYS, AS_EVERY_DAY)}
+    defaults = (
+        named_defaults(section) if section in REPEATED_SECTIONS else {**values, **dict.fromkeys(WEEKDAYS, AS_EVERY_DAY)}
+    )
     rows = []
     for key, rule in rules.items():
         if key not in defaults:
@@ -256,7 +250,7 @@ def key_table(section: str, rules: Mapping[str, Any], values: Mapping[str, str])
             continue
         if key == WEEKDAYS[0]:
             name = f"`{WEEKDAYS[0]}` … `{WEEKDAYS[-1]}`"
-        if (section, key) in _SECRETS:
+        if (section, key) in SECRET_KEYS:
             name += " (secret)"
         if default not in ("", ALL, BY_KIND, AS_EVERY_DAY):
             default = f"`{default}`"

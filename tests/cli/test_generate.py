@@ -25,7 +25,7 @@ from oracles.simulation import Stream, simulate
 
 from yasdg_app.cli.generate import GenerateError, last_row, most_sales
 from yasdg_app.cluster_state.lifetime import last_moment
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.config.settings import FAULTS, FormatSettings, SalesSettings, Settings
 from yasdg_app.messages import ids, reference
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
@@ -50,7 +50,7 @@ LENGTHS = {"seed": 1, "week": 2, "supply-crisis": 12, "year": 2}  # days
 def shop(scenario: str, start: str = "", **values: str) -> Settings:
     given = {f"YASDG_{key}": value for key, value in values.items()}
     given |= {"YASDG_CLOCK_START": start} if start else {}
-    return settings.load({"YASDG_CONFIG": f"config/scenarios/{scenario}.ini"} | given, PROJECT)
+    return ini.load({"YASDG_CONFIG": f"config/scenarios/{scenario}.ini"} | given, PROJECT)
 
 
 def plan_of(of: Settings) -> Plan:
@@ -217,7 +217,7 @@ def test_an_incident_at_the_border_of_two_parts_is_told_of_once(tmp_path: Path) 
     border = start + timedelta(microseconds=INCIDENT_SPAN)
     text = f"[CLOCK]\nstart = 2026-01-01\n[INCIDENT x]\nkind = storm\nstart = {border:%Y-%m-%d %H:%M}\n"
     (tmp_path / "x.ini").write_text(text)
-    of = settings.load({"YASDG_CONFIG": "x.ini", "YASDG_SALES_PRODUCTS": str(PROJECT / "products.csv")}, tmp_path)
+    of = ini.load({"YASDG_CONFIG": "x.ini", "YASDG_SALES_PRODUCTS": str(PROJECT / "products.csv")}, tmp_path)
     plan = plan_of(of)
     for until in (INCIDENT_SPAN, 2 * INCIDENT_SPAN):
         phases = [json.loads(value)["phase"] for value in generated("incidents", plan, plan.opened_at + until)]
@@ -260,7 +260,7 @@ def test_it_goes_up_to(clock: dict[str, str], asked: dict[str, object], wanted: 
 def reach(clock: dict[str, str], asked: dict[str, object]) -> int:
     sections = {key: "SALES" if key == "number_of_sales" else "CLOCK" for key in clock}
     given = {f"YASDG_{sections[key]}_{key.upper()}": value for key, value in clock.items()}
-    of = settings.load(given, PROJECT)
+    of = ini.load(given, PROJECT)
     products = catalog.load(of.sales.products)
     start = of.clock.start
     opened_at = NOW if start is None else Plan.of(of, products, 0).calendar.utc(start)  # type: ignore[arg-type]

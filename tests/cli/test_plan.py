@@ -16,7 +16,7 @@ import pytest
 from yasdg_app.cli.picture import draw
 from yasdg_app.cli.plan import as_data, foresee, lines
 from yasdg_app.cluster_state.manifest import OpeningError
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.forecast.outlook import Outlook
 from yasdg_app.forecast.supply import mean_lead_time
 from yasdg_app.text import cell, count, length
@@ -34,7 +34,7 @@ def look(tmp_path: Path) -> Look:
 
     def look(text: str = "", first: date | None = None, days: int = 7, products: str = "products.csv") -> Outlook:
         (tmp_path / "x.ini").write_text(text)
-        shop = settings.load({"YASDG_CONFIG": "x.ini", "YASDG_SALES_PRODUCTS": str(PROJECT / products)}, tmp_path)
+        shop = ini.load({"YASDG_CONFIG": "x.ini", "YASDG_SALES_PRODUCTS": str(PROJECT / products)}, tmp_path)
         return foresee(shop, catalog.load(shop.sales.products), NOW, first, days)
 
     return look
@@ -340,7 +340,7 @@ def texts(svg: bytes) -> list[str]:
 
 
 def test_the_picture_of_the_docs_is_the_one_that_is_drawn_now() -> None:
-    shop = settings.load({"YASDG_CONFIG": "config/scenarios/week.ini"}, PROJECT)
+    shop = ini.load({"YASDG_CONFIG": "config/scenarios/week.ini"}, PROJECT)
     svg = draw(foresee(shop, catalog.load(shop.sales.products), NOW), ".svg")
     assert texts((PROJECT / "docs" / "pictures" / "week.svg").read_bytes()) == texts(svg)
     assert {"viral-video", "storm ×0.3, 13:00 to 18:00", "Classic Smoothies", "Corpus Christi"} <= set(texts(svg))

@@ -17,14 +17,14 @@ from yasdg_app.cluster_state.control_topic import (
     TooEarlyError,
     UnknownIncidentError,
 )
-from yasdg_app.config.settings import incident
+from yasdg_app.config.ini import parse_incident
 from yasdg_app.kafka.producer import AppendResult, ProducerRecord, StaleStateError, UnknownOutcomeError
 from yasdg_app.kafka.reader import Chunk
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
 
 HOUR = 3_600_000_000
-STORM = incident("storm", {"kind": "storm", "duration": "1d"})
+STORM = parse_incident("storm", {"kind": "storm", "duration": "1d"})
 
 
 class Record(NamedTuple):
@@ -134,7 +134,7 @@ async def test_an_incident_that_was_ended_before_it_began_is_ended_once() -> Non
     cluster = Cluster()
     topic = cluster.topic()
     now = topic._clock.at(time.time_ns() // 1000)
-    start = incident("later", {"kind": "storm", "start": "2026-01-01"})
+    start = parse_incident("later", {"kind": "storm", "start": "2026-01-01"})
     later = await topic.set_incident(start, lambda name: False, lambda local: now - now % 60_000_000 + 1000 * HOUR)
     ended = await topic.end("later")
     assert ended.start == ended.end == later.start
@@ -148,12 +148,12 @@ async def test_what_stands_against_it_is_told_apart() -> None:
     cluster = Cluster()
     topic = cluster.topic()
     with pytest.raises(IncidentConflictError, match="name: there is an incident taken already"):
-        await set_storm(topic, incident("taken", {"kind": "storm"}))
+        await set_storm(topic, parse_incident("taken", {"kind": "storm"}))
     with pytest.raises(TooEarlyError, match="start: 2026-01-01 00:00:00 is too early"):
-        await set_storm(topic, incident("x", {"kind": "storm", "start": "2026-01-01"}))
+        await set_storm(topic, parse_incident("x", {"kind": "storm", "start": "2026-01-01"}))
     with pytest.raises(UnknownIncidentError):
         await topic.end("nobody")
-    await set_storm(topic, incident("short", {"kind": "storm", "duration": "1m"}))
+    await set_storm(topic, parse_incident("short", {"kind": "storm", "duration": "1m"}))
     with pytest.raises(IncidentConflictError, match="anyway"):
         await topic.end("short")
     assert len(cluster.log) == 1
@@ -170,7 +170,7 @@ async def test_nothing_is_set_for_a_time_that_was_sold_before_a_clock_was_set_ba
     cluster.sold = storm.start + 5 * HOUR
     ended = await topic.end("storm")
     assert cluster.sold < ended.end <= cluster.sold + 60_000_000
-    start = incident("x", {"kind": "storm", "start": "2026-01-01"})
+    start = parse_incident("x", {"kind": "storm", "start": "2026-01-01"})
     with pytest.raises(TooEarlyError, match="is too early"):
         await topic.set_incident(start, lambda name: False, lambda local: now - now % 60_000_000 + 1_000 * HOUR)
 
@@ -180,7 +180,7 @@ async def test_so_many_may_be_ahead_or_running_and_no_more(monkeypatch: pytest.M
     cluster = Cluster()
     topic = cluster.topic()
     for number in range(3):
-        await set_storm(topic, incident(f"storm-{number}", {"kind": "storm", "duration": "1d"}))
+        await set_storm(topic, parse_incident(f"storm-{number}", {"kind": "storm", "duration": "1d"}))
     with pytest.raises(
         IncidentConflictError, match=r"^3 incidents are upcoming or active, which is the maximum. End one"
     ) as no:

@@ -23,7 +23,8 @@ from yasdg_app.cluster_state.incident_requests import (
 )
 from yasdg_app.config import catalog
 from yasdg_app.config.catalog import Product
-from yasdg_app.config.settings import IncidentSettings, SettingsError, incident
+from yasdg_app.config.ini import SettingsError, parse_incident
+from yasdg_app.config.settings import IncidentSettings
 from yasdg_app.shop.incidents import Incident, Incidents
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
@@ -38,9 +39,9 @@ ANYTHING = st.recursive(
 def test_texts_numbers_and_lists_say_the_same() -> None:
     texts = {"kind": "promotion", "factor": "2", "discount": "0.2", "products": "SF01, SF02", "duration": "2h"}
     values = {"kind": "promotion", "factor": 2, "discount": 0.2, "products": ["SF01", "SF02"], "duration": "2h"}
-    assert read_incident({"name": "a"} | values, PRODUCTS) == incident("a", texts)
-    assert read_incident({"name": "a"} | texts | {"categories": []}, PRODUCTS) == incident("a", texts)
-    assert incident("a", texts).discount == Decimal("0.2")
+    assert read_incident({"name": "a"} | values, PRODUCTS) == parse_incident("a", texts)
+    assert read_incident({"name": "a"} | texts | {"categories": []}, PRODUCTS) == parse_incident("a", texts)
+    assert parse_incident("a", texts).discount == Decimal("0.2")
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(), ANYTHING))
@@ -67,8 +68,8 @@ def test_anything_else_is_told_by_field(sent: dict[str, Any]) -> None:
     ],
 )
 def test_names_of_the_configuration_are_taken_those_of_occurrences_too(name: str, taken: bool) -> None:
-    sale = incident("sale", {"kind": "promotion", "start": "2026-01-01"})
-    storm = IncidentSettings("storm", "storm", every=incident("x", {"kind": "storm"}).duration)
+    sale = parse_incident("sale", {"kind": "promotion", "start": "2026-01-01"})
+    storm = IncidentSettings("storm", "storm", every=parse_incident("x", {"kind": "storm"}).duration)
     assert is_configured(name, (sale, storm)) == taken
 
 

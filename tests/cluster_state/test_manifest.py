@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from yasdg_app.cluster_state import bootstrap, claims, manifest
-from yasdg_app.cluster_state.manifest import ShopManifest, differences, read_manifest, what_it_is_made_from
-from yasdg_app.config import catalog
+from yasdg_app.cluster_state.manifest import ShopManifest, differences, read_manifest
+from yasdg_app.config import catalog, fingerprint
+from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.config.settings import FormatSettings, Settings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.messages import encoders, reference, times
@@ -27,10 +28,10 @@ PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 def test_the_digest_of_the_catalog_is_that_of_all_products_in_one_piece(
     piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifest, "PIECE", piece)
+    monkeypatch.setattr(fingerprint, "PRODUCTS_PER_CHUNK", piece)
     fields = [{key: value for key, value in asdict(product).items() if key != "written"} for product in PRODUCTS]
     whole = sha256(repr(fields).encode()).hexdigest()
-    assert what_it_is_made_from(Settings(), PRODUCTS)["products"] == whole[:16]
+    assert fingerprint_of(Settings(), PRODUCTS)["products"] == whole[:16]
 
 
 def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_blanks_that_are_stripped_now_leave_a_shop_of_before_the_one_that_it_is(
 
     def digest(*lines: str) -> str:
         (tmp_path / "products.csv").write_text("\n".join([header, *lines]))
-        told = what_it_is_made_from(Settings(), catalog.load(tmp_path / "products.csv"))["products"]
+        told = fingerprint_of(Settings(), catalog.load(tmp_path / "products.csv"))["products"]
         assert isinstance(told, str)
         return told
 
@@ -97,7 +98,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def agree(settings: Settings, form: Format) -> ShopManifest:
-    return asyncio.run(bootstrap._agree(Connection(""), settings, form, what_it_is_made_from(settings, PRODUCTS)))
+    return asyncio.run(bootstrap._agree(Connection(""), settings, form, fingerprint_of(settings, PRODUCTS)))
 
 
 class Refused(Format):
@@ -211,7 +212,7 @@ def test_what_the_stream_is_made_from_names_no_topics(log: list[Any]) -> None:
     (written,) = log
     content = msgspec.json.decode(written.value)
     assert list(content) == ["opened_at", "started", "speed", "producer_id", "made_from", "topics", "partitions"]
-    assert content["made_from"] == what_it_is_made_from(Settings(), PRODUCTS)
+    assert content["made_from"] == fingerprint_of(Settings(), PRODUCTS)
     assert not any("KAFKA" in key for key in content["made_from"])
     assert content["topics"]["topic_purchases"] == "demo.purchases"
 

@@ -14,8 +14,10 @@ import msgspec
 import pytest
 
 from yasdg_app.cluster_state import bootstrap
-from yasdg_app.cluster_state.manifest import ShopManifest, differences, read_manifest, what_it_is_made_from
+from yasdg_app.cluster_state.manifest import ShopManifest, differences, read_manifest
 from yasdg_app.config import catalog
+from yasdg_app.config.fingerprint import fingerprint_of
+from yasdg_app.config.ini import load
 from yasdg_app.config.settings import (
     FaultSettings,
     FormatSettings,
@@ -23,7 +25,6 @@ from yasdg_app.config.settings import (
     KafkaSettings,
     Settings,
     SupplierSettings,
-    load,
 )
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.messages.formats import Format
@@ -65,13 +66,13 @@ def record(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", SHOPS)
 def test_what_a_stream_is_made_from_has_the_same_names_and_values(name: str) -> None:
-    assert what_it_is_made_from(SHOPS[name], PRODUCTS) == msgspec.json.decode(record(name))["made_from"]
+    assert fingerprint_of(SHOPS[name], PRODUCTS) == msgspec.json.decode(record(name))["made_from"]
 
 
 @pytest.mark.parametrize("file", ["config/configuration.ini", "tests/data/original_configuration.ini"])
 def test_files_of_before_are_the_same_shop(file: str) -> None:
     """The second one is the file of the original: it is slower."""
-    of_file = what_it_is_made_from(load({"YASDG_CONFIG": str(PROJECT / file)}, PROJECT), PRODUCTS)
+    of_file = fingerprint_of(load({"YASDG_CONFIG": str(PROJECT / file)}, PROJECT), PRODUCTS)
     expected = msgspec.json.decode(record("plain"))["made_from"]
     if "original" in file:
         expected |= {"SALES.min_sale_freq": "60", "SALES.max_sale_freq": "240"}
@@ -80,7 +81,7 @@ def test_files_of_before_are_the_same_shop(file: str) -> None:
 
 def test_the_digest_of_the_products_is_that_of_their_fields_by_name() -> None:
     """It is the first half of 16 digits of a SHA-256 of what `fingerprinted` yields: field names and types, too."""
-    assert what_it_is_made_from(PLAIN, PRODUCTS)["products"] == "a2c0cdb473e6ae01"
+    assert fingerprint_of(PLAIN, PRODUCTS)["products"] == "a2c0cdb473e6ae01"
     assert repr(next(catalog.fingerprinted(PRODUCTS))) == FIRST_PRODUCT
 
 
@@ -102,7 +103,7 @@ def test_an_opening_is_written_as_it_was(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bootstrap, "new_producer_id", new_producer_id)
     monkeypatch.setattr(bootstrap.time, "time_ns", lambda: NOW * 1000)
     shop = SHOPS[name]
-    asyncio.run(bootstrap._agree(Connection(""), shop, Silent(), what_it_is_made_from(shop, PRODUCTS)))
+    asyncio.run(bootstrap._agree(Connection(""), shop, Silent(), fingerprint_of(shop, PRODUCTS)))
     ((_, topic, key, value),) = written
     application_id = {"plain": "yasdg", "full": "other"}[name]
     assert (topic, key) == (f"{application_id}-opening", application_id.encode())
@@ -119,7 +120,7 @@ def test_an_opening_of_before_is_continued(name: str) -> None:
         1000,
         {"plain": "yasdg", "full": "other"}[name],
     )
-    assert differences(found, what_it_is_made_from(shop, PRODUCTS)) == []
+    assert differences(found, fingerprint_of(shop, PRODUCTS)) == []
 
 
 class Written(msgspec.Struct):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from yasdg_app.cli.plan import foresee, lines
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, checks, ini
 from yasdg_app.forecast.outlook import Outlook
 from yasdg_app.shop.till import NO_PRODUCT, EventCursor, ResumePoint, Till
 
@@ -19,9 +19,9 @@ MINUTE, DAY = 60_000_000, 86_400_000_000
 
 @lru_cache
 def outlook(name: str, first: date | None = None, days: int = 7) -> Outlook:
-    shop = settings.load({"YASDG_CONFIG": f"config/scenarios/{name}.ini"}, PROJECT)
+    shop = ini.load({"YASDG_CONFIG": f"config/scenarios/{name}.ini"}, PROJECT)
     products = catalog.load(shop.sales.products)
-    assert not settings.check_products(shop, products)
+    assert not checks.check_products(shop, products)
     return foresee(shop, products, NOW, first, days)
 
 
@@ -116,7 +116,7 @@ def test_the_year_has_five_million_sales_with_storms_and_promotions_in_them() ->
 def test_the_seeds_shop_has_the_values_of_the_seed() -> None:
     shop = outlook("seed").settings
     original = PROJECT / "tests" / "data" / "original_configuration.ini"
-    seed = settings.load({"YASDG_CONFIG": str(original)}, PROJECT)
+    seed = ini.load({"YASDG_CONFIG": str(original)}, PROJECT)
     assert (shop.sales, shop.inventory) == (seed.sales, seed.inventory)
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, checks, files, fingerprint, ini, rules, sections, settings
+from yasdg_app.config.ini import SettingsError
 from yasdg_app.config.settings import (
     ALWAYS,
     FLAT,
@@ -25,7 +26,6 @@ from yasdg_app.config.settings import (
     KafkaSettings,
     SalesSettings,
     Settings,
-    SettingsError,
     SupplierSettings,
     WebSettings,
 )
@@ -39,7 +39,7 @@ in_a_folder = hypothesis_settings(suppress_health_check=[HealthCheck.function_sc
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory on a machine where the project has no configuration file of its own."""
-    monkeypatch.setattr(settings, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(files, "PROJECT", tmp_path / "project")
     (tmp_path / "work" / "config").mkdir(parents=True)
     return tmp_path / "work"
 
@@ -48,7 +48,7 @@ def load(folder: Path, text: str | bytes | None = None, **environ: str) -> Setti
     if text is not None:
         data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
         (folder / "config" / "configuration.ini").write_bytes(data)
-    return settings.load(environ, folder)
+    return ini.load(environ, folder)
 
 
 def problems(folder: Path, text: str | bytes | None = None, **environ: str) -> list[str]:
@@ -69,7 +69,7 @@ def test_without_a_file_the_defaults_hold(folder: Path) -> None:
 
 
 def test_the_projects_own_file_has_every_key_with_its_default(tmp_path: Path) -> None:
-    loaded = settings.load({}, tmp_path)
+    loaded = ini.load({}, tmp_path)
     project = HERE.parent
     assert loaded == Settings(
         KafkaSettings(data_dir=tmp_path / ".yasdg"),
@@ -99,7 +99,7 @@ def test_the_examples_in_the_projects_own_file_work(folder: Path) -> None:
     assert loaded.hours.dates == ((date(2026, 12, 24), ((480, 840),)),)
     assert loaded.volume.week[6][12] == 5
     assert [supplier.delivery_days for supplier in loaded.suppliers] == [(0, 3)]
-    assert {key for section in settings._NAMED.values() for key in section} <= set(re.findall(r"\w+", text))
+    assert {key for section in sections.REPEATED_SECTIONS.values() for key in section} <= set(re.findall(r"\w+", text))
     assert loaded.incidents == (
         IncidentSettings(
             "summer-sale", "promotion", datetime(2026, 7, 1, 8), None, timedelta(weeks=2), factor=2,
@@ -110,7 +110,7 @@ def test_the_examples_in_the_projects_own_file_work(folder: Path) -> None:
             factor=0.3,
         ),
     )  # fmt: skip
-    assert settings.check_products(loaded, catalog.load(HERE.parent / "products.csv")) == []
+    assert checks.check_products(loaded, catalog.load(HERE.parent / "products.csv")) == []
 
 
 def test_the_originals_file_works_unchanged(folder: Path) -> None:
@@ -395,7 +395,7 @@ def test_the_factor_of_an_incident_is_that_of_its_kind(folder: Path, kind: str) 
     text = f"[INCIDENT x]\nkind = {kind}\nstart = 2026-01-01 08:00\n"
     expected = IncidentSettings("x", kind, datetime(2026, 1, 1, 8), factor=settings.INCIDENT_KINDS[kind] or 0.0)
     assert load(folder, text).incidents == (expected,)
-    assert settings.incident("x", {"kind": kind, "start": "2026-01-01T08:00"}) == expected
+    assert ini.parse_incident("x", {"kind": kind, "start": "2026-01-01T08:00"}) == expected
     assert load(folder, text + "factor = 3").incidents[0].factor == 3
 
 
@@ -444,7 +444,7 @@ def test_an_incident_that_cannot_be_is_refused(folder: Path, text: str, expected
 def test_all_problems_of_an_incident_are_told_at_once_and_name_its_keys() -> None:
     given = {"kind": "supply", "every": "1d", "ramp_up": "5m", "ramp_down": "x", "discount": ".1", "who\n": "me"}
     with pytest.raises(SettingsError) as caught:
-        settings.incident("a b", given)
+        ini.parse_incident("a b", given)
     assert caught.value.problems == [
         "name = a b: expected a name of 1 to 40 letters, digits, underscores or hyphens",
         "every = 1d: expected a start or nothing; this incident comes once",
@@ -456,9 +456,9 @@ def test_all_problems_of_an_incident_are_told_at_once_and_name_its_keys() -> Non
 
 
 def test_an_incident_that_is_about_to_happen_needs_no_start() -> None:
-    assert settings.incident("x", {"kind": " viral "}) == IncidentSettings("x", "viral", factor=4.0)
+    assert ini.parse_incident("x", {"kind": " viral "}) == IncidentSettings("x", "viral", factor=4.0)
     with pytest.raises(SettingsError, match=r"^kind: missing; expected storm, power_outage, .* or custom$"):
-        settings.incident("x", {})
+        ini.parse_incident("x", {})
 
 
 @given(name=strategies.text(max_size=3), texts=strategies.dictionaries(
@@ -467,7 +467,7 @@ def test_an_incident_that_is_about_to_happen_needs_no_start() -> None:
 ))  # fmt: skip
 def test_whatever_is_said_of_an_incident_it_is_one_or_there_are_problems(name: str, texts: dict[str, str]) -> None:
     try:
-        assert settings.incident(name, texts).name == name
+        assert ini.parse_incident(name, texts).name == name
     except SettingsError as error:
         assert error.problems
         assert all(problem.isprintable() for problem in error.problems)
@@ -481,7 +481,7 @@ def test_what_the_catalog_does_not_have_is_told() -> None:
         suppliers=(SupplierSettings("a", ("Classic Smoothie", "Superfoods Smoothies")),),
         incidents=(IncidentSettings("b", "storm", categories=("Fish\n",), products=("CS01", "cs02")),),
     )
-    assert settings.check_products(own, catalog.load(HERE.parent / "products.csv")) == [
+    assert checks.check_products(own, catalog.load(HERE.parent / "products.csv")) == [
         "[SUPPLIER a] categories: Classic Smoothie is not in the catalog of products; did you mean Classic Smoothies?",
         "[INCIDENT b] categories: Fish\\n is not in the catalog of products",
         "[INCIDENT b] products: cs02 is not in the catalog of products; did you mean CS02?",
@@ -514,7 +514,7 @@ kind = promotion
 start = 2026-01-01 08:30
 discount = 0.20
 """
-    texts = settings.texts(load(folder, text))
+    texts = fingerprint.setting_texts(load(folder, text))
     ones = ", ".join(24 * ["1"])
     assert {key: value for key, value in texts.items() if not key.startswith(("SALES", "VOLUME"))} == {
         "INVENTORY.min_inventory": "10",
@@ -523,14 +523,14 @@ discount = 0.20
         "CLOCK.speed": "60",
         "CLOCK.time_zone": "UTC",
         "HOURS.holidays": "DE-BY",
-        **{f"HOURS.{day}": "00:00-24:00" for day in settings.WEEKDAYS[:4]},
+        **{f"HOURS.{day}": "00:00-24:00" for day in rules.WEEKDAYS[:4]},
         "HOURS.friday": "08:00-12:00, 20:00-02:00",
         "HOURS.saturday": "10:00-24:00",
         "HOURS.sunday": "closed",
         "HOURS.on_holidays": "closed",
         "HOURS.2026-12-24": "08:00-14:00",
         "SUPPLY.lead_time": "86400, 129600, 172800",
-        "SUPPLY.delivery_days": ", ".join(settings.WEEKDAYS),
+        "SUPPLY.delivery_days": ", ".join(rules.WEEKDAYS),
         "SUPPLY.partial_freq": "0",
         "SUPPLIER a.categories": "X, Y",
         "SUPPLIER a.lead_time": "0, 0, 0",
@@ -549,7 +549,7 @@ discount = 0.20
     }
     volume = {key: value for key, value in texts.items() if key.startswith("VOLUME")}
     assert volume == {
-        **{f"VOLUME.{day}": ones for day in settings.WEEKDAYS},
+        **{f"VOLUME.{day}": ones for day in rules.WEEKDAYS},
         "VOLUME.months": ", ".join(12 * ["1"]),
         "VOLUME.growth": "0.1",
     }
@@ -563,7 +563,7 @@ def test_settings_that_mean_the_same_have_the_same_texts(folder: Path) -> None:
     one = load(
         folder, "[SALES]\nmember_freq = 3.0\nclub_member_discount = .1\n[CLOCK]\nend = 3d\n[KAFKA]\npartitions=4"
     )
-    assert list(settings.texts(one).items()) == list(settings.texts(Settings()).items())
+    assert list(fingerprint.setting_texts(one).items()) == list(fingerprint.setting_texts(Settings()).items())
 
 
 # --- Faults
@@ -615,8 +615,8 @@ def test_shares_of_faults_are_1_together_at_most(folder: Path) -> None:
 
 
 def test_a_stream_is_a_function_of_faults_where_there_are_any(folder: Path) -> None:
-    assert settings.texts(load(folder, "[FAULTS]\nlate_by = 3m\n")) == settings.texts(Settings())
-    texts = settings.texts(load(folder, "[FAULTS]\nlate = 0.010\n"))
+    assert fingerprint.setting_texts(load(folder, "[FAULTS]\nlate_by = 3m\n")) == fingerprint.setting_texts(Settings())
+    texts = fingerprint.setting_texts(load(folder, "[FAULTS]\nlate = 0.010\n"))
     assert {key: value for key, value in texts.items() if key.startswith("FAULTS")} == {
         "FAULTS.late": "0.01",
         **{f"FAULTS.{kind}": "0" for kind in ("duplicate", "dropped", "out_of_order", "corrupt")},
@@ -645,8 +645,8 @@ def test_the_file_that_is_named_must_exist(folder: Path, named: str) -> None:
 
 
 def test_a_variable_may_name_a_file_of_the_projects_own(folder: Path) -> None:
-    (settings.PROJECT / "config" / "scenarios").mkdir(parents=True)
-    (settings.PROJECT / "config" / "scenarios" / "x.ini").write_text("[SALES]\nseed = 7\n")
+    (files.PROJECT / "config" / "scenarios").mkdir(parents=True)
+    (files.PROJECT / "config" / "scenarios" / "x.ini").write_text("[SALES]\nseed = 7\n")
     assert load(folder, YASDG_CONFIG="config/scenarios/x.ini").sales.seed == 7
     (folder / "config" / "scenarios").mkdir()
     (folder / "config" / "scenarios" / "x.ini").write_text("[SALES]\nseed = 8\n")
@@ -654,8 +654,8 @@ def test_a_variable_may_name_a_file_of_the_projects_own(folder: Path) -> None:
 
 
 def test_the_projects_file_is_read_where_the_working_directory_has_none(folder: Path) -> None:
-    (settings.PROJECT / "config").mkdir(parents=True)
-    (settings.PROJECT / "config" / "configuration.ini").write_text("[SALES]\nseed = 7\n")
+    (files.PROJECT / "config").mkdir(parents=True)
+    (files.PROJECT / "config" / "configuration.ini").write_text("[SALES]\nseed = 7\n")
     assert load(folder).sales.seed == 7
     assert load(folder, "[SALES]\nseed = 8\n").sales.seed == 8
 
@@ -707,11 +707,11 @@ def test_a_category_with_a_comma_is_one_wherever_categories_are_named(folder: Pa
     assert loaded.suppliers[0].categories == names
     assert loaded.incidents[0].categories == names[::-1]
     sold = [SimpleNamespace(product_id="A", category=name) for name in names]
-    assert settings.check_products(loaded, sold) == []
-    told = settings.texts(loaded)
+    assert checks.check_products(loaded, sold) == []
+    told = fingerprint.setting_texts(loaded)
     assert told["SUPPLIER a.categories"] == 'Classic, "Shakes, Malts & More"'
     three = dataclasses.replace(loaded.suppliers[0], categories=("Classic", "Shakes", "Malts & More"))
-    two = settings.texts(dataclasses.replace(loaded, suppliers=(three,)))
+    two = fingerprint.setting_texts(dataclasses.replace(loaded, suppliers=(three,)))
     assert two["SUPPLIER a.categories"] == "Classic, Malts & More, Shakes"
 
 
@@ -822,7 +822,7 @@ def test_a_token_is_shown_nowhere(folder: Path) -> None:
     loaded = load(folder, f"[WEB]\ntoken = {TOKEN}\n")
     assert loaded.web.token == TOKEN
     assert TOKEN not in repr(loaded)
-    assert TOKEN not in str(settings.texts(loaded))
+    assert TOKEN not in str(fingerprint.setting_texts(loaded))
 
 
 @pytest.mark.parametrize(
@@ -894,7 +894,7 @@ def test_a_secret_is_shown_nowhere(folder: Path, key: str) -> None:
     loaded = load(folder, f"{CLUSTER}{key} = hunter2\n")
     assert getattr(loaded.kafka, key) == "hunter2"
     assert "hunter2" not in repr(loaded)
-    assert "hunter2" not in str(settings.texts(loaded))
+    assert "hunter2" not in str(fingerprint.setting_texts(loaded))
 
 
 @pytest.mark.parametrize("method", ["ssl", "sasl_plain", "aws_msk_iam"])
@@ -984,7 +984,7 @@ def test_the_address_of_a_registry_is_shown_nowhere(folder: Path, secret: str) -
     assert problems(folder, "", YASDG_FORMAT_REGISTRY=secret) == [f"YASDG_FORMAT_REGISTRY=…: {ADDRESS}"]
     loaded = load(folder, "[FORMAT]\nvalue = avro\nregistry = http://user:hunter2@host\n")
     assert "hunter2" not in repr(loaded)
-    assert not any("secret" in text for text in settings.texts(loaded).values())
+    assert not any("secret" in text for text in fingerprint.setting_texts(loaded).values())
 
 
 @pytest.mark.parametrize(
@@ -1011,8 +1011,8 @@ def test_formats_that_cannot_be_are_refused(folder: Path, text: str, problem: st
 
 
 def test_a_stream_is_in_one_format(folder: Path) -> None:
-    assert not any(key.startswith("FORMAT") for key in settings.texts(Settings()))
-    texts = settings.texts(load(folder, "[FORMAT]\nvalue = avro\nregistry = http://a\n"))
+    assert not any(key.startswith("FORMAT") for key in fingerprint.setting_texts(Settings()))
+    texts = fingerprint.setting_texts(load(folder, "[FORMAT]\nvalue = avro\nregistry = http://a\n"))
     assert {key: value for key, value in texts.items() if key.startswith("FORMAT")} == {
         "FORMAT.value": "avro",
         "FORMAT.time": "sql",
@@ -1071,4 +1071,4 @@ def test_an_address_that_is_no_datastores_is_refused_and_not_shown(folder: Path,
 def test_the_password_of_a_datastore_is_shown_nowhere(folder: Path) -> None:
     loaded = load(folder, "[DATASTORE]\nurl = postgresql://shop:my-password@host/db\n")
     assert "my-password" not in repr(loaded)
-    assert "my-password" not in str(settings.texts(loaded))
+    assert "my-password" not in str(fingerprint.setting_texts(loaded))

@@ -7,7 +7,8 @@ from pathlib import Path
 import jars
 import pytest
 
-from yasdg_app.config.settings import LARGEST_QUANTITY, money
+from yasdg_app.config.rules import money
+from yasdg_app.config.settings import LARGEST_QUANTITY
 
 EXAMPLES = Path(jars.__file__).parent
 MOST = LARGEST_QUANTITY * 2 * money().parse("999999999.99")

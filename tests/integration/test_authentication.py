@@ -23,7 +23,7 @@ from support.secured_kafka import (
 )
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.config import settings
+from yasdg_app.config import ini
 from yasdg_app.kafka.auth.connection import Connection, connection_to
 from yasdg_app.kafka.auth.diagnostics import LoginRefusedError, check_login
 from yasdg_app.kafka.embedded.node import free_port
@@ -104,7 +104,7 @@ def variables(login: Login) -> dict[str, str]:
 
 def connection(login: Login, folder: Path) -> Connection:
     environment = {f"YASDG_{name}": value for name, value in variables(login).items()}
-    return connection_to(settings.load(environment, folder).kafka)
+    return connection_to(ini.load(environment, folder).kafka)
 
 
 # --- Whoever may comes in

@@ -16,7 +16,7 @@ from scipy import stats
 from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.cluster_state.lifetime import last_moment
-from yasdg_app.config import settings
+from yasdg_app.config import ini
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.reader import Message, Reader
 from yasdg_app.shop.faults import Faults
@@ -40,7 +40,7 @@ def flaw(shop: Shop, kafka: Kafka, start: str, end: str, speed: str, mean: float
 
 async def own(shop: Shop, producer_id: int, *topics: str) -> list[dict[int, list[Message]]]:
     """What the shop itself has written to some topics, by partition."""
-    count = settings.load(shop.environment, shop.folder).kafka.partitions
+    count = ini.load(shop.environment, shop.folder).kafka.partitions
     async with Reader(Connection(shop.servers), producer_id) as reader:
         tps = {TopicPartition(shop.topic(topic), partition): 0 for topic in topics for partition in range(count)}
         read = await reader.read(tps)
@@ -51,7 +51,7 @@ async def own(shop: Shop, producer_id: int, *topics: str) -> list[dict[int, list
 
 def as_the_clean_log_says(shop: Shop) -> tuple[Counter[str], int]:
     """Both logs are what has to be made of the clean one, record for record; how often each kind was, and all sales."""
-    configured, opening = settings.load(shop.environment, shop.folder), opening_of(shop)
+    configured, opening = ini.load(shop.environment, shop.folder), opening_of(shop)
     closes_at = last_moment(configured, opening.opened_at)
     assert closes_at is not None
     faults, kinds, count = Faults.of(configured.faults, configured.sales.seed), Counter[str](), 0

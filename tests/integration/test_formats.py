@@ -17,7 +17,7 @@ from support import readers
 from support.shop import Shop, consume, yasdg
 
 from yasdg_app.cluster_state.lifetime import last_moment
-from yasdg_app.config import settings
+from yasdg_app.config import ini
 from yasdg_app.config.settings import FormatSettings
 from yasdg_app.kafka.embedded.node import free_port
 from yasdg_app.kafka.producer import ProducerRecord
@@ -103,7 +103,7 @@ def balances(shop: Shop, sales: int, letters: int = 0) -> None:
 
 def whole_stream(shop: Shop) -> dict[str, list[bytes]]:
     """What `yasdg generate` writes of a shop, in the default format."""
-    of, plan = settings.load(shop.environment, shop.folder), plan_of(shop)
+    of, plan = ini.load(shop.environment, shop.folder), plan_of(shop)
     parts = {what: stream(what, plan, FOREVER, number_of_sales=of.sales.number_of_sales) for what in schemas.KINDS}
     return {what: b"".join(part.text for part in some).splitlines() for what, some in parts.items()}
 
@@ -118,7 +118,7 @@ def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Sh
         assert dying.ends() == -signal.SIGKILL, dying.said
     assert (worker := shop.worker()).ends(120) == 0, worker.said
 
-    form, of = json_format(FormatSettings(time="iso-z")), settings.load(shop.environment, shop.folder)
+    form, of = json_format(FormatSettings(time="iso-z")), ini.load(shop.environment, shop.folder)
     faults = Faults.of(of.faults, of.sales.seed)
     count = 0
     for partition, sales in shop.partitions(shop.topic("purchases")).items():

@@ -15,7 +15,8 @@ from support.browser import Browser, NoBrowserError, browser
 from support.shop import Shop, Worker
 
 from yasdg_app.config import catalog
-from yasdg_app.config.settings import INCIDENT_KINDS, PROJECT, SalesSettings
+from yasdg_app.config.files import PROJECT
+from yasdg_app.config.settings import INCIDENT_KINDS, SalesSettings
 
 Sums = dict[str, list[Any]]
 MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}

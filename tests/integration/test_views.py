@@ -20,7 +20,7 @@ import pytest
 from support.shop import Shop, Worker, yasdg
 
 from yasdg_app import web
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, files, settings
 
 TOKEN = "0123456789abcdef"
 PRODUCTS = {product.product_id: product for product in catalog.load(settings.SalesSettings().products)}
@@ -352,7 +352,7 @@ ODD_CATEGORIES = ["", "Shakes, Malts & More", "0", "Superfoods Smoothies"]
 
 
 def test_categories_page_and_have_incidents_whatever_they_are_called(kafka: Kafka, shop: Shop) -> None:
-    lines = [(settings.PROJECT / "products.csv").read_text().splitlines()[0]]
+    lines = [(files.PROJECT / "products.csv").read_text().splitlines()[0]]
     lines += [
         f'P{at},"{name}",Item {at},24 oz.,1.50,4.99,75,TRUE,FALSE,FALSE,FALSE,1,1,1,1'
         for at, name in enumerate(ODD_CATEGORIES)

@@ -11,7 +11,7 @@ from support.shop import Shop, partitions
 from yasdg_app.cluster_state.control_records import read_control
 from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.cluster_state.manifest import ShopManifest, read_manifest
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.config.catalog import Product
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.reader import Reader, read_all
@@ -49,7 +49,7 @@ def opening_of(shop: Shop) -> ShopManifest:
 def plan_of(shop: Shop) -> Plan:
     """The plan by the shop's configuration and what its control topic says by now."""
     opening = opening_of(shop)
-    configured = settings.load(shop.environment, shop.folder)
+    configured = ini.load(shop.environment, shop.folder)
     products = catalog.load(configured.sales.products)
     records = asyncio.run(read_all(Connection(shop.servers), f"{shop.name}-control", opening.producer_id))
     said = read_control(records, opening.clock, products)
@@ -82,7 +82,7 @@ def logged(shop: Shop) -> dict[str, list[bytes]]:
 
 def as_simulated(shop: Shop, empty: tuple[str, ...] = (), topics: tuple[str, ...] = STREAM) -> None:
     """Every message of a shop whose run is over is the simulation's; none is missing, and there is none on `empty`."""
-    plan, configured = plan_of(shop), settings.load(shop.environment, shop.folder)
+    plan, configured = plan_of(shop), ini.load(shop.environment, shop.folder)
     closes_at = last_moment(configured, plan.opened_at)
     assert closes_at is not None
     last = SaleLimit(plan, configured.sales.number_of_sales or 10**9)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.properties import examples
 
-from yasdg_app.config.settings import ALWAYS, ClockSettings, HoursSettings, Span, VolumeSettings
+from yasdg_app.config.rules import Span
+from yasdg_app.config.settings import ALWAYS, ClockSettings, HoursSettings, VolumeSettings
 from yasdg_app.shop.calendar import Calendar, zone
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.randomness import Floats

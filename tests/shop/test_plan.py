@@ -30,6 +30,7 @@ from support.small_shops import (
 )
 
 from yasdg_app.config.catalog import Product
+from yasdg_app.config.rules import Span
 from yasdg_app.config.settings import (
     ClockSettings,
     HoursSettings,
@@ -37,7 +38,6 @@ from yasdg_app.config.settings import (
     InventorySettings,
     SalesSettings,
     Settings,
-    Span,
     SupplierSettings,
     VolumeSettings,
 )

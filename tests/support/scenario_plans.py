@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from yasdg_app.config import catalog, settings
+from yasdg_app.config import catalog, ini
 from yasdg_app.shop.plan import Plan
 
 PROJECT = Path(__file__).parents[2]
@@ -13,9 +13,7 @@ SECOND = 1_000_000
 
 def plan_of(scenario: str, start: str, **values: str) -> Plan:
     given = {"YASDG_SALES_NUMBER_OF_SALES": "0"} | {f"YASDG_{key}": value for key, value in values.items()}
-    of = settings.load(
-        {"YASDG_CONFIG": f"config/scenarios/{scenario}.ini", "YASDG_CLOCK_START": start} | given, PROJECT
-    )
+    of = ini.load({"YASDG_CONFIG": f"config/scenarios/{scenario}.ini", "YASDG_CLOCK_START": start} | given, PROJECT)
     products = catalog.load(of.sales.products)
     assert isinstance(of.clock.start, datetime)
     return Plan.of(of, products, Plan.of(of, products, 0).calendar.utc(of.clock.start))

@@ -25,13 +25,8 @@ from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.cli.base import ShopCommand
 from yasdg_app.cli.progress import Progress
 from yasdg_app.cluster_state.control_records import read_control
-from yasdg_app.cluster_state.manifest import (
-    ConfigurationChangedError,
-    ShopManifest,
-    ShopNotOpenedError,
-    find_shop,
-    what_it_is_made_from,
-)
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, ShopNotOpenedError, find_shop
+from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
@@ -169,7 +164,7 @@ async def _look() -> tuple[ShopManifest, int]:
     if len(partitions) != 1:
         raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
     try:
-        manifest = await find_shop(app.connection, kafka, existing, what_it_is_made_from(app.shop, app.products))
+        manifest = await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products))
     except ShopNotOpenedError:
         raise AuditError("the shop was never opened.") from None
     except ConfigurationChangedError as error:

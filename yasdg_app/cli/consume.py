@@ -13,7 +13,6 @@ from faust.cli import argument, option
 
 from yasdg_app.application import app
 from yasdg_app.cli.base import ShopCommand
-from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.auth.tokens import TokenError
@@ -22,6 +21,7 @@ from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.records import FAULT_HEADER
 from yasdg_app.messages.reference import receipt
+from yasdg_app.text import printable
 
 TOPICS = {
     "products": app.shop.kafka.topic_products,
@@ -45,7 +45,7 @@ class NoFaultsError(YasdgError):
 def label(headers: Sequence[tuple[str, bytes]]) -> str:
     """Return what is added to the line of a message with a fault."""
     kind = dict(headers).get(FAULT_HEADER)
-    return "" if kind is None else shown(f"  ({kind.decode(errors='replace').replace('_', ' ')})")
+    return "" if kind is None else printable(f"  ({kind.decode(errors='replace').replace('_', ' ')})")
 
 
 def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
@@ -60,9 +60,9 @@ def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
     """
     try:
         message = json.loads(value or b"")
-        return shown(LINES[what](message, items), LONGEST)
+        return printable(LINES[what](message, items), LONGEST)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        return shown(f"not read: {value!r}", LONGEST)
+        return printable(f"not read: {value!r}", LONGEST)
 
 
 def _product(message: Mapping[str, Any], items: Mapping[str, str]) -> str:

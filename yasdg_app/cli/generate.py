@@ -20,14 +20,14 @@ from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.progress import Progress
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import rules
-from yasdg_app.config.settings import Settings, shown
+from yasdg_app.config.settings import Settings
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.formats import MOMENTS, json_format, time_of
 from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.text import length
+from yasdg_app.text import length, printable
 from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, StreamLines, most_expected, stream
 
 STDOUT = ("-", "stdout")
@@ -50,8 +50,8 @@ def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
     rule = rules.moment_or_duration(NOW, "after the shop's first moment")
     try:
         return None if value is None else rule.read(value) or NOW
-    except rules.Expected as error:
-        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
+    except rules.InvalidValueError as error:
+        raise click.BadParameter(f"{printable(value or '')}: expected {error}") from None
 
 
 def event_time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
@@ -60,11 +60,11 @@ def event_time_option(_: click.Context, __: click.Parameter, value: str | None) 
         if value is None:
             return None
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None and rules.FIRST <= moment.date() <= rules.LAST:
+        if moment.tzinfo is None and rules.FIRST_DATE <= moment.date() <= rules.LAST_DATE:
             return event_time(value)
     except ValueError:
         pass
-    raise click.BadParameter(f"{shown(value or '')}: expected a time (UTC) such as 2026-01-01 08:30:00.123456")
+    raise click.BadParameter(f"{printable(value or '')}: expected a time (UTC) such as 2026-01-01 08:30:00.123456")
 
 
 @app.command(

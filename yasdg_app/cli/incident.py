@@ -21,8 +21,9 @@ from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.control_topic import ControlTopic
 from yasdg_app.cluster_state.downtime import latest_event_time
 from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
-from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, find_shop, what_it_is_made_from
-from yasdg_app.config.settings import SettingsError
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, find_shop
+from yasdg_app.config.fingerprint import fingerprint_of
+from yasdg_app.config.ini import SettingsError
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
@@ -156,7 +157,7 @@ async def _find_shop() -> tuple[ShopManifest, list[str]]:
     async with administration(app.connection) as admin:
         existing = set(await admin.list_topics())
     try:
-        return await find_shop(app.connection, kafka, existing, what_it_is_made_from(app.shop, app.products)), []
+        return await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products)), []
     except ConfigurationChangedError as error:
         return error.manifest, error.changes
 

@@ -17,7 +17,7 @@ from yasdg_app.cli.picture import FORMATS, draw
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import catalog, rules
 from yasdg_app.config.rules import WEEKDAYS
-from yasdg_app.config.settings import Settings, SupplierSettings, shown, shown_path
+from yasdg_app.config.settings import Settings, SupplierSettings
 from yasdg_app.errors import YasdgError
 from yasdg_app.forecast.forecast import look
 from yasdg_app.forecast.outlook import HOUR_BY_HOUR, Day, Outlook, by_hour
@@ -25,7 +25,7 @@ from yasdg_app.forecast.supply import mean_lead_time
 from yasdg_app.forecast.warnings import BADLY
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan
-from yasdg_app.text import cell, count, length
+from yasdg_app.text import cell, count, length, printable, printable_path
 
 MOST_DAYS = 3_660
 DAY_BY_DAY = 31  # days that are shown one by one; more of them month by month
@@ -43,7 +43,7 @@ def _picture(_: click.Context, __: click.Parameter, value: str | None) -> Path |
         return None
     path = Path(value)
     if path.suffix.lower() not in FORMATS:
-        raise click.BadParameter(f"{shown(value)}: expected a name that ends in {' or '.join(FORMATS)}")
+        raise click.BadParameter(f"{printable(value)}: expected a name that ends in {' or '.join(FORMATS)}")
     return path
 
 
@@ -51,8 +51,8 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> date | No
     rule = rules.day()
     try:
         return None if value is None else rule.read(value)
-    except rules.Expected as error:
-        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
+    except rules.InvalidValueError as error:
+        raise click.BadParameter(f"{printable(value or '')}: expected {error}") from None
 
 
 @app.command(
@@ -126,7 +126,7 @@ def lines(outlook: Outlook) -> Iterator[str]:
 
 def _headline(outlook: Outlook) -> Iterator[str]:
     settings, plan = outlook.settings, outlook.plan
-    source = "defaults" if settings.source is None else shown_path(settings.source, Path.cwd())
+    source = "defaults" if settings.source is None else printable_path(settings.source, Path.cwd())
     mean = settings.sales.mean_seconds_between_sales
     pace = f"one every {length(mean)}" if mean >= 1 else f"{count(1 / mean)} a second"
     yield f"{source}: {len(plan.products)} products, customers: {pace} on the average of open hours"
@@ -266,7 +266,7 @@ def effect(each: Incident) -> str:
 
 def concerns(each: Incident) -> str:
     """Return what an incident concerns, in words."""
-    return ", ".join(shown(name) for name in (*sorted(each.categories), *sorted(each.products))) or "all"
+    return ", ".join(printable(name) for name in (*sorted(each.categories), *sorted(each.products))) or "all"
 
 
 def _supply(outlook: Outlook) -> Iterator[str]:
@@ -287,7 +287,7 @@ def _supply(outlook: Outlook) -> Iterator[str]:
     )
     rows = [
         (
-            f"    {each.product.product_id}", shown(each.product.item), f"{_share(each.share, 1.0)} lost",
+            f"    {each.product.product_id}", printable(each.product.item), f"{_share(each.share, 1.0)} lost",
             f"{count(each.a_day)} units a day,",
             f"up to {count(each.in_lead_time)} in the {length(each.lead_time.total_seconds())} of an order",
         )
@@ -307,7 +307,7 @@ def supplier(each: SupplierSettings) -> str:
     if each.partial_freq:
         words.append(f"{each.partial_freq:g} of 10 deliveries in parts")
     if each.categories:
-        words.append(f"of {', '.join(shown(name) for name in each.categories)}")
+        words.append(f"of {', '.join(printable(name) for name in each.categories)}")
     return "; ".join(words)
 
 

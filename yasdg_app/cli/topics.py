@@ -15,7 +15,7 @@ from faust.cli import argument, option
 from yasdg_app.application import app
 from yasdg_app.cli.base import ShopCommand
 from yasdg_app.cluster_state.bootstrap import older_claims, prepare_topics
-from yasdg_app.cluster_state.manifest import what_it_is_made_from
+from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration, retry
@@ -93,7 +93,7 @@ async def _list(admin: AIOKafkaAdminClient) -> None:
 
 async def _create(admin: AIOKafkaAdminClient) -> None:
     before = await _existing(admin)
-    await prepare_topics(admin, app.connection, app.shop, app.format, what_it_is_made_from(app.shop, app.products))
+    await prepare_topics(admin, app.connection, app.shop, app.format, fingerprint_of(app.shop, app.products))
     for name in _names():
         print(f"{name}: {'was there' if name in before else 'created'}")
 

@@ -13,14 +13,9 @@ from yasdg_app.application import app
 from yasdg_app.cli.generate import again_by, refuse_if_too_slow
 from yasdg_app.cluster_state.control_records import read_control
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
-from yasdg_app.cluster_state.manifest import (
-    ConfigurationChangedError,
-    ShopNotOpenedError,
-    find_shop,
-    what_it_is_made_from,
-)
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopNotOpenedError, find_shop
 from yasdg_app.config import rules
-from yasdg_app.config.settings import shown
+from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.client import administration
@@ -32,7 +27,7 @@ from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till, generate_all
-from yasdg_app.text import length
+from yasdg_app.text import length, printable
 from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.offline_stream import FOREVER
 from yasdg_app.truth.tumbling import Span
@@ -203,7 +198,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
     async with asyncio.timeout(PATIENCE), administration(app.connection) as admin:
         existing = set(await admin.list_topics())
     try:
-        manifest = await find_shop(app.connection, kafka, existing, what_it_is_made_from(app.shop, app.products))
+        manifest = await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products))
     except ShopNotOpenedError:
         return None, f"the shop {kafka.application_id} was never opened on {servers}"
     except ConfigurationChangedError as error:
@@ -233,17 +228,17 @@ def window_option(_: click.Context, __: click.Parameter, value: str | None) -> i
         length = microseconds(rules.duration().read(value))
         if length % SECOND == 0:
             return length
-    except rules.Expected:
+    except rules.InvalidValueError:
         pass
-    raise click.BadParameter(f"{shown(value)}: expected whole seconds such as 10s, 1m, 1h or 1d, or all")
+    raise click.BadParameter(f"{printable(value)}: expected whole seconds such as 10s, 1m, 1h or 1d, or all")
 
 
 def lateness_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """Read an allowed lateness, in microseconds."""
     try:
         return None if value is None else microseconds(rules.duration(zero=True).read(value))
-    except rules.Expected as error:
-        raise click.BadParameter(f"{shown(value or '')}: expected {error}") from None
+    except rules.InvalidValueError as error:
+        raise click.BadParameter(f"{printable(value or '')}: expected {error}") from None
 
 
 def time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
@@ -254,8 +249,8 @@ def time_option(_: click.Context, __: click.Parameter, value: str | None) -> int
         moment = datetime.fromisoformat(value)
         if moment.utcoffset() is None or not moment.utcoffset():
             moment = moment.replace(tzinfo=None)
-            if rules.FIRST <= moment.date() <= rules.LAST:
+            if rules.FIRST_DATE <= moment.date() <= rules.LAST_DATE:
                 return event_time(str(moment))
     except ValueError:
         pass
-    raise click.BadParameter(f"{shown(value or '')}: expected a time (UTC) such as '2026-01-01 08:30'")
+    raise click.BadParameter(f"{printable(value or '')}: expected a time (UTC) such as '2026-01-01 08:30'")

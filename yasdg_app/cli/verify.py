@@ -15,10 +15,9 @@ from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.generate import INTERRUPTED, STEPS, event_time_option
 from yasdg_app.cli.progress import Progress
 from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
-from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
-from yasdg_app.text import length
+from yasdg_app.text import length, printable
 from yasdg_app.truth import compare_purchases as purchases
 from yasdg_app.truth import compare_sums as sums
 from yasdg_app.truth.engine_files import KINDS, FileError, Source
@@ -52,7 +51,7 @@ def _columns_option(_: click.Context, __: click.Parameter, value: str | None) ->
     """Read names of columns."""
     names = tuple(dict.fromkeys(part.strip() for part in (value or "").split(",")))
     if value is not None and not all(names):
-        raise click.BadParameter(f"{shown(value)}: expected names of columns with commas between them")
+        raise click.BadParameter(f"{printable(value)}: expected names of columns with commas between them")
     return names if value is not None else ()
 
 
@@ -129,7 +128,7 @@ async def verify(
         return INTERRUPTED
     except (YasdgError, OSError, MemoryError) as error:
         why = str(error) or "there is not enough memory"
-        fail(TruthError(f"Cannot verify {shown(str(path), 4096)}: {why}"), 2)
+        fail(TruthError(f"Cannot verify {printable(str(path), 4096)}: {why}"), 2)
     if as_json:
         print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -160,7 +159,7 @@ def _by(columns: list[str]) -> str:
                 return by
     raise FileError(
         f"expected a column {purchases.ID}, or {sums.START} and product_id or category; "
-        f"found {shown(', '.join(columns)) or 'none (CSV has them in its first line, JSON one object a line)'}"
+        f"found {printable(', '.join(columns)) or 'none (CSV has them in its first line, JSON one object a line)'}"
     )
 
 
@@ -200,10 +199,12 @@ def _odd(start: int, end: int) -> FileError:
 def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
     """Return which columns are compared besides the keys; `named`: those that have to be. Raises FileError."""
     if missing := [name for name in named if name not in columns]:
-        raise FileError(f"there is no column {shown(', '.join(missing))}; found {shown(', '.join(columns), 500)}")
+        raise FileError(
+            f"there is no column {printable(', '.join(missing))}; found {printable(', '.join(columns), 500)}"
+        )
     if others := [name for name in named if name not in (*of, *keys)]:
         raise FileError(
-            f"the column {shown(', '.join(others))} cannot be compared. These can: {', '.join((*keys, *of))}"
+            f"the column {printable(', '.join(others))} cannot be compared. These can: {', '.join((*keys, *of))}"
         )
     return [name for name in of if name in (named or columns)]
 
@@ -225,7 +226,7 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
     products = sorted_products(known.plan)
     keys = Keys(products, asked.by or _by(columns))
     if missing := {sums.START, keys.column} - set(columns):
-        raise FileError(f"there is no column {', '.join(sorted(missing))}; found {shown(', '.join(columns), 500)}")
+        raise FileError(f"there is no column {', '.join(sorted(missing))}; found {printable(', '.join(columns), 500)}")
     window, begin, end = asked.window, asked.begin, asked.end
     told_ends = (sums.END,) if sums.END in columns and window != ALL else ()
     has_ends = bool(told_ends) and (not asked.columns or sums.END in asked.columns)
@@ -238,7 +239,7 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
     report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
     report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), asked.columns)
     if not report.columns:
-        found_here = shown(", ".join(asked.columns or columns), 500)
+        found_here = printable(", ".join(asked.columns or columns), 500)
         raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")
     span = known.whole_windows(_length(window), begin, end)
     found = sums.EngineSums(keys, span, report.columns, report, (begin, end), has_ends)
@@ -284,7 +285,7 @@ def _show(report: Report) -> None:
     print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
     if others := report.uncompared:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        print(f"Not compared: {', '.join(map(shown, others[:MOST_NAMED]))}{more}")
+        print(f"Not compared: {', '.join(map(printable, others[:MOST_NAMED]))}{more}")
     if report.outside:
         cut = ", or cut by --from or --to," if report.what == "windows" else ""
         print(f"{report.outside:,} {report.what} of other times{cut} were not looked at.")
@@ -295,6 +296,6 @@ def _show(report: Report) -> None:
         print(f"{report.remark}.")
     print("It differs: " + ", ".join(f"{count:,} × {kind}" for kind, count in report.kinds.items()))
     for finding in report.findings[:MOST_SHOWN]:
-        print(f"    {shown(str(finding), 500)}")
+        print(f"    {printable(str(finding), 500)}")
     if (rest := sum(report.kinds.values())) > MOST_SHOWN:
         print(f"    … the first {MOST_SHOWN} of {rest:,}; --json shows {len(report.findings):,}")

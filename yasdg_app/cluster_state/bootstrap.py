@@ -29,10 +29,10 @@ from yasdg_app.cluster_state.manifest import (
     differences,
     existing_manifest,
     find_manifest,
-    what_it_is_made_from,
 )
 from yasdg_app.cluster_state.product_topic import publish_products
 from yasdg_app.config.catalog import Product
+from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.config.settings import KafkaSettings, Settings
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection
@@ -65,7 +65,7 @@ async def open_shop(
     RegistryError
         If the schemas cannot be registered.
     """
-    is_waiting, fingerprint = False, what_it_is_made_from(settings, products)
+    is_waiting, fingerprint = False, fingerprint_of(settings, products)
     while True:
         try:
             async with administration(connection) as admin:

@@ -11,10 +11,13 @@ from typing import Any
 
 from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.config.catalog import Product
-from yasdg_app.config.settings import IncidentSettings, Settings, SettingsError, check_products, incident, shown
+from yasdg_app.config.checks import check_products
+from yasdg_app.config.ini import SettingsError, parse_incident
+from yasdg_app.config.settings import IncidentSettings, Settings
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop.incidents import DAY, Incident, Incidents
 from yasdg_app.shop.price import BASIS_POINTS
+from yasdg_app.text import printable
 
 SOON = 7 * DAY  # event time from now on in which incidents that come at random are shown
 MAX_RANDOM = 200  # of these that are shown, the first to come
@@ -45,10 +48,10 @@ def read_incident(given: Mapping[str, Any], products: Iterable[Product]) -> Inci
             lists[key] = tuple(dict.fromkeys(each.strip() for each in value))  # none: all products
         else:
             expected = "a text or a list of texts" if key in LISTS else "a text or a number"
-            problems.append(f"{shown(key)}: expected {expected}")
+            problems.append(f"{printable(key)}: expected {expected}")
     name = texts.pop("name", "incident")
     try:
-        settings = replace(incident(name, texts), **lists)  # type: ignore[arg-type]
+        settings = replace(parse_incident(name, texts), **lists)  # type: ignore[arg-type]
     except SettingsError as error:
         # A field that was of no use is not missing.
         sent = tuple(f"{key}: missing" for key in given)

@@ -9,16 +9,14 @@ This module reads it; bootstrap.py writes it.
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from hashlib import sha256
-from itertools import islice
 from math import inf
 from typing import Annotated, Any
 
 import msgspec
 from aiokafka import TopicPartition
 
-from yasdg_app.config.catalog import Product, fingerprinted
-from yasdg_app.config.settings import KafkaSettings, Settings, texts
+from yasdg_app.config.fingerprint import fingerprint_differences
+from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection
@@ -28,10 +26,7 @@ from yasdg_app.kafka.topic_policies import NEW_SHOP_ADVICE, OR_NEW_SHOP
 from yasdg_app.messages import times
 from yasdg_app.shop.clock import Clock
 
-PIECE = 10_000  # products
 DELETE_ADVICE = "To delete the old shop with all of its messages, for good: yasdg topics delete"
-UNSAID = {"FORMAT.value": "json", "FORMAT.time": "sql"}
-"""What an opening means that does not say so: there was nothing else when it was written, or it is the default."""
 
 
 class OpeningError(YasdgError):
@@ -201,23 +196,7 @@ def check_configuration(manifest: ShopManifest, fingerprint: Mapping[str, Any]) 
 
 def differences(manifest: ShopManifest, fingerprint: Mapping[str, Any]) -> list[str]:
     """Return which values of a configuration differ from those of the shop in the log, one sentence each."""
-    theirs, ours = UNSAID | manifest.fingerprint, UNSAID | {**fingerprint}
-    return [
-        f"{name} was {theirs.get(name, 'not there')}, is {ours.get(name, 'not there')}"
-        for name in sorted(theirs.keys() | ours.keys())
-        if theirs.get(name) != ours.get(name)
-    ]
-
-
-def what_it_is_made_from(settings: Settings, products: tuple[Product, ...]) -> dict[str, Any]:
-    """Return what the stream is a function of, besides time. How many sales there shall be changes none of them."""
-    # The digest of `repr([*fingerprinted(products)])`, a piece at a time.
-    told, digest = fingerprinted(products), sha256(b"[")
-    for start in range(0, len(products), PIECE):
-        rows = ", ".join(map(repr, islice(told, PIECE)))
-        digest.update(((", " if start else "") + rows).encode())
-    digest.update(b"]")
-    return texts(settings) | {"products": digest.hexdigest()[:16]}
+    return fingerprint_differences(manifest.fingerprint, fingerprint)
 
 
 def _moment(text: str) -> int | None:

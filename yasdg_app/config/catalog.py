@@ -13,9 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from yasdg_app.config.rules import Expected
-from yasdg_app.config.settings import LARGEST_QUANTITY, Rule, money, number, read_text, shown, shown_path, whole
+from yasdg_app.config.files import read_text
+from yasdg_app.config.rules import InvalidValueError, Rule, money, number, whole
+from yasdg_app.config.settings import LARGEST_QUANTITY
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.text import printable, printable_path
 
 MOST_PROBLEMS = 100
 """So many are reported one by one, the rest as their number: a wrong separator in a million lines is one mistake."""
@@ -102,7 +104,7 @@ def _parse_text(text: str) -> str:
     found = _CONTROL.search(text)
     if found:
         place = f"U+{ord(found[0]):04X} at character {found.start() + 1}"
-        raise Expected(f"a text without control characters: remove {place}")
+        raise InvalidValueError(f"a text without control characters: remove {place}")
     return text
 
 
@@ -182,7 +184,7 @@ def load(path: Path) -> tuple[Product, ...]:
 
     Raises CatalogError with every problem found.
     """
-    name = shown_path(path.absolute(), Path.cwd())
+    name = printable_path(path.absolute(), Path.cwd())
     try:
         # In UTF-8 again: a StringIO takes four bytes for each character.
         data = io.BytesIO(read_text(path, name).encode())
@@ -231,7 +233,7 @@ def _products(file: TextIO, problems: _Problems) -> Iterator[Product]:
         if product_id:
             first = lines.setdefault(product_id, line)
             if first != line:
-                problems.add(line, f"ID = {shown(product_id)}: expected another id than line {first}")
+                problems.add(line, f"ID = {printable(product_id)}: expected another id than line {first}")
         if len(values) == len(_COLUMNS):
             range_weight += values[-2] * values[-1]
             values.append(range_weight)
@@ -243,10 +245,10 @@ def _products(file: TextIO, problems: _Problems) -> Iterator[Product]:
 def _try(column: _Column, cell: str, line: int, problems: _Problems) -> None:
     try:
         column.parse(cell)
-    except Expected as error:
-        problems.add(line, f"{column.name} = {shown(cell)}: expected {error}")
+    except InvalidValueError as error:
+        problems.add(line, f"{column.name} = {printable(cell)}: expected {error}")
     except ValueError:
-        problems.add(line, f"{column.name} = {shown(cell)}: expected {column.expected}")
+        problems.add(line, f"{column.name} = {printable(cell)}: expected {column.expected}")
 
 
 def _rows(file: TextIO, problems: _Problems) -> Iterator[tuple[int, list[str]]]:

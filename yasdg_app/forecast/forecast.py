@@ -8,7 +8,7 @@ import holidays
 import numpy as np
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.config.rules import DAY as DAY_MINUTES
+from yasdg_app.config.rules import MINUTES_PER_DAY as DAY_MINUTES
 from yasdg_app.config.settings import Settings, SupplierSettings
 from yasdg_app.forecast.outlook import CatchUp, Day, Outlook, Short
 from yasdg_app.forecast.supply import HOUR, edges_of_minutes, mean_lead_time, shortage, up_to

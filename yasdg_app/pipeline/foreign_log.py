@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
-from yasdg_app.config.settings import shown
 from yasdg_app.kafka.reader import Message, Unparsed
+from yasdg_app.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ForeignLog:
         if self._seen[tp.topic] <= LOGGED_ONE_BY_ONE:
             logger.warning(
                 "Foreign message at %s, partition %d, offset %d, copied to the dead letters: %s", tp.topic,
-                tp.partition, offset, shown(reason, 300),
+                tp.partition, offset, printable(reason, 300),
             )  # fmt: skip
         else:
             self._unreported[tp.topic] += 1

@@ -20,7 +20,8 @@ import holidays
 import numpy as np
 from numpy.typing import NDArray
 
-from yasdg_app.config.settings import ClockSettings, HoursSettings, Span, VolumeSettings
+from yasdg_app.config.rules import Span
+from yasdg_app.config.settings import ClockSettings, HoursSettings, VolumeSettings
 from yasdg_app.shop.demand import MINUTE, Ints
 from yasdg_app.shop.randomness import Floats
 

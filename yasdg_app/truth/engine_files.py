@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
+from yasdg_app.text import printable
 
 KINDS = ("csv", "json", "parquet")
 SUFFIXES = {
@@ -114,7 +114,7 @@ class Source:
         names = self._columns(part)
         twice = sorted(name for name, count in Counter(names).items() if count > 1 and name in wanted)
         if twice:
-            raise FileError(f"{_named(part)}: the column {shown(', '.join(twice))} is there more than once")
+            raise FileError(f"{_named(part)}: the column {printable(', '.join(twice))} is there more than once")
         return (_csv if self._kind == "csv" else _parquet)(part, wanted)
 
     def _columns(self, part: Path) -> list[str]:
@@ -138,12 +138,12 @@ def _reading_errors() -> tuple[type[Exception], ...]:
 
 
 def _named(path: Path) -> str:
-    return shown(str(path), 4096)
+    return printable(str(path), 4096)
 
 
 def _why(error: Exception) -> str:
     lines = str(getattr(error, "strerror", None) or error).splitlines()
-    return shown(lines[0] if lines else type(error).__name__, 500)
+    return printable(lines[0] if lines else type(error).__name__, 500)
 
 
 def _all_of(wanted: Sequence[str], batch: EngineBatch) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from aiohttp import web
 from faust.web.drivers import aiohttp as driver
 
-from yasdg_app.config.settings import shown
 from yasdg_app.process.ports import addresses_of
+from yasdg_app.text import printable
 from yasdg_app.web.access import TOKEN_COOKIE, check_access, is_token
 from yasdg_app.web.connections import BODY_SECONDS, INTERNAL_ERROR
 from yasdg_app.web.log_limits import LogLimiter, suppressed_note
@@ -99,7 +99,7 @@ class Web(driver.Web):
                 logger.exception(
                     "%s %s failed with an internal error.%s",
                     request.method,
-                    shown(request.path),
+                    printable(request.path),
                     suppressed_note(suppressed),
                 )
             return json_response({"error": INTERNAL_ERROR}, 500)

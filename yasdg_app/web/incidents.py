@@ -22,7 +22,7 @@ from yasdg_app.cluster_state.control_topic import (
     UnknownIncidentError,
 )
 from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
-from yasdg_app.config.settings import SettingsError
+from yasdg_app.config.ini import SettingsError
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.control_follower import watch

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from typing import NamedTuple, NoReturn
 
-from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import event_time
+from yasdg_app.text import printable
 from yasdg_app.truth.offline_stream import FOREVER
 
 DEFAULT_LIMIT, MAX_LIMIT = 1_000, 10_000
@@ -32,11 +32,11 @@ def check_names(query: Mapping[str, str], *known: str) -> None:
     """Raise InvalidQueryError if a parameter is unknown, or occurs more than once."""
     if len(set(query)) < len(query):
         twice = next(field for field, times in Counter(list(query)).items() if times > 1)
-        raise InvalidQueryError(f"{shown(twice)}: expected once, not several times")
+        raise InvalidQueryError(f"{printable(twice)}: expected once, not several times")
     for field in query:
         if field not in known:
             expected = f"expected {', '.join(known)}" if known else "expected none"
-            raise InvalidQueryError(f"{shown(field)}: unknown field; {expected}")
+            raise InvalidQueryError(f"{printable(field)}: unknown field; {expected}")
 
 
 def read_page(query: Mapping[str, str], keys: Container[str]) -> Page:

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 
 from yasdg_app.aggregates.windows import WINDOWS
 from yasdg_app.application import app
-from yasdg_app.config.settings import shown
 from yasdg_app.messages import reference
 from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.inventory_agent import assortment
 from yasdg_app.shop.demand import MINUTE
+from yasdg_app.text import printable
 from yasdg_app.web import reconcile as merging
 from yasdg_app.web.partial_results import categories, partial_level, partial_levels, partial_sales, partial_state
 from yasdg_app.web.query_params import (
@@ -90,7 +90,7 @@ async def level(web: Any, request: Any, product_id: str) -> Any:
     """Show the inventory of one product."""
     check_names(request.query)
     if product_id not in assortment:
-        return json_response({"error": f"Product {shown(product_id)} not found; GET /products/ lists all."}, 404)
+        return json_response({"error": f"Product {printable(product_id)} not found; GET /products/ lists all."}, 404)
     gathered = await scatter_gather.gather(
         PartialLevels, lambda: partial_level(product_id), what="level", product_id=product_id
     )

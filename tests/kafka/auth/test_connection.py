@@ -6,7 +6,7 @@ import pytest
 from support.secured_kafka import PASSWORD, Secured
 
 from yasdg_app.application import create_app, credentials
-from yasdg_app.config import settings
+from yasdg_app.config import ini
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.kafka.auth.connection import Connection, connection_to
 
@@ -19,7 +19,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def connection(folder: Path, **keys: str) -> Connection:
     environment = {f"YASDG_KAFKA_{key.upper()}": value for key, value in {"bootstrap_servers": "kafka", **keys}.items()}
-    return connection_to(settings.load(environment, folder).kafka)
+    return connection_to(ini.load(environment, folder).kafka)
 
 
 def problems(folder: Path, **keys: str) -> list[str]:
@@ -74,7 +74,7 @@ def test_faust_gets_the_same_login(files: Path) -> None:
     environment = {
         f"YASDG_KAFKA_{key.upper()}": value for key, value in {**login, "bootstrap_servers": "kafka"}.items()
     }
-    app = create_app(settings.load(environment, files), ())
+    app = create_app(ini.load(environment, files), ())
     told = app.conf.broker_credentials
     assert (told.protocol.value, told.mechanism.value, told.username) == ("SASL_SSL", "SCRAM-SHA-512", "till")
     assert told.ssl_context is app.connection.ssl_context

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yasdg_app.config.settings import KafkaSettings, read_text, shown
+from yasdg_app.config.files import read_text
+from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.kafka.auth.tokens import ClientCredentials, MskTokens, Tokens
+from yasdg_app.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,15 @@ class _Files:
             return given
         try:
             text = (
-                read_text(file, f"[KAFKA] {key}_file: {shown(str(file), 4096)}").removesuffix("\n").removesuffix("\r")
+                read_text(file, f"[KAFKA] {key}_file: {printable(str(file), 4096)}")
+                .removesuffix("\n")
+                .removesuffix("\r")
             )
         except ConfigurationError as error:
             self.problems += error.problems
             return ""
         if not text or not text.isprintable():
-            self.problems.append(f"[KAFKA] {key}_file: {shown(str(file), 4096)}: expected the secret, on one line")
+            self.problems.append(f"[KAFKA] {key}_file: {printable(str(file), 4096)}: expected the secret, on one line")
         return text
 
     def tls(self, kafka: KafkaSettings) -> ssl.SSLContext | None:
@@ -148,11 +152,11 @@ class _Files:
                 self._add_problem("ssl_key_file" if key_file else "ssl_cert_file", key_file or cert_file, why)
             elif error.reason == "KEY_VALUES_MISMATCH":
                 self._add_problem(
-                    "ssl_key_file", key_file or cert_file, f"it is not the key of {shown(str(cert_file), 4096)}"
+                    "ssl_key_file", key_file or cert_file, f"it is not the key of {printable(str(cert_file), 4096)}"
                 )
             else:
                 why = "expected a certificate and its private key in PEM (-----BEGIN …-----)"
-                files = shown(f"{cert_file}, {key_file}" if key_file else f"{cert_file}", 4096)
+                files = printable(f"{cert_file}, {key_file}" if key_file else f"{cert_file}", 4096)
                 self.problems.append(f"[KAFKA] ssl_cert_file, ssl_key_file: {files}: {why}")
 
     def _is_readable(self, key: str, file: Path) -> bool:
@@ -165,4 +169,4 @@ class _Files:
         return True
 
     def _add_problem(self, key: str, file: Path | None, why: str) -> None:
-        self.problems.append(f"[KAFKA] {key}: {shown(str(file), 4096)}: {why}")
+        self.problems.append(f"[KAFKA] {key}: {printable(str(file), 4096)}: {why}")

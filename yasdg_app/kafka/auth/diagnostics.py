@@ -15,10 +15,10 @@ from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, KafkaEr
 from aiokafka.protocol.admin import SaslAuthenticateRequest, SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from yasdg_app.config.settings import shown
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.auth.tokens import MskTokens, TokenError
+from yasdg_app.text import printable
 
 ANSWER_SECONDS = 10.0  # in which a broker that can be reached answers
 RECONNECT_SECONDS = 1.0  # after which a broker that closed the connection is tried once more
@@ -90,7 +90,7 @@ class _Login:
     def __init__(self, connection: Connection, host: str, port: int) -> None:
         self._settings, self._host, self._port = connection, host, port
         self._tls = connection.ssl_context if connection.security_protocol.endswith("SSL") else None
-        self._who = f"Apache Kafka at {shown(host)}:{port}"
+        self._who = f"Apache Kafka at {printable(host)}:{port}"
 
     async def log_in(self) -> list[tuple[str, int]]:
         """Return the addresses of the cluster's brokers. Raises LoginRefusedError, TokenError, KafkaError, OSError."""
@@ -183,7 +183,7 @@ class _Login:
             step = await steps.step(answer)
         except (KeyError, ValueError) as error:  # of SCRAM, in which the server proves that it knows the password
             raise LoginRefusedError(
-                f"{self._who} does not prove that it knows the password of {shown(self._settings.username)} "
+                f"{self._who} does not prove that it knows the password of {printable(self._settings.username)} "
                 f"({mechanism}): check that [KAFKA] bootstrap_servers names your cluster, and not an impostor."
             ) from error
         return None if step is None else bytes(step[0])
@@ -195,7 +195,7 @@ class _Login:
         except KafkaConnectionError as error:  # as brokers also do when their check of a login fails
             raise _HungUpError(self._refusal(mechanism, "it closed the connection")) from error
         if response.error_code:
-            said = shown(response.error_message or "no reason given", MAX_QUOTED_CHARACTERS)
+            said = printable(response.error_message or "no reason given", MAX_QUOTED_CHARACTERS)
             raise LoginRefusedError(self._refusal(mechanism, said))
         return bytes(response.sasl_auth_bytes or b"")
 
@@ -205,7 +205,7 @@ class _Login:
     def _login(self, mechanism: str) -> str:
         tokens = self._settings.tokens
         if tokens is None:
-            user = shown(self._settings.username)
+            user = printable(self._settings.username)
             return f"the name or the password of {user} ({mechanism}): check [KAFKA] sasl_username and sasl_password"
         if isinstance(tokens, MskTokens):
             return f"{tokens.principal}: check [KAFKA] aws_region, and the policies of this principal"
@@ -266,7 +266,7 @@ class _Login:
         )
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> LoginRefusedError:
-        said = shown(error.verify_message, MAX_QUOTED_CHARACTERS).rstrip(".")
+        said = printable(error.verify_message, MAX_QUOTED_CHARACTERS).rstrip(".")
         if error.verify_code in UNTRUSTED:
             what = "is not signed by a trusted CA", "name the certificate of its CA in [KAFKA] ssl_ca_file"
         elif error.verify_code in (OTHER_NAME, OTHER_ADDRESS):
@@ -296,7 +296,7 @@ class _Login:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(shown(name) for name in sorted(names)) or "nothing"
+    return ", ".join(printable(name) for name in sorted(names)) or "nothing"
 
 
 def _advice(offered: Iterable[str]) -> str:

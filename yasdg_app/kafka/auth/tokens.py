@@ -18,8 +18,8 @@ import aiohttp
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 
-from yasdg_app.config.settings import shown
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.text import printable
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=8)  # seconds
 RENEW_BEFORE_SECONDS = 60.0  # a token expires; at most a fifth of its lifetime
@@ -85,7 +85,7 @@ class ClientCredentials(Tokens):
         self, url: str, client_id: str, secret: str, scope: str, extensions: Mapping[str, str], ca_file: Path | None
     ) -> None:
         super().__init__()
-        self.principal = f"the client {shown(client_id)} of {_without_query(url)}"
+        self.principal = f"the client {printable(client_id)} of {_without_query(url)}"
         self._url, self._id, self._secret, self._scope, self._extensions = url, client_id, secret, scope, extensions
         # The endpoint may be another organisation's than the cluster, so the CAs of this machine are trusted as well.
         self._context = ssl.create_default_context()
@@ -116,7 +116,7 @@ class ClientCredentials(Tokens):
             ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = str(getattr(error, "os_error", error)) or "in time"
-            raise self._error(f"does not answer ({shown(why)})", refused=False) from error
+            raise self._error(f"does not answer ({printable(why)})", refused=False) from error
         if status >= 500 or status in RETRIABLE_STATUSES:
             raise self._error(f"cannot issue a token now (status {status})", refused=False)
         token, seconds = body.get("access_token"), body.get("expires_in") or DEFAULT_LIFETIME_SECONDS
@@ -140,7 +140,7 @@ class ClientCredentials(Tokens):
 
     def _reason(self, body: Mapping[str, Any]) -> str:
         told = ": ".join(str(body[key]) for key in ("error", "error_description") if body.get(key))
-        return ", " + shown(told.replace(self._secret, "…"), 200) if told else ""
+        return ", " + printable(told.replace(self._secret, "…"), 200) if told else ""
 
 
 CHECK = "Check sasl_oauthbearer_client_id, its secret and sasl_oauthbearer_scope"
@@ -156,7 +156,7 @@ async def _json(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
 
 
 def _without_query(url: str) -> str:
-    return shown(urlsplit(url)._replace(query="", fragment="").geturl(), 200)
+    return printable(urlsplit(url)._replace(query="", fragment="").geturl(), 200)
 
 
 class MskTokens(Tokens):
@@ -172,7 +172,9 @@ class MskTokens(Tokens):
             raise ConfigurationError([f"[KAFKA] auth_method = aws_msk_iam: it needs {need}"]) from None
         self._signer, self._session = MSKAuthTokenProvider, botocore.session
         self._region, self._profile, self._role_arn = region, profile, role_arn
-        self.principal = shown(role_arn or (f"the profile {profile}" if profile else "the AWS credentials found here"))
+        self.principal = printable(
+            role_arn or (f"the profile {profile}" if profile else "the AWS credentials found here")
+        )
 
     async def _fetch(self) -> tuple[str, float]:
         return await asyncio.to_thread(self._signed)

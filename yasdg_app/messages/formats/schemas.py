@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yasdg_app.config.settings import PROJECT
+from yasdg_app.config.files import PROJECT
 
 KINDS = ("products", "purchases", "stockings", "lost_sales", "incidents")
 """The kinds of messages that have a schema, named as by `yasdg consume`."""
