@@ -33,7 +33,7 @@ quick: environment-dev ## run the tests that need no Kafka, in a minute; ARGS="-
 	@exec $(PYTEST) --hypothesis-profile=quick --numprocesses=logical -m "not needs_kafka and not needs_machine" $(ARGS)
 
 test: environment-dev ## run all tests that need nothing but Python and the network, Apache Kafka included
-	@exec $(PYTEST) --hypothesis-profile=usual -m "not needs_machine" $(ARGS)
+	@exec $(PYTEST) --hypothesis-profile=usual -m "not needs_machine and not variant" $(ARGS)
 
 test-all: environment-dev ## run everything, with browser, databases, JDK, Go and containers: tests/support/suites.py
 	@exec $(PYTEST) $(ARGS)

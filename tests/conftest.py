@@ -7,7 +7,7 @@ from support.interrupts import let_children_be_interrupted
 from support.kafka_fixtures import kafka, registry, shop
 from support.ordering import SecondsRecorder, sort_longest_first
 from support.properties import register_profiles
-from support.suites import mark_needs
+from support.suites import mark_tests
 
 __all__ = ["kafka", "registry", "shop"]  # fixtures, for those tests that ask for them
 
@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    mark_needs(items)
+    mark_tests(items)
     if hasattr(config, "workerinput"):
         sort_longest_first(items)
 

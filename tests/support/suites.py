@@ -5,8 +5,11 @@
     make test-all    everything: also browser, databases, engines, containers, and more examples of each property
 
 A test is marked by the fixtures that it asks for, by its parameters, and by its folder, so nobody has to remember to.
+Of a test that starts Apache Kafka and has many sets of parameters, `make test` takes the first and the last; the others
+are variants, which `make test-all` takes too.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -38,14 +41,20 @@ EVERYWHERE = {"needs_kafka"}
 """What the project brings along, wherever Python and the network are."""
 
 
-def mark_needs(items: list[pytest.Item]) -> None:
-    """Mark the tests by what they need, and with `needs_machine` those that need any program of this machine."""
+def mark_tests(items: list[pytest.Item]) -> None:
+    """Mark the tests by what they need, by whether that is a program of this machine, and as variants."""
+    sets: defaultdict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
     for item in items:
         needs = set(_needs(item))
         for name in needs:
             item.add_marker(name)
         if needs - EVERYWHERE:
             item.add_marker("needs_machine")
+        if "needs_kafka" in needs:
+            sets[item.path, getattr(item, "originalname", item.name)].append(item)
+    for _, *between, _ in (each for each in sets.values() if len(each) > 1):
+        for item in between:
+            item.add_marker("variant")
 
 
 def _needs(item: pytest.Item) -> Iterator[str]:
