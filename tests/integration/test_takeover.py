@@ -53,7 +53,7 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("topic", "moment"), MOMENTS, ids=[f"{moment}-{topic}" for topic, moment in MOMENTS])
 def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Shop, topic: str, moment: str) -> None:
-    shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.002", KAFKA_PARTITIONS="2")
+    shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.001", KAFKA_PARTITIONS="2")
     # So that shelves are empty now and again, and customers take something else.
     shop.configure(SUPPLY_LEAD_TIME="1s - 2s - 5s", SALES_SUBSTITUTION_FREQ="5", INVENTORY_RESTOCK_AMOUNT="200")
     assert yasdg(shop, "topics", "create").returncode == 0
