@@ -29,8 +29,8 @@ help: ## list these targets
 run: environment ## start a worker, and an Apache Kafka if none is configured
 	@exec .venv/bin/yasdg worker -l info $(ARGS)
 
-quick: environment-dev ## run the tests that need no Kafka, in a minute; ARGS="-k shelf" goes to pytest
-	@exec $(PYTEST) --hypothesis-profile=quick --numprocesses=logical -m "not needs_kafka and not needs_machine" $(ARGS)
+quick: environment-dev ## run what needs no Kafka and takes no second, in a minute; ARGS="-k shelf" goes to pytest
+	@exec $(PYTEST) --hypothesis-profile=quick --numprocesses=logical -m "not needs_kafka and not needs_machine and not slow" $(ARGS)
 
 test: environment-dev ## run all tests that need nothing but Python and the network, Apache Kafka included
 	@exec $(PYTEST) --hypothesis-profile=usual -m "not needs_machine and not variant" $(ARGS)

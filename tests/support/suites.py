@@ -1,6 +1,6 @@
 """What each test needs: the markers by which `make quick`, `make test` and `make test-all` choose are set here alone.
 
-    make quick       no Kafka: what the package computes, in less than a minute
+    make quick       no Kafka, and nothing that takes a second or more: what the package computes, in less than a minute
     make test        Apache Kafka, which the package fetches itself: the shop, deaths, scenarios; Python and network
     make test-all    everything: also browser, databases, engines, containers, and more examples of each property
 
@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from support.ordering import name_of, recorded_seconds
 
 TESTS = Path(__file__).parents[1]
 
@@ -43,6 +45,7 @@ EVERYWHERE = {"needs_kafka"}
 
 def mark_tests(items: list[pytest.Item]) -> None:
     """Mark the tests by what they need, by whether that is a program of this machine, and as variants."""
+    slow = recorded_seconds()
     sets: defaultdict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
     for item in items:
         needs = set(_needs(item))
@@ -50,6 +53,8 @@ def mark_tests(items: list[pytest.Item]) -> None:
             item.add_marker(name)
         if needs - EVERYWHERE:
             item.add_marker("needs_machine")
+        if name_of(item.nodeid) in slow:
+            item.add_marker("slow")
         if "needs_kafka" in needs:
             sets[item.path, getattr(item, "originalname", item.name)].append(item)
     for _, *between, _ in (each for each in sets.values() if len(each) > 1):
