@@ -80,9 +80,9 @@ def measure(folder: Path, servers: str, count: int, arguments: argparse.Namespac
             asyncio.run(fill(shop))
             began = time.monotonic()
             worker = shop.worker()
-            worker.until(lambda: "products was read in" in worker.said, "the recovery", STARTS)
+            worker.until(lambda: "table rows in" in worker.said, "the recovery", STARTS)
             passed = time.monotonic() - began
-            recovery = float(worker.said.partition(" products was read in ")[2].partition(" s")[0])
+            recovery = float(worker.said.partition(" table rows in ")[2].partition(" s")[0])
             deadline = time.monotonic() + arguments.patience
             while time.monotonic() < deadline and not is_ready(worker):
                 time.sleep(0.5)

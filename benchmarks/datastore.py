@@ -125,7 +125,7 @@ def kept_in(shop: Shop, url: str) -> Shop:
 def until_equal(shop: Shop) -> float:
     """Seconds from a worker's having its partitions until the datastore has all."""
     worker = shop.worker()
-    worker.until(lambda: "products was read in" in worker.said, "the table", 600)
+    worker.until(lambda: "table rows in" in worker.said, "the table", 600)
     began = time.monotonic()
     worker.until(lambda: is_up_to_date(worker), "a datastore that is up to date", 1800)
     seconds = time.monotonic() - began

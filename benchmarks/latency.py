@@ -28,7 +28,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from stage import PARTITIONS, Outside, admin_of, interleaved, kafka, pace, plain_shop, run, shop_on
 from table import at_most, bar, table
 
-from yasdg_app.pipeline.sales_timer import SHORTEST_ROUND
+from yasdg_app.pipeline.sales_generator import MIN_ROUND_SECONDS
 
 WARM_UP = 3.0  # seconds
 LONGEST = 3.0  # seconds that restocks are waited for at the end
@@ -87,7 +87,7 @@ def main() -> None:
     for name in filter(figures.__contains__, LIMITED):
         print(at_most(f"{name}: purchase → restock, p50", figures[name]["restock_50"], 10))
         print(at_most(f"{name}: purchase → restock, p99", figures[name]["restock_99"], 25))
-        late = figures[name]["append_99"] - SHORTEST_ROUND * 500
+        late = figures[name]["append_99"] - MIN_ROUND_SECONDS * 500
         print(at_most(f"{name}: due → appended beyond half of the shortest round, p99", late, 10))
 
 

@@ -18,9 +18,9 @@ from faust.types import TP
 from machine import machine
 
 from yasdg_app.aggregates.windows import Windows
-from yasdg_app.application import YOUNG
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import SalesSettings, Settings
+from yasdg_app.faust_runtime.shop_app import GC_THRESHOLD
 from yasdg_app.faust_runtime.table import Rows, numbers_of
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=300_000, help="that are applied of each kind")
     arguments = parser.parse_args()
     print(machine(), flush=True)
-    gc.set_threshold(YOUNG)
+    gc.set_threshold(GC_THRESHOLD)
     for size, mean, what in CHUNKS:
         applying, counting = measured(
             size, mean, max(arguments.messages if size > 20 else arguments.messages // 10, size)
@@ -66,14 +66,15 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
     assortment = Assortment.of(products, PARTITIONS)
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=2 * mean)), products, OPENED)
     rows, books, tp = Rows(assortment.here(PARTITION)), Books(assortment), TP(TOPICS[0], PARTITION)
-    app: Any = SimpleNamespace(
-        shop=SimpleNamespace(kafka=SimpleNamespace(partitions=PARTITIONS)),
-        ownership=SimpleNamespace(topics=TOPICS),
-        opening=SimpleNamespace(opened_at=OPENED, clock=SimpleNamespace(at=lambda _: OPENED)),
-        add_future=lambda again: again.close(),
+    shop: Any = SimpleNamespace(
+        settings=SimpleNamespace(kafka=SimpleNamespace(partitions=PARTITIONS)),
+        manifest=SimpleNamespace(opened_at=OPENED),
+        clock=SimpleNamespace(at=lambda _: OPENED),
     )
-    windows = Windows(app, assortment, lambda _: rows)
-    windows.settle(1, {tp: 0, TP(TOPICS[1], PARTITION): 0})
+    life: Any = SimpleNamespace(run_in_background=lambda work: work.close())
+    assignment: Any = SimpleNamespace(topics=TOPICS)
+    windows = Windows(shop, life, assignment, assortment, lambda _: rows)
+    windows.activate(1, {tp: 0, TP(TOPICS[1], PARTITION): 0})
     applying, counting, count = 0.0, 0.0, 0
 
     def level_of(product_id: str) -> Any:

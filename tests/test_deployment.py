@@ -27,9 +27,9 @@ import yaml
 from support.containers import Container, Image, Network, hindrance, instructions, ip, sweep
 from support.offline_install import LOCK, PROJECT
 
-from yasdg_app.application import AFTER_STOP, LONGEST_STOP
 from yasdg_app.config import ini
 from yasdg_app.config.ini import SettingsError
+from yasdg_app.faust_runtime.worker import EXIT_AFTER_STOP_SECONDS, MAX_SHUTDOWN_SECONDS
 from yasdg_app.kafka.embedded.jars import JarCache
 from yasdg_app.kafka.embedded.java import java_command, logging_option
 from yasdg_app.kafka.embedded.node import cluster_id
@@ -41,7 +41,7 @@ UNIT = PROJECT / "deploy" / "systemd" / "yasdg.service"
 pytestmark = pytest.mark.xdist_group("deployment")  # one image, one Kafka
 
 TOKEN = "a-token-of-the-tests"
-STOP = LONGEST_STOP + AFTER_STOP
+STOP = MAX_SHUTDOWN_SECONDS + EXIT_AFTER_STOP_SECONDS
 """Seconds in which a worker ends."""
 
 

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from support.small_shops import PRODUCTS
 
-from yasdg_app import application
-from yasdg_app.application import AFTER_CRASH_SECONDS, LONGEST_STOP, ShopApp, ShopWorker, create_app, end_soon
+from yasdg_app.app import create_app
 from yasdg_app.config.settings import Settings
+from yasdg_app.faust_runtime.shop_app import ShopApp
+from yasdg_app.faust_runtime.worker import MAX_SHUTDOWN_SECONDS, ShopWorker
+from yasdg_app.process import exits
+from yasdg_app.process.exits import EXIT_AFTER_CRASH_SECONDS, abort_soon
 
 ERROR = ZeroDivisionError("by zero")
 
@@ -47,7 +50,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Ends:
     found = Ends()
     found.app = create_app(Settings(), PRODUCTS)
     monkeypatch.setattr(threading, "Timer", found)
-    monkeypatch.setattr(application.os, "_exit", leave)
+    monkeypatch.setattr(exits.os, "_exit", leave)
     return found
 
 
@@ -60,7 +63,7 @@ async def worker(ends: Ends) -> ShopWorker:
 
 def test_what_has_crashed_is_known_to_have_before_its_end_begins(ends: Ends) -> None:
     ends.app._crash(ERROR)
-    assert ends.timers == [(AFTER_CRASH_SECONDS, 1)]
+    assert ends.timers == [(EXIT_AFTER_CRASH_SECONDS, 1)]
     assert ends.crashed == [True]
 
 
@@ -70,11 +73,11 @@ def test_where_no_thread_can_be_had_it_ends_at_once(ends: Ends) -> None:
         ends.app._crash(ERROR)
     assert ends.app.crash_reason is ERROR
     with pytest.raises(Exit, match="1"):
-        end_soon()
+        abort_soon()
 
 
 async def test_a_crash_while_the_books_are_closed_does_not_cut_that_short(ends: Ends, worker: ShopWorker) -> None:
-    ends.app._shop_closes = True
+    ends.app._stops_selling = True
     ends.app._crash(ERROR)
     worker._signal_stop_time = 1.0
     worker._crash(ERROR)
@@ -84,7 +87,7 @@ async def test_a_crash_while_the_books_are_closed_does_not_cut_that_short(ends: 
 
 async def test_a_crash_of_the_worker_ends_it_soon(ends: Ends, worker: ShopWorker) -> None:
     worker._crash(ERROR)
-    assert ends.timers[-1] == (AFTER_CRASH_SECONDS, 1)
+    assert ends.timers[-1] == (EXIT_AFTER_CRASH_SECONDS, 1)
 
 
 @pytest.mark.parametrize("has_threads", [True, False])
@@ -96,8 +99,8 @@ async def test_a_stop_is_bounded_with_or_without_a_thread(
     monkeypatch.setattr(worker.loop, "call_later", lambda seconds, *_: later.append(seconds))
     ends.has_threads = has_threads
     worker._schedule_shutdown(signal.SIGTERM)
-    assert [seconds for seconds, _ in ends.timers] == [LONGEST_STOP]
-    assert later == ([] if has_threads else [LONGEST_STOP])
+    assert [seconds for seconds, _ in ends.timers] == [MAX_SHUTDOWN_SECONDS]
+    assert later == ([] if has_threads else [MAX_SHUTDOWN_SECONDS])
     assert worker._signal_stop_future is not None
     await worker._signal_stop_future
 

@@ -17,7 +17,7 @@ PRINT = """
 import json, sys
 import yasdg_app.__main__
 from faust.cli.base import builtin_options, cli
-from yasdg_app.application import app
+from yasdg_app import app
 import faust.types._env, mode.utils.logging
 conf = {name: repr(getattr(app.conf, name)) for name in sorted(app.conf.SETTINGS)}
 cli_defaults = {each.name: repr(each.default) for each in cli.params}

@@ -165,7 +165,7 @@ def test_the_command_lists_what_it_can(installation: Path, tmp_path: Path) -> No
 def test_it_reads_its_own_configuration_and_catalog(installation: Path, tmp_path: Path) -> None:
     sales = run(installation, tmp_path, "yasdg", "generate", "-n", "3")
     assert len(sales.splitlines()) == 3
-    program = "from yasdg_app.application import app; print(app.shop.source, app.shop.sales.products, app.web)"
+    program = "from yasdg_app import app; its = app.shop.settings; print(its.source, its.sales.products, app.web)"
     source, products, *_ = run(installation, tmp_path, "python", "-c", program).split()
     data = packages_of(installation) / "yasdg_app" / "data"
     assert (source, products) == (str(data / "config" / "configuration.ini"), str(data / "products.csv"))
@@ -177,5 +177,5 @@ def test_its_scenarios_are_at_hand(installation: Path, tmp_path: Path) -> None:
 
 
 def test_it_writes_where_it_is_started_and_not_where_it_is_installed(installation: Path, tmp_path: Path) -> None:
-    program = "from yasdg_app.application import app; print(app.shop.kafka.data_dir)"
+    program = "from yasdg_app import app; print(app.shop.settings.kafka.data_dir)"
     assert run(installation, tmp_path, "python", "-c", program).strip() == str(tmp_path / ".yasdg")

@@ -17,11 +17,9 @@ import pytest
 from faust.types import TP
 
 import yasdg_app
-from yasdg_app.application import app, silence_libraries
+from yasdg_app.app import load
+from yasdg_app.faust_runtime.log_levels import silence_libraries
 from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline import sales_timer as tills
-from yasdg_app.pipeline.sales_timer import Tills
-from yasdg_app.web import metrics, share, snapshot, views
 from yasdg_app.web.access import TOKEN_COOKIE
 from yasdg_app.web.driver import PARTIAL_RESULTS_PATH
 from yasdg_app.web.query_params import Page
@@ -40,6 +38,11 @@ from yasdg_app.web.results import (
     WorkerState,
 )
 from yasdg_app.web.token_proof import PROOF_HEADER, PeerRequest, authorization_of
+
+load()
+
+from yasdg_app.application import app  # noqa: E402
+from yasdg_app.web import metrics, share, snapshot, views  # noqa: E402
 
 # --- /share/ between two versions -------------------------------------------------------------------------------------
 
@@ -166,7 +169,7 @@ def test_metrics_have_the_names_and_types_that_they_had(monkeypatch: pytest.Monk
     producer = SimpleNamespace(waiting_since=None, seconds=0.0, batches=0)
     mirror = SimpleNamespace(waiting=0, lag=0.0, written=0, failures=0)
     monkeypatch.setattr(app, "shop_producer", producer, raising=False)
-    monkeypatch.setattr(app, "mirror", mirror)
+    monkeypatch.setattr(app, "mirror", mirror, raising=False)
     monkeypatch.setattr(metrics, "settled_last", lambda: [tp])
     for name in ("delay_of", "rate_of"):
         monkeypatch.setattr(metrics, name, lambda partition: 2.0)
@@ -209,17 +212,25 @@ async def test_a_worker_whose_part_is_done_notes_it_as_others_expect_it(monkeypa
     async def yes(*_: Any) -> bool:
         return True
 
-    async def renew(at_once: bool = False) -> None:
+    async def renew_lease(*, at_once: bool) -> None:
         assert at_once
 
-    ownership = SimpleNamespace(partitions=[0, 3], notes={}, renew=renew)
-    monkeypatch.setattr(app, "ownership", ownership)
-    of: Any = SimpleNamespace(
-        _last_moment=1_780_272_060_000_000, _last_sale=None, _look_at=0.0, _is_done=yes, _noted_by_all=yes
-    )
-    assert await Tills._finished(of)
-    topic = tills.kafka.topic_purchases
-    assert ownership.notes == {TP(topic, 0): "closed 1780272060000000", TP(topic, 3): "closed 1780272060000000"}
+    _, pipeline = load()
+    sales, assignment = pipeline.sales, SimpleNamespace(partitions=[0, 3], commit_metadata={}, renew_lease=renew_lease)
+    for name, value in (
+        ("_assignment", assignment),
+        ("_last_moment", 1_780_272_060_000_000),
+        ("_check_finished_at", 0.0),
+        ("_is_done", yes),
+        ("_is_committed_by_all", yes),
+    ):
+        monkeypatch.setitem(vars(sales), name, value)
+    assert await sales._is_finished()
+    topic = pipeline.shop.settings.kafka.topic_purchases
+    assert assignment.commit_metadata == {
+        TP(topic, 0): "closed 1780272060000000",
+        TP(topic, 3): "closed 1780272060000000",
+    }
 
 
 # --- What is logged ---------------------------------------------------------------------------------------------------
@@ -259,7 +270,7 @@ def test_services_of_faust_and_mode_say_nothing_at_info() -> None:
         if each.__module__.partition(".")[0] in ("yasdg_app", "faust", "mode")
         if logging.getLogger(name).getEffectiveLevel() < logging.WARNING
     }
-    assert loud == set(), "add their modules to CHATTY"
+    assert loud == set(), "add their modules to LOG_LEVELS"
 
 
 @pytest.mark.usefixtures("levels")

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +16,15 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fakes import Life, Member, open_shop
 from support.properties import examples
 from support.small_shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
 from yasdg_app.aggregates import windows
 from yasdg_app.aggregates.minutes import KEPT, not_counted
 from yasdg_app.aggregates.windows import LATEST, WINDOWS, Windows
-from yasdg_app.config.settings import Settings
+from yasdg_app.config.settings import KafkaSettings, Settings
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import COLUMNS, Rows, numbers_of
 from yasdg_app.inventory import projection as books
 from yasdg_app.inventory.partitioned_catalog import Assortment
@@ -40,7 +42,7 @@ SUPPLY = Plan.of(Settings(), PRODUCTS, OPENED).supply
 TOPICS = "purchases", "lost_sales"
 CATEGORIES = {product.category for product in PRODUCTS}
 NOTHING = (0, 0, 0)
-KAFKA = SimpleNamespace(topic_stockings="stockings", topic_lost_sales=TOPICS[1], partitions=2)
+KAFKA = replace(KafkaSettings(), topic_stockings="stockings", topic_lost_sales=TOPICS[1], partitions=2)
 
 
 @dataclass(frozen=True)
@@ -125,34 +127,29 @@ class Worker:
     generation: int = 0
 
     def __post_init__(self) -> None:
-        self.app = SimpleNamespace(
-            shop=SimpleNamespace(kafka=KAFKA),
-            format=Format(),
-            ownership=SimpleNamespace(topics=TOPICS),
-            opening=SimpleNamespace(opened_at=OPENED, clock=SimpleNamespace(at=lambda _: self.now)),
-            own_reader=self.logs, rebalancing=False, should_stop=False, consumer_generation_id=0,
-            add_future=self.reading,
+        clock = SimpleNamespace(at=lambda _: self.now)
+        self.shop = open_shop(
+            replace(Settings(), kafka=KAFKA), own_reader=self.logs,
+            manifest=SimpleNamespace(opened_at=OPENED, clock=clock),
         )  # fmt: skip
-        self.task: asyncio.Task[None] | None = None
-        self.windows = Windows(self.app, ASSORTMENT, lambda partition: self.rows.get(partition, Rows(())))
-
-    def reading(self, again: Any) -> None:
-        try:
-            self.task = asyncio.get_running_loop().create_task(again)
-        except RuntimeError:  # where there is no past there is no loop
-            again.close()
+        self.shop.format = Format()
+        self.life, self.member = Life(), Member()
+        assignment = PartitionAssignment(self.member, TOPICS, {})
+        self.windows = Windows(
+            self.shop, self.life, assignment, ASSORTMENT, lambda partition: self.rows.get(partition, Rows(()))
+        )
 
     async def done(self) -> None:
-        if self.task:
-            await self.task
+        if self.life.tasks:
+            await self.life.tasks[-1]
 
     def take_over(self, rows: dict[int, Rows], lost: int = 0) -> None:
         """Begin a generation with what the changelogs hold."""
         self.generation += 1
-        self.app.consumer_generation_id = self.generation
+        self.member.consumer_generation_id = self.generation
         self.rows = rows
         applied = {TP(TOPICS[0], p): int(own.column("offset").max(initial=-1)) + 1 for p, own in rows.items()}
-        self.windows.settle(self.generation, applied | {TP(TOPICS[1], p): lost for p in rows})
+        self.windows.activate(self.generation, applied | {TP(TOPICS[1], p): lost for p in rows})
 
     def fold(self, partition: int, chunk: Sequence[Any]) -> Folded:
         def level_of(product_id: str) -> Any:
@@ -529,10 +526,10 @@ def test_only_partitions_that_are_ours_now_are_told_of() -> None:
     taken_over(worker, sales)
     asked, through = worker.windows, (OPENED // MINUTE + 2) * MINUTE
     assert asked.sums("day", through) == {"SF02": added(sales)}
-    worker.app.rebalancing = True
+    worker.member.rebalancing = True
     assert (asked.sums("day", through), asked.complete_from(), asked.complete_through()) == ({}, {}, {})
-    worker.app.rebalancing = False
-    worker.app.consumer_generation_id += 1  # what is assigned now is not recovered yet
+    worker.member.rebalancing = False
+    worker.member.consumer_generation_id += 1  # what is assigned now is not recovered yet
     assert (asked.sums("day", through), asked.complete_from(), asked.complete_through()) == ({}, {}, {})
     worker.take_over({1: worker.rows[1]})
     assert asked.sums("day", through) == {}
@@ -594,7 +591,7 @@ def test_the_latest_lost_sales_are_those_told_before_and_those_applied(position:
 
 def test_what_is_read_again_may_be_in_any_format() -> None:
     form, worker, sales = JsonFormat("epoch_ms"), Worker(Logs()), sold(30, 20 * SECOND)
-    worker.app.format = form
+    worker.shop.format = form
     told = [restock(number) for number in range(1, 9)]
     lost = [json.dumps(json.loads(lost_sale(number)) | {"promised": None}).encode() for number in range(1, 9)]
     values = worker.logs.values

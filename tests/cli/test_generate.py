@@ -31,7 +31,7 @@ from yasdg_app.messages import ids, reference
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.formats import json_format
 from yasdg_app.messages.times import event_time
-from yasdg_app.pipeline.faulty_channel import Network
+from yasdg_app.pipeline.faulty_channel import FaultyChannel
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import NO_PRODUCT, SaleLimit, Till
@@ -577,7 +577,7 @@ def test_what_arrives_is_what_workers_append_to_each_partition(partitions: int) 
     appended: Counter[bytes] = Counter()
     for partition in range(partitions):
         here = [each for each in log if ids.home(each.key.decode(), partitions) == partition]
-        network = Network(faults)
+        network = FaultyChannel(faults)
         network.take(here)
         its_faults, delivered = network.arrived(last + 1)
         values = [row.value or b"" for row in delivered]

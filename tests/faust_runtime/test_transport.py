@@ -124,8 +124,8 @@ class Fetching(Consumer):
     should_stop = False
 
     def __init__(self, *fetches: dict[FaustTP, list[Any]], most: int) -> None:
-        ownership = SimpleNamespace(topics={"purchases", "lost_sales"}, most=dict.fromkeys(range(8), most))
-        self.app = SimpleNamespace(ownership=ownership, consumer_generation_id=GENERATION)
+        assignment = SimpleNamespace(topics={"purchases", "lost_sales"}, max_batch=dict.fromkeys(range(8), most))
+        self.app = SimpleNamespace(assignment=assignment, consumer_generation_id=GENERATION)
         self.scheduler = SimpleNamespace(iterate=lambda records: iter(records.items()))
         self._read_offset, self._buffered_partitions, self._deliveries = {}, set(), []
         self._fetches = list(fetches)
@@ -318,7 +318,8 @@ class Fetches(ConsumerThread):
     def __init__(self, *fetched: Any) -> None:
         self.fetcher = Fetcher(*fetched)
         self.app = SimpleNamespace(
-            ownership=SimpleNamespace(topics=(TP.topic,)), opening=SimpleNamespace(producer_id=SHOP)
+            assignment=SimpleNamespace(topics=(TP.topic,)),
+            shop=SimpleNamespace(manifest=SimpleNamespace(producer_id=SHOP)),
         )
         self._consumer: Any = SimpleNamespace(_fetcher=self.fetcher)
         self.crashes: list[BaseException] = []

@@ -9,7 +9,7 @@ import pytest
 from support.kafka_fixtures import Kafka
 from support.shop import Shop, Worker, yasdg
 
-from yasdg_app.application import AFTER_CRASH_SECONDS
+from yasdg_app.process.exits import EXIT_AFTER_CRASH_SECONDS
 
 PLACES = ("agent", "timer", "task", "start", "recover")
 
@@ -32,7 +32,7 @@ def complaints(worker: Worker) -> list[str]:
 def test_a_full_disk_is_one_line_and_the_end_within_seconds(kafka: Kafka, shop: Shop, where: str) -> None:
     (line,), seconds = crashed(shop.on(kafka.bootstrap_servers), where, "disk")
     assert "The worker ends: No space left on device: /data/purchases" in line
-    assert seconds < AFTER_CRASH_SECONDS + 20  # of a machine that is busy; an end in order would take 120
+    assert seconds < EXIT_AFTER_CRASH_SECONDS + 20  # of a machine that is busy; an end in order would take 120
 
 
 @pytest.mark.parametrize("what", ["told", "kafka"])
@@ -92,7 +92,7 @@ def test_an_address_that_is_not_this_machines_is_one_line(shop: Shop, address: s
     shop.on("127.0.0.1:1").configure(WEB_HOST=address, WEB_TOKEN="a-token-of-sixteen")
     ended = yasdg(shop, "worker")
     assert ended.returncode == 1
-    assert f"The web server cannot have port 6066 of {address}: " in ended.stderr
+    assert f"The web server cannot listen on port 6066 of {address}: " in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -8,7 +8,7 @@ STABLE: the seconds in which happens here what is to happen within two minutes.
 import sys
 import time
 
-from yasdg_app.pipeline import sales_timer as tills
+from yasdg_app import app
 from yasdg_app.shop import clock
 
 by, lasts = int(sys.argv[1]) * 1_000_000, float(sys.argv[2])
@@ -20,7 +20,7 @@ time_ns = time.time_ns
 
 
 def now() -> int:
-    if tills.app.counts["sales"] and not began:
+    if app.shop.counts["sales"] and not began:
         began.append(time.monotonic())
     is_set = began and 3 < time.monotonic() - began[0] < 3 + lasts
     return time_ns() + (by * 1000 if is_set else 0)

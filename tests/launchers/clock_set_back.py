@@ -3,7 +3,8 @@
 import sys
 import time
 
-from yasdg_app.pipeline import sales_timer as tills
+from yasdg_app import app
+from yasdg_app.pipeline import sales_generator
 
 BACK = 3_600_000_000  # microseconds
 
@@ -11,13 +12,13 @@ began: list[float] = []
 
 
 def now() -> int:
-    if tills.app.counts["sales"] and not began:
+    if app.shop.counts["sales"] and not began:
         began.append(time.monotonic())
     is_back = began and 3 < time.monotonic() - began[0] < 6
     return time.time_ns() // 1000 - (BACK if is_back else 0)
 
 
-tills._now = now
+sales_generator.now = now
 
 from yasdg_app.__main__ import main  # noqa: E402
 

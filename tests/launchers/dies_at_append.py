@@ -31,7 +31,7 @@ async def dying_append(self: ShopProducer, to: str, partition: int, batches: Any
 
 
 if __name__ == "__main__":
-    shelves.EVERY = 2000  # so that some are kept before it dies
+    shelves.SNAPSHOT_EVERY_CUSTOMERS = 2000  # so that some are kept before it dies
     ShopProducer.append_batches = dying_append  # type: ignore[method-assign]
     sys.argv[1:4] = []
     main()

@@ -14,16 +14,18 @@ from typing import Any
 where, what = sys.argv[1], sys.argv[2]
 sys.argv[1:3] = []
 
-from yasdg_app import application  # noqa: E402
+from yasdg_app import app  # noqa: E402
+from yasdg_app.cluster_state import running_shop  # noqa: E402
 from yasdg_app.errors import YasdgError  # noqa: E402
+from yasdg_app.faust_runtime.shop_app import ShopApp  # noqa: E402
 from yasdg_app.faust_runtime.table import ChunkedTable  # noqa: E402
-from yasdg_app.pipeline import inventory_agent as inventory  # noqa: E402
-from yasdg_app.pipeline import sales_timer as tills  # noqa: E402
+from yasdg_app.pipeline.inventory_agent import InventoryAgent  # noqa: E402
+from yasdg_app.pipeline.sales_generator import SalesGenerator  # noqa: E402
 
 ERRORS: dict[str, Exception] = {
     "disk": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/purchases"),
     "told": YasdgError("The shop cannot be had.\nIt is closed."),
-    "kafka": application.KafkaError("the cluster is full"),
+    "kafka": running_shop.KafkaError("the cluster is full"),
     "bug": ZeroDivisionError("division by zero"),
 }
 
@@ -37,23 +39,23 @@ async def wait_for_ever(*_: Any) -> None:
 
 
 def gets_through(self: Any) -> bool:
-    if tills.app.counts["sales"]:
+    if app.shop.counts["sales"]:
         raise ERRORS[what]
     return True
 
 
 match where:
     case "agent":
-        inventory._apply = fail
+        InventoryAgent._apply = fail  # type: ignore[method-assign]
     case "timer":
-        tills.Tills.ring_up = fail  # type: ignore[method-assign]
+        SalesGenerator.run_round = fail  # type: ignore[method-assign]
     case "task":
-        application.ShopApp._gets_through = gets_through  # type: ignore[method-assign]
+        ShopApp._cluster_responds = gets_through  # type: ignore[method-assign]
     case "start":
-        application.open_shop = fail
+        running_shop.open_shop = fail
     case "recover":
         ChunkedTable.recover = fail  # type: ignore[method-assign]
-application.ShopApp.on_shutdown = wait_for_ever  # type: ignore[method-assign]
+ShopApp.on_shutdown = wait_for_ever  # type: ignore[method-assign]
 
 from yasdg_app.__main__ import main  # noqa: E402
 

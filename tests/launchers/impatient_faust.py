@@ -2,7 +2,7 @@
 
 import sys
 
-from yasdg_app.application import app
+from yasdg_app import app
 
 app.conf.stream_processing_timeout = 1.0
 app.conf.broker_commit_livelock_soft_timeout = 1.0

@@ -12,9 +12,9 @@ NEVER_MANY = 2**62
 books.MANY = NEVER_MANY
 till.Till._instant = lambda self: np.zeros(len(self.products), dtype=np.bool_)  # type: ignore[method-assign]
 
-from yasdg_app.pipeline import sales_timer as tills  # noqa: E402
+from yasdg_app.pipeline import sales_generator  # noqa: E402
 
-tills.FEW = NEVER_MANY
+sales_generator.BULK_FROM_SALES = NEVER_MANY
 
 from yasdg_app.__main__ import main  # noqa: E402
 

@@ -6,10 +6,12 @@ python shows_windows.py worker ...
 from typing import Any
 
 from yasdg_app.__main__ import main
-from yasdg_app.application import app
-from yasdg_app.pipeline.inventory_agent import windows
+from yasdg_app.app import load
 
 HOURS_SHOWN = 3
+
+app, pipeline = load()
+windows = pipeline.windows
 
 
 @app.page("/windows/")

@@ -2,9 +2,9 @@
 
 import sys
 
-from yasdg_app.pipeline import sales_timer as tills
+from yasdg_app.pipeline import sales_generator
 
-tills.SHORTEST_ROUND = 1.0
+sales_generator.MIN_ROUND_SECONDS = 1.0
 
 from yasdg_app.__main__ import main  # noqa: E402
 

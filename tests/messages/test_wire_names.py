@@ -10,13 +10,14 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from faust.types import TP
+from support.fakes import open_shop
 
-from yasdg_app.application import app
+from yasdg_app.app import load
 from yasdg_app.cluster_state.bootstrap import topics_of
 from yasdg_app.cluster_state.control_records import end_record, gap_record, incident_record
 from yasdg_app.config import catalog
@@ -37,11 +38,10 @@ from yasdg_app.messages.ids import home
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline import shelf_snapshots as shelves
-from yasdg_app.pipeline.faulty_channel import Network
+from yasdg_app.pipeline.faulty_channel import FaultyChannel
 from yasdg_app.pipeline.foreign_log import foreign_reason
-from yasdg_app.pipeline.inventory_agent import inventory, lost_sales, purchases
 from yasdg_app.pipeline.restore import dead_letter
-from yasdg_app.pipeline.shelf_snapshots import ShelvesTopic
+from yasdg_app.pipeline.shelf_snapshots import ShelfSnapshots
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Gap
@@ -101,12 +101,13 @@ def test_topics_by_the_keys_of_the_configuration() -> None:
 
 
 def test_the_group_and_the_changelog_that_faust_makes_of_the_name() -> None:
-    name = app.shop.kafka.application_id
+    app, pipeline = load()
+    name = app.shop.settings.kafka.application_id
     assert app.conf.id == name  # the consumer group
-    assert inventory.changelog_topic.get_topic_name() == f"{name}-inventory-changelog"
-    assert [topic.get_topic_name() for topic in (purchases, lost_sales)] == [
-        app.shop.kafka.topic_purchases,
-        app.shop.kafka.topic_lost_sales,
+    assert pipeline.inventory.changelog_topic.get_topic_name() == f"{name}-inventory-changelog"
+    assert [agent.channel.get_topic_name() for agent in app.agents.values()] == [
+        app.shop.settings.kafka.topic_purchases,
+        app.shop.settings.kafka.topic_lost_sales,
     ]
 
 
@@ -229,15 +230,15 @@ async def test_a_record_of_the_shelves(monkeypatch: pytest.MonkeyPatch) -> None:
 
     shelf = Shelf(PRODUCTS[0], 75, 74, 1, 2, 3, 4, 15, AT)
     till: Any = SimpleNamespace(customers_served=0, shelves_watermark=AT, shelves=[shelf])
-    monkeypatch.setattr(app, "shop_producer", Producer(), raising=False)
+    shop, nothing = open_shop(producer=Producer()), cast(Any, None)
     monkeypatch.setattr(shelves.jumps, "record_time", lambda: 5)
-    topic = ShelvesTopic()
-    topic._numbers[4] = 9
-    await topic.keep(4, till, lambda: True)
+    snapshots = ShelfSnapshots(shop, nothing, nothing)
+    snapshots._counts[4] = 9
+    await snapshots.write_if_due(4, till, lambda: True)
     till.customers_served = 50_000
-    await topic.keep(4, till, lambda: True)
+    await snapshots.write_if_due(4, till, lambda: True)
     ((name, partition, number, (row,)),) = appended
-    assert (name, partition, number, row.key) == (f"{app.shop.kafka.application_id}-shelves", 4, 9, b"1-0")
+    assert (name, partition, number, row.key) == (f"{shop.settings.kafka.application_id}-shelves", 4, 9, b"1-0")
     assert row.value == (
         b"\x84\xa7through\xcf\x00\x06S%\xe3\xbdg\x00\xa5place\x00\xa6pieces\x01\xa7shelves"
         b"\x81\xa4CS01\x98KJ\x01\x02\x03\x04\x0f\xcf\x00\x06S%\xe3\xbdg\x00"
@@ -278,9 +279,9 @@ def test_headers_of_a_dead_letter_that_was_cut() -> None:
 
 @pytest.mark.parametrize("kind", ["late", "out_of_order", "duplicate", "corrupt", "dropped"])
 def test_headers_of_a_sale_that_has_a_fault(kind: str) -> None:
-    network = Network(Faults.of(replace(FaultSettings(), **{kind: Decimal(1)}), 42))
-    network.take([message(value=PURCHASE)])
-    (told,), delivered = network.arrived(2**60)
+    channel = FaultyChannel(Faults.of(replace(FaultSettings(), **{kind: Decimal(1)}), 42))
+    channel.take([message(value=PURCHASE)])
+    (told,), delivered = channel.arrived(2**60)
     assert (told.key, msgspec.json.decode(told.value or b"")["kind"]) == (b"CS01", kind)
     its = ("yasdg-fault", kind.encode()), ("yasdg-fault-id", b"CS01-F000042")
     assert [tuple(row.headers) for row in delivered] == {

@@ -1,4 +1,4 @@
-"""A flawed network delivers the same, however many sales go in at a time, and wherever it was begun anew."""
+"""A flawed channel delivers the same, however many sales go in at a time, and wherever it was begun anew."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.encoders import encode_fault
 from yasdg_app.messages.reference import encode, fault
 from yasdg_app.messages.times import time_text
-from yasdg_app.pipeline.faulty_channel import BEFORE_ALL, Network, place_of_delivered, place_of_told
+from yasdg_app.pipeline.faulty_channel import START, FaultyChannel, cursor_of_delivered, cursor_of_fault
 from yasdg_app.shop.faults import KINDS, Faults
 
 STEPS = st.sampled_from([1, 30_000_000])  # microseconds
@@ -56,15 +56,15 @@ def as_messages(out: list[ProducerRecord]) -> list[Any]:
 def test_it_delivers_what_the_sales_alone_say_in_pieces_of_any_size(world: World, data: st.DataObject) -> None:
     shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world, data.draw(STEPS))
     expected_dirty, expected_told = flawed(shop, purchases, world.until)
-    network, told, dirty = Network(shop), list[ProducerRecord](), list[ProducerRecord]()
+    channel, told, dirty = FaultyChannel(shop), list[ProducerRecord](), list[ProducerRecord]()
     cuts = data.draw(st.lists(st.integers(0, len(purchases)), max_size=6).map(sorted))
     for start, end in zip([0, *cuts], [*cuts, len(purchases)], strict=True):
-        network.take(purchases[start:end])
+        channel.take(purchases[start:end])
         if end:
-            assert network.seen == purchases[end - 1].at
-        new_told, new_dirty = network.arrived(network.seen)
+            assert channel.seen == purchases[end - 1].at
+        new_told, new_dirty = channel.arrived(channel.seen)
         told, dirty = told + new_told, dirty + new_dirty
-    new_told, new_dirty = network.arrived(world.until + 1)
+    new_told, new_dirty = channel.arrived(world.until + 1)
     assert rows(as_messages(dirty + new_dirty)) == expected_dirty
     assert rows(as_messages(told + new_told)) == expected_told
 
@@ -76,14 +76,14 @@ def test_it_goes_on_where_the_last_messages_of_its_logs_say(world: World, data: 
     shop, purchases = data.draw(faults(world.until - world.plan.opened_at)), log(world, data.draw(STEPS))
     dirty, told = flawed(shop, purchases, world.until)
     died = data.draw(st.integers(0, len(dirty)))
-    reached = place_of_delivered(as_messages(dirty)[died - 1], shop) if died else BEFORE_ALL
-    places = [place_of_told(each) for each in as_messages(told)]
+    reached = cursor_of_delivered(as_messages(dirty)[died - 1], shop) if died else START
+    places = [cursor_of_fault(each) for each in as_messages(told)]
     least = sum(place <= reached for place in places)
     ahead = data.draw(st.integers(least, min(least + 5, len(told))))
     begins = max(0, reached.released_at - shop.longest) // 1000
-    network = Network(shop, reached, places[ahead - 1] if ahead else BEFORE_ALL)
-    network.take([each for each in purchases if each.timestamp >= begins])
-    new_told, new_dirty = network.arrived(world.until + 1)
+    channel = FaultyChannel(shop, reached, places[ahead - 1] if ahead else START)
+    channel.take([each for each in purchases if each.timestamp >= begins])
+    new_told, new_dirty = channel.arrived(world.until + 1)
     assert rows(as_messages(new_told)) == told[ahead:]
     assert rows(as_messages(new_dirty)) == dirty[died:]
 

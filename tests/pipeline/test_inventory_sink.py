@@ -4,13 +4,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from faust.types import TP
+from support.fakes import Life, Member, open_shop
 from support.small_shops import IDS, PRODUCTS
 
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import Rows
-from yasdg_app.pipeline import inventory_sink as mirror
-from yasdg_app.pipeline.inventory_sink import Mirror
+from yasdg_app.pipeline import inventory_sink
+from yasdg_app.pipeline.inventory_sink import InventorySink
 from yasdg_app.sinks.base import DatastoreError, Level
 
 
@@ -45,46 +49,55 @@ class Store:
     async def close(self) -> None: ...
 
 
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+class Worker:
     """A worker that has one partition, with all products."""
-    rows = Rows(PRODUCTS)
-    ownership = SimpleNamespace(settled=True, generation=1, partitions=[0])
-    app = SimpleNamespace(ownership=ownership, opening=SimpleNamespace(clock=SimpleNamespace(started=0)))
-    monkeypatch.setattr(mirror, "app", app)
-    monkeypatch.setattr(mirror, "inventory", SimpleNamespace(rows_of=lambda partition: rows))
-    return app
+
+    def __init__(self) -> None:
+        self.rows = Rows(PRODUCTS)
+        self.member = Member()
+        self.assignment = PartitionAssignment(self.member, ("purchases",), {})
+        self.assignment.activate(1, {TP("purchases", 0): 0}, {})
+
+    def sink(self, store: Store) -> InventorySink:
+        table: Any = SimpleNamespace(rows_of=lambda partition: self.rows)
+        manifest = SimpleNamespace(clock=SimpleNamespace(started=0))
+        return InventorySink(open_shop(manifest=manifest), Life(), self.assignment, table, store)
 
 
-async def test_a_flush_writes_all_that_waits(app: SimpleNamespace) -> None:
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+async def test_a_flush_writes_all_that_waits(worker: Worker) -> None:
     store = Store()
-    kept = Mirror(store)
+    kept = worker.sink(store)
     assert kept.waiting == len(PRODUCTS)
     await kept.flush()
     assert store.rows.keys() == set(IDS)
     assert (kept.waiting, kept.written, kept.lag) == (0, len(PRODUCTS), 0)
 
 
-async def test_a_flush_ends_when_the_datastore_does_not_take_it(app: SimpleNamespace) -> None:
+async def test_a_flush_ends_when_the_datastore_does_not_take_it(worker: Worker) -> None:
     store = Store()
     store.takes = False
-    kept = Mirror(store)
+    kept = worker.sink(store)
     await kept.flush()
     assert (kept.failing, kept.failures, kept.waiting) == (True, 1, len(PRODUCTS))
 
 
-async def test_a_flush_ends_when_a_rebalance_comes_in_between(app: SimpleNamespace) -> None:
-    kept = Mirror(Store())
-    app.ownership.settled = False
+async def test_a_flush_ends_when_a_rebalance_comes_in_between(worker: Worker) -> None:
+    kept = worker.sink(Store())
+    worker.member.rebalancing = True
     async with asyncio.timeout(20):
         await kept.flush()
     assert (kept.failing, kept.waiting) == (False, len(PRODUCTS))
 
 
 async def test_whoever_waits_for_a_flush_can_give_up_whatever_happens(
-    app: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, attempts = Mirror(Store()), 0
+    kept, attempts = worker.sink(Store()), 0
 
     async def writes_nothing() -> None:
         nonlocal attempts
@@ -96,13 +109,10 @@ async def test_whoever_waits_for_a_flush_can_give_up_whatever_happens(
         await asyncio.wait_for(kept.flush(), 0.2)
 
 
-async def test_a_flush_does_not_wait_for_the_rest_of_a_round(
-    app: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirror, "REST", 1e9)
+async def test_a_flush_does_not_wait_for_the_rest_of_a_round(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory_sink, "REST_FACTOR", 1e9)
     store = Store()
-    kept = Mirror(store)
-    app.should_stop = False
+    kept = worker.sink(store)
     selling = asyncio.create_task(kept.run())
     while not store.rows:
         await asyncio.sleep(0.01)
@@ -115,7 +125,7 @@ async def test_a_flush_does_not_wait_for_the_rest_of_a_round(
 
 @pytest.mark.parametrize("burnt", [0.05, 0.6])
 async def test_a_batch_takes_a_fifth_of_the_time_at_most(
-    app: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, burnt: float
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, burnt: float
 ) -> None:
     store = Store()
     store.batch = len(PRODUCTS)
@@ -127,22 +137,22 @@ async def test_a_batch_takes_a_fifth_of_the_time_at_most(
 
     monkeypatch.setattr(store, "write", write)
     began = time.monotonic()
-    await Mirror(store)._try()
+    await worker.sink(store)._try()
     assert time.monotonic() - began >= 5 * burnt
 
 
 async def test_a_new_connection_in_the_middle_of_a_rebalance_has_all_rows_compared_behind_it(
-    app: SimpleNamespace,
+    worker: Worker,
 ) -> None:
     store = Store()
-    kept = Mirror(store)
+    kept = worker.sink(store)
     await kept.flush()
     del store.rows[IDS[0]]
     store.is_new = True  # as from a backup
-    app.ownership.settled = False
+    worker.member.rebalancing = True
     await kept._try()
     assert not store.is_new
-    app.ownership.settled = True
+    worker.member.rebalancing = False
     await kept._try()
     assert store.rows.keys() == set(IDS)
     assert kept.written == len(PRODUCTS) + 1

@@ -21,7 +21,7 @@ from yasdg_app.kafka.reader import Reader
 from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_told
+from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_published_state
 from yasdg_app.shop.shelf import Restock
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
@@ -89,16 +89,16 @@ def test_restocks_that_were_told_before_the_table_knew_are_heard_of(name: str) -
         assortment=Assortment.of(PRODUCTS, 1),
     )
     logs = {STOCKINGS: [batch(0, b"junk"), batch(1, *told, number=0), batch(7, foreign), batch(8, b"", is_marker=True)]}
-    heard = asyncio.run(read_told(Logs(logs), KAFKA, table, [0], form))[0]
-    assert (heard.ahead, heard.stockings) == ({"CS01": 3, "SF02": 3}, 6)
+    heard = asyncio.run(read_published_state(Logs(logs), KAFKA, table, [0], form))[0]
+    assert (heard.ahead, heard.restocks) == ({"CS01": 3, "SF02": 3}, 6)
 
 
 @pytest.mark.parametrize("after", [[], [batch(2, b"x")], [batch(2, b"", is_marker=True), batch(3, b"y", b"z")]])
 def test_what_was_buried_is_what_the_last_own_letter_says_whatever_comes_after_it(after: list[Any]) -> None:
     headers = [("buried", json.dumps({"purchases": 41}).encode())]
     logs = {LETTERS: [batch(0, b"letter", b"letter", number=0, headers=headers), *after]}
-    heard = asyncio.run(read_told(Logs(logs), KAFKA, empty_table(), [0], readers.form_named("sql")))[0]
-    assert (heard.letters, heard.buried) == (2, {"purchases": 41})
+    heard = asyncio.run(read_published_state(Logs(logs), KAFKA, empty_table(), [0], readers.form_named("sql")))[0]
+    assert (heard.dead_letters, heard.dead_lettered) == (2, {"purchases": 41})
 
 
 def emptied(first: int, count: int, number: int) -> SimpleNamespace:

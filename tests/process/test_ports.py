@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from yasdg_app.application import PortTakenError, check_port
-from yasdg_app.process.ports import addresses_of
+from yasdg_app.process.ports import PortTakenError, addresses_of, check_port
 
 HERE, NOT_HERE, NO_FAMILY = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "192.0.2.1"), (9_999, "::1")
 
@@ -48,7 +47,7 @@ def test_where_there_is_none_the_first_reason_is_told(
     with pytest.raises(OSError, match=r".") as refused:
         addresses_of("shop", port)
     assert refused.value.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-    with pytest.raises(PortTakenError, match=f"The web server cannot have port {port} of shop: "):
+    with pytest.raises(PortTakenError, match=f"The web server cannot listen on port {port} of shop: "):
         check_port("shop", port)
 
 

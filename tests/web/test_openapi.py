@@ -15,8 +15,7 @@ from yasdg_app import web
 DESCRIPTION: dict[str, Any] = json.loads(Path(web.__file__).with_name("openapi.json").read_bytes())
 PAGES = """
 import json
-from yasdg_app.application import app
-app.discover()
+from yasdg_app import app
 app.web.init_server()
 pages = app.web.web_app.router.resources()
 print(json.dumps([(page.canonical, sorted(route.method for route in page)) for page in pages]))

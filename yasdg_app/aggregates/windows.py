@@ -33,12 +33,15 @@ from yasdg_app.aggregates.minutes import (
     minute_of,
     not_counted,
 )
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.errors import YasdgError
+from yasdg_app.faust_runtime.lifecycle import Lifecycle
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import Rows
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Folded, ProductRestock
+from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
-from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.decoders import (
     InvalidMessageError,
     read_lost_sale,
@@ -131,19 +134,32 @@ class Windows:
 
     Parameters
     ----------
-    app
-        The Faust application.
+    shop
+        The shop, whose logs are read.
+    life
+        The worker's life.
+    assignment
+        The partitions of this worker.
     assortment
         The shop's products.
     rows_of
         Returns what the table holds of a partition.
     """
 
-    def __init__(self, app: Any, assortment: Assortment, rows_of: Callable[[int], Rows]) -> None:
-        self._app = app
+    def __init__(
+        self,
+        shop: RunningShop,
+        life: Lifecycle,
+        assignment: PartitionAssignment,
+        assortment: Assortment,
+        rows_of: Callable[[int], Rows],
+    ) -> None:
+        self._shop = shop
+        self._life = life
+        self._assignment = assignment
         self._assortment = assortment
         self._rows_of = rows_of
-        self._kafka = app.shop.kafka
+        self._kafka = shop.settings.kafka
         self._shares: dict[int, Share] = {}
         self._generation: int | None = None
         self._told: dict[int, tuple[int, int]] = {}
@@ -259,29 +275,29 @@ class Windows:
         """Note that all sales of a partition up to an event time, that included, stand in its log before an offset."""
         self._told[partition] = through, end
 
-    def settle(self, generation: int, applied: Mapping[TP, int]) -> None:
+    def activate(self, generation: int, positions: Mapping[TP, int]) -> None:
         """Begin a generation of the group, with the positions of its partitions."""
-        purchases, lost_sales = self._app.ownership.topics
+        purchases, lost_sales = self._assignment.topics
         kept, self._shares = self._shares, {}
-        for tp, position in applied.items():
+        for tp, position in positions.items():
             if tp.topic != purchases or not self._assortment.here(tp.partition):
                 continue
             share = kept.get(tp.partition)
             # Else the table was changed without our knowing, or its newest sales are gone.
             if share is None or share.position != position:
-                share = self._opened(tp.partition, position, applied[TP(lost_sales, tp.partition)])
+                share = self._opened(tp.partition, position, positions[TP(lost_sales, tp.partition)])
             self._shares[tp.partition] = share
         self._generation = generation
         if not self._is_reading and any(share.past is not None for share in self._shares.values()):
             self._is_reading = True
-            self._app.add_future(self._read_again())
+            self._life.run_in_background(self._read_again())
 
     # --- What was before we had a partition -------------------------------------------------------------------------
 
     async def _read_again(self) -> None:
         """Read what has to be read again, until nothing is left of it."""
         try:
-            while not self._app.should_stop and (new := {p: s for p, s in self._shares.items() if s.past is not None}):
+            while not self._life.should_stop and (new := {p: s for p, s in self._shares.items() if s.past is not None}):
                 try:
                     for partition, share in new.items():
                         await self._read_latest(partition, share)
@@ -302,14 +318,15 @@ class Windows:
         window, past = share.window, share.past
         if past is None:
             return
-        tp = TP(self._app.ownership.topics[0], partition)
-        stop = max((await self._app.own_reader.firsts([tp]))[tp], past.position - MOST_READ)
+        tp = TP(self._assignment.topics[0], partition)
+        stop = max((await self._shop.own_reader.firsts([tp]))[tp], past.position - MOST_READ)
         while past.read_from > stop and window.whole_from > max(past.oldest, self._horizon()) and not window.is_cut_off:
             start = max(stop, past.read_from - PIECE)
             columns = [NO_COLUMNS]
-            async with aclosing(self._app.own_reader.chunks(tp, start, past.read_from)) as chunks:
+            chunks_of_log: Any = self._shop.own_reader.chunks(tp, start, past.read_from)  # an asynchronous generator
+            async with aclosing(chunks_of_log) as chunks:
                 async for read in chunks:
-                    chunk = await self._app.format.plain("purchases", read)
+                    chunk = await self._shop.format.plain("purchases", read)
                     for begin in range(0, len(chunk), STEP):
                         began = time.monotonic()
                         columns.append(_columns(chunk[begin : begin + STEP], partition, self._assortment))
@@ -329,7 +346,7 @@ class Windows:
         """Read which restocks and lost sales were told of last."""
         if share.past is None:
             return
-        reader = self._app.own_reader
+        reader = self._shop.own_reader
         restocks, lost = TP(self._kafka.topic_stockings, partition), TP(self._kafka.topic_lost_sales, partition)
         ends = {**await reader.ends([restocks]), lost: share.past.lost_position}
         firsts, values = await reader.firsts(ends), dict[TP, list[bytes]]()
@@ -337,7 +354,7 @@ class Windows:
             read = [
                 message async for chunk in reader.chunks(tp, max(firsts[tp], end - LATEST), end) for message in chunk
             ]
-            values[tp] = [message.value or b"" for message in await self._app.format.plain(what, read)]
+            values[tp] = [message.value or b"" for message in await self._shop.format.plain(what, read)]
         share.restocks_before = _restocks(values[restocks])
         share.lost_sales_before = self._lost_sales(partition, values[lost])
 
@@ -345,8 +362,7 @@ class Windows:
 
     def _ours(self) -> dict[int, Share]:
         """Return the partitions that are ours now: none during a rebalance, in which another worker may show them."""
-        app = self._app
-        return self._shares if self._generation == app.consumer_generation_id and not app.rebalancing else {}
+        return self._shares if self._assignment.is_current(self._generation) else {}
 
     def _opened(self, partition: int, position: int, lost_position: int) -> Share:
         rows = self._rows_of(partition)
@@ -362,12 +378,12 @@ class Windows:
 
     def _horizon(self) -> int:
         """Return the minute before which nothing is of use: a day before now, by the shop's clock."""
-        return int(self._app.opening.clock.at(time.time_ns() // 1000)) // MINUTE - KEPT
+        return self._shop.clock.at(time.time_ns() // 1000) // MINUTE - KEPT
 
     def _complete_through(self, partition: int, share: Share) -> int:
         last_sale = share.last_sale
         # The log is in order of event time.
-        through = max(self._app.opening.opened_at, event_time(last_sale) if isinstance(last_sale, str) else last_sale)
+        through = max(self._shop.manifest.opened_at, event_time(last_sale) if isinstance(last_sale, str) else last_sale)
         told, end = self._told.get(partition, (0, 0))
         return max(through, told + 1) if share.position >= end else through
 

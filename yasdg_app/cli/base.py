@@ -5,15 +5,22 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, cast
 
 from aiokafka.errors import KafkaError
 from faust.cli import AppCommand
 
-from yasdg_app.application import ShopApp, fail, silence_libraries
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.errors import YasdgError
+from yasdg_app.faust_runtime.log_levels import silence_libraries
+from yasdg_app.faust_runtime.shop_app import ShopApp
 from yasdg_app.process.crashes import one_line
+from yasdg_app.process.exits import exit_with_error
 from yasdg_app.process.terminal import escape_what_the_output_cannot_take
+
+Run = Callable[..., Awaitable[int | None]]
+"""What a command does; returns the exit status, None for 0."""
 
 
 class ShopCommand(AppCommand):
@@ -21,6 +28,11 @@ class ShopCommand(AppCommand):
 
     abstract: ClassVar[bool] = True
     app: ShopApp
+
+    @property
+    def shop(self) -> RunningShop:
+        """The shop that is configured."""
+        return self.app.shop
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, with the embedded broker if that is the one that is configured."""
@@ -37,21 +49,21 @@ class ShopCommand(AppCommand):
         except (YasdgError, KafkaError, OSError) as error:
             if str(self.state.loglevel).upper() == "DEBUG":
                 traceback.print_exception(error)
-            fail(self._explained(error), 1)
+            exit_with_error(self._explained(error), 1)
         raise SystemExit(status or 0)
 
     def _explained(self, error: Exception) -> YasdgError:
         if isinstance(error, YasdgError):
             return error
-        where = f"Apache Kafka at {self.app.bootstrap_servers}: " if isinstance(error, KafkaError) else ""
+        where = f"Apache Kafka at {self.shop.connection.servers}: " if isinstance(error, KafkaError) else ""
         return YasdgError(where + (str(error) if where else one_line(error)))
 
     async def _run_with_broker(self) -> Any:
-        await self.app.connect_broker()
+        await self.shop.connect_broker()
         try:
             return await self.run(*self.args, **self.kwargs)
         finally:
-            await self.app.leave_broker()
+            await self.shop.leave_broker()
 
 
 class PaperCommand(ShopCommand):
@@ -61,3 +73,8 @@ class PaperCommand(ShopCommand):
 
     async def _run_with_broker(self) -> Any:
         return await self.run(*self.args, **self.kwargs)
+
+
+def command(*options: Any, base: type[ShopCommand] = ShopCommand) -> Callable[[Run], type[ShopCommand]]:
+    """Make a coroutine a command; `options`: Faust's `argument` and `option`. Its docstring is the help."""
+    return cast(Callable[[Run], type[ShopCommand]], base.from_handler(*options))

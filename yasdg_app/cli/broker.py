@@ -3,11 +3,11 @@
 import sys
 from typing import Any
 
-from yasdg_app.application import app, fail
 from yasdg_app.cli.base import ShopCommand
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.embedded.broker import run_in_foreground
 from yasdg_app.process.crashes import one_line
+from yasdg_app.process.exits import exit_with_error
 
 
 class broker(ShopCommand):
@@ -18,11 +18,11 @@ class broker(ShopCommand):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it in this thread: the broker's supervisor handles signals itself."""
-        kafka = app.shop.kafka
+        kafka = self.shop.settings.kafka
         if not kafka.embedded:
             print(f"yasdg: [KAFKA] bootstrap_servers is {kafka.bootstrap_servers}: no broker to run.", file=sys.stderr)
             raise SystemExit(2)
         try:
             raise SystemExit(run_in_foreground(kafka.data_dir, kafka.embedded_port))
         except (YasdgError, OSError) as error:
-            fail(YasdgError(one_line(error)), 1)
+            exit_with_error(YasdgError(one_line(error)), 1)

@@ -19,6 +19,7 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 
 from yasdg_app.cluster_state.clock_jumps import jumps
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.catalog import Product
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
@@ -183,13 +184,17 @@ class Levels(Mapping[bytes, InventoryLevel]):
 class ChunkedTable(faust.Table[bytes, Any]):
     """A table in memory. `recover` brings it up to date with its changelog, and `write` alone changes it.
 
-    `assortment`: the products that it has rows of, and their partitions.
+    Parameters
+    ----------
+    shop
+        Whose producer writes the changelog, and whose reader reads it.
+    assortment
+        The products that the table has rows of, and their partitions.
     """
 
-    app: Any  # ours, which has the shop's producer
-
-    def __init__(self, *args: Any, assortment: Assortment, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, shop: RunningShop, assortment: Assortment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.shop = shop
         self.assortment = assortment
         self._rows: dict[int, Rows] = {}  # by partition we hold
         self._through: dict[int, int] = {}  # next offset of the changelog to read, by the same
@@ -202,6 +207,16 @@ class ChunkedTable(faust.Table[bytes, Any]):
         """Return the rows of a partition; of one that is not ours there are none."""
         return self._rows.get(partition, NO_ROWS)
 
+    def column_of(self, partition: int, name: str) -> dict[str, int]:
+        """Return a field of the rows of a partition, by product_id; times in microseconds since 1970."""
+        rows = self.rows_of(partition)
+        return dict(zip((product.product_id for product in rows.products()), rows.column(name).tolist(), strict=True))
+
+    def assigned_partitions(self) -> list[int]:
+        """Return the partitions that the last rebalance has assigned to this worker, in ascending order."""
+        recovery = cast(Any, self.app.tables).recovery
+        return sorted({tp.partition for tp in recovery.actives_for_table[self]})
+
     async def recover(self, partitions: Collection[int]) -> None:
         """Hold these partitions and no others, each as its changelog has it now.
 
@@ -211,13 +226,13 @@ class ChunkedTable(faust.Table[bytes, Any]):
         for partition in self._rows.keys() - set(partitions):
             self._forget(partition)
         tps = [TP(self.changelog_topic.get_topic_name(), partition) for partition in sorted(partitions)]
-        firsts, ends = await self.app.own_reader.firsts(tps), await self.app.own_reader.ends(tps)
+        firsts, ends = await self.shop.own_reader.firsts(tps), await self.shop.own_reader.ends(tps)
         for tp in tps:
             await self._read_changelog(tp, firsts[tp], ends[tp])
 
     async def _read_changelog(self, tp: TP, first: int, end: int) -> None:
         """Bring the rows of a partition up to date."""
-        partition, reader = tp.partition, self.app.own_reader
+        partition, reader = tp.partition, self.shop.own_reader
         if self._through.get(partition, end + 1) > end:  # never read, or of a topic that was deleted since
             self._forget(partition)
         rows = self._rows.setdefault(partition, Rows(self.assortment.here(partition)))
@@ -263,7 +278,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
         numbers = numbers_of(levels)
         changes = [ProducerRecord(level.product_id.encode(), encode_level(level), now) for level in levels]
         number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()
-        appended = await self.app.shop_producer.append(topic, partition, number, changes, allowed, atomic=True)
+        appended = await self.shop.producer.append(topic, partition, number, changes, allowed, atomic=True)
         if not appended.complete or not allowed():
             return False  # what the log has of it comes back with the next recovery
         self._numbers[partition] = number + len(changes)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
 from aiokafka import TopicPartition
@@ -24,6 +24,9 @@ from yasdg_app.faust_runtime.fetched_batches import Delivery, cut, together
 from yasdg_app.faust_runtime.upstream import RENAMED
 from yasdg_app.kafka.batch_reader import bound_consumers
 from yasdg_app.kafka.reader import Chunk, DamagedLogError, add_batch
+
+if TYPE_CHECKING:
+    from yasdg_app.faust_runtime.shop_app import ShopApp
 
 bound_consumers()
 
@@ -69,7 +72,7 @@ class Whole(PartitionRecords):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread around aiokafka's consumer, which asks for new records more often and hands over whole batches."""
 
-    app: Any  # ours, which knows its ownership
+    app: "ShopApp"
 
     async def on_start(self) -> None:
         """Connect; from then on aiokafka does two things in our way."""
@@ -87,8 +90,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             try:
                 for tp, fetched in fetcher._records.items():
                     records = fetched._partition_records if isinstance(fetched, FetchResult) else None
-                    if type(records) is PartitionRecords and tp.topic in self.app.ownership.topics:
-                        fetched._partition_records = Whole.of(records, self.app.opening.producer_id)
+                    if type(records) is PartitionRecords and tp.topic in self.app.assignment.topics:
+                        fetched._partition_records = Whole.of(records, self.app.shop.manifest.producer_id)
             except RENAMED as error:  # aiokafka would stop fetching, and say nothing
                 await self.crash(error)
                 raise
@@ -134,7 +137,7 @@ class Consumer(driver.Consumer):
     """Delivers purchases and lost sales in chunks: one message whose value is a `Delivery` of those of a topic."""
 
     RebalanceListener = RebalanceListener
-    app: Any  # ours, which knows its ownership
+    app: "ShopApp"
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -145,7 +148,7 @@ class Consumer(driver.Consumer):
         self._deliveries: list[Delivery] = []  # of the last fetch
 
     def _chunked(self, tp: TP) -> bool:
-        return tp.topic in self.app.ownership.topics
+        return tp.topic in self.app.assignment.topics
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
@@ -172,7 +175,7 @@ class Consumer(driver.Consumer):
                     if isinstance(chunk, DamagedLogError):
                         await self.app.crash(chunk)
                         return
-                    chunks[tp.topic] += cut(chunk, self.app.ownership.most[tp.partition])
+                    chunks[tp.topic] += cut(chunk, self.app.assignment.max_batch[tp.partition])
         for of_topic in chunks.values():
             for some in together(of_topic):
                 if stale():
@@ -247,15 +250,15 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         """Note the generation before the recovery begins that belongs to it."""
-        self.app.ownership.assigned = generation_id
+        self.app.assignment.assigned = generation_id
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Set the positions of purchases and lost sales, once after each recovery: by the table."""
-        ownership = self.app.ownership
-        if ownership.generation != self.app.consumer_generation_id:
+        assignment = self.app.assignment
+        if assignment.generation != self.app.consumer_generation_id:
             return {}  # the recovery is not over; it asks again at its end
-        positions = dict(ownership.applied)
+        positions = dict(assignment.positions)
         await self.go_to(positions)
         return positions
 

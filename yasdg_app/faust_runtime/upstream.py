@@ -44,9 +44,10 @@ _HANDLER = "aiohttp.web_protocol:RequestHandler"
 
 _TRANSPORT = "faust_runtime/transport.py"
 _TABLE = "faust_runtime/table.py"
-_APPLICATION = "application.py"
+_SHOP_APP = "faust_runtime/shop_app.py"
+_SHOP_WORKER = "faust_runtime/worker.py"
 _BATCHES = "kafka/batch_reader.py, kafka/reader.py"
-_ASSIGNMENT = "pipeline/partition_assignment.py"
+_ASSIGNMENT = "faust_runtime/partition_assignment.py"
 _SERVER = "web/driver.py"
 _CONNECTIONS = "web/connections.py"
 _RUNNER = "web/runner.py"
@@ -193,7 +194,7 @@ NAMES = (
             ("_seek_offsets", ("consumer", "tps", "offsets", "title")),
         )
     ),
-    Name(_RECOVERY, "actives_for_table", "attribute", "pipeline/inventory_agent.py",
+    Name(_RECOVERY, "actives_for_table", "attribute", _TABLE,
          "the worker does not know which partitions to restore"),
     Name("faust.tables.manager:TableManager", "_recovery", "attribute", _TABLE, _FAUST_RECOVERS,
          read_by="faust.tables.manager:TableManager.recovery"),
@@ -205,35 +206,31 @@ NAMES = (
     Name("mode.utils.collections:FastUserDict", "data", "attribute", _TABLE, "the table shows no rows",
          read_by="mode.utils.collections:FastUserDict.__getitem__"),
     # --- Faust and mode: app and worker
-    Name(_APP, "_discovery_modules", "callable", _APPLICATION, "all modules are imported, and what they need with them",
-         read_by=f"{_APP}.discover"),
-    Name(_APP, "_on_autodiscovery_error", "callable", _APPLICATION,
-         "a module that cannot be imported is left out without an error", ("name",), read_by=_APP),
-    Name(_APP, "_init_fixups", "callable", _APPLICATION, "a variable of Django changes how the worker starts",
+    Name(_APP, "_init_fixups", "callable", _SHOP_APP, "a variable of Django changes how the worker starts",
          read_by=f"{_APP}.__init__"),
-    Name(_APP, "consumer_generation_id", "attribute", "pipeline/partition_assignment.py",
+    Name(_APP, "consumer_generation_id", "attribute", "faust_runtime/partition_assignment.py",
          "a worker does not notice that its partitions were assigned anew", read_by=_DRIVER),
     Name(_APP, "rebalancing", "attribute", _ASSIGNMENT, "a worker goes on selling during a rebalance",
          read_by=f"{_APP}.on_rebalance_start"),
     Name(_APP, "rebalancing_count", "attribute", "web/metrics.py", "/metrics fails"),
     Name("faust.app.router:Router", "tables_metadata", "callable", "web/scatter_gather.py",
          "workers do not find each other"),
-    Name("mode.services:Service", "_crash", "callable", _APPLICATION, "a worker that crashed may not end", ("reason",),
+    Name("mode.services:Service", "_crash", "callable", _SHOP_APP, "a worker that crashed may not end", ("reason",),
          read_by="mode.services:Service.crash"),
-    Name(_WORKER, "_schedule_shutdown", "callable", _APPLICATION, _HANGS, ("signal",), read_by=_WORKER),
-    Name(_WORKER, "_stop_on_signal", "callable", _APPLICATION, _HANGS, ("signal",),
+    Name(_WORKER, "_schedule_shutdown", "callable", _SHOP_WORKER, _HANGS, ("signal",), read_by=_WORKER),
+    Name(_WORKER, "_stop_on_signal", "callable", _SHOP_WORKER, _HANGS, ("signal",),
          read_by=f"{_WORKER}._schedule_shutdown"),
-    Name(_WORKER, "_signal_stop_time", "attribute", _APPLICATION, _HANGS, read_by=f"{_WORKER}._schedule_shutdown"),
-    Name(_WORKER, "_on_sigusr1", "callable", _APPLICATION, "SIGUSR1 prints the stacks of all tasks, secrets included",
+    Name(_WORKER, "_signal_stop_time", "attribute", _SHOP_WORKER, _HANGS, read_by=f"{_WORKER}._schedule_shutdown"),
+    Name(_WORKER, "_on_sigusr1", "callable", _SHOP_WORKER, "SIGUSR1 prints the stacks of all tasks, secrets included",
          read_by=_WORKER),
-    Name(_WORKER, "_on_sigusr2", "callable", _APPLICATION, "SIGUSR2 opens a debugger that waits for input",
+    Name(_WORKER, "_on_sigusr2", "callable", _SHOP_WORKER, "SIGUSR2 opens a debugger that waits for input",
          read_by=_WORKER),
-    Name(_WORKER, "on_worker_shutdown", "callable", _APPLICATION, _HANGS, read_by=_WORKER),
-    Name(_WORKER, "on_setup_root_logger", "callable", _APPLICATION, "errors are logged with tracebacks, and repeatedly",
+    Name(_WORKER, "on_worker_shutdown", "callable", _SHOP_WORKER, _HANGS, read_by=_WORKER),
+    Name(_WORKER, "on_setup_root_logger", "callable", _SHOP_WORKER, "errors are logged with tracebacks, and repeatedly",
          ("logger", "level"), read_by=_WORKER),
-    Name("faust.transport.drivers:TRANSPORTS", "aliases", "attribute", _APPLICATION,
+    Name("faust.transport.drivers:TRANSPORTS", "aliases", "attribute", _SHOP_APP,
          "Faust uses its own transport, or none"),
-    Name("faust.web.drivers:DRIVERS", "aliases", "attribute", _APPLICATION, "Faust uses its own web server, or none"),
+    Name("faust.web.drivers:DRIVERS", "aliases", "attribute", _SHOP_APP, "Faust uses its own web server, or none"),
     *(
         Name("faust.sensors.prometheus:FaustMetrics", name, "attribute", "web/metrics.py", "the worker does not start")
         for name in ("http_latency", "rebalance_done_latency", "rebalance_done_consumer_latency")

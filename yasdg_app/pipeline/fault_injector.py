@@ -1,9 +1,10 @@
-"""Delivers the sales as a flawed network would, on a topic of their own, and tells of each fault on another.
+"""Delivers the sales as a faulty network would, on a topic of their own, and labels each fault on another topic.
 
-The sales' own topic is the shop's books and stays clean. What the dirty one holds, in which order, is a function of it:
-the owner of a partition reads its sales behind the table, and appends what has arrived by the shop's clock. A fault is
-told of before its message is delivered. Where the two logs end says what is left to do, so whoever takes over a
-partition reads their last messages, and from the sales those of the longest delay before. Nothing else is kept.
+The topic of the purchases stays clean. Content and order of the dirty topic are a function of it: the owner of a
+partition reads its sales after the table has processed them, and appends those that have arrived by the shop's clock. A
+fault is labelled before its message is delivered. The ends of the two logs say what is left to do, so a worker that
+takes over a partition reads their last messages, and the sales back to the longest delay before. No other state is
+kept.
 """
 
 import asyncio
@@ -14,172 +15,174 @@ from dataclasses import dataclass
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from yasdg_app.application import app
+from yasdg_app.cluster_state.running_shop import RunningShop
+from yasdg_app.faust_runtime.lifecycle import Lifecycle
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.client import is_retriable
 from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, StaleStateError
-from yasdg_app.kafka.reader import Message
-from yasdg_app.pipeline.faulty_channel import BEFORE_ALL, Network, place_of_delivered, place_of_told
-from yasdg_app.pipeline.inventory_agent import products_of
-from yasdg_app.pipeline.restore import Disputes
+from yasdg_app.pipeline.faulty_channel import START, FaultyChannel, cursor_of_delivered, cursor_of_fault
+from yasdg_app.pipeline.restore import SequenceConflictTracker
 from yasdg_app.shop.faults import Faults
 
 logger = logging.getLogger(__name__)
 
-EVERY = 0.2  # seconds between two looks at what has arrived
-PIECE = 2_000  # sales between which others have their turn: a hundredth of a second
-MOST_A_ROUND = 1.0  # seconds that a round waits for the cluster
-RETRY = 0.5  # seconds before a look whether the log shows what the cluster counts
-
-shop = app.shop
-kafka = shop.kafka
+DELIVER_SECONDS = 0.2
+"""Between two deliveries of what has arrived."""
+BLOCK_SALES = 2_000
+"""Sales after which other tasks have their turn: a hundredth of a second."""
+MAX_CLUSTER_WAIT_SECONDS = 1.0
+"""For which a delivery waits for the cluster."""
+RETRY_SECONDS = 0.5
+"""Before the logs are read again, to see whether they contain what the cluster counts."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """A partition's network, and where it stands."""
+    """The channel of a partition, and its state."""
 
-    network: Network
+    channel: FaultyChannel
     position: int  # of the next sale that goes in
-    told: int  # number of faults in their log
+    faults: int  # number of faults in their log
     delivered: int  # number of messages in theirs
-    through: int = -1  # event time up to which all that arrives has arrived
+    through: int = -1  # event time up to which all that arrives has been delivered
 
 
-class Dirt:
-    """The networks of this worker, by partition; all of one generation of the group."""
+class FaultInjector:
+    """The faulty channels of this worker, by partition; all of one generation of the group."""
 
-    def __init__(self) -> None:
-        self._faults = Faults.of(shop.faults, shop.sales.seed)
+    def __init__(
+        self, shop: RunningShop, life: Lifecycle, assignment: PartitionAssignment, catalog: Assortment
+    ) -> None:
+        self._shop = shop
+        self._kafka = shop.settings.kafka
+        self._life = life
+        self._assignment = assignment
+        self._catalog = catalog
+        self._faults = Faults.of(shop.settings.faults, shop.settings.sales.seed)
         self._generation: int | None = None
         self._lines: dict[int, _Line] = {}
         self._delivering: dict[int, asyncio.Task[None]] = {}
-        self._sold: dict[int, tuple[int, int]] = {}  # see `note`
-        self._disputes = Disputes()
+        self._published: dict[int, tuple[int, int]] = {}  # see `note`
+        self._conflicts = SequenceConflictTracker()
 
     def note(self, partition: int, through: int, end: int) -> None:
-        """Note that all sales of a partition up to an event time stand in its log, before the offset `end`."""
-        self._sold[partition] = through, end
+        """Note that all sales of a partition up to an event time are in its log, before the offset `end`."""
+        self._published[partition] = through, end
 
-    def through(self, partition: int) -> int:
-        """Return the event time up to which all that arrives in a partition has arrived; -1 if that is not known."""
-        line = self._lines.get(partition) if self._generation == app.ownership.generation else None
+    def delivered_through(self, partition: int) -> int:
+        """Return the event time up to which all that arrives in a partition is delivered; -1 if it is unknown."""
+        line = self._lines.get(partition) if self._generation == self._assignment.generation else None
         return -1 if line is None else line.through
 
-    async def tick(self) -> None:
+    async def run_round(self) -> None:
         """Deliver what has arrived."""
         try:
             await self.deliver()
         except Exception:
-            if not app.closing:  # what the end cut short is made up for at the next start
+            if not self._life.is_closing:  # what a shutdown interrupted is delivered after the next start
                 raise
 
     async def deliver(self) -> None:
-        """Deliver what has arrived by now in the partitions that are ours."""
-        ownership = app.ownership
-        if self._generation != ownership.generation:
-            self._generation, self._lines = ownership.generation, {}
-        if self._may_append():
-            for partition in ownership.partitions:
-                if products_of[partition] and partition not in self._delivering:
+        """Deliver what has arrived by now in our partitions."""
+        assignment = self._assignment
+        if self._generation != assignment.generation:
+            self._generation, self._lines = assignment.generation, {}
+        if self._is_owner():
+            for partition in assignment.partitions:
+                if self._catalog.here(partition) and partition not in self._delivering:
                     self._delivering[partition] = asyncio.create_task(self._deliver(partition))
         if self._delivering:
-            await asyncio.wait(self._delivering.values(), timeout=MOST_A_ROUND)
+            await asyncio.wait(self._delivering.values(), timeout=MAX_CLUSTER_WAIT_SECONDS)
         for partition, task in list(self._delivering.items()):
             if task.done():
                 del self._delivering[partition]
                 task.result()  # raises what went wrong
 
-    def _may_append(self) -> bool:
-        ownership = app.ownership
-        ours = ownership.settled and ownership.generation == self._generation and ownership.lease_left
-        return bool(ours and not app.closing)
+    def _is_owner(self) -> bool:
+        assignment = self._assignment
+        is_ours = assignment.is_active_in(self._generation) and assignment.has_lease
+        return is_ours and not self._life.is_closing
 
     async def _deliver(self, partition: int) -> None:
         generation = self._generation
         try:
             line = self._lines.get(partition) or await self._open(partition)
-            complete = await self._catch_up(partition, line)
+            is_complete = await self._catch_up(partition, line)
         except StaleStateError as error:
-            complete = False
-            logger.debug("%s. Reading on.", error)
-            app.counts["overtaken"] += isinstance(error, SequenceConflictError)
-            await asyncio.sleep(RETRY)
+            is_complete = False
+            logger.debug("%s. Reading the log.", error)
+            self._shop.counts["overtaken"] += isinstance(error, SequenceConflictError)
+            await asyncio.sleep(RETRY_SECONDS)
         except KafkaError as error:
             if not is_retriable(error):
-                raise  # waiting does not help, and a network that stands still for ever should not go unnoticed
-            complete = False
+                raise  # waiting does not help, and a channel that never delivers again must not go unnoticed
+            is_complete = False
             logger.debug("What has arrived is delivered later: %r", error)
         if generation == self._generation:
-            if complete:
+            if is_complete:
                 self._lines[partition] = line
             else:
                 self._lines.pop(partition, None)
 
     async def _open(self, partition: int) -> _Line:
-        """Find out where a partition's network stands."""
-        reader, sales = app.own_reader, TP(kafka.topic_purchases, partition)
-        last_told, told_count = await reader.last(TP(kafka.topic_faults, partition))
-        last, delivered_count = await reader.last(TP(kafka.topic_dirty, partition))
-        told = BEFORE_ALL if last_told is None else place_of_told(await _plain("faults", last_told))
-        position, delivered = (await reader.firsts([sales]))[sales], BEFORE_ALL
+        """Find out what of a partition is delivered already."""
+        reader, sales = self._shop.own_reader, TP(self._kafka.topic_purchases, partition)
+        last_fault, fault_count = await reader.last(TP(self._kafka.topic_faults, partition))
+        last, delivered_count = await reader.last(TP(self._kafka.topic_dirty, partition))
+        labelled = START if last_fault is None else cursor_of_fault(await self._plain("faults", last_fault))
+        position, delivered = (await reader.firsts([sales]))[sales], START
         if last is not None:
-            delivered = place_of_delivered(await _plain("purchases", last), self._faults)
+            delivered = cursor_of_delivered(await self._plain("purchases", last), self._faults)
             since = await reader.since(sales, max(0, delivered.released_at - self._faults.longest) // 1000)
             position = max(position, (await reader.ends([sales]))[sales] if since is None else since)
         return _Line(
-            network=Network(self._faults, delivered, told, app.format.writer("faults")),
+            channel=FaultyChannel(self._faults, delivered, labelled, self._shop.format.writer("faults")),
             position=position,
-            told=told_count,
+            faults=fault_count,
             delivered=delivered_count,
         )
 
     async def _catch_up(self, partition: int, line: _Line) -> bool:
-        """Deliver what has arrived by now; False if not all could be: then the logs have to be read first."""
-        through, end = self._sold.get(partition, (-1, 0))
-        sales = TP(kafka.topic_purchases, partition)
-        applied = app.ownership.applied.get(sales, 0)
-        if line.position < applied:
-            async for chunk in app.own_reader.chunks(sales, line.position, applied):
-                plain = await app.format.plain("purchases", chunk)
-                for start in range(0, len(chunk), PIECE):
-                    line.network.take(chunk[start : start + PIECE], plain[start : start + PIECE])
-                    if not await self._append(partition, line, line.network.seen):
+        """Deliver what has arrived by now; return False if not all could be: then the logs have to be read first."""
+        through, end = self._published.get(partition, (-1, 0))
+        sales = TP(self._kafka.topic_purchases, partition)
+        processed = self._assignment.positions.get(sales, 0)
+        if line.position < processed:
+            async for chunk in self._shop.own_reader.chunks(sales, line.position, processed):
+                plain = await self._shop.format.plain("purchases", chunk)
+                for start in range(0, len(chunk), BLOCK_SALES):
+                    line.channel.take(chunk[start : start + BLOCK_SALES], plain[start : start + BLOCK_SALES])
+                    if not await self._append(partition, line, line.channel.seen):
                         return False
                     await asyncio.sleep(0)
-            line.position = applied
-        if line.position >= end and through >= line.network.seen:
+            line.position = processed
+        if line.position >= end and through >= line.channel.seen:
             return await self._append(partition, line, through + 1)
         return True
 
     async def _append(self, partition: int, line: _Line, before: int) -> bool:
-        """Append what arrives before an event time; False if not all could be."""
-        told, delivered = line.network.arrived(before)
-        if not await self._append_rows(TP(kafka.topic_faults, partition), line.told, told):
+        """Append what arrives before an event time; return False if not all could be."""
+        faults, delivered = line.channel.arrived(before)
+        if not await self._append_rows(TP(self._kafka.topic_faults, partition), line.faults, faults):
             return False
-        line.told += len(told)
-        if not await self._append_rows(TP(kafka.topic_dirty, partition), line.delivered, delivered):
+        line.faults += len(faults)
+        if not await self._append_rows(TP(self._kafka.topic_dirty, partition), line.delivered, delivered):
             return False
         line.delivered += len(delivered)
         line.through = max(line.through, before - 1)
         return True
 
-    async def _append_rows(self, tp: TP, number: int, rows: Sequence[ProducerRecord]) -> bool:
+    async def _append_rows(self, tp: TP, base: int, rows: Sequence[ProducerRecord]) -> bool:
         try:
-            appended = await app.shop_producer.append(*tp, number, rows, self._may_append)
+            appended = await self._shop.producer.append(*tp, base, rows, self._is_owner)
         except SequenceConflictError as error:
-            self._disputes.note(tp, number, str(error))
+            self._conflicts.note(tp, base, str(error))
             raise
         if appended.complete and rows:
-            self._disputes.settle(tp)
+            self._conflicts.resolve(tp)
         return appended.complete
 
-
-async def _plain(what: str, message: Message) -> Message:
-    return (await app.format.plain(what, [message]))[0]
-
-
-dirt = Dirt() if shop.faults.any else None
-"""None: the network has no flaws."""
-
-if dirt is not None:
-    app.timer(EVERY)(dirt.tick)
+    async def _plain(self, what: str, message: Message) -> Message:
+        return (await self._shop.format.plain(what, [message]))[0]

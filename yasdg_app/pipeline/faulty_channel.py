@@ -1,7 +1,7 @@
-"""The flawed network of one partition: sales go in as they were sold, and come out as they arrive.
+"""The faulty channel of one partition: sales go in as they were sold, and come out as they arrive.
 
-What comes out, and in which order, is a function of the sales alone, however many go in at a time. Knows no Kafka but
-its messages, and no clock: it is told up to which event time it knows all sales.
+What comes out, and in which order, is a function of the sales alone, however many go in at a time. Knows no Kafka
+except its messages, and no clock: its caller says up to which event time it has all sales.
 """
 
 import heapq
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.producer import ProducerRecord
-from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.decoders import read_fault_key, read_valid_sale
 from yasdg_app.messages.encoders import Write, encode_fault
 from yasdg_app.messages.ids import fault_id, fault_number, sale_number
@@ -21,8 +21,8 @@ from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, NONE, Faul
 from yasdg_app.shop.randomness import UInts
 
 
-class Place(NamedTuple):
-    """Where a message stands among those that arrive in a partition, or a fault among those that are told of."""
+class DeliveryCursor(NamedTuple):
+    """The position of a message among those that arrive in a partition, or of a fault among those that are labelled."""
 
     released_at: int  # event time at which it arrives, or would if it were not dropped
     product_id: str
@@ -30,7 +30,8 @@ class Place(NamedTuple):
     copy: int = 0  # 1: the second of two
 
 
-BEFORE_ALL = Place(-1, "", 0)
+START = DeliveryCursor(-1, "", 0)
+"""Before all messages and faults."""
 
 
 class _Item(NamedTuple):
@@ -44,17 +45,17 @@ class _Item(NamedTuple):
     message: Message
 
 
-class Network:
+class FaultyChannel:
     """The sales of a partition that are on their way.
 
     Parameters
     ----------
     faults
-        What the network does.
-    delivered, told
-        Places of the last message and the last fault that came out of it already.
+        What goes wrong in the channel.
+    delivered, labelled
+        The last message and the last fault that came out of it already.
     write_fault
-        Turns faults into the format of their topic; None: they stay as they are.
+        Encodes faults in the format of their topic; None: they stay in the default format.
 
     Attributes
     ----------
@@ -65,17 +66,17 @@ class Network:
     def __init__(
         self,
         faults: Faults,
-        delivered: Place = BEFORE_ALL,
-        told: Place = BEFORE_ALL,
+        delivered: DeliveryCursor = START,
+        labelled: DeliveryCursor = START,
         write_fault: Write | None = None,
     ) -> None:
         self._faults = faults
         self._write_fault = write_fault
         self._delivered = delivered
-        self._told = told
+        self._labelled = labelled
         self._keys: dict[str, np.uint64] = {}  # by product_id
         self._in_time: list[_Item] = []
-        self._held_up: list[_Item] = []  # a heap
+        self._delayed: list[_Item] = []  # a heap
         self.seen = -1
 
     def take(self, messages: Sequence[Message], plain: Sequence[Message] | None = None) -> None:
@@ -93,13 +94,13 @@ class Network:
             at = microseconds(sale.transaction_time)
             item = _Item(at + delay, sale.product_id, number, kind, at, message)
             if delay:
-                heapq.heappush(self._held_up, item)
+                heapq.heappush(self._delayed, item)
             else:
                 self._in_time.append(item)
         self.seen = at
 
     def arrived(self, before: int) -> tuple[list[ProducerRecord], list[ProducerRecord]]:
-        """Return what arrives before an event time: the faults to tell of, and the messages to deliver, in order.
+        """Return what arrives before an event time: the faults to label, and the messages to deliver, in order.
 
         All sales of before that time must have gone in.
         """
@@ -108,20 +109,20 @@ class Network:
         while count and self._in_time[count - 1].released_at >= before:
             count -= 1
         items, self._in_time = self._in_time[:count], self._in_time[count:]
-        if self._held_up and self._held_up[0].released_at < before:
-            while self._held_up and self._held_up[0].released_at < before:
-                items.append(heapq.heappop(self._held_up))
+        if self._delayed and self._delayed[0].released_at < before:
+            while self._delayed and self._delayed[0].released_at < before:
+                items.append(heapq.heappop(self._delayed))
             items.sort()
-        told: list[ProducerRecord] = []
+        faults: list[ProducerRecord] = []
         delivered: list[ProducerRecord] = []
         for item in items:
-            if item.kind != NONE and (item.released_at, *item[1:3], int(item.kind == DUPLICATE)) > self._told:
-                told.append(self._fault_row(item))
+            if item.kind != NONE and (item.released_at, *item[1:3], int(item.kind == DUPLICATE)) > self._labelled:
+                faults.append(self._fault_row(item))
             if item[:3] > self._delivered[:3]:
                 self._deliver(item, delivered)
             elif item.kind == DUPLICATE and item[:3] == self._delivered[:3] and not self._delivered.copy:
                 delivered.append(_labelled(item))
-        return told, delivered
+        return faults, delivered
 
     def _deliver(self, item: _Item, into: list[ProducerRecord]) -> None:
         message, kind = item.message, item.kind
@@ -146,8 +147,8 @@ class Network:
         return np.array([self._keys[product_id] for product_id in product_ids], dtype=np.uint64)
 
 
-def place_of_delivered(message: Message, faults: Faults) -> Place:
-    """Return where a message stands that has arrived."""
+def cursor_of_delivered(message: Message, faults: Faults) -> DeliveryCursor:
+    """Return the position of a message that has arrived."""
     headers = dict(message.headers)
     kind = headers.get(FAULT_HEADER, b"").decode()
     if kind == KINDS[CORRUPT]:
@@ -161,14 +162,14 @@ def place_of_delivered(message: Message, faults: Faults) -> Place:
         product_id, at = sale.product_id, microseconds(sale.transaction_time)
         number = _number(product_id, sale.transaction_id)
     ((delay,),) = faults.of_rows(faults.keys([product_id]), np.array([number])).delays[:, None].tolist()
-    return Place(at + delay, product_id, number, int(kind == KINDS[DUPLICATE]))
+    return DeliveryCursor(at + delay, product_id, number, int(kind == KINDS[DUPLICATE]))
 
 
-def place_of_told(message: Message) -> Place:
-    """Return where a fault stands that was told of."""
+def cursor_of_fault(message: Message) -> DeliveryCursor:
+    """Return the position of a fault that is labelled."""
     told = read_fault_key(message.value or b"")
     released_at = microseconds(told.released_at or told.event_time)
-    return Place(
+    return DeliveryCursor(
         released_at, told.product_id, fault_number(told.product_id, told.fault_id), int(told.kind == KINDS[DUPLICATE])
     )
 
@@ -176,7 +177,7 @@ def place_of_told(message: Message) -> Place:
 def _number(product_id: str, transaction_id: str) -> int:
     number = sale_number(product_id, transaction_id)
     if number is None:
-        raise ValueError(f"{transaction_id} is no sale of {product_id}")
+        raise ValueError(f"{transaction_id} is not a sale of {product_id}")
     return number
 
 

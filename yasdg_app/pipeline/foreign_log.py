@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
-from yasdg_app.kafka.reader import Message, Unparsed
+from yasdg_app.kafka.batch_reader import Message, Unparsed
 from yasdg_app.text import printable
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,9 @@
-"""The agents that keep the inventory: they read purchases and lost sales, update the table, and write restocks.
+"""The agent that keeps the inventory: it reads purchases and lost sales, updates the table, and publishes restocks.
 
-The order of each chunk: fold it; append the restocks, then the dead letters, then the table's changelog, each when the
-cluster has the one before; change the table. A death before the changelog's append repeats the chunk, and what it had
-told by then is not told again; a death after it skips the chunk.
+The order for each chunk: compute its effect; append the restocks, then the dead letters, then the table's changelog,
+each after the cluster has confirmed the one before; change the table. If the worker dies before the changelog is
+appended, the chunk is processed again, and what was published for it is not published again; if it dies after that, the
+chunk is skipped.
 """
 
 import asyncio
@@ -11,383 +12,376 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OffsetOutOfRangeError
 from faust.types import TP
 
 from yasdg_app.aggregates.windows import Windows
-from yasdg_app.application import app
+from yasdg_app.cluster_state.control_follower import ControlFollower
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.errors import YasdgError
-from yasdg_app.faust_runtime.fetched_batches import MOST, Delivery
-from yasdg_app.faust_runtime.table import Rows
-from yasdg_app.faust_runtime.transport import Chunks
-from yasdg_app.inventory.partitioned_catalog import Assortment
-from yasdg_app.inventory.projection import Books, Folded, LevelOf, shelf_of
+from yasdg_app.faust_runtime.fetched_batches import Delivery
+from yasdg_app.faust_runtime.lifecycle import Lifecycle
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment, PublishedState
+from yasdg_app.faust_runtime.table import ChunkedTable
+from yasdg_app.inventory.projection import Books, Folded, shelf_of
+from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.client import is_retriable
-from yasdg_app.kafka.producer import (
-    BATCH_BYTES,
-    ProducerRecord,
-    RecordsRejectedError,
-    SequenceConflictError,
-    StaleStateError,
-)
-from yasdg_app.kafka.reader import Chunk, Message
+from yasdg_app.kafka.producer import ProducerRecord, RecordsRejectedError, SequenceConflictError, StaleStateError
+from yasdg_app.kafka.reader import Chunk
 from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.formats import original_of
-from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline.control_follower import watch
 from yasdg_app.pipeline.foreign_log import ForeignLog, foreign_reason
-from yasdg_app.pipeline.partition_assignment import Ownership, Told
 from yasdg_app.pipeline.restore import (
     CUT_LETTER_BYTES,
-    Disputes,
+    SequenceConflictTracker,
     check_table,
     cut_log,
     dead_letter,
     is_cut,
-    read_told,
+    read_published_state,
     shorter,
 )
 from yasdg_app.shop.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
-kafka = app.shop.kafka
-PARTITIONS = kafka.partitions
-AT_HAND = 16  # chunks that wait or are applied; with those before them they are the bound of a worker's memory
-# In a chunk of so many products that each message may change another row, which all go into one batch.
-MOST_ROWS = BATCH_BYTES // 700
-CHECK_SECONDS = 3.0  # between two looks at where the logs begin and end
-RETRY = 0.2  # seconds between two attempts to read where partitions stand
+MAX_CHUNKS_IN_FLIGHT = 16
+"""Chunks that wait or are processed; with those fetched before them they bound a worker's memory."""
+CHECK_SECONDS = 3.0
+"""Between two checks of where the logs begin and end."""
+RETRY_SECONDS = 0.2
+"""Between two attempts to restore partitions."""
 
-purchases, lost_sales = (
-    app.topic(name, schema=Chunks(key_serializer="raw", value_serializer="raw"), partitions=PARTITIONS)
-    for name in (kafka.topic_purchases, kafka.topic_lost_sales)
-)
-assortment = Assortment.of(app.products, PARTITIONS)
-products_of = {partition: assortment.here(partition) for partition in range(PARTITIONS)}
-books = Books(assortment)
-# Keys are the very bytes of the topic's keys: a view finds the worker that holds a product by their hash.
-inventory: Any = app.Table(
-    "inventory",
-    partitions=PARTITIONS,
-    key_type=bytes,
-    value_type=InventoryLevel,
-    help="Stock and books of each product.",
-    assortment=assortment,
-)
-level_of: LevelOf = inventory.level_of
-"""Returns what the table holds of a product; None before its first sale."""
-windows = Windows(app, assortment, inventory.rows_of)
+IsOwner = Callable[[], bool]
 
 
-class Shelves(Mapping[str, Shelf]):
+class InventoryAgent:
+    """Applies purchases and lost sales to the table.
+
+    Parameters
+    ----------
+    shop, life, assignment
+        The shop, the worker's life, and the partitions of this worker.
+    follower
+        Keeps the plan up to date.
+    table
+        The inventory.
+    windows
+        Sales over event time, for views.
+    """
+
+    def __init__(
+        self,
+        shop: RunningShop,
+        life: Lifecycle,
+        assignment: PartitionAssignment,
+        follower: ControlFollower,
+        table: ChunkedTable,
+        windows: Windows,
+    ) -> None:
+        self._shop = shop
+        self._life = life
+        self._assignment = assignment
+        self._follower = follower
+        self._table = table
+        self._windows = windows
+        self._kafka = shop.settings.kafka
+        self._projection = Books(table.assortment)
+        # One chunk at a time writes to a partition's table, of purchases or of lost sales, in order of arrival.
+        self._partition_locks = {partition: asyncio.Lock() for partition in range(self._kafka.partitions)}
+        self._in_flight_limit = asyncio.Semaphore(MAX_CHUNKS_IN_FLIGHT)
+        self._restore_lock = asyncio.Lock()
+        self._reload_lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._conflicts = SequenceConflictTracker()
+        self._foreign_log = ForeignLog()
+        self._last_check: dict[TP, int] = {}  # positions at the last check of the logs
+        self._max_letter_bytes = MAX_LETTER_BYTES  # of a copy; less, once the cluster has refused one
+
+    # --- After a rebalance ----------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Read, after a rebalance, the table and what else is known of our partitions; from then on they are active."""
+        assignment, life = self._assignment, self._life
+        async with self._restore_lock:  # another rebalance may happen meanwhile
+            generation = assignment.assigned
+            partitions = self._table.assigned_partitions()
+            began = time.monotonic()
+            while not life.should_stop and generation == assignment.group_generation:
+                try:
+                    positions, published = await self._read_state(partitions)
+                except KafkaError as error:
+                    # Where a log begins may have changed since it was asked for, by retention.
+                    if not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError):
+                        await life.crash(error)
+                        return
+                    logger.warning("Partitions cannot be restored: %s. Retrying.", error)
+                    await asyncio.sleep(RETRY_SECONDS)
+                except Exception as error:  # Faust would continue as if nothing had happened
+                    await life.crash(error)
+                    return
+                else:
+                    assignment.activate(generation, positions, published)
+                    self._windows.activate(generation, positions)
+                    logger.info(
+                        "Assigned %d partitions; restored %d table rows in %.1f s",
+                        *(len(partitions), len(self._table.data), time.monotonic() - began),
+                    )
+                    return
+
+    async def _read_state(self, partitions: list[int]) -> tuple[dict[TP, int], dict[int, PublishedState]]:
+        """Recover the table; return the next offsets to process, and what the output topics contain."""
+        shop, table = self._shop, self._table
+        await table.recover(partitions)
+        positions = await check_table(shop.own_reader, self._kafka, table, partitions)
+        published = await read_published_state(shop.own_reader, self._kafka, table, partitions, shop.format)
+        if shop.settings.clock.on_restart == "skip":
+            await shop.control.announce_presence()
+        await self._follower.refresh()
+        return positions, published
+
+    async def _reload_state(self) -> None:
+        """Restore our partitions as if they were new: another producer has written, or a response was lost."""
+        self._assignment.invalidate()  # chunks that are being processed are given up
+        async with AsyncExitStack() as all_locks:
+            for lock in self._partition_locks.values():
+                await all_locks.enter_async_context(lock)
+            await self.restore()
+        await self._assignment.seek(self._assignment.positions)
+
+    # --- Chunks ---------------------------------------------------------------------------------------------------
+
+    async def run(self, stream: Any) -> None:
+        """Process the chunks of a stream: those of a partition one after the other, different partitions at once."""
+        async for event in stream.events():
+            for chunk in event.value.chunks:
+                await self._in_flight_limit.acquire()
+                self._assignment.in_flight[chunk.tp.partition] += 1
+                task = asyncio.create_task(self._process(event.value, chunk))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _process(self, delivery: Delivery, chunk: Chunk) -> None:
+        tp, assignment = TP(*chunk.tp), self._assignment
+        try:
+            async with self._partition_locks[tp.partition]:
+                published = assignment.published
+                is_outdated = await self._is_outdated_after_applying(tp, chunk, delivery.generation)
+            if is_outdated:
+                await asyncio.sleep(RETRY_SECONDS)
+                async with self._reload_lock:
+                    if published is assignment.published:  # else it was reloaded meanwhile
+                        await self._reload_state()
+        except Exception as error:  # the rest stays unprocessed: an app that crashes processes no more
+            if not self._life.should_stop:
+                await self._life.crash(error)
+        finally:
+            assignment.in_flight[tp.partition] -= 1
+            delivery.note_handled()
+            self._in_flight_limit.release()
+
+    async def _is_outdated_after_applying(self, tp: TP, chunk: Chunk, generation: int) -> bool:
+        """Apply a chunk if it can be; return whether what is known of the logs turned out to be out of date."""
+        assignment = self._assignment
+        published = assignment.published
+        try:
+            if await self._apply(tp, chunk, generation):
+                self._conflicts.resolve(tp)
+        except StaleStateError as error:
+            logger.debug("%s. Reloading the table.", error)
+            if published is assignment.published:  # else a rebalance has restored it meanwhile
+                assignment.invalidate()  # while we have the lock: the next chunk must not rely on what is out of date
+            if isinstance(error, SequenceConflictError):  # a cluster that does not respond contradicts nothing
+                self._shop.counts["overtaken"] += 1
+                self._conflicts.note(tp, chunk.begin, str(error))
+            return True
+        return False
+
+    async def _apply(self, tp: TP, chunk: Chunk, generation: int) -> bool:
+        """Apply a chunk of purchases or of lost sales to the table if it is ours and the next; return whether it was.
+
+        `generation`: of the group when it was fetched. Raises StaleStateError if the table has to be reloaded first,
+        BooksError if log and table contradict each other.
+        """
+        assignment = self._assignment
+        if not assignment.is_active_in(generation):
+            return False  # it will be fetched again: the next generation starts at the table's position
+
+        def is_owner() -> bool:
+            return assignment.is_active_in(generation)
+
+        positions = assignment.positions
+        are_sales = tp.topic == self._kafka.topic_purchases
+        if chunk.begin > positions[tp]:  # fetched from another position before a rebalance, or the log was cut
+            try:
+                await self._skip_deleted(tp)
+            except KafkaError as error:
+                logger.debug("Where %s begins cannot be read: %r", tp, error)
+            if not is_owner():
+                return False
+            if chunk.begin > positions[tp]:
+                await assignment.seek({tp: positions[tp]})
+                return False
+        plain = await self._shop.format.plain("purchases" if are_sales else "lost_sales", chunk.messages)
+        await self._follower.wait_up_to_date()  # the chunk's producer may know of incidents that we do not know of yet
+        if self._life.should_stop or not is_owner():
+            return False
+        apply_chunk = self._projection.fold if are_sales else self._projection.fold_lost
+        plan = self._follower.plan
+        folded = apply_chunk(tp, plain, self._table.level_of, plan.supply) if plain else Folded()
+        counted = self._windows.count(tp.partition, folded) if are_sales and plain else None
+        folded.sales, folded.grouped = [], None  # what follows may have to wait for the cluster
+        published = assignment.published[tp.partition]
+        letters = dead_letters_of(chunk, folded)
+        if not (
+            await self._publish_restocks(tp.partition, folded, published, is_owner)
+            and await self._publish_dead_letters(tp, letters, published, is_owner)
+        ):
+            return False
+        if not await self._table.write(tp.partition, folded.levels, is_owner):
+            return False
+        positions[tp] = max(positions[tp], chunk.end)
+        if are_sales:
+            self._windows.add(tp.partition, folded, counted)
+        elif plain:
+            self._windows.add_lost(tp.partition, plain)
+        return True
+
+    async def _publish_restocks(
+        self, partition: int, folded: Folded, published: PublishedState, is_owner: IsOwner
+    ) -> bool:
+        """Append the restocks that no worker before us has published; return False if we may not."""
+        restocks = [each for each in folded.restocks if each.restock.number > published.ahead.get(each.product_id, 0)]
+        write = self._shop.format.write
+        rows = (
+            ProducerRecord(
+                product_id.encode(), write("stockings", encode_restock(product_id, restock)), restock.at // 1000
+            )
+            for product_id, restock in restocks
+        )
+        topic = self._kafka.topic_stockings
+        appended = await self._shop.producer.append(topic, partition, published.restocks, rows, is_owner)
+        if not appended.complete:
+            return False
+        published.restocks += len(restocks)
+        restocked = {each.product_id for each in restocks}
+        for level in folded.levels:
+            if level.product_id in restocked:
+                level.stocking_offset = appended.offset
+        self._shop.counts["restocks"] += len(restocks)
+        return True
+
+    async def _publish_dead_letters(
+        self, tp: TP, letters: list[tuple[Message, str]], published: PublishedState, is_owner: IsOwner
+    ) -> bool:
+        """Copy foreign messages to the dead-letter topic, except those that a worker before us has copied."""
+        done = published.dead_lettered.get(tp.topic, -1)
+        letters = [letter for letter in letters if letter[0].offset > done]
+        for message, reason in letters:
+            self._foreign_log.note(tp, message.offset, reason)
+        max_bytes, topic = self._max_letter_bytes, self._kafka.topic_dead_letters
+        rows = (dead_letter(tp, message, reason, published.dead_lettered, max_bytes) for message, reason in letters)
+        try:
+            appended = await self._shop.producer.append(
+                topic, tp.partition, published.dead_letters, rows, is_owner
+            )  # fmt: skip
+        except RecordsRejectedError as error:
+            if not isinstance(error.__cause__, MessageSizeTooLargeError) or max_bytes == CUT_LETTER_BYTES:
+                raise
+            logger.warning("%s Copies of more than %d bytes are cut.", error, CUT_LETTER_BYTES)
+            self._max_letter_bytes = CUT_LETTER_BYTES
+            raise StaleStateError(str(error)) from error  # those before it may have been appended
+        if letters and appended.complete:
+            published.dead_letters += len(letters)
+            published.dead_lettered[tp.topic] = letters[-1][0].offset
+            self._shop.counts["dead_letters"] += len(letters)
+        return appended.complete
+
+    # --- The logs -------------------------------------------------------------------------------------------------
+
+    async def _skip_deleted(self, tp: TP) -> None:
+        """Continue at the first message that is left, where those before it were deleted after they were processed.
+
+        Nothing else may be applied to the partition meanwhile. Raises BooksError if messages were deleted that the
+        table does not contain.
+        """
+        assignment, reader = self._assignment, self._shop.own_reader
+        generation, position = assignment.generation, assignment.positions[tp]
+        first = (await reader.firsts([tp]))[tp]
+        if first <= position:
+            return
+        count = await reader.count_before(tp, first)
+        if not assignment.is_active_in(generation):
+            return  # the table is another one by now
+        if is_cut(count, self._table, self._kafka, tp):
+            raise cut_log(tp, position, first)
+        assignment.positions[tp] = first
+
+    async def check_logs(self) -> None:
+        """Check that the logs still contain what is to be processed, and report the number of foreign messages."""
+        self._foreign_log.report()
+        assignment, life = self._assignment, self._life
+        generation = assignment.generation
+        if not assignment.is_active or life.is_closing:
+            return
+        positions = dict(assignment.positions)
+        try:
+            await self._check_logs(positions, generation)
+        except KafkaError as error:
+            is_permanent = not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError)
+            if is_permanent and generation == assignment.generation and not life.should_stop:
+                await life.crash(error)
+            logger.debug("The logs cannot be checked: %r", error)
+        except YasdgError as error:
+            if generation == assignment.generation and not life.should_stop:
+                await life.crash(error)
+        self._last_check = positions
+
+    async def _check_logs(self, positions: Mapping[TP, int], generation: int | None) -> None:
+        assignment, reader = self._assignment, self._shop.own_reader
+        firsts, ends = await reader.firsts(positions), await reader.ends(positions)
+        for tp, position in positions.items():
+            if generation != assignment.generation:
+                return
+            # What was fetched before it was deleted is processed first; and a broker that lags may not know all yet.
+            if self._last_check.get(tp) != position:
+                continue
+            if firsts[tp] <= position <= ends[tp]:
+                if position < ends[tp] and not assignment.is_busy(tp.partition):
+                    await reader.fetch_chunk(tp, position, with_foreign=False)  # raises if that is impossible
+                continue
+            async with self._partition_locks[tp.partition]:
+                if generation != assignment.generation or assignment.positions[tp] != position:
+                    continue
+                if ends[tp] < position:
+                    raise shorter(tp, ends[tp], position)
+                await self._skip_deleted(tp)
+
+
+def dead_letters_of(chunk: Chunk, folded: Folded) -> list[tuple[Message, str]]:
+    """Return the foreign messages of a chunk, each with the reason, in the order of the log."""
+    foreign = [(message, foreign_reason(message)) for message in chunk.foreign]
+    return sorted((*foreign, *itertools.starmap(original_of, folded.dead_letters)), key=lambda letter: letter[0].offset)
+
+
+class TableShelves(Mapping[str, Shelf]):
     """The shelves of a partition as the table has them, by product_id; each is made when it is asked for."""
 
-    def __init__(self, partition: int) -> None:
-        self._rows: Rows = inventory.rows_of(partition)
+    def __init__(self, table: ChunkedTable, partition: int) -> None:
+        self._table = table
+        self._rows = table.rows_of(partition)
 
     def __getitem__(self, product_id: str) -> Shelf:
-        level = level_of(product_id)
+        level = self._table.level_of(product_id)
         if level is None:
             raise KeyError(product_id)
-        return shelf_of(assortment[product_id], level)
+        return shelf_of(self._table.assortment[product_id], level)
 
     def __iter__(self) -> Iterator[str]:
         return (product.product_id for product in self._rows.products())
 
     def __len__(self) -> int:
         return len(self._rows)
-
-
-def column_of(partition: int, name: str) -> dict[str, int]:
-    """Return a field of what the table holds of the products of a partition, by product_id."""
-    rows = inventory.rows_of(partition)
-    return dict(zip((product.product_id for product in rows.products()), rows.column(name).tolist(), strict=True))
-
-
-app.ownership = Ownership(
-    app,
-    (kafka.topic_purchases, kafka.topic_lost_sales),
-    {p: MOST if len(here) <= MOST_ROWS else MOST_ROWS for p, here in products_of.items()},
-)
-taking_over = asyncio.Lock()
-# A partition's table is written by one chunk at a time, of purchases or of lost sales: in the order in which they came.
-turns = {partition: asyncio.Lock() for partition in products_of}
-room = asyncio.Semaphore(AT_HAND)
-looking_anew = asyncio.Lock()
-tasks: set[asyncio.Task[None]] = set()
-disputes = Disputes()
-foreign_log = ForeignLog()
-last_check: dict[TP, int] = {}  # positions at the last check of the logs
-
-
-@dataclass(slots=True)
-class MaxLetter:
-    """How long a copy may be: less, once the cluster has refused one."""
-
-    bytes: int = MAX_LETTER_BYTES
-
-
-max_letter = MaxLetter()
-
-
-async def look_anew() -> None:
-    """Take over what we hold as if it were new: somebody else has written, or an answer was lost."""
-    app.ownership.unsettle()  # whoever is in the middle of a chunk gives it up
-    async with AsyncExitStack() as all_quiet:
-        for turn in turns.values():
-            await all_quiet.enter_async_context(turn)
-        await take_over()
-    await app.ownership.go_back_to(app.ownership.applied)
-
-
-@inventory.on_recover
-async def take_over() -> None:
-    """Read, once after each rebalance, the table and what else our partitions hold; from then on they are ours."""
-    async with taking_over:  # a rebalance may come in the middle of it
-        generation, tables = app.ownership.assigned, cast(Any, app.tables)
-        partitions = sorted({tp.partition for tp in tables.recovery.actives_for_table[inventory]})
-        began = time.monotonic()
-        while not app.should_stop and generation == app.consumer_generation_id:
-            try:
-                await inventory.recover(partitions)
-                positions = await check_table(app.own_reader, kafka, inventory, partitions)
-                told = await read_told(app.own_reader, kafka, inventory, partitions, app.format)
-                if app.shop.clock.on_restart == "skip":
-                    await app.control.announce_presence()
-                await watch.look()
-            except KafkaError as error:
-                # Where a log begins may have changed since it was asked for, by retention.
-                if not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError):
-                    await app.crash(error)
-                    return
-                logger.warning("The cluster does not let us take over partitions: %s. Trying again.", error)
-                await asyncio.sleep(RETRY)
-            except Exception as error:  # Faust would go on as if nothing had happened
-                await app.crash(error)
-                return
-            else:
-                app.ownership.settle(generation, positions, told)
-                windows.settle(generation, positions)
-                logger.info(
-                    "%d partitions are ours; the table of %d products was read in %.1f s",
-                    *(len(partitions), len(inventory.data), time.monotonic() - began),
-                )
-                return
-
-
-@app.agent(purchases)
-async def keep_inventory(stream: Any) -> None:
-    """Apply each chunk of purchases to the table."""
-    await _keep(stream)
-
-
-@app.agent(lost_sales)
-async def keep_lost_sales(stream: Any) -> None:
-    """Apply each chunk of lost sales to the table."""
-    await _keep(stream)
-
-
-async def _keep(stream: Any) -> None:
-    """Hand each chunk to its partition: the chunks of one go one after the other, those of several at the same time."""
-    async for event in stream.events():
-        for chunk in event.value.chunks:
-            await room.acquire()
-            app.ownership.applying[chunk.tp.partition] += 1
-            task = asyncio.create_task(_keep_in_turn(event.value, chunk))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-
-async def _keep_in_turn(delivery: Delivery, chunk: Chunk) -> None:
-    tp = TP(*chunk.tp)
-    try:
-        async with turns[tp.partition]:
-            told = app.ownership.told
-            overtaken = await _is_overtaken(tp, chunk, delivery.generation)
-        if overtaken:
-            await asyncio.sleep(RETRY)
-            async with looking_anew:
-                if told is app.ownership.told:  # else that was done meanwhile
-                    await look_anew()
-    except Exception as error:  # what is left to apply is left: an app that crashes applies no more
-        if not app.should_stop:
-            await app.crash(error)
-    finally:
-        app.ownership.applying[tp.partition] -= 1
-        delivery.note_handled()
-        room.release()
-
-
-async def _is_overtaken(tp: TP, chunk: Chunk, generation: int) -> bool:
-    """Apply a chunk if it can be; tell whether what is known of the logs is out of date."""
-    told = app.ownership.told
-    try:
-        if await _apply(tp, chunk, generation):
-            disputes.settle(tp)
-    except StaleStateError as error:
-        logger.debug("%s. Reading the table anew.", error)
-        if told is app.ownership.told:  # else a rebalance has settled it meanwhile
-            app.ownership.unsettle()  # while the turn is ours: the next chunk must not go by what is out of date
-        if isinstance(error, SequenceConflictError):  # a cluster that does not answer disputes nothing
-            app.counts["overtaken"] += 1
-            disputes.note(tp, chunk.begin, str(error))
-        return True
-    return False
-
-
-async def _apply(tp: TP, chunk: Chunk, generation: int) -> bool:
-    """Apply a chunk of purchases or of lost sales to the table, if it is ours and the next; tell whether it was.
-
-    `generation`: of the group when it was fetched.
-    """
-    ownership = app.ownership
-    if generation != ownership.generation or not ownership.settled:
-        return False  # it comes again: the next generation starts at the table's position
-
-    def ours() -> bool:
-        return bool(ownership.settled and ownership.generation == generation)
-
-    sold = tp.topic == kafka.topic_purchases
-    if chunk.begin > ownership.applied[tp]:  # fetched from another position before a rebalance, or the log was cut
-        try:
-            await pass_deleted(tp)
-        except KafkaError as error:
-            logger.debug("Where %s begins cannot be read: %r", tp, error)
-        if not ours():
-            return False
-        if chunk.begin > ownership.applied[tp]:
-            await ownership.go_back_to({tp: ownership.applied[tp]})
-            return False
-    plain = await app.format.plain("purchases" if sold else "lost_sales", chunk.messages)
-    await watch.up_to_date()  # whoever wrote the chunk may know of incidents that we have not heard of
-    if app.should_stop or not ours():
-        return False
-    fold = books.fold if sold else books.fold_lost
-    folded = fold(tp, plain, level_of, watch.plan.supply) if plain else Folded()
-    counted = windows.count(tp.partition, folded) if sold and plain else None
-    folded.sales, folded.grouped = [], None  # what follows may have to wait for the cluster
-    told = ownership.told[tp.partition]
-    letters = dead_letters_of(chunk, folded)
-    if not (await _restock(tp.partition, folded, told, ours) and await _bury(tp, letters, told, ours)):
-        return False
-    if not await inventory.write(tp.partition, folded.levels, ours):
-        return False
-    ownership.applied[tp] = max(ownership.applied[tp], chunk.end)
-    if sold:
-        windows.add(tp.partition, folded, counted)
-    elif plain:
-        windows.add_lost(tp.partition, plain)
-    return True
-
-
-def dead_letters_of(chunk: Chunk, folded: Folded) -> list[tuple[Message, str]]:
-    """Return the messages of a chunk that are not the shop's, each with the reason, in the order of the log."""
-    foreign = [(message, foreign_reason(message)) for message in chunk.foreign]
-    return sorted((*foreign, *itertools.starmap(original_of, folded.dead_letters)), key=lambda letter: letter[0].offset)
-
-
-async def pass_deleted(tp: TP) -> None:
-    """Go on at the first message that is left, where those before it were deleted after they had been applied.
-
-    Nothing else may be applied to the partition meanwhile. Raises BooksError if messages were deleted that the table
-    has not seen.
-    """
-    ownership, generation = app.ownership, app.ownership.generation
-    position = ownership.applied[tp]
-    first = (await app.own_reader.firsts([tp]))[tp]
-    if first <= position:
-        return
-    count = await app.own_reader.count_before(tp, first)
-    if generation != ownership.generation or not ownership.settled:
-        return  # the table is another one by now
-    if is_cut(count, inventory, kafka, tp):
-        raise cut_log(tp, position, first)
-    ownership.applied[tp] = first
-
-
-async def _restock(partition: int, folded: Folded, told: Told, ours: Callable[[], bool]) -> bool:
-    """Tell of the restocks, but for those that a worker before us told of; False if we may not."""
-    restocks = [each for each in folded.restocks if each.restock.number > told.ahead.get(each.product_id, 0)]
-    rows = (
-        ProducerRecord(
-            product_id.encode(),
-            app.format.write("stockings", encode_restock(product_id, restock)),
-            restock.at // 1000,
-        )
-        for product_id, restock in restocks
-    )
-    appended = await app.shop_producer.append(kafka.topic_stockings, partition, told.stockings, rows, ours)
-    if not appended.complete:
-        return False
-    told.stockings += len(restocks)
-    restocked = {each.product_id for each in restocks}
-    for level in folded.levels:
-        if level.product_id in restocked:
-            level.stocking_offset = appended.offset
-    app.counts["restocks"] += len(restocks)
-    return True
-
-
-async def _bury(tp: TP, letters: list[tuple[Message, str]], told: Told, ours: Callable[[], bool]) -> bool:
-    """Copy messages that are not the shop's to the dead letters, but for those that a worker before us copied."""
-    done = told.buried.get(tp.topic, -1)
-    letters = [letter for letter in letters if letter[0].offset > done]
-    for message, reason in letters:
-        foreign_log.note(tp, message.offset, reason)
-    rows = (dead_letter(tp, message, reason, told.buried, max_letter.bytes) for message, reason in letters)
-    try:
-        appended = await app.shop_producer.append(kafka.topic_dead_letters, tp.partition, told.letters, rows, ours)
-    except RecordsRejectedError as error:
-        if not isinstance(error.__cause__, MessageSizeTooLargeError) or max_letter.bytes == CUT_LETTER_BYTES:
-            raise
-        logger.warning("%s Copies of more than %d bytes are cut.", error, CUT_LETTER_BYTES)
-        max_letter.bytes = CUT_LETTER_BYTES
-        raise StaleStateError(str(error)) from error  # those before it may be there
-    if letters and appended.complete:
-        told.letters += len(letters)
-        told.buried[tp.topic] = letters[-1][0].offset
-        app.counts["dead_letters"] += len(letters)
-    return appended.complete
-
-
-@app.timer(CHECK_SECONDS)
-async def check_logs() -> None:
-    """See whether the logs still hold what is to be applied, and report foreign messages that came in numbers."""
-    foreign_log.report()
-    ownership, generation = app.ownership, app.ownership.generation
-    if not ownership.settled or app.closing:
-        return
-    applied = dict(ownership.applied)
-    try:
-        firsts, ends = await app.own_reader.firsts(applied), await app.own_reader.ends(applied)
-        for tp, position in applied.items():
-            if generation != ownership.generation:
-                return
-            # What was fetched before it was deleted is applied first; and a broker that lags may not know all yet.
-            if last_check.get(tp) != position:
-                continue
-            if firsts[tp] <= position <= ends[tp]:
-                if position < ends[tp] and not ownership.is_busy(tp.partition):
-                    await app.own_reader.fetch_chunk(tp, position, with_foreign=False)  # raises if that is impossible
-                continue
-            async with turns[tp.partition]:
-                if generation != ownership.generation or ownership.applied[tp] != position:
-                    continue
-                if ends[tp] < position:
-                    raise shorter(tp, ends[tp], position)
-                await pass_deleted(tp)
-    except KafkaError as error:
-        lasts = not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError)
-        if lasts and generation == ownership.generation and not app.should_stop:
-            await app.crash(error)
-        logger.debug("The logs cannot be checked: %r", error)
-    except YasdgError as error:
-        if generation == ownership.generation and not app.should_stop:
-            await app.crash(error)
-    last_check.clear()
-    last_check.update(applied)

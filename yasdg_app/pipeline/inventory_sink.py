@@ -1,8 +1,8 @@
 """Keeps the datastore equal to the table: each row as it is now, whatever it was in between.
 
-The table's rows remember which of them the datastore may not have: all of a partition that was taken over, and each
-that a sale has changed since. They are written from there, a batch at a time, as the table has them at that moment. So
-nothing piles up while the datastore is away, nothing is lost with a worker that dies, and nobody waits for it.
+The table's rows have a flag if the datastore may not have them: all rows of a partition that was taken over, and each
+row that a sale has changed since. They are written in batches, as the table has them at that moment. So nothing piles
+up while the datastore is unavailable, nothing is lost if a worker dies, and sales never wait for it.
 """
 
 import asyncio
@@ -10,40 +10,64 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
-from yasdg_app.application import app
-from yasdg_app.faust_runtime.table import NO_TIME, Rows
+from yasdg_app.cluster_state.running_shop import RunningShop
+from yasdg_app.config.catalog import Product
+from yasdg_app.faust_runtime.lifecycle import Lifecycle
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
+from yasdg_app.faust_runtime.table import NO_TIME, ChunkedTable, Rows
 from yasdg_app.messages.times import time_text
-from yasdg_app.pipeline.inventory_agent import inventory
 from yasdg_app.shop.demand import Ints
 from yasdg_app.sinks.base import Datastore, DatastoreError, Level, compare, reason
 
 logger = logging.getLogger(__name__)
 
-EVERY = 0.5  # seconds between two rounds: a product that sells all the time is written so often
-REST = 4.0  # times the processor time that went by with a batch, until the next one: selling comes first
-BREATH = 0.01  # seconds between two attempts at a stop, in which whoever waits for its end may give up
-SHORTEST_RETRY, LONGEST_RETRY = 0.5, 8.0  # seconds between two attempts, if the last one failed
-REPORT = 5.0  # seconds between two lines of a round that takes long
+ROUND_SECONDS = 0.5
+"""Between two rounds: a product that sells all the time is written so often."""
+REST_FACTOR = 4.0
+"""Pause after a batch, in multiples of the processor time that passed with it: selling comes first."""
+FLUSH_RETRY_SECONDS = 0.01
+"""Between two attempts at a shutdown, so that its caller can give up."""
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 8.0
+"""Between two attempts, if the last one failed."""
+REPORT_SECONDS = 5.0
+"""Between two log lines of a round that takes long."""
 
 
-class Mirror:
-    """Writes what the table holds of this worker's partitions to the datastore.
+class InventorySink:
+    """Writes the rows of this worker's partitions to the datastore.
+
+    Parameters
+    ----------
+    shop, life, assignment, table
+        The shop, the worker's life, its partitions, and the inventory.
+    store
+        The datastore.
 
     Attributes
     ----------
     name
-        The datastore's, for people.
+        The datastore's name, for people.
     failing
-        Whether it took nothing the last time.
+        Whether the last attempt failed.
     written, failures
-        Rows that it was sent, and attempts that failed, since the start.
+        Rows that were sent, and attempts that failed, since the start.
     """
 
-    def __init__(self, store: Datastore) -> None:
+    def __init__(
+        self,
+        shop: RunningShop,
+        life: Lifecycle,
+        assignment: PartitionAssignment,
+        table: ChunkedTable,
+        store: Datastore,
+    ) -> None:
+        self._shop = shop
+        self._life = life
+        self._assignment = assignment
+        self._table = table
         self.name = store.name
         self.failing = False
         self.written = 0
@@ -58,7 +82,7 @@ class Mirror:
     @property
     def waiting(self) -> int:
         """How many rows the datastore may not have."""
-        return sum(inventory.rows_of(partition).unsaved for partition in app.ownership.partitions)
+        return sum(self._table.rows_of(partition).unsaved for partition in self._assignment.partitions)
 
     @property
     def lag(self) -> float:
@@ -68,22 +92,22 @@ class Mirror:
     @property
     def is_behind(self) -> bool:
         """Whether it is worth waiting for: rows are on their way, ours to write, and the datastore takes them."""
-        return not self.failing and app.ownership.settled and self.waiting > 0
+        return not self.failing and self._assignment.is_active and self.waiting > 0
 
     async def run(self) -> None:
         """Write as long as the app runs."""
-        retry = SHORTEST_RETRY
-        while not app.should_stop:
+        retry = MIN_RETRY_SECONDS
+        while not self._life.should_stop:
             await self._try()
-            await app.sleep(retry if self.failing else EVERY)
-            retry = min(2 * retry, LONGEST_RETRY) if self.failing else SHORTEST_RETRY
+            await self._life.sleep(retry if self.failing else ROUND_SECONDS)
+            retry = min(2 * retry, MAX_RETRY_SECONDS) if self.failing else MIN_RETRY_SECONDS
 
     async def flush(self) -> None:
         """Write what is left, unless the datastore does not take it or a rebalance comes in between."""
         self._hurry.set()
         while self.is_behind:
             await self._try()
-            await asyncio.sleep(BREATH)
+            await asyncio.sleep(FLUSH_RETRY_SECONDS)
 
     async def _try(self) -> None:
         """Write all that waits now, if it is ours and the datastore takes it."""
@@ -103,25 +127,25 @@ class Mirror:
     async def _write_all(self) -> None:
         """Write all that waits now. Raises DatastoreError."""
         self._look_at_all |= await self._store.open()
-        if not app.ownership.settled:
+        if not self._assignment.is_active:
             return  # the table may be in the middle of being read
-        tables = {partition: inventory.rows_of(partition) for partition in app.ownership.partitions}
+        tables = {partition: self._table.rows_of(partition) for partition in self._assignment.partitions}
         if self._look_at_all:
             for rows in tables.values():
                 rows.mark_all_unsaved()
             self._look_at_all = False
-        generation, began = app.ownership.generation, time.monotonic()
+        generation, began = self._assignment.generation, time.monotonic()
         reported, before = began, self.written
         found = {partition: rows.unsaved_seats() for partition, rows in tables.items()}
         total, done, looked = sum(map(len, found.values())), 0, began
         for piece in self._pieces(tables, found):
-            if not app.ownership.settled or app.ownership.generation != generation:
+            if not self._assignment.is_active_in(generation):
                 return
             now = time.monotonic()
-            if now - reported > REPORT:
+            if now - reported > REPORT_SECONDS:
                 reported = now
                 logger.info("%s: %d of %d rows of the inventory are compared", self.name, done, total)
-            if now - looked > EVERY:  # what was sold meanwhile does not wait for the rest
+            if now - looked > ROUND_SECONDS:  # what was sold meanwhile does not wait for the rest
                 looked = now
                 for sold in self._pieces(tables, {each: rows.sold_seats() for each, rows in tables.items()}):
                     await self._write_and_rest(sold)
@@ -152,11 +176,11 @@ class Mirror:
         began = time.process_time()
         await self._write(piece)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), REST * (time.process_time() - began))
+            await asyncio.wait_for(self._hurry.wait(), REST_FACTOR * (time.process_time() - began))
 
     async def _write(self, piece: list[tuple[Rows, Ints]]) -> None:
         """Write some rows, as they are now, those that the datastore has otherwise. Raises DatastoreError."""
-        opened = time_text(app.opening.clock.started)
+        opened = time_text(self._shop.clock.started)
         levels = [_level(opened, *state) for rows, seats in piece for state in rows.states(seats)]
         for rows, seats in piece:
             rows.mark(seats, unsaved=False)  # what changes from now on is written again
@@ -183,14 +207,6 @@ class Mirror:
             logger.info("%s takes the inventory again; %d rows wait", self.name, self.waiting)
 
 
-def _level(opened: str, product: Any, level: int, sales: int, last_sale: int) -> Level:
+def _level(opened: str, product: Product, level: int, sales: int, last_sale: int) -> Level:
     last = "" if last_sale == NO_TIME else time_text(last_sale)
     return Level(product.product_id, product.item, product.category, product.price_cents, level, sales, last, opened)
-
-
-@app.task
-async def keep_datastore() -> None:
-    """Keep the datastore up to date, if there is one."""
-    if app.datastore is not None:
-        app.mirror = Mirror(app.datastore)
-        await app.mirror.run()

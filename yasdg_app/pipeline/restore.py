@@ -1,7 +1,7 @@
-"""What a worker reads when it takes over partitions: which restocks and dead letters stand in the logs already.
+"""What a worker reads after a rebalance: where to continue, and which restocks and dead letters are published already.
 
-A worker that died may have told of sales that its table does not hold yet. Whoever folds these sales again has to know,
-so as not to tell of them twice.
+A worker that died may have published restocks of sales that the table does not contain yet. The worker that processes
+these sales again must not publish them twice.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from faust.types import TP
 
 from yasdg_app.cluster_state.clock_jumps import jumps
 from yasdg_app.config.settings import KafkaSettings
+from yasdg_app.faust_runtime.partition_assignment import PublishedState
 from yasdg_app.faust_runtime.table import ChunkedTable
 from yasdg_app.inventory.projection import OTHER_SHOP, BooksError
 from yasdg_app.kafka.batch_writer import SEQUENCES
@@ -25,9 +26,9 @@ from yasdg_app.kafka.reader import DamagedLogError, Reader
 from yasdg_app.messages.decoders import read_restock_key
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import restock_number
-from yasdg_app.pipeline.partition_assignment import Told
 
-LONGEST_DISPUTE = 120.0  # seconds for which the cluster may count otherwise than the log shows
+MAX_CONFLICT_SECONDS = 120.0
+"""For which the cluster may expect another sequence number than the log shows."""
 CUT_LETTER_BYTES = 64 * 1024  # that are copied of a longer one
 
 logger = logging.getLogger(__name__)
@@ -99,21 +100,25 @@ def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP)
     return count is not None and count != held[tp.topic][0] % SEQUENCES
 
 
-async def read_told(
+async def read_published_state(
     reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int], form: Format
-) -> dict[int, Told]:
-    """Return what the logs hold of each partition; `table`: as it was recovered.
+) -> dict[int, PublishedState]:
+    """Return what the output topics contain of each partition; `table`: as it was recovered.
 
-    Reads what was written after the table, no more. `reader`: of the shop's own records. Raises BooksError if a log is
+    Reads only what was written after the table. `reader`: of the shop's own records. Raises BooksError if a log is
     shorter than the table says.
     """
-    told = await asyncio.gather(*(_told(reader, kafka, table, partition, form) for partition in partitions))
-    return dict(zip(partitions, told, strict=True))
+    states = await asyncio.gather(
+        *(_published_state(reader, kafka, table, partition, form) for partition in partitions)
+    )
+    return dict(zip(partitions, states, strict=True))
 
 
-async def _told(reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partition: int, form: Format) -> Told:
+async def _published_state(
+    reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partition: int, form: Format
+) -> PublishedState:
     stockings, letters = TP(kafka.topic_stockings, partition), TP(kafka.topic_dead_letters, partition)
-    told = Told(stockings=await reader.count(stockings))
+    published = PublishedState(restocks=await reader.count(stockings))
     # The last restock that the table knows of has its stocking_offset, or a later one.
     start = int(table.rows_of(partition).column("stocking_offset").max(initial=-1))
     first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
@@ -124,15 +129,15 @@ async def _told(reader: Reader, kafka: KafkaSettings, table: ChunkedTable, parti
         for record in await form.plain("stockings", chunk.messages):
             stocking = _heard(record.value)
             if stocking is not None and table.assortment.home(stocking[0]) == partition:
-                _note(told, table, *stocking)
+                _note(published, table, *stocking)
     try:
-        last, told.letters = await reader.last(letters)  # each says what was buried by then: the last one is enough
+        last, published.dead_letters = await reader.last(letters)  # its header says it of all before
     except DamagedLogError as error:
         logger.warning("%s Foreign messages may be copied a second time.", error)
-        last, told.letters = None, await reader.count(letters)
+        last, published.dead_letters = None, await reader.count(letters)
     if last is not None:
-        told.buried |= _buried(last.headers)
-    return told
+        published.dead_lettered |= _buried(last.headers)
+    return published
 
 
 def shorter(tp: Any, end: int, position: int) -> BooksError:
@@ -153,27 +158,30 @@ def cut_log(tp: Any, position: int, first: int) -> BooksError:
     )
 
 
-class Disputes:
-    """Where the cluster counts otherwise than the log shows, as yet: what is in doubt there, and since when."""
+class SequenceConflictTracker:
+    """For how long the sequence numbers of the cluster and the log of a partition have been in conflict."""
 
     def __init__(self) -> None:
         self._since: dict[TP, tuple[int, float]] = {}
 
-    def note(self, tp: TP, place: int, what: str) -> None:
-        """Note that `what` is in doubt at a place in a partition. Raises BooksError if it has been so for too long."""
+    def note(self, tp: TP, offset: int, what: str) -> None:
+        """Note a conflict at an offset of a partition. Raises BooksError if it has lasted for too long.
+
+        `what`: a sentence without its full stop.
+        """
         now = time.monotonic()
-        noted, since = self._since.setdefault(tp, (place, now))
-        if noted != place:
-            self._since[tp] = place, now
-        elif now - since > LONGEST_DISPUTE:
+        noted, since = self._since.setdefault(tp, (offset, now))
+        if noted != offset:
+            self._since[tp] = offset, now
+        elif now - since > MAX_CONFLICT_SECONDS:
             raise BooksError(
-                f"{what}, and the log does not show it for {LONGEST_DISPUTE:.0f} s: records of this shop were deleted "
-                f"from it, or another program writes with the shop's producer id. Restore the topic from a backup. "
-                f"{OTHER_SHOP}"
+                f"{what}, but the log has not contained it for {MAX_CONFLICT_SECONDS:.0f} s: records of this shop were "
+                f"deleted from it, or another program writes with the shop's producer id. Restore the topic from a "
+                f"backup. {OTHER_SHOP}"
             )
 
-    def settle(self, tp: TP) -> None:
-        """Note that nothing is in doubt in a partition."""
+    def resolve(self, tp: TP) -> None:
+        """Note that there is no conflict in a partition."""
         self._since.pop(tp, None)
 
 
@@ -208,12 +216,12 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], m
     return ProducerRecord(key, value, jumps.record_time(), headers)
 
 
-def _note(told: Told, table: ChunkedTable, product_id: str, number: int) -> None:
+def _note(published: PublishedState, table: ChunkedTable, product_id: str, number: int) -> None:
     """Note a restock that stands in the log, if it is news."""
     level = table.level_of(product_id)
-    known = told.ahead.get(product_id, 0 if level is None else level.stockings)
+    known = published.ahead.get(product_id, 0 if level is None else level.stockings)
     if number > known:
-        told.ahead[product_id] = number
+        published.ahead[product_id] = number
 
 
 def _heard(value: bytes | None) -> tuple[str, int] | None:

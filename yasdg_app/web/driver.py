@@ -1,6 +1,6 @@
 """The web server that Faust uses: with access control, limits, and JSON responses in every case.
 
-Faust finds it under the name `yasdg` (see application.py). Must not know any page.
+Faust finds it under the name `yasdg` (see faust_runtime/shop_app.py). Must not know any page.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Web(driver.Web):
         return response
 
     async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        token = self.app.shop.web.token
+        token = self.app.shop.settings.web.token
         if token and request.path == "/" and request.method in ("GET", "HEAD") and "token" in request.query:
             return _token_to_cookie(token, request)
         peer_request = self._peer_request(token, request)

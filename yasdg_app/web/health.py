@@ -12,12 +12,9 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from yasdg_app.application import app
+from yasdg_app.application import PARTITIONS, app, products_of, tills, watch
+from yasdg_app.faust_runtime.partition_assignment import LEASE_SECONDS as LEASE
 from yasdg_app.messages.times import time_text
-from yasdg_app.pipeline.control_follower import watch
-from yasdg_app.pipeline.inventory_agent import PARTITIONS, products_of
-from yasdg_app.pipeline.partition_assignment import LEASE
-from yasdg_app.pipeline.sales_timer import tills
 
 LOG_ENDS_SECONDS = 1.0  # for the broker to return the ends of the logs
 MAX_DELAY_SECONDS = 5.0  # of the sales or the table of a worker that is ready

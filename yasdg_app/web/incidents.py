@@ -13,7 +13,7 @@ import orjson
 from aiokafka.errors import KafkaError
 from faust.web import View
 
-from yasdg_app.application import app
+from yasdg_app.application import app, tills, watch
 from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.control_topic import (
     ControlError,
@@ -25,8 +25,6 @@ from yasdg_app.cluster_state.incident_requests import described, is_configured, 
 from yasdg_app.config.ini import SettingsError
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
-from yasdg_app.pipeline.control_follower import watch
-from yasdg_app.pipeline.sales_timer import tills
 
 logger = logging.getLogger(__name__)
 

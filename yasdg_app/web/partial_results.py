@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yasdg_app.aggregates.windows import Sums
-from yasdg_app.application import app
+from yasdg_app.application import app, assortment, inventory, level_of, products_of, windows
 from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline.inventory_agent import assortment, inventory, level_of, products_of, windows
 from yasdg_app.shop.demand import Ints
 from yasdg_app.web.reconcile import MAX_BEST_SELLERS, best_sellers, largest
 from yasdg_app.web.results import PartialLevels, PartialSales, PartialState, SalesCount

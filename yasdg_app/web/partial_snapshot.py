@@ -6,11 +6,9 @@ from functools import lru_cache
 import numpy as np
 
 from yasdg_app.aggregates.windows import WINDOWS
-from yasdg_app.application import app
+from yasdg_app.application import app, assortment, inventory, products_of, watch, windows
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.reference import amount
-from yasdg_app.pipeline.control_follower import watch
-from yasdg_app.pipeline.inventory_agent import assortment, inventory, products_of, windows
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.incidents import Incident
 from yasdg_app.shop.plan import Plan

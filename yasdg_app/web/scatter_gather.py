@@ -7,8 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from yasdg_app.application import app
-from yasdg_app.pipeline.inventory_agent import PARTITIONS, inventory
+from yasdg_app.application import PARTITIONS, app, inventory
 from yasdg_app.web.peer_client import PeerClient
 from yasdg_app.web.reconcile import reconcile
 from yasdg_app.web.results import Gathered, P

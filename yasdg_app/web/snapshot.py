@@ -5,12 +5,10 @@ from typing import Any
 import msgspec
 
 from yasdg_app.aggregates.windows import WINDOWS
-from yasdg_app.application import app
+from yasdg_app.application import PARTITIONS, app, assortment, watch
 from yasdg_app.cluster_state.incident_requests import listed
 from yasdg_app.messages.reference import amount
 from yasdg_app.messages.times import time_text
-from yasdg_app.pipeline.control_follower import watch
-from yasdg_app.pipeline.inventory_agent import PARTITIONS, assortment
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.web import reconcile as merging
 from yasdg_app.web.partial_snapshot import CHART_MINUTES, partial_snapshot

@@ -6,11 +6,9 @@ All files are read once, on import, so no request reaches the file system.
 import hashlib
 import mimetypes
 from importlib.resources import files
-from typing import Any
 
 from aiohttp import web
 
-from yasdg_app.application import app
 from yasdg_app.web.responses import SEE_OPENAPI, json_response
 
 CACHE_CONTROL = "no-cache"  # a browser may keep a file, but checks whether it has changed
@@ -48,24 +46,24 @@ def _read_page_files() -> dict[str, StaticFile]:
     return {each.name: StaticFile(each.name, each.read_bytes()) for each in folder.iterdir() if each.is_file()}
 
 
-page_files = _read_page_files()
-openapi_file = StaticFile("openapi.json", files("yasdg_app.web").joinpath("openapi.json").read_bytes())
 NO_FILE = {"error": f"File not found. {SEE_OPENAPI}"}
 
 
-@app.page("/")
-async def index(web: Any, request: Any) -> Any:
-    """Serve the page."""
-    return page_files["index.html"].response_to(request) if "index.html" in page_files else json_response(NO_FILE, 404)
+class StaticPages:
+    """The page, its files, and the description of the API."""
 
+    def __init__(self) -> None:
+        self._files = _read_page_files()
+        self._openapi = StaticFile("openapi.json", files("yasdg_app.web").joinpath("openapi.json").read_bytes())
 
-@app.page("/page/{file}")
-async def file(web: Any, request: Any, file: str) -> Any:
-    """Serve a file of the page."""
-    return page_files[file].response_to(request) if file in page_files else json_response(NO_FILE, 404)
+    async def index(self, request: web.Request) -> web.Response:
+        """Serve the page."""
+        return await self.file(request, "index.html")
 
+    async def file(self, request: web.Request, file: str) -> web.Response:
+        """Serve a file of the page."""
+        return self._files[file].response_to(request) if file in self._files else json_response(NO_FILE, 404)
 
-@app.page("/openapi.json")
-async def openapi(web: Any, request: Any) -> Any:
-    """Serve the API description."""
-    return openapi_file.response_to(request)
+    async def openapi(self, request: web.Request) -> web.Response:
+        """Serve the API description."""
+        return self._openapi.response_to(request)

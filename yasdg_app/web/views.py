@@ -9,10 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from yasdg_app.aggregates.windows import WINDOWS
-from yasdg_app.application import app
+from yasdg_app.application import app, assortment
 from yasdg_app.messages import reference
 from yasdg_app.messages.times import time_text
-from yasdg_app.pipeline.inventory_agent import assortment
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.text import printable
 from yasdg_app.web import reconcile as merging

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from support.secured_kafka import PASSWORD, Secured
 
-from yasdg_app.application import create_app, credentials
+from yasdg_app.app import create_app
 from yasdg_app.config import ini
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.faust_runtime.shop_app import credentials
 from yasdg_app.kafka.auth.connection import Connection, connection_to
 
 
@@ -77,7 +78,7 @@ def test_faust_gets_the_same_login(files: Path) -> None:
     app = create_app(ini.load(environment, files), ())
     told = app.conf.broker_credentials
     assert (told.protocol.value, told.mechanism.value, told.username) == ("SASL_SSL", "SCRAM-SHA-512", "till")
-    assert told.ssl_context is app.connection.ssl_context
+    assert told.ssl_context is app.shop.connection.ssl_context
 
 
 # --- Files that cannot be used

@@ -239,7 +239,7 @@ async def test_a_token_for_msk_is_of_the_role_that_is_named(lends: list[dict[str
 AT_DEBUG = f"""\
 import asyncio, logging, sys
 from mode.utils.logging import setup_logging
-from yasdg_app.application import silence_libraries
+from yasdg_app.faust_runtime.log_levels import silence_libraries
 from yasdg_app.kafka.auth.tokens import MskTokens
 
 setup_logging(loglevel="debug", logfile=sys.stderr)

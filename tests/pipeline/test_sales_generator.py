@@ -5,11 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faust.types import TP
+from support.fakes import Life, Member, open_shop
+from support.small_shops import PRODUCTS
 
 from yasdg_app.cluster_state import clock_jumps as jumps
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import NO_TIME
+from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.messages.times import event_time
-from yasdg_app.pipeline import sales_timer as tills
+from yasdg_app.pipeline import sales_generator
+from yasdg_app.pipeline.sales_generator import SalesGenerator
 from yasdg_app.shop.clock import STABLE_SECONDS, Clock
 
 OPENED, FUTURE = event_time("2026-01-01 00:00:00"), event_time("2190-01-01 00:00:00")
@@ -26,14 +32,22 @@ class Rows:
         return self._times
 
 
+def generator(member: Member, rows: dict[str, Rows]) -> SalesGenerator:
+    """A generator of a worker that has these partitions."""
+    manifest = SimpleNamespace(opened_at=OPENED, clock=Clock(OPENED, OPENED))
+    assignment = PartitionAssignment(member, ("purchases",), {})
+    assignment.activate(1, {TP("purchases", partition): 0 for partition in range(len(rows))}, {})
+    table: Any = SimpleNamespace(
+        rows_of=lambda partition: rows[f"p{partition}"], assortment=Assortment.of(PRODUCTS, 8)
+    )  # fmt: skip
+    nothing: Any = None
+    return SalesGenerator(open_shop(manifest=manifest), Life(), assignment, nothing, table, nothing)
+
+
 def sold_ahead(monkeypatch: pytest.MonkeyPatch, **rows: Rows) -> tuple[int | None, list[int]]:
     """What is reported of sales ahead of the clock, and of the delay of each partition, in whole days."""
-    monkeypatch.setattr(tills, "inventory", SimpleNamespace(rows_of=lambda partition: rows[f"p{partition}"]))
-    monkeypatch.setattr(tills.app, "ownership", SimpleNamespace(partitions=range(len(rows)), generation=1))
-    opening = SimpleNamespace(opened_at=OPENED, clock=Clock(OPENED, OPENED))
-    monkeypatch.setattr(tills.app, "opening", opening, raising=False)
-    monkeypatch.setattr(tills, "_now", lambda: OPENED + 86_400_000_000)
-    these = tills.Tills()
+    monkeypatch.setattr(sales_generator, "now", lambda: OPENED + 86_400_000_000)
+    these = generator(Member(), rows)
     return these.sold_ahead(), [these.delay(partition) // 86_400_000_000 for partition in range(len(rows))]
 
 
@@ -52,18 +66,19 @@ async def test_a_worker_ends_when_its_clock_has_stayed_more_than_a_day_ahead(
     said: list[str] = []
     seconds = [0.0, 0.0]  # that have passed, and by which the clock was set
     monkeypatch.setattr(jumps, "steady_time", lambda: int(seconds[0] * 1e6))
-    monkeypatch.setattr(tills, "_now", lambda: OPENED + int(sum(seconds) * 1e6))
-    monkeypatch.setattr(tills, "end_at_once", lambda error: said.append(str(error)))
-    monkeypatch.setattr(tills.app, "ownership", SimpleNamespace(settled=False))
-    these = tills.Tills()
+    monkeypatch.setattr(sales_generator, "now", lambda: OPENED + int(sum(seconds) * 1e6))
+    monkeypatch.setattr(sales_generator, "abort_process", said.append)
+    member = Member()
+    member.rebalancing = True
+    these = generator(member, {})
     these.jumps = jumps.Jumps()
-    await these.ring_up(0)
+    await these.run_round(0)
     seconds[:] = [10.0, days * 86_400]
-    await these.ring_up(0)
+    await these.run_round(0)
     assert ("ends. If its time is right, restart this worker." in these.jumps.reason) is ends
     assert said == []
     seconds[0] += STABLE_SECONDS
-    await these.ring_up(0)
+    await these.run_round(0)
     assert len(said) == ends
     assert all("set forward by 2 d. Nothing is sold" in line for line in said)
     assert these.jumps.needs_end is ends

@@ -1,0 +1,30 @@
+"""What parts of the pipeline ask of the worker that they run in: whether it is stopping, and to end it."""
+
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+
+class Lifecycle(Protocol):
+    """The worker's life: the Faust app, or a stand-in in tests."""
+
+    @property
+    def is_closing(self) -> bool:
+        """True from the moment when the worker was told to stop: no more sales are produced."""
+        ...
+
+    @property
+    def should_stop(self) -> bool:
+        """True when services are stopping."""
+        ...
+
+    async def crash(self, reason: BaseException) -> None:
+        """End the worker with an error."""
+        ...
+
+    async def sleep(self, n: float) -> None:
+        """Sleep for some seconds, or until the worker stops."""
+        ...
+
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it or the worker ends; an exception in it crashes the worker."""
+        ...

@@ -1,0 +1,90 @@
+"""What a worker does, put together: the parts that produce sales, process them and publish what follows from them.
+
+Made once for each app; knows Faust only by the app's life, its group membership and its table.
+"""
+
+from dataclasses import dataclass
+
+from yasdg_app.aggregates.windows import Windows
+from yasdg_app.cluster_state.control_follower import ControlFollower
+from yasdg_app.cluster_state.running_shop import RunningShop
+from yasdg_app.faust_runtime.fetched_batches import MOST
+from yasdg_app.faust_runtime.lifecycle import Lifecycle
+from yasdg_app.faust_runtime.partition_assignment import GroupMember, PartitionAssignment
+from yasdg_app.faust_runtime.table import ChunkedTable
+from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.kafka.producer import BATCH_BYTES
+from yasdg_app.pipeline.fault_injector import FaultInjector
+from yasdg_app.pipeline.inventory_agent import InventoryAgent
+from yasdg_app.pipeline.inventory_sink import InventorySink
+from yasdg_app.pipeline.sales_generator import SalesGenerator
+from yasdg_app.sinks.base import Datastore
+
+MAX_TABLE_ROWS = BATCH_BYTES // 700
+"""That a chunk may change, so that they fit into one batch of the changelog."""
+
+
+@dataclass(slots=True, eq=False)
+class Pipeline:
+    """The parts of a worker.
+
+    Attributes
+    ----------
+    shop, life
+        The shop, and the worker's life.
+    catalog
+        The products, and the partition of each.
+    inventory
+        The table.
+    assignment
+        The partitions of this worker.
+    follower
+        Keeps the plan up to date.
+    windows
+        Sales over event time, for views.
+    agent
+        Processes purchases and lost sales.
+    faults
+        Delivers sales with faults; None if none are configured.
+    sales
+        Produces sales.
+    sink
+        Keeps the datastore up to date; None without one, and before the worker has started.
+    """
+
+    shop: RunningShop
+    life: Lifecycle
+    catalog: Assortment
+    inventory: ChunkedTable
+    assignment: PartitionAssignment
+    follower: ControlFollower
+    windows: Windows
+    agent: InventoryAgent
+    faults: FaultInjector | None
+    sales: SalesGenerator
+    sink: InventorySink | None = None
+
+    @classmethod
+    def of(cls, shop: RunningShop, life: Lifecycle, member: GroupMember, inventory: ChunkedTable) -> "Pipeline":
+        """Return the parts of a worker that keeps its inventory in a table."""
+        kafka, catalog = shop.settings.kafka, inventory.assortment
+        assignment = PartitionAssignment(
+            member,
+            (kafka.topic_purchases, kafka.topic_lost_sales),
+            {
+                partition: MOST if len(catalog.here(partition)) <= MAX_TABLE_ROWS else MAX_TABLE_ROWS
+                for partition in range(kafka.partitions)
+            },
+        )
+        follower = ControlFollower(shop, lambda: life.should_stop)
+        windows = Windows(shop, life, assignment, catalog, inventory.rows_of)
+        agent = InventoryAgent(shop, life, assignment, follower, inventory, windows)
+        faults = FaultInjector(shop, life, assignment, catalog) if shop.settings.faults.any else None
+        sales = SalesGenerator(shop, life, assignment, follower, inventory, windows, faults)
+        return cls(shop, life, catalog, inventory, assignment, follower, windows, agent, faults, sales)
+
+    def connect_sink(self, datastore: Datastore) -> InventorySink:
+        """Return what keeps a datastore up to date; a run with an end is over only when it has done so."""
+        sink = InventorySink(self.shop, self.life, self.assignment, self.inventory, datastore)
+        self.sink = self.sales.sink = sink
+        return sink
