@@ -7,9 +7,10 @@ what libraries say at INFO is another log.
 import importlib
 import logging
 import pkgutil
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import mode
 import msgspec
@@ -22,7 +23,8 @@ from yasdg_app.faust_runtime.log_levels import silence_libraries
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.web.access import TOKEN_COOKIE
 from yasdg_app.web.driver import PARTIAL_RESULTS_PATH
-from yasdg_app.web.query_params import Page
+from yasdg_app.web.metrics import Metrics
+from yasdg_app.web.query_params import PageParams
 from yasdg_app.web.responses import encode_json
 from yasdg_app.web.results import (
     PartialLevels,
@@ -37,12 +39,10 @@ from yasdg_app.web.results import (
     WindowSales,
     WorkerState,
 )
+from yasdg_app.web.share import SharePage
+from yasdg_app.web.snapshot import SnapshotBuilder
 from yasdg_app.web.token_proof import PROOF_HEADER, PeerRequest, authorization_of
-
-load()
-
-from yasdg_app.application import app  # noqa: E402
-from yasdg_app.web import metrics, share, snapshot, views  # noqa: E402
+from yasdg_app.web.views import Views
 
 # --- /share/ between two versions -------------------------------------------------------------------------------------
 
@@ -100,9 +100,9 @@ def test_a_row_of_a_share_is_that_of_the_changelog() -> None:
     ("query", "asked"),
     [
         ({"what": "state"}, ("partial_state",)),
-        ({"what": "level", "product_id": "CS01"}, ("partial_level", "CS01")),
-        ({"what": "levels", "limit": "5"}, ("partial_levels", 5, None)),
-        ({"what": "levels", "limit": "5", "after": "CS01"}, ("partial_levels", 5, "CS01")),
+        ({"what": "level", "product_id": "CS01"}, ("level", "CS01")),
+        ({"what": "levels", "limit": "5"}, ("levels", 5, None)),
+        ({"what": "levels", "limit": "5", "after": "CS01"}, ("levels", 5, "CS01")),
         (
             {
                 "what": "sales",
@@ -112,42 +112,46 @@ def test_a_row_of_a_share_is_that_of_the_changelog() -> None:
                 "through": "60000000",
                 "after": "CS01",
             },
-            ("partial_sales", "minute", "product", 60_000_000, 5, "CS01"),
+            ("sales", "minute", "product", 60_000_000, 5, "CS01"),
         ),
         (
             {"what": "sales", "window": "day", "by": "category", "limit": "5"},
-            ("partial_sales", "day", "category", None, 5, None),
+            ("sales", "day", "category", None, 5, None),
         ),
-        ({"what": "live"}, ("partial_snapshot", None)),
-        ({"what": "live", "through": "60000000"}, ("partial_snapshot", 60_000_000)),
+        ({"what": "live"}, ("snapshot", None)),
+        ({"what": "live", "through": "60000000"}, ("snapshot", 60_000_000)),
     ],
     ids=str,
 )
-async def test_a_question_of_another_worker_is_understood(
-    query: dict[str, str], asked: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("partial_state", "partial_level", "partial_levels", "partial_sales", "partial_snapshot"):
+async def test_a_question_of_another_worker_is_understood(query: dict[str, str], asked: tuple[Any, ...]) -> None:
+    class Noted:
+        categories: ClassVar[dict[str, int]] = {}
 
-        async def note(*of: Any, name: str = name) -> tuple[Any, ...]:
-            return (name, *of)
+        def __getattr__(self, name: str) -> Any:
+            async def note(*of: Any) -> tuple[Any, ...]:
+                return (name, *of)
 
-        monkeypatch.setattr(share, name, note)
-    assert await share.partial_result(query) == asked
+            return note
+
+    noted: Any = Noted()
+    assert await SharePage(noted, noted, noted, noted).partial_result(query) == asked
 
 
-async def test_other_workers_are_asked_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def gather(kind: type[PartialResult], own: Any, **query: str) -> Any:
-        return kind.__name__, query
+async def test_other_workers_are_asked_as_they_were() -> None:
+    class Gathers:
+        async def gather(self, kind: type[PartialResult], own: Any, **query: str) -> Any:
+            return kind.__name__, query
 
-    monkeypatch.setattr(views.scatter_gather, "gather", gather)
-    assert await views._gather_sales("minute", "product", 60_000_000, Page(5, "CS01")) == (
+    nothing: Any = SimpleNamespace(shop=None, catalog=None, sales=None, snapshot=None)
+    gathers: Any = Gathers()
+    assert await Views(nothing, nothing, nothing, gathers, nothing)._gather_sales(
+        "minute", "product", 60_000_000, PageParams(5, "CS01")
+    ) == (
         "PartialSales",
         {"what": "sales", "window": "minute", "by": "product", "limit": "5", "after": "CS01", "through": "60000000"},
     )
-    assert await snapshot.SnapshotBuilder()._gather(60_000_000) == (
-        "PartialSnapshot",
-        {"what": "live", "through": "60000000"},
-    )
+    builder = SnapshotBuilder(nothing, nothing, gathers, nothing)
+    assert await builder._gather(60_000_000) == ("PartialSnapshot", {"what": "live", "through": "60000000"})
 
 
 def test_how_workers_prove_that_they_have_the_token() -> None:
@@ -164,16 +168,22 @@ def test_how_workers_prove_that_they_have_the_token() -> None:
 # --- /metrics ---------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_have_the_names_and_types_that_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_have_the_names_and_types_that_they_had() -> None:
     tp = TP("demo.purchases", 3)
     producer = SimpleNamespace(waiting_since=None, seconds=0.0, batches=0)
-    mirror = SimpleNamespace(waiting=0, lag=0.0, written=0, failures=0)
-    monkeypatch.setattr(app, "shop_producer", producer, raising=False)
-    monkeypatch.setattr(app, "mirror", mirror, raising=False)
-    monkeypatch.setattr(metrics, "settled_last", lambda: [tp])
-    for name in ("delay_of", "rate_of"):
-        monkeypatch.setattr(metrics, name, lambda partition: 2.0)
-    monkeypatch.setattr(metrics, "lag_of", lambda tp, ends: 2)
+    sink = SimpleNamespace(waiting=0, lag=0.0, written=0, failures=0)
+    shop = SimpleNamespace(is_open=True, producer=producer, counts=Counter())
+    app: Any = SimpleNamespace(rebalancing_count=0)
+    pipeline: Any = SimpleNamespace(shop=shop, sink=sink, assignment=SimpleNamespace(has_lease=True))
+    health: Any = SimpleNamespace(
+        owned_last=lambda: [tp],
+        delay_of=lambda partition: 2.0,
+        rate_of=lambda partition: 2.0,
+        lag_of=lambda tp, ends: 2,
+    )
+    broadcaster: Any = SimpleNamespace(clients=0, dropped=0)
+    scatter_gather: Any = SimpleNamespace(gathers=0, incomplete=0)
+    metrics = Metrics(app, pipeline, health, broadcaster, scatter_gather)
     lines = metrics.exposition({tp: 9}).decode().splitlines()
     types = dict(line.split()[2:] for line in lines if line.startswith("# TYPE yasdg_"))
     samples = [line.rpartition(" ")[0] for line in lines if line.startswith("yasdg_")]

@@ -35,6 +35,7 @@ from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline import fault_injector, inventory_agent
 from yasdg_app.pipeline.pipeline import Pipeline
 from yasdg_app.web.pages import register_pages
+from yasdg_app.web.worker_state import RECORD_SECONDS
 
 
 def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> tuple[ShopApp, Pipeline]:
@@ -124,7 +125,13 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
 
     # --- Pages and commands ---
 
-    register_pages(app, pipeline)
+    pages = register_pages(app, pipeline)
+
+    @app.timer(RECORD_SECONDS)
+    async def record_sales() -> None:
+        """Record the number of sales, from which the page's rate is computed."""
+        pages.state.record_sales()
+
     import_commands()
     return app, pipeline
 

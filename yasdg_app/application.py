@@ -47,14 +47,6 @@ class OldApp:
 
 
 NOT_CONVERTED = (
-    "web.event_stream",
-    "web.health",
-    "web.incidents",
-    "web.metrics",
-    "web.scatter_gather",
-    "web.share",
-    "web.views",
-    "web.worker_state",
     "cli.audit",
     "cli.consume",
     "cli.generate",

@@ -257,10 +257,11 @@ def test_a_worker_without_partitions_says_so_until_it_takes_over(kafka: Kafka, s
 def test_before_it_has_started_it_is_not_ready_and_has_metrics(shop: Shop) -> None:
     code = (
         "import asyncio, json\n"
-        "from yasdg_app.web import health, metrics\n"
-        "async def look(): return await health.log_ends()\n"
-        "ends = asyncio.run(look())\n"
-        "print(json.dumps([health.readiness(ends), metrics.exposition(ends).decode()]))\n"
+        "from yasdg_app.app import load\n"
+        "from yasdg_app.web.pages import Pages\n"
+        "pages = Pages(*load())\n"
+        "ends = asyncio.run(pages.health.log_ends())\n"
+        "print(json.dumps([pages.health.readiness(ends), pages.metrics.exposition(ends).decode()]))\n"
     )
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, cwd=shop.folder, env=shop.environment, capture_output=True, text=True, check=True)

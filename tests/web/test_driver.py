@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -39,7 +40,7 @@ class Page:
 
 def server(token: str = "") -> Web:
     app: Any = faust.App("test-web", broker="memory://", store="memory://", autodiscover=False)
-    app.shop = Settings(web=WebSettings(token=token))
+    app.shop = SimpleNamespace(settings=Settings(web=WebSettings(token=token)))
     web = Web(app)
     for path, methods in (("/", ["GET"]), ("/list/", ["GET", "POST"]), ("/list/{name}/", ["DELETE"])):
         web.route(path, Page(*methods))

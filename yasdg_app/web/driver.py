@@ -38,7 +38,7 @@ class Web(driver.Web):
     production_blueprints: ClassVar[Any] = []
     debug_blueprints: ClassVar[Any] = []
 
-    app: Any
+    app: Any  # the ShopApp that made it
 
     def __init__(self, app: Any, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)

@@ -1,48 +1,53 @@
 """`/events/`: a snapshot of the whole shop for all clients, at most twice a second (server-sent events)."""
 
 import time
-from typing import Any
 
 import orjson
-from aiohttp.web import Response
+from aiohttp import web
 
-from yasdg_app.application import app
+from yasdg_app.pipeline.pipeline import Pipeline
 from yasdg_app.process.descriptors import descriptor_limit
 from yasdg_app.web.connections import max_connections, max_streams
 from yasdg_app.web.responses import json_response
-from yasdg_app.web.snapshot import SnapshotBuilder, is_open
+from yasdg_app.web.snapshot import SnapshotBuilder
 from yasdg_app.web.sse_broadcaster import STREAM_HEADERS, SseBroadcaster
 
-builder = SnapshotBuilder()
 
+class EventStream:
+    """Sends snapshots.
 
-async def snapshot_event() -> bytes | None:
-    """Return a snapshot as an event; None while the shop is not open."""
-    if not is_open():
-        return None
-    now, clock = time.time_ns() // 1000, app.opening.clock
-    snapshot = await builder.build(clock.at(now), clock.pace(now))
-    return b"event: snapshot\ndata: " + orjson.dumps(snapshot) + b"\n\n"
+    Parameters
+    ----------
+    pipeline
+        The parts of the worker: there are snapshots while the shop is open, and clients until the worker stops.
+    builder
+        Builds snapshots.
 
+    Attributes
+    ----------
+    broadcaster
+        Sends each event to all clients.
+    """
 
-broadcaster = SseBroadcaster(snapshot_event, lambda: app.closing)
+    def __init__(self, pipeline: Pipeline, builder: SnapshotBuilder) -> None:
+        self._shop = pipeline.shop
+        self._builder = builder
+        self.broadcaster = SseBroadcaster(self._snapshot_event, lambda: pipeline.life.is_closing)
 
+    async def _snapshot_event(self) -> bytes | None:
+        """Return a snapshot as an event; None while the shop is not open."""
+        if not self._shop.is_open:
+            return None
+        now, clock = time.time_ns() // 1000, self._shop.clock
+        snapshot = await self._builder.build(clock.at(now), clock.pace(now))
+        return b"event: snapshot\ndata: " + orjson.dumps(snapshot) + b"\n\n"
 
-async def end(_: Any) -> None:
-    """Disconnect all clients when the worker stops."""
-    await broadcaster.wake_all()
-
-
-server: Any = app.web
-server.web_app.on_shutdown.append(end)
-
-
-@app.page("/events/")
-async def events(web: Any, request: Any) -> Any:
-    """Send snapshots to a client until it disconnects."""
-    if request.method == "HEAD":
-        return Response(headers=STREAM_HEADERS)
-    if broadcaster.is_full or broadcaster.clients >= max_streams(max_connections(descriptor_limit())):
-        error = f"Too many event streams: {broadcaster.clients} are open. Close one, or use another worker."
-        return json_response({"error": error}, 503, {"Retry-After": "10"})
-    return await broadcaster.serve(request)
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Send snapshots to a client until it disconnects."""
+        if request.method == "HEAD":
+            return web.Response(headers=STREAM_HEADERS)
+        clients = self.broadcaster.clients
+        if self.broadcaster.is_full or clients >= max_streams(max_connections(descriptor_limit())):
+            error = f"Too many event streams: {clients} are open. Close one, or use another worker."
+            return json_response({"error": error}, 503, {"Retry-After": "10"})
+        return await self.broadcaster.serve(request)

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import orjson
+from aiohttp import web
 from aiokafka.errors import KafkaError
-from faust.web import View
 
-from yasdg_app.application import app, tills, watch
 from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.control_topic import (
     ControlError,
@@ -25,6 +24,8 @@ from yasdg_app.cluster_state.incident_requests import described, is_configured, 
 from yasdg_app.config.ini import SettingsError
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
+from yasdg_app.pipeline.pipeline import Pipeline
+from yasdg_app.web.responses import NOT_OPEN, json_response
 
 logger = logging.getLogger(__name__)
 
@@ -52,107 +53,112 @@ class RequestRejectedError(YasdgError):
         return {"error": str(self)} | ({"problems": self.problems} if self.problems else {})
 
 
-def event_time_now() -> int:
-    """Return the time of the shop's clock: event time in microseconds."""
-    return app.opening.clock.at(time.time_ns() // 1000)
+class IncidentPages:
+    """The pages of incidents.
 
-
-def _check_clock() -> None:
-    """Raise RequestRejectedError while this machine's clock is unreliable: it determines when an incident begins."""
-    if tills.jumps.reason:
-        raise RequestRejectedError(503, f"{tills.jumps.reason} Try again then, or use another worker.")
-
-
-async def current_control() -> ControlState:
-    """Return the current state of the control topic.
-
-    Raises
-    ------
-    RequestRejectedError
-        The shop is not open, or the broker does not answer.
+    Parameters
+    ----------
+    pipeline
+        The parts of the worker.
     """
-    if not hasattr(app, "control"):
-        raise RequestRejectedError(503, "The shop is not open yet. Try again in a moment.")
-    return await _in_time(app.control.read(), READ_SECONDS, NO_ANSWER)
 
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._shop = pipeline.shop
+        self._follower = pipeline.follower
+        self._sales = pipeline.sales
 
-async def _in_time(answer: Awaitable[T], seconds: float, timeout_error: str) -> T:
-    try:
-        return await asyncio.wait_for(answer, seconds)
-    except ControlError as error:
-        status = STATUS.get(type(error), 503)
-        raise RequestRejectedError(status, str(error), [str(error)] if status == 400 else ()) from error
-    except (TimeoutError, KafkaError, YasdgError) as error:
-        logger.debug("Cannot reach the control topic: %r", error)
-        raise RequestRejectedError(503, timeout_error) from error
+    # --- Pages ---
 
-
-async def set_incident(body: bytes) -> dict[str, Any]:
-    """Set the incident of a request's body; return it as `/incidents/` lists it. Raises RequestRejectedError."""
-    try:
-        given = orjson.loads(body)
-    except ValueError as error:
-        raise RequestRejectedError(400, f"Invalid JSON: {error}. Expected an object such as {EXAMPLE}") from error
-    if not isinstance(given, dict):
-        raise RequestRejectedError(400, f"Expected a JSON object such as {EXAMPLE}")
-    _check_clock()
-    await current_control()  # so that nothing is sent to a broker that does not answer
-    try:
-        settings = read_incident(given, app.products)
-    except SettingsError as error:
-        number = len(error.problems)
-        fields = "field" if number == 1 else "fields"
-        raise RequestRejectedError(400, f"Incident rejected: {number} invalid {fields}", error.problems) from error
-    incident = await _in_time(
-        app.control.set_incident(settings, _is_taken, watch.plan.calendar.utc),
-        WRITE_SECONDS,
-        UNKNOWN_OUTCOME.format(done="set"),
-    )
-    return described(incident, ControlState(live=(incident,)), event_time_now())
-
-
-async def end_incident(name: str) -> dict[str, Any]:
-    """End an incident that was set while the shop ran; return it as it is then. Raises RequestRejectedError."""
-    _check_clock()
-    await current_control()
-    if _is_taken(name):
-        raise RequestRejectedError(409, f"name: {name} belongs to the configuration; it cannot be ended here")
-    incident = await _in_time(app.control.end(name), WRITE_SECONDS, UNKNOWN_OUTCOME.format(done="ended"))
-    return described(incident, ControlState(live=(incident,)), event_time_now())
-
-
-def _is_taken(name: str) -> bool:
-    return is_configured(name, app.shop.incidents)
-
-
-@app.page("/incidents/")
-class AllIncidents(View):
-    """All incidents."""
-
-    async def get(self, request: Any) -> Any:
+    async def list_all(self, request: web.Request) -> web.Response:
         """List current, upcoming and recent incidents; of random ones, those of the next seven days."""
         try:
-            control = await current_control()
+            state = await self._current_state()
         except RequestRejectedError as error:
-            return self.json(error.body, status=error.status)
-        now = event_time_now()
-        return self.json({"now": time_text(now), "incidents": listed(watch.plan.incidents, control, now)})
+            return json_response(error.body, error.status)
+        now = self._now()
+        incidents = listed(self._follower.plan.incidents, state, now)
+        return json_response({"now": time_text(now), "incidents": incidents})
 
-    async def post(self, request: Any) -> Any:
-        """Set an incident."""
+    async def add(self, request: web.Request) -> web.Response:
+        """Add the incident in the body of a request."""
         try:
-            return self.json(await set_incident(await request.read()), status=201)
+            return json_response(await self._add(await request.read()), 201)
         except RequestRejectedError as error:
-            return self.json(error.body, status=error.status)
+            return json_response(error.body, error.status)
 
-
-@app.page("/incidents/{name}/")
-class OneIncident(View):
-    """An incident that was set while the shop ran."""
-
-    async def delete(self, request: Any, name: str) -> Any:
-        """End it."""
+    async def end(self, request: web.Request, name: str) -> web.Response:
+        """End an incident that was added while the shop was running."""
         try:
-            return self.json(await end_incident(name))
+            return json_response(await self._end(name))
         except RequestRejectedError as error:
-            return self.json(error.body, status=error.status)
+            return json_response(error.body, error.status)
+
+    # --- What they do ---
+
+    async def _add(self, body: bytes) -> dict[str, Any]:
+        """Add an incident; return it as `/incidents/` lists it. Raises RequestRejectedError."""
+        try:
+            given = orjson.loads(body)
+        except ValueError as error:
+            raise RequestRejectedError(400, f"Invalid JSON: {error}. Expected an object such as {EXAMPLE}") from error
+        if not isinstance(given, dict):
+            raise RequestRejectedError(400, f"Expected a JSON object such as {EXAMPLE}")
+        self._check_clock()
+        await self._current_state()  # so that nothing is sent to a broker that does not answer
+        try:
+            settings = read_incident(given, self._shop.products)
+        except SettingsError as error:
+            number = len(error.problems)
+            fields = "field" if number == 1 else "fields"
+            raise RequestRejectedError(400, f"Incident rejected: {number} invalid {fields}", error.problems) from error
+        incident = await self._in_time(
+            self._shop.control.set_incident(settings, self._is_taken, self._follower.plan.calendar.utc),
+            WRITE_SECONDS,
+            UNKNOWN_OUTCOME.format(done="set"),
+        )
+        return described(incident, ControlState(live=(incident,)), self._now())
+
+    async def _end(self, name: str) -> dict[str, Any]:
+        """End an incident; return it as it is then. Raises RequestRejectedError."""
+        self._check_clock()
+        await self._current_state()
+        if self._is_taken(name):
+            raise RequestRejectedError(409, f"name: {name} belongs to the configuration; it cannot be ended here")
+        incident = await self._in_time(
+            self._shop.control.end(name), WRITE_SECONDS, UNKNOWN_OUTCOME.format(done="ended")
+        )
+        return described(incident, ControlState(live=(incident,)), self._now())
+
+    def _is_taken(self, name: str) -> bool:
+        return is_configured(name, self._shop.settings.incidents)
+
+    def _now(self) -> int:
+        """Return the time of the shop's clock: event time in microseconds."""
+        return self._shop.clock.at(time.time_ns() // 1000)
+
+    def _check_clock(self) -> None:
+        """Raise RequestRejectedError while this machine's clock is unreliable: it sets when an incident begins."""
+        if reason := self._sales.jumps.reason:
+            raise RequestRejectedError(503, f"{reason} Try again then, or use another worker.")
+
+    async def _current_state(self) -> ControlState:
+        """Return the state of the control topic.
+
+        Raises
+        ------
+        RequestRejectedError
+            The shop is not open, or the broker does not answer.
+        """
+        if not self._shop.is_open:
+            raise RequestRejectedError(503, NOT_OPEN["error"])
+        return await self._in_time(self._shop.control.read(), READ_SECONDS, NO_ANSWER)
+
+    async def _in_time(self, answer: Awaitable[T], seconds: float, timeout_error: str) -> T:
+        try:
+            return await asyncio.wait_for(answer, seconds)
+        except ControlError as error:
+            status = STATUS.get(type(error), 503)
+            raise RequestRejectedError(status, str(error), [str(error)] if status == 400 else ()) from error
+        except (TimeoutError, KafkaError, YasdgError) as error:
+            logger.debug("Cannot reach the control topic: %r", error)
+            raise RequestRejectedError(503, timeout_error) from error

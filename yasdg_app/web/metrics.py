@@ -6,9 +6,9 @@ anything.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
+from aiohttp import web
 from faust.sensors.prometheus import FaustMetrics, PrometheusMonitor
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -18,11 +18,15 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from yasdg_app.application import app
-from yasdg_app.web.event_stream import broadcaster
-from yasdg_app.web.health import LogEnds, delay_of, lag_of, log_ends, rate_of, settled_last
-from yasdg_app.web.scatter_gather import scatter_gather
+from yasdg_app.faust_runtime.shop_app import ShopApp
+from yasdg_app.kafka.producer import ShopProducer
+from yasdg_app.pipeline.inventory_sink import InventorySink
+from yasdg_app.pipeline.pipeline import Pipeline
+from yasdg_app.web.health import Health, LogEnds
+from yasdg_app.web.scatter_gather import ScatterGather
+from yasdg_app.web.sse_broadcaster import SseBroadcaster
 
 COUNTS = {
     "sales": "Sales that this worker has appended to the log.",
@@ -31,45 +35,76 @@ COUNTS = {
     "dead_letters": "Messages that are not valid purchases, copied by this worker to the dead-letter topic.",
     "overtaken": "Appends that the broker rejected because another worker had appended meanwhile.",
 }
-"""Counters of the app that are exposed, and their help texts."""
+"""Counters of the shop that are exposed, and their help texts."""
 
 disable_created_metrics()  # they would double every counter, with the same help text
-registry = CollectorRegistry()
-ProcessCollector(registry=registry)
-faust_metrics = FaustMetrics.create(registry, "faust")
-# Faust 0.15 measures these from the end of what they should measure, so they are always 0.
-for broken in (
-    faust_metrics.http_latency,
-    faust_metrics.rebalance_done_latency,
-    faust_metrics.rebalance_done_consumer_latency,
-):
-    registry.unregister(broken)
-app.monitor = PrometheusMonitor(faust_metrics)  # before the app starts, which passes it to all of Faust
 
 
-class ShopCollector:
-    """The shop's metrics at the time of a scrape.
+class Metrics:
+    """The metrics of a worker.
 
     Parameters
     ----------
-    ends
-        The ends of the logs of the owned partitions; None if the broker did not answer, and then there is no lag.
+    app
+        The Faust app, which has not been started yet.
+    pipeline, health
+        The parts of the worker, and whether it does its work.
+    broadcaster, scatter_gather
+        The clients of `/events/`, and the queries to all workers.
     """
 
-    def __init__(self, ends: LogEnds | None) -> None:
-        self._ends = ends
+    def __init__(
+        self,
+        app: ShopApp,
+        pipeline: Pipeline,
+        health: Health,
+        broadcaster: SseBroadcaster,
+        scatter_gather: ScatterGather,
+    ) -> None:
+        self._app = app
+        self._pipeline = pipeline
+        self._health = health
+        self._broadcaster = broadcaster
+        self._scatter_gather = scatter_gather
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        faust_metrics = FaustMetrics.create(self._registry, "faust")
+        # Faust 0.15 measures these from the end of what they should measure, so they are always 0.
+        for broken in (
+            faust_metrics.http_latency,
+            faust_metrics.rebalance_done_latency,
+            faust_metrics.rebalance_done_consumer_latency,
+        ):
+            self._registry.unregister(broken)
+        app.monitor = PrometheusMonitor(faust_metrics)  # before the app starts, which passes it to all of Faust
 
-    def collect(self) -> Iterator[Metric]:
-        yield from self._of_partitions()
-        yield from _of_worker()
-        if hasattr(app, "shop_producer"):
-            yield from _of_producer()
-        if app.mirror is not None:
-            yield from _of_datastore()
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Return all metrics."""
+        body = self.exposition(await self._health.log_ends())
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    def _of_partitions(self) -> Iterator[Metric]:
-        tps = settled_last()  # during a rebalance, those owned before
-        delays = {tp.partition: delay_of(tp.partition) for tp in tps}
+    def exposition(self, ends: LogEnds | None) -> bytes:
+        """Return all metrics in Prometheus's text format.
+
+        Parameters
+        ----------
+        ends
+            The ends of the logs of the owned partitions; None if the broker did not answer, and then there is no lag.
+        """
+        return generate_latest(_Scrape(self._of_shop(ends))) + generate_latest(self._registry)
+
+    def _of_shop(self, ends: LogEnds | None) -> Iterator[Metric]:
+        yield from self._of_partitions(ends)
+        yield from self._of_worker()
+        if self._pipeline.shop.is_open:
+            yield from _of_producer(self._pipeline.shop.producer)
+        if self._pipeline.sink is not None:
+            yield from _of_datastore(self._pipeline.sink)
+
+    def _of_partitions(self, ends: LogEnds | None) -> Iterator[Metric]:
+        health = self._health
+        tps = health.owned_last()  # during a rebalance, those owned before
+        delays = {tp.partition: health.delay_of(tp.partition) for tp in tps}
         yield GaugeMetricFamily("yasdg_partitions", "Partitions that this worker owns.", len(tps))
         yield _by_partition(
             "yasdg_till_delay_seconds", "Delay of a partition's sales relative to the shop's clock, in seconds.", delays
@@ -77,41 +112,42 @@ class ShopCollector:
         yield _by_partition(
             "yasdg_sales_due",
             "Expected number of sales that are due and not yet produced: the delay times the mean rate of sales.",
-            {partition: delay * rate_of(partition) for partition, delay in delays.items()},
+            {partition: delay * health.rate_of(partition) for partition, delay in delays.items()},
         )
-        if self._ends is not None:
+        if ends is not None:
             yield _by_partition(
                 "yasdg_purchases_lag",
                 "Purchases that are in the log and not yet in the inventory table.",
-                {tp.partition: lag_of(tp, self._ends) for tp in tps if tp in self._ends},
+                {tp.partition: health.lag_of(tp, ends) for tp in tps if tp in ends},
             )
 
+    def _of_worker(self) -> Iterator[Metric]:
+        for name, meaning in COUNTS.items():
+            yield CounterMetricFamily(f"yasdg_{name}", meaning, self._pipeline.shop.counts[name])
+        yield CounterMetricFamily(
+            "yasdg_rebalances", "Rebalances that this worker has seen.", self._app.rebalancing_count
+        )
+        yield GaugeMetricFamily(
+            "yasdg_lease_held",
+            "1 while the group has confirmed this worker's membership recently enough for it to append sales, else 0.",
+            int(self._pipeline.assignment.has_lease),
+        )
+        broadcaster, scatter_gather = self._broadcaster, self._scatter_gather
+        yield GaugeMetricFamily("yasdg_listeners", "Clients connected to /events/ of this worker.", broadcaster.clients)
+        yield CounterMetricFamily(
+            "yasdg_listeners_dropped", "Clients that were disconnected because they read nothing.", broadcaster.dropped
+        )
+        yield CounterMetricFamily(
+            "yasdg_gathers", "Number of times that this worker has queried all workers.", scatter_gather.gathers
+        )
+        yield CounterMetricFamily(
+            "yasdg_gathers_incomplete",
+            "Number of those queries in which partitions were missing.",
+            scatter_gather.incomplete,
+        )
 
-def _of_worker() -> Iterator[Metric]:
-    for name, meaning in COUNTS.items():
-        yield CounterMetricFamily(f"yasdg_{name}", meaning, app.counts[name])
-    yield CounterMetricFamily("yasdg_rebalances", "Rebalances that this worker has seen.", app.rebalancing_count)
-    yield GaugeMetricFamily(
-        "yasdg_lease_held",
-        "1 while the group has confirmed this worker's membership recently enough for it to append sales, else 0.",
-        int(app.ownership.lease_left),
-    )
-    yield GaugeMetricFamily("yasdg_listeners", "Clients connected to /events/ of this worker.", broadcaster.clients)
-    yield CounterMetricFamily(
-        "yasdg_listeners_dropped", "Clients that were disconnected because they read nothing.", broadcaster.dropped
-    )
-    yield CounterMetricFamily(
-        "yasdg_gathers", "Number of times that this worker has queried all workers.", scatter_gather.gathers
-    )
-    yield CounterMetricFamily(
-        "yasdg_gathers_incomplete",
-        "Number of those queries in which partitions were missing.",
-        scatter_gather.incomplete,
-    )
 
-
-def _of_producer() -> Iterator[Metric]:
-    producer = app.shop_producer
+def _of_producer(producer: ShopProducer) -> Iterator[Metric]:
     since = producer.waiting_since
     yield GaugeMetricFamily(
         "yasdg_append_wait_seconds",
@@ -126,20 +162,19 @@ def _of_producer() -> Iterator[Metric]:
     )
 
 
-def _of_datastore() -> Iterator[Metric]:
-    mirror = app.mirror
+def _of_datastore(sink: InventorySink) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "yasdg_datastore_rows_waiting", "Rows of the inventory that may be missing in the datastore.", mirror.waiting
+        "yasdg_datastore_rows_waiting", "Rows of the inventory that may be missing in the datastore.", sink.waiting
     )
     yield GaugeMetricFamily(
         "yasdg_datastore_lag_seconds",
         "Upper bound of the age of the oldest change that is missing in the datastore, in seconds; 0 if none is.",
-        mirror.lag,
+        sink.lag,
     )
     yield CounterMetricFamily(
-        "yasdg_datastore_rows_written", "Rows of the inventory that were sent to the datastore.", mirror.written
+        "yasdg_datastore_rows_written", "Rows of the inventory that were sent to the datastore.", sink.written
     )
-    yield CounterMetricFamily("yasdg_datastore_failures", "Failed attempts to write to the datastore.", mirror.failures)
+    yield CounterMetricFamily("yasdg_datastore_failures", "Failed attempts to write to the datastore.", sink.failures)
 
 
 def _by_partition(name: str, meaning: str, values: Mapping[int, float]) -> Metric:
@@ -149,12 +184,11 @@ def _by_partition(name: str, meaning: str, values: Mapping[int, float]) -> Metri
     return family
 
 
-def exposition(ends: LogEnds | None) -> bytes:
-    """Return all metrics in Prometheus's text format. `ends`: None if the broker did not answer."""
-    return generate_latest(ShopCollector(ends)) + generate_latest(registry)
+class _Scrape(Collector):
+    """The metrics of one scrape, as Prometheus's client takes them."""
 
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
 
-@app.page("/metrics")
-async def metrics(web: Any, request: Any) -> Any:
-    """Return all metrics."""
-    return web.bytes(exposition(await log_ends()), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics

@@ -1,4 +1,4 @@
-"""A worker's part of the views: its state, rows of the inventory table, and sales of a window.
+"""A worker's part of the views: rows of the inventory table, and sales of a window.
 
 Each result is built without an await in between, so all of it is of one moment and one generation. Its number of rows
 is limited, so a catalog of a million products does not block the event loop.
@@ -12,80 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yasdg_app.aggregates.windows import Sums
-from yasdg_app.application import app, assortment, inventory, level_of, products_of, windows
 from yasdg_app.messages.records import InventoryLevel
+from yasdg_app.pipeline.pipeline import Pipeline
 from yasdg_app.shop.demand import Ints
 from yasdg_app.web.reconcile import MAX_BEST_SELLERS, best_sellers, largest
-from yasdg_app.web.results import PartialLevels, PartialSales, PartialState, SalesCount
-from yasdg_app.web.worker_state import claim, log_ends_cache, owned_partitions, worker_state
-
-categories = {name: place for place, name in enumerate(dict.fromkeys(product.category for product in app.products))}
-"""The position of each category, in catalog order."""
-
-
-async def partial_state() -> PartialState:
-    """Return the state of this worker."""
-    ends = await log_ends_cache.get()
-    return PartialState(**claim(), state=worker_state(ends))
-
-
-async def partial_levels(limit: int, after: str | None) -> PartialLevels:
-    """Return the first rows of the table after a product, one more than `limit`."""
-    place = place_of(after)
-    rows = [row for partition in owned_partitions() for row in _rows_after(partition, place, limit + 1)]
-    rows.sort(key=lambda row: row[0])
-    return PartialLevels(**claim(), rows=rows[: limit + 1])
-
-
-def place_of(after: str | None) -> int:
-    """Return the position of a product in the catalog; -1, which is before all, for None."""
-    return -1 if after is None else assortment.places[after]
-
-
-def _rows_after(partition: int, place: int, most: int) -> Iterable[tuple[int, dict[str, Any]]]:
-    rows, products = inventory.rows_of(partition), products_of[partition]
-    seats = rows.seats()
-    for seat in seats[np.searchsorted(seats, _seat_after(partition, place)) :][:most].tolist():
-        yield assortment.places[products[seat].product_id], rows.get(seat).asdict()
-
-
-async def partial_level(product_id: str) -> PartialLevels:
-    """Return the row of a product; of a product without sales, its state when the shop opened."""
-    place = assortment.places[product_id]
-    is_owned = assortment.homes[place] in owned_partitions()
-    return PartialLevels(**claim(), rows=[(place, level_or_initial(product_id).asdict())] if is_owned else [])
-
-
-def level_or_initial(product_id: str) -> InventoryLevel:
-    """Return the row of a product; of a product without sales, its state when the shop opened."""
-    found = level_of(product_id)
-    if found is not None:
-        return found
-    shelf = assortment[product_id].inventory
-    return InventoryLevel(product_id, shelf, shelf, *(0,) * 6, last_sale="", offset=-1)
-
-
-async def partial_sales(window: str, by: str, through: int | None, limit: int, after: str | None) -> PartialSales:
-    """Return the sales of a window that ends at an event time, at most `limit` + 1 rows.
-
-    `through` None: return only the event times between which sales are known.
-    """
-    mine = known_partitions(windows.products_from() if by == "product" else windows.complete_from())
-    claimed = claim() | {"partitions": mine.partitions}
-    if through is None:
-        return PartialSales(**claimed, complete_from=mine.since, complete_through=mine.until, rows=[])
-    if by == "product":
-        rows = [row for row in by_product(window, through, limit + 1, after) if _home(row) in mine.partitions]
-    else:
-        sums = windows.by_category(window, through).items()
-        rows = [SalesCount(categories[key], key, *count) for key, count in sums]
-        rows = [row for row in rows if after is None or row.place > categories[after]]
-    rows = sorted(rows, key=attrgetter("place"))[: limit + 1]
-    return PartialSales(**claimed, complete_from=mine.since, complete_through=mine.until, rows=rows)
-
-
-def _home(row: SalesCount) -> int:
-    return assortment.homes[row.place]
+from yasdg_app.web.results import PartialLevels, PartialSales, SalesCount
+from yasdg_app.web.worker_state import StateReporter
 
 
 class KnownSales(NamedTuple):
@@ -96,40 +28,122 @@ class KnownSales(NamedTuple):
     until: int | None
 
 
-def known_partitions(since: Mapping[int, int]) -> KnownSales:
-    """Return the owned partitions whose sales are known. `since`: from which event time, by partition."""
-    until = windows.complete_through()
-    known = [each for each in owned_partitions() if not products_of[each] or (each in since and each in until)]
-    selling = [each for each in known if products_of[each]]
-    return KnownSales(
-        known,
-        max((since[each] for each in selling), default=None),
-        min((until[each] for each in selling), default=None),
-    )
+class PartialResults:
+    """What this worker contributes to the views.
 
+    Parameters
+    ----------
+    pipeline
+        The parts of the worker.
+    state
+        The partitions that the worker answers for.
 
-def by_product(window: str, through: int, most: int, after: str | None) -> list[SalesCount]:
-    """Return the sales of a window by product, at most `most` products per partition, those after `after`."""
-    place = place_of(after)
+    Attributes
+    ----------
+    categories
+        The position of each category, in catalog order.
+    """
 
-    def first(partition: int, seats: Ints, sums: Ints) -> Ints:
-        begin = int(np.searchsorted(seats, _seat_after(partition, place)))
-        return np.arange(begin, min(begin + most, len(seats)))
+    def __init__(self, pipeline: Pipeline, state: StateReporter) -> None:
+        names = dict.fromkeys(product.category for product in pipeline.shop.products)
+        self.categories = {name: place for place, name in enumerate(names)}
+        self._catalog = pipeline.catalog
+        self._inventory = pipeline.inventory
+        self._windows = pipeline.windows
+        self._state = state
 
-    return _counts(windows.sums(window, through, first))
+    # --- Inventory ---
 
+    async def levels(self, limit: int, after: str | None) -> PartialLevels:
+        """Return the first rows of the table after a product, one more than `limit`."""
+        place = self._place_of(after)
+        owned = self._state.owned_partitions()
+        rows = [row for partition in owned for row in self._rows_after(partition, place, limit + 1)]
+        rows.sort(key=lambda row: row[0])
+        return PartialLevels(**self._state.claim(), rows=rows[: limit + 1])
 
-def best_products(window: str, through: int) -> list[SalesCount]:
-    """Return the best sellers of a window."""
-    sums = windows.sums(window, through, lambda _, seats, sums: largest(sums[0], MAX_BEST_SELLERS))
-    return best_sellers(_counts(sums))
+    def _rows_after(self, partition: int, place: int, most: int) -> Iterable[tuple[int, dict[str, Any]]]:
+        rows, products = self._inventory.rows_of(partition), self._catalog.here(partition)
+        seats = rows.seats()
+        for seat in seats[np.searchsorted(seats, self._seat_after(partition, place)) :][:most].tolist():
+            row = rows.get(seat)
+            assert row is not None
+            yield self._catalog.places[products[seat].product_id], row.asdict()
 
+    async def level(self, product_id: str) -> PartialLevels:
+        """Return the row of a product; of a product without sales, its state when the shop opened."""
+        place = self._catalog.places[product_id]
+        is_owned = self._catalog.homes[place] in self._state.owned_partitions()
+        rows = [(place, self.level_or_initial(product_id).asdict())] if is_owned else []
+        return PartialLevels(**self._state.claim(), rows=rows)
 
-def _counts(sums: Mapping[str, Sums]) -> list[SalesCount]:
-    return [SalesCount(assortment.places[key], key, *count) for key, count in sums.items()]
+    def level_or_initial(self, product_id: str) -> InventoryLevel:
+        """Return the row of a product; of a product without sales, its state when the shop opened."""
+        found = self._inventory.level_of(product_id)
+        if found is not None:
+            return found
+        initial = self._catalog[product_id].inventory
+        return InventoryLevel(product_id, initial, initial, *(0,) * 6, last_sale="", offset=-1)
 
+    # --- Sales ---
 
-def _seat_after(partition: int, place: int) -> int:
-    """Return the index within a partition of its first product after a position in the catalog."""
-    places = assortment.places
-    return bisect_right(products_of[partition], place, key=lambda product: places[product.product_id])
+    async def sales(self, window: str, by: str, through: int | None, limit: int, after: str | None) -> PartialSales:
+        """Return the sales of a window that ends at an event time, at most `limit` + 1 rows.
+
+        `through` None: return only the event times between which sales are known.
+        """
+        windows = self._windows
+        known = self.known_sales(windows.products_from() if by == "product" else windows.complete_from())
+        claim = self._state.claim() | {"partitions": known.partitions}
+        if through is None:
+            return PartialSales(**claim, complete_from=known.since, complete_through=known.until, rows=[])
+        if by == "product":
+            rows = self._by_product(window, through, limit + 1, after)
+            rows = [row for row in rows if self._catalog.homes[row.place] in known.partitions]
+        else:
+            sums = windows.by_category(window, through).items()
+            rows = [SalesCount(self.categories[key], key, *count) for key, count in sums]
+            rows = [row for row in rows if after is None or row.place > self.categories[after]]
+        rows = sorted(rows, key=attrgetter("place"))[: limit + 1]
+        return PartialSales(**claim, complete_from=known.since, complete_through=known.until, rows=rows)
+
+    def known_sales(self, since: Mapping[int, int]) -> KnownSales:
+        """Return the owned partitions whose sales are known. `since`: from which event time, by partition."""
+        until, products_in = self._windows.complete_through(), self._catalog.here
+        owned = self._state.owned_partitions()
+        known = [each for each in owned if not products_in(each) or (each in since and each in until)]
+        selling = [each for each in known if products_in(each)]
+        return KnownSales(
+            known,
+            max((since[each] for each in selling), default=None),
+            min((until[each] for each in selling), default=None),
+        )
+
+    def _by_product(self, window: str, through: int, most: int, after: str | None) -> list[SalesCount]:
+        """Return the sales of a window by product, at most `most` products per partition, those after `after`."""
+        place = self._place_of(after)
+
+        def first(partition: int, seats: Ints, sums: Ints) -> Ints:
+            begin = int(np.searchsorted(seats, self._seat_after(partition, place)))
+            return np.arange(begin, min(begin + most, len(seats)))
+
+        return self._counts(self._windows.sums(window, through, first))
+
+    def best_products(self, window: str, through: int) -> list[SalesCount]:
+        """Return the best sellers of a window."""
+        sums = self._windows.sums(window, through, lambda _, seats, sums: largest(sums[0], MAX_BEST_SELLERS))
+        return best_sellers(self._counts(sums))
+
+    def _counts(self, sums: Mapping[str, Sums]) -> list[SalesCount]:
+        return [SalesCount(self._catalog.places[key], key, *count) for key, count in sums.items()]
+
+    # --- Positions in the catalog ---
+
+    def _place_of(self, after: str | None) -> int:
+        """Return the position of a product in the catalog; -1, which is before all, for None."""
+        return -1 if after is None else self._catalog.places[after]
+
+    def _seat_after(self, partition: int, place: int) -> int:
+        """Return the index within a partition of its first product after a position in the catalog."""
+        places = self._catalog.places
+        return bisect_right(self._catalog.here(partition), place, key=lambda product: places[product.product_id])

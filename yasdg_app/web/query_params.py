@@ -21,7 +21,7 @@ class InvalidQueryError(YasdgError):
     """A query parameter is invalid; the message begins with its name."""
 
 
-class Page(NamedTuple):
+class PageParams(NamedTuple):
     """A page of a long response: at most `limit` rows, those after the key `after`; None: from the first row on."""
 
     limit: int
@@ -39,7 +39,7 @@ def check_names(query: Mapping[str, str], *known: str) -> None:
             raise InvalidQueryError(f"{printable(field)}: unknown field; {expected}")
 
 
-def read_page(query: Mapping[str, str], keys: Container[str]) -> Page:
+def read_page(query: Mapping[str, str], keys: Container[str]) -> PageParams:
     """Return the page that is requested by `limit` and `after`. `keys`: the keys of all possible rows.
 
     Raises
@@ -55,7 +55,7 @@ def read_page(query: Mapping[str, str], keys: Container[str]) -> Page:
         after = None  # a key can be empty, such as a category's name; otherwise an empty value means no value
     if after is not None and after not in keys:
         raise InvalidQueryError("after: expected an existing key, such as the one in `next`")
-    return Page(int(text), after)
+    return PageParams(int(text), after)
 
 
 def read_choice(query: Mapping[str, str], field: str, known: Container[str], words: str) -> str:

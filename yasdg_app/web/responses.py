@@ -15,6 +15,7 @@ COMMON_HEADERS = {
 }
 """Of every response."""
 NO_STORE = {"Cache-Control": "no-store"}
+NOT_OPEN = {"error": "The shop is not open yet. Try again in a moment."}
 SEE_OPENAPI = "See GET /openapi.json for all endpoints."
 MAX_BODY_BYTES = 64 * 1024  # of a request; an incident has some hundred
 

@@ -1,32 +1,38 @@
-"""Queries all workers in parallel for their partial results, so that any worker can answer for the whole stream.
-
-The group's leader distributes the URL that each worker advertises, and its partitions, at every rebalance.
-"""
+"""Queries all workers in parallel for their partial results, so that any worker can answer for the whole stream."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Protocol
 
-from yasdg_app.application import PARTITIONS, app, inventory
 from yasdg_app.web.peer_client import PeerClient
 from yasdg_app.web.reconcile import reconcile
 from yasdg_app.web.results import Gathered, P
 
 
-def known_workers() -> dict[str, list[int]]:
-    """Return the URL of each worker, and its partitions, as of the last rebalance."""
-    topic = inventory.changelog_topic.get_topic_name()
-    assigned = {str(url): sorted(tps.get(topic, ())) for url, tps in app.router.tables_metadata().items()}
-    return {own_url(): [], **assigned}
+class WorkerDirectory(Protocol):
+    """Knows all workers."""
 
+    @property
+    def own_url(self) -> str:
+        """The URL of this worker."""
+        ...
 
-def own_url() -> str:
-    """Return the URL of this worker."""
-    return str(app.conf.canonical_url)
+    def workers(self) -> dict[str, list[int]]:
+        """Return the URL of each worker, this one included, and its partitions, as of the last rebalance."""
+        ...
 
 
 class ScatterGather:
     """Queries all workers.
+
+    Parameters
+    ----------
+    directory
+        Knows their URLs.
+    peers
+        Queries another worker.
+    partitions
+        The number of partitions.
 
     Attributes
     ----------
@@ -36,8 +42,10 @@ class ScatterGather:
         How many times partitions were missing.
     """
 
-    def __init__(self, peers: PeerClient) -> None:
+    def __init__(self, directory: WorkerDirectory, peers: PeerClient, partitions: int) -> None:
+        self._directory = directory
         self._peers = peers
+        self._partitions = partitions
         self.gathers = 0
         self.incomplete = 0
 
@@ -51,30 +59,14 @@ class ScatterGather:
         own
             Returns this worker's partial result.
         query
-            The query to the other workers; see `share.partial_result`.
+            The query to the other workers; see `SharePage.partial_result`.
         """
-        assigned = known_workers()
+        own_url, assigned = self._directory.own_url, self._directory.workers()
         urls = list(assigned)
         answers = await asyncio.gather(
-            *(own() if url == own_url() else self._peers.query(url, kind, query) for url in urls)
+            *(own() if url == own_url else self._peers.query(url, kind, query) for url in urls)
         )
-        gathered = reconcile(dict(zip(urls, answers, strict=True)), assigned, PARTITIONS)
+        gathered = reconcile(dict(zip(urls, answers, strict=True)), assigned, self._partitions)
         self.gathers += 1
         self.incomplete += bool(gathered.missing)
         return gathered
-
-    async def close(self) -> None:
-        """Close the connections to other workers."""
-        await self._peers.close()
-
-
-scatter_gather = ScatterGather(PeerClient(app.shop.web.token))
-
-
-async def close(_: Any) -> None:
-    """Close the connections when the web server stops."""
-    await scatter_gather.close()
-
-
-server: Any = app.web
-server.web_app.on_cleanup.append(close)

@@ -1,6 +1,6 @@
 """Static files: the page at `/`, its files at `/page/`, and the API description at `/openapi.json`.
 
-All files are read once, on import, so no request reaches the file system.
+All files are read once, at the start, so no request reaches the file system.
 """
 
 import hashlib
@@ -49,8 +49,8 @@ def _read_page_files() -> dict[str, StaticFile]:
 NO_FILE = {"error": f"File not found. {SEE_OPENAPI}"}
 
 
-class StaticPages:
-    """The page, its files, and the description of the API."""
+class StaticFiles:
+    """The page, its files, and the API description."""
 
     def __init__(self) -> None:
         self._files = _read_page_files()
