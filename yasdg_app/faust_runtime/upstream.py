@@ -213,7 +213,7 @@ NAMES = (
     Name(_APP, "rebalancing", "attribute", _ASSIGNMENT, "a worker goes on selling during a rebalance",
          read_by=f"{_APP}.on_rebalance_start"),
     Name(_APP, "rebalancing_count", "attribute", "web/metrics.py", "/metrics fails"),
-    Name("faust.app.router:Router", "tables_metadata", "callable", "web/scatter_gather.py",
+    Name("faust.app.router:Router", "tables_metadata", "callable", "web/worker_directory.py",
          "workers do not find each other"),
     Name("mode.services:Service", "_crash", "callable", _SHOP_APP, "a worker that crashed may not end", ("reason",),
          read_by="mode.services:Service.crash"),
