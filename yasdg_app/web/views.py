@@ -121,7 +121,9 @@ class Views:
         """Show the inventory of one product."""
         check_names(request.query)
         if product_id not in self._catalog:
-            return json_response({"error": f"Product {printable(product_id)} not found; GET /products/ lists all."}, 404)
+            return json_response(
+                {"error": f"Product {printable(product_id)} not found; GET /products/ lists all."}, 404
+            )
         gathered = await self._scatter_gather.gather(
             PartialLevels, lambda: self._results.level(product_id), what="level", product_id=product_id
         )
