@@ -1,20 +1,72 @@
-"""What can go wrong in words for the person at the terminal: the root of every error that YASDG raises on purpose.
+"""The root of every error that YASDG raises on purpose, with a text for the person at the terminal.
 
-The command line prints these without a traceback; any other exception is a bug of ours. Knows nothing of the rest.
+The command line prints these without a traceback; any other exception is a bug, or one of a library that nobody
+expected. All of them, each in the module that raises it:
+
+    YasdgError
+        ConfigurationError              a file or a variable of the configuration cannot be used
+            SettingsError               the settings
+            CatalogError                the catalog of products
+        BrokerError                     the embedded broker cannot run
+            BrokerStateUnknownError     nor can it be determined whether it runs
+            PortRaceError               a port that was free was taken before Kafka bound it
+        LoginRefusedError               the cluster refuses the login
+            _HungUpError                it closed the connection during the login
+        TopicsError                     a topic cannot be used as it is
+        TopicChangedError               a topic was deleted, cut or divided while the shop ran
+        StaleStateError                 what this worker knows of a partition is out of date
+            SequenceConflictError       another worker has appended to it
+            UnknownOutcomeError         a batch was sent, and no response arrived
+        RecordsRejectedError            the broker rejects records for good
+        DamagedLogError                 a batch does not match its checksum
+        UnreadableError                 bytes are not the message that they were read as
+        InvalidMessageError             a message is not one of this shop
+        RegistryError                   the schema registry cannot be used
+        OpeningError                    the shop cannot be opened or continued with this configuration
+            ShopNotOpenedError          there is no such shop in the cluster
+            ConfigurationChangedError   it was opened with another configuration
+        ControlError                    a change to the control topic was not applied
+            TooEarlyError               an incident would begin before all workers know of it
+            ClockAheadError             this machine's clock is far ahead of the cluster's
+            IncidentConflictError       the change conflicts with the incidents that exist
+            UnknownIncidentError        no incident of that name was set
+        BooksError                      log and table do not belong together
+        DatastoreError                  the datastore fails; retrying may help
+            DatastoreRefusedError       retrying does not help
+            GoneError                   its file was removed or replaced
+        PortTakenError                  the port of the web server is in use
+        InvalidQueryError               a query parameter is invalid
+        RequestRejectedError            a request to the web server is rejected
+        AuditError                      `yasdg audit` cannot read the shop
+        Damage                          a topic cannot be audited any further
+        GenerateError                   `yasdg generate` cannot do what was asked for
+        IncidentCommandError            `yasdg incident` cannot
+        NoFaultsError                   `yasdg consume` of a topic that only a shop with [FAULTS] has
+        PlanError                       `yasdg plan` cannot
+        TopicsCommandError              `yasdg topics` cannot
+        TruthError                      `yasdg truth` and `yasdg verify` cannot
+        FileError                       the output of an engine cannot be read
+
+Exceptions that are no YasdgError, because a library or a caller expects another type:
+
+    TokenError      a KafkaConnectionError: to aiokafka, a missing token is a connection that cannot be made now
+    Expected        a ValueError: one value of the configuration; becomes part of a SettingsError
+
+tests/test_errors.py keeps both lists complete. Imports nothing else of the package.
 """
 
 from collections.abc import Iterable
 
 
 class YasdgError(Exception):
-    """What went wrong, in words for the person at the terminal."""
+    """An expected error. The text says what is wrong, where, and what to do."""
 
 
 class ConfigurationError(YasdgError):
-    """What a person wrote into a file or a variable cannot be used.
+    """A configuration file or a variable cannot be used.
 
-    `problems` holds everything that was found, not only the first of it: one sentence each, which begins with the
-    place. `str()` is one problem a line.
+    `problems` has every problem that was found, one sentence each, beginning with the place. `str()` is one problem a
+    line.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
