@@ -29,7 +29,7 @@ from yasdg_app.kafka.embedded.java import java_command
 from yasdg_app.kafka.producer import ProducerRecord, RecordsRejectedError, ShopProducer
 from yasdg_app.kafka.reader import read_all
 from yasdg_app.kafka.topic_policies import DAY_MS
-from yasdg_app.kafka.topic_watch import LOOKS, TopicChangedError, TopicWatch
+from yasdg_app.kafka.topic_watch import CONFIRMATIONS, TopicChangedError, TopicWatch
 from yasdg_app.kafka.topics import TopicsError
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.records import InventoryLevel
@@ -369,8 +369,8 @@ def test_sales_of_before_the_limit_of_a_topic_are_refused_before_the_shop_opens(
     )
     create(settings, {settings.kafka.topic_lost_sales: 2})
     first, second = refuses(settings, TopicsError).splitlines()
-    assert "older messages than 1 days are refused" in first
-    assert "the shop begins 365 days ago, so sales vanish at once" in second
+    assert "messages older than 1 days are rejected" in first
+    assert "the shop begins 365 days ago, so sales are deleted at once" in second
     for line in (first, second):
         follow(line.partition("To set it: ")[2])
     opens(settings)
@@ -416,7 +416,7 @@ def test_a_refusal_while_the_shop_runs_names_the_setting(
     opened = opens(settings)
     with pytest.raises(RecordsRejectedError) as refused:
         asyncio.run(append())
-    assert str(refused.value).startswith(f"{topic}, partition 0: the cluster refuses our messages (")
+    assert str(refused.value).startswith(f"{topic}, partition 0: the cluster rejects our messages (")
     follow(str(refused.value).partition(f"To set {setting}: ")[2])
     asyncio.run(append())
     assert len(read(settings, topic)) == 1
@@ -444,7 +444,7 @@ def test_topics_with_different_numbers_of_partitions_need_other_names(kafka: Kaf
     create(settings, {settings.kafka.topic_purchases: 3, settings.kafka.topic_stockings: 2}, kept)
     create(settings, {settings.kafka.topic_products: 4}, {"cleanup.policy": "compact"})
     said = refuses(settings, TopicsError)
-    assert said.endswith("Partitions cannot be taken back. Give other names: [KAFKA] topic_products, topic_purchases")
+    assert said.endswith("Partitions cannot be removed. Give other names: [KAFKA] topic_products, topic_purchases")
     opens(of(shop, kafka, topic_products=f"{shop.name}.goods", topic_purchases=f"{shop.name}.sales"))
 
 
@@ -465,7 +465,7 @@ def test_a_shop_that_got_more_partitions_cannot_continue(kafka: Kafka, shop: Sho
             divide(settings, spec.name, 3)
     said = refuses(settings, TopicsError)
     assert "has 3 partitions, expected 2" in said
-    assert "Partitions cannot be taken back, so this shop cannot continue. " in said
+    assert "Partitions cannot be removed, so this shop cannot continue. " in said
     assert "partitions = 3" not in said
     other = f"{shop.name}-other"
     opens(of(shop, kafka, other, names=other))
@@ -490,7 +490,7 @@ async def looks(settings: Settings, change: Callable[[], Awaitable[None]]) -> st
         await watch.look()
         await change()
         with pytest.raises(TopicChangedError) as changed:  # noqa: PT012
-            for _ in range(LOOKS + 3):
+            for _ in range(CONFIRMATIONS + 3):
                 await watch.look()
                 await asyncio.sleep(0.2)
         return str(changed.value)
@@ -513,7 +513,7 @@ def test_a_topic_that_was_deleted_and_made_again_is_noticed(kafka: Kafka, shop: 
     said = asyncio.run(looks(settings, change))
     assert f"{topic}, partition 0 ends at offset 0, but ended at " in said
     if what == "products":
-        assert said.endswith("Start again: the next start makes it again, with all that was in it")
+        assert said.endswith("Start again: the next start creates it again, with all its messages")
         opens(settings)
         assert len(products_of(settings)) == len(PRODUCTS)
     else:
@@ -526,7 +526,7 @@ def test_a_watch_asks_for_no_topic_into_being(kafka: Kafka, shop: Shop) -> None:
     async def look() -> None:
         watch = TopicWatch(Connection(kafka.bootstrap_servers), topics.specs(settings))
         with pytest.raises(TopicChangedError):  # noqa: PT012
-            for _ in range(LOOKS):
+            for _ in range(CONFIRMATIONS):
                 await watch.look()
         await watch.stop()
 
@@ -542,7 +542,7 @@ def test_a_worker_whose_topics_change_ends_in_one_line(kafka: Kafka, shop: Shop,
     worker.until(lambda: len(shop.purchases()) > 100, "sales")
     if what == "more partitions":
         divide(settings, settings.kafka.topic_stockings, 3)
-        expected = f"{settings.kafka.topic_stockings} has 3 partitions now, and had 2"
+        expected = f"{settings.kafka.topic_stockings} has 3 partitions, expected 2"
     else:
         topic = settings.kafka.topic_purchases if "purchases" in what else topics.control_topic(settings.kafka)
         delete(settings, topic)

@@ -11,9 +11,9 @@ from yasdg_app.kafka.topic_policies import (
     DAY_MS,
     Problem,
     TopicSpec,
-    fitting,
-    line,
+    complete_config,
     partition_problem,
+    problem_line,
     problems,
 )
 
@@ -88,7 +88,7 @@ def test_what_only_readers_lose_is_a_warning(name: str, config: dict[str, str], 
 def test_topics_as_they_are_made_fit(name: str) -> None:
     spec = SPECS[name]
     assert problems(spec, DEFAULTS | spec.config, 400 * DAY_MS) == []
-    assert fitting(spec, DEFAULTS) == spec.config  # nothing more is set where the defaults fit
+    assert complete_config(spec, DEFAULTS) == spec.config  # nothing more is set where the defaults fit
     assert problems(spec, {}, 400 * DAY_MS) == []  # nothing is known: nothing is refused
 
 
@@ -104,7 +104,7 @@ def test_topics_are_made_so_that_they_fit_whatever_the_defaults_of_the_cluster_a
         "message.timestamp.after.max.ms": "1",
     }
     spec = SPECS[name]
-    config = fitting(spec, defaults | hostile)
+    config = complete_config(spec, defaults | hostile)
     assert problems(spec, defaults | hostile | config, 400 * DAY_MS) == []
 
 
@@ -116,7 +116,7 @@ def test_what_a_line_says_puts_all_right(name: str, policy: str, retention: str,
     config = DEFAULTS | {"cleanup.policy": policy, "retention.ms": retention, "message.timestamp.type": stamped}
     config |= {"message.timestamp.before.max.ms": "1", "retention.bytes": "9", "max.message.bytes": "1"}
     wrong = problems(SPECS[name], config, 30 * DAY_MS)
-    settings = line(wrong, "localhost:9092").partition("--add-config ")[2]
+    settings = problem_line(wrong, "localhost:9092").partition("--add-config ")[2]
     told = dict(setting.split("=") for setting in settings.split(","))
     assert len(told) == len(wrong)
     assert problems(SPECS[name], config | told, 30 * DAY_MS) == []
@@ -130,9 +130,9 @@ def test_sales_of_long_ago_need_a_topic_that_takes_and_keeps_them() -> None:
 
 def test_a_dead_letter_holds_any_message_of_the_topics_that_it_may_come_from() -> None:
     spec = SPECS["demo.dead_letters"]
-    (problem,) = problems(spec, DEFAULTS | spec.config, 0, letter_bytes=10_000_000)
+    (problem,) = problems(spec, DEFAULTS | spec.config, 0, dead_letter_bytes=10_000_000)
     assert (problem.setting, problem.wanted, problem.is_fatal) == ("max.message.bytes", "10000000", False)
-    assert fitting(spec, DEFAULTS, 10_000_000)["max.message.bytes"] == "10000000"
+    assert complete_config(spec, DEFAULTS, 10_000_000)["max.message.bytes"] == "10000000"
 
 
 def test_batches_are_as_large_as_topics_have_to_take() -> None:
@@ -153,7 +153,7 @@ SINGLE = TopicSpec("goods", 1, key="topic_products", is_divided=False)
         ({"sales": 3, "goods": 3}, None, "Give other names: [KAFKA] topic_products, topic_purchases"),
         ({"sales": 3, "stocks": 8}, None, "Give other names: [KAFKA] topic_purchases"),
         ({"sales": 3, "stocks": 4}, None, "Give other names: [KAFKA] topic_purchases, topic_stockings"),
-        ({"goods": 3}, None, "Partitions cannot be taken back. Give other names: [KAFKA] topic_products"),
+        ({"goods": 3}, None, "Partitions cannot be removed. Give other names: [KAFKA] topic_products"),
         ({"sales": 3, "stocks": 3}, 3, "Set [KAFKA] partitions = 3"),
         ({"sales": 3, "stocks": 3}, 0, "Set [KAFKA] partitions = 3"),
         ({"sales": 9, "stocks": 9}, 8, topic_policies.NEW_SHOP_ADVICE),

@@ -18,7 +18,7 @@ from yasdg_app.faust_runtime.table import Rows, numbers_of
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import BooksError
 from yasdg_app.kafka.reader import Reader
-from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
+from yasdg_app.kafka.topic_policies import MAX_DEAD_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_published_state
@@ -218,7 +218,7 @@ def test_a_dead_letter_of_nothing_has_no_key_and_no_value() -> None:
 
 def test_a_dead_letter_of_a_message_that_is_too_long_is_cut_and_says_so() -> None:
     long = SimpleNamespace(offset=5, key=b"k" * 10**6, value=b"v" * 10**6, headers=[("h", b"x" * 10**6)])
-    letter = dead_letter(PURCHASES, long, "why", {}, MAX_LETTER_BYTES)
+    letter = dead_letter(PURCHASES, long, "why", {}, MAX_DEAD_LETTER_BYTES)
     assert len(letter.key or b"") + len(letter.value or b"") == CUT_LETTER_BYTES
     assert int(dict(letter.headers)["original.size"]) > 3 * 10**6
     assert "original.h" not in dict(letter.headers)

@@ -96,8 +96,8 @@ async def prepare_topics(
     kafka = settings.kafka
     existing = set(await admin.list_topics())
     names = [spec.name for spec in topics.specs(settings)]
-    if hidden := await topics.hidden(connection, [name for name in names if name not in existing]):
-        raise TopicAuthorizationFailedError(f"not authorized to see {', '.join(hidden)}")
+    if unauthorized := await topics.unauthorized(connection, [name for name in names if name not in existing]):
+        raise TopicAuthorizationFailedError(f"not authorized to see {', '.join(unauthorized)}")
     manifest = await existing_manifest(connection, kafka, existing)
     if manifest is None:
         await _check_unclaimed(admin, connection, settings, existing, form)

@@ -1,6 +1,6 @@
-"""The topics: what each is like, and creating and checking them before a worker joins its group.
+"""The topics: their names and settings, and creating and checking them before a worker joins its group.
 
-Faust's first assignment silently leaves out topics that do not exist, so they are made beforehand.
+Faust's first assignment silently omits topics that do not exist, so they are created beforehand.
 """
 
 import logging
@@ -19,51 +19,54 @@ from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import Cluster, retry
 from yasdg_app.kafka.topic_policies import (
     BROKER_SETTINGS,
-    LETTER_EXTRA_BYTES,
-    MAX_LETTER_BYTES,
+    DEAD_LETTER_EXTRA_BYTES,
+    MAX_DEAD_LETTER_BYTES,
     SETTINGS,
     TopicSpec,
     Use,
+    complete_config,
     configs_command,
-    fitting,
-    line,
     partition_problem,
+    problem_line,
     problems,
 )
 
 logger = logging.getLogger(__name__)
 
-DELETED = {"cleanup.policy": "delete", "retention.ms": "-1"}  # the sales of a gap are older than any retention
-COMPACTED = {"cleanup.policy": "compact"}
-# A worker that takes over a partition reads its changelog whole: kept short, it does so in a moment.
-TABLE = {
-    **COMPACTED,
+KEEP_ALL_CONFIG = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+}  # the sales of a backfill are older than any retention
+COMPACTED_CONFIG = {"cleanup.policy": "compact"}
+# A worker that is assigned a partition reads its whole changelog; a short one takes a moment.
+TABLE_CONFIG = {
+    **COMPACTED_CONFIG,
     "segment.bytes": str(8 * 2**20),
     "min.cleanable.dirty.ratio": "0.2",
     "message.timestamp.type": "CreateTime",  # see producer.NO_APPEND_TIME
 }
-# Not compacted: a foreign record with the key of one of ours would take its place, and the past would be another.
-CONTROL = {**DELETED, "message.timestamp.type": "LogAppendTime"}  # see cluster_state/control_topic.py
-# Whatever fits on another topic, and why it is here.
-LETTERS = {**DELETED, "max.message.bytes": str(2 * 2**20)}
+# Not compacted: a foreign record with the key of one of ours would replace it, and change the past.
+CONTROL_CONFIG = {**KEEP_ALL_CONFIG, "message.timestamp.type": "LogAppendTime"}  # see cluster_state/control_topic.py
+# For any message of another topic, and the reason.
+DEAD_LETTER_CONFIG = {**KEEP_ALL_CONFIG, "max.message.bytes": str(2 * 2**20)}
 
 
 class TopicsError(YasdgError):
-    """A topic is not as it has to be, and only its owner can say what should become of it."""
+    """A topic does not fit, and only its owner can decide what to do."""
 
 
 def opening_topic(kafka: KafkaSettings) -> str:
-    """Return the name of the topic whose first record says when the shop opened."""
+    """Return the name of the topic that holds the manifest."""
     return f"{kafka.application_id}-opening"
 
 
 def control_topic(kafka: KafkaSettings) -> str:
-    """Return the name of the topic on which is set, while the shop runs, what happens to it."""
+    """Return the name of the topic with incidents that are set while the shop runs, and skipped time."""
     return f"{kafka.application_id}-control"
 
 
 def shelves_topic(kafka: KafkaSettings) -> str:
-    """Return the name of the topic on which tills keep the shelves that they serve from, where these are many."""
+    """Return the name of the topic with snapshots of the shelves, for catalogs with many products."""
     return f"{kafka.application_id}-shelves"
 
 
@@ -73,10 +76,10 @@ def changelog_topic(kafka: KafkaSettings) -> str:
 
 
 def fault_specs(kafka: KafkaSettings) -> tuple[TopicSpec, ...]:
-    """Return the topics that belong to a shop with a flawed network."""
+    """Return the topics that only a shop with [FAULTS] has."""
     return (
-        TopicSpec(kafka.topic_dirty, kafka.partitions, DELETED, "topic_dirty", Use.ALL),
-        TopicSpec(kafka.topic_faults, kafka.partitions, DELETED, "topic_faults", Use.ALL),
+        TopicSpec(kafka.topic_dirty, kafka.partitions, KEEP_ALL_CONFIG, "topic_dirty", Use.ALL),
+        TopicSpec(kafka.topic_faults, kafka.partitions, KEEP_ALL_CONFIG, "topic_faults", Use.ALL),
     )
 
 
@@ -84,43 +87,45 @@ def specs(shop: Settings) -> tuple[TopicSpec, ...]:
     """Return all topics that belong to a shop."""
     kafka, many = shop.kafka, shop.kafka.partitions
     return (
-        TopicSpec(kafka.topic_products, 1, COMPACTED, "topic_products", Use.PRODUCTS, False),
-        TopicSpec(kafka.topic_purchases, many, DELETED, "topic_purchases", Use.SALES),
-        TopicSpec(kafka.topic_stockings, many, DELETED, "topic_stockings", Use.REPORT),
-        TopicSpec(kafka.topic_lost_sales, many, DELETED, "topic_lost_sales", Use.SALES),
-        TopicSpec(kafka.topic_incidents, 1, DELETED, "topic_incidents", Use.ALL, False),
-        TopicSpec(kafka.topic_dead_letters, many, LETTERS, "topic_dead_letters", Use.REPORT),
-        TopicSpec(opening_topic(kafka), 1, DELETED, "application_id", Use.ALL, False),
-        TopicSpec(control_topic(kafka), 1, CONTROL, "application_id", Use.CONTROL, False),
-        TopicSpec(changelog_topic(kafka), many, TABLE, "application_id", Use.TABLE),
-        TopicSpec(shelves_topic(kafka), many, TABLE, "application_id", Use.TABLE),
+        TopicSpec(kafka.topic_products, 1, COMPACTED_CONFIG, "topic_products", Use.PRODUCTS, False),
+        TopicSpec(kafka.topic_purchases, many, KEEP_ALL_CONFIG, "topic_purchases", Use.SALES),
+        TopicSpec(kafka.topic_stockings, many, KEEP_ALL_CONFIG, "topic_stockings", Use.REPORT),
+        TopicSpec(kafka.topic_lost_sales, many, KEEP_ALL_CONFIG, "topic_lost_sales", Use.SALES),
+        TopicSpec(kafka.topic_incidents, 1, KEEP_ALL_CONFIG, "topic_incidents", Use.ALL, False),
+        TopicSpec(kafka.topic_dead_letters, many, DEAD_LETTER_CONFIG, "topic_dead_letters", Use.REPORT),
+        TopicSpec(opening_topic(kafka), 1, KEEP_ALL_CONFIG, "application_id", Use.ALL, False),
+        TopicSpec(control_topic(kafka), 1, CONTROL_CONFIG, "application_id", Use.CONTROL, False),
+        TopicSpec(changelog_topic(kafka), many, TABLE_CONFIG, "application_id", Use.TABLE),
+        TopicSpec(shelves_topic(kafka), many, TABLE_CONFIG, "application_id", Use.TABLE),
         *(fault_specs(kafka) if shop.faults.any else ()),
     )
 
 
 async def ensure(admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None) -> None:
-    """Create the topics that are missing, if those that exist are as they have to be: check first, create afterwards.
+    """Create the topics that are missing, after checking that those that exist fit.
 
     Parameters
     ----------
     age_ms
-        Milliseconds before now of the earliest event time that will be written, 0 if that is not known.
+        Age of the earliest event time that will be written, in milliseconds; 0 if it is unknown.
     opened_with
         See `topic_policies.partition_problem`.
 
     Raises
     ------
     TopicsError
-        If topics cannot be used as they are, or the cluster refuses to create one. Nothing was created then, but for
-        what the cluster did create before it refused another.
+        If topics cannot be used as they are, before any is created; or if the cluster refuses to create one, when it
+        may have created others.
+    KafkaError
+        If the cluster does not answer.
     """
     missing = await check_existing(admin, shop, age_ms, opened_with)
     if missing:
         await _create(admin, missing, _replication_factor(shop))
 
 
-async def hidden(connection: Connection, names: Collection[str]) -> list[str]:
-    """Return which topics we may not see, whether they are there or not. Creates none. Raises KafkaError."""
+async def unauthorized(connection: Connection, names: Collection[str]) -> list[str]:
+    """Return the topics that we may not describe, whether they exist or not. Creates none. Raises KafkaError."""
     if not names:
         return []
     cluster = Cluster(connection)
@@ -136,7 +141,7 @@ async def hidden(connection: Connection, names: Collection[str]) -> list[str]:
 async def check_partitions(admin: AIOKafkaAdminClient, shop: Settings, opened_with: int | None = None) -> None:
     """Raise TopicsError if a topic has another number of partitions; `opened_with`: see `partition_problem`.
 
-    To be called before the configured partitions are read: one that does not exist is waited for without end.
+    To be called before the configured partitions are read: reading one that does not exist never returns.
     """
     wanted, existing = specs(shop), set(await admin.list_topics())
     await _check_partitions(admin, wanted, [spec for spec in wanted if spec.name in existing], opened_with)
@@ -157,9 +162,9 @@ async def _check_partitions(
 async def check_existing(
     admin: AIOKafkaAdminClient, shop: Settings, age_ms: int = 0, opened_with: int | None = None
 ) -> list[TopicSpec]:
-    """Return the topics that are missing, each with the settings to create it with; as `ensure` otherwise.
+    """Return the topics that are missing, with the settings to create them with; otherwise as `ensure`.
 
-    Of settings that only take something from readers, the log has a line.
+    Logs a warning for settings by which only readers miss something.
     """
     wanted = specs(shop)
     existing = set(await admin.list_topics())
@@ -168,28 +173,30 @@ async def check_existing(
     configs = await _configs(admin, ConfigResourceType.TOPIC, [spec.name for spec in there])
     missing = [spec for spec in wanted if spec.name not in existing]
     defaults = await _defaults(admin) if missing else {}
-    letter_bytes = {shop.kafka.topic_dead_letters: _largest_letter(shop.kafka, configs, defaults)}
+    dead_letter_bytes = {shop.kafka.topic_dead_letters: _largest_dead_letter(shop.kafka, configs, defaults)}
     replicas = {name: len(topic["partitions"][0]["replicas"]) for name, topic in described.items()}
     servers = _servers(shop.kafka)
-    _check_settings(there, configs, age_ms, letter_bytes, servers)
+    _check_settings(there, configs, age_ms, dead_letter_bytes, servers)
     _check_replicas(replicas, configs, {spec.name: defaults for spec in missing}, _replication_factor(shop), servers)
-    return [replace(spec, config=fitting(spec, defaults, letter_bytes.get(spec.name, 0))) for spec in missing]
+    return [
+        replace(spec, config=complete_config(spec, defaults, dead_letter_bytes.get(spec.name, 0))) for spec in missing
+    ]
 
 
 def _check_settings(
-    there: Iterable[TopicSpec],
+    existing: Iterable[TopicSpec],
     configs: Mapping[str, Mapping[str, str]],
     age_ms: int,
-    letter_bytes: Mapping[str, int],
+    dead_letter_bytes: Mapping[str, int],
     servers: str,
 ) -> None:
     fatal: list[str] = []
-    for spec in there:
-        found = problems(spec, configs[spec.name], age_ms, letter_bytes.get(spec.name, 0))
+    for spec in existing:
+        found = problems(spec, configs[spec.name], age_ms, dead_letter_bytes.get(spec.name, 0))
         if any(problem.is_fatal for problem in found):
-            fatal.append(line(found, servers))
+            fatal.append(problem_line(found, servers))
         elif found:
-            logger.warning(line(found, servers))
+            logger.warning(problem_line(found, servers))
     if fatal:
         raise TopicsError("\n".join(fatal))
 
@@ -201,41 +208,43 @@ def _check_replicas(
     replication_factor: int,
     servers: str,
 ) -> None:
-    """Raise TopicsError if a topic needs more copies to be written to than it has."""
+    """Raise TopicsError if min.insync.replicas of a topic exceeds its replicas."""
     lines = []
     for name, config in {**configs, **defaults}.items():
         least, has = int(config.get("min.insync.replicas", "1")), replicas.get(name, replication_factor)
         if least > has and name in defaults:
             lines.append(
-                f"{name} cannot be created: the cluster takes messages only where {least} replicas have them "
+                f"{name} cannot be created: the cluster accepts messages only if {least} replicas have them "
                 f"(min.insync.replicas). Set [KAFKA] replication_factor = {least}"
             )
         elif least > has and name in replicas:
             lines.append(
                 f"{name}: min.insync.replicas is {least}, but the topic has {has}, so nothing can be written to it. "
-                "Give the topic more replicas (kafka-reassign-partitions.sh), or be content with less. To set it: "
+                "Add replicas to the topic (kafka-reassign-partitions.sh), or lower the setting. To set it: "
                 f"{configs_command(name, f'min.insync.replicas={has}', servers)}"
             )
     if lines:
         raise TopicsError("\n".join(lines))
 
 
-def _largest_letter(kafka: KafkaSettings, configs: Mapping[str, Mapping[str, str]], defaults: Mapping[str, str]) -> int:
-    """Return the size of the largest dead letter: a copy of any message that a topic of the shop may hold.
+def _largest_dead_letter(
+    kafka: KafkaSettings, configs: Mapping[str, Mapping[str, str]], defaults: Mapping[str, str]
+) -> int:
+    """Return the size in bytes of the largest dead letter: a copy of any message that the shop's topics accept.
 
-    Where the topic takes less, longer messages are copied in part.
+    If the topic of dead letters accepts less, longer messages are copied in part.
     """
     sizes = [
         int(configs.get(name, defaults).get("max.message.bytes", "0"))
         for name in (kafka.topic_purchases, kafka.topic_lost_sales)
     ]
-    return min(max(sizes), MAX_LETTER_BYTES) + LETTER_EXTRA_BYTES
+    return min(max(sizes), MAX_DEAD_LETTER_BYTES) + DEAD_LETTER_EXTRA_BYTES
 
 
 async def _configs(
     admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Sequence[str], settings: Iterable[str] = SETTINGS
 ) -> dict[str, dict[str, str]]:
-    """Return the settings of topics or of a broker, by name; none of one whose settings we may not read."""
+    """Return the settings of topics or of a broker, by name; empty where we may not read them."""
     wanted = dict.fromkeys(settings, "")
     found: dict[str, dict[str, str]] = {name: {} for name in names}
     for response in await admin.describe_configs([ConfigResource(kind, name, wanted) for name in names]):
@@ -247,19 +256,19 @@ async def _configs(
     unread = [name for name, config in found.items() if not config]
     if unread and kind is ConfigResourceType.TOPIC:
         logger.warning(
-            "The settings of %s cannot be read, so nobody has checked that what the shop needs stays there. "
-            "Have the user allowed to describe the configuration of topics.",
+            "The settings of %s cannot be read, so it was not checked whether they keep what the shop needs. "
+            "Allow the user to describe the configuration of topics.",
             ", ".join(unread),
         )
     return found
 
 
 async def _defaults(admin: AIOKafkaAdminClient) -> dict[str, str]:
-    """Return the settings of a topic for which nothing else is said; none if we may not read them."""
+    """Return the cluster's default settings of a topic; empty if we may not read them."""
     brokers = (await admin.describe_cluster())["brokers"]
     name = str(brokers[0]["node_id"])
-    told = (await _configs(admin, ConfigResourceType.BROKER, [name], BROKER_SETTINGS.values()))[name]
-    return {setting: told[its] for setting, its in BROKER_SETTINGS.items() if its in told}
+    found = (await _configs(admin, ConfigResourceType.BROKER, [name], BROKER_SETTINGS.values()))[name]
+    return {setting: found[key] for setting, key in BROKER_SETTINGS.items() if key in found}
 
 
 def _servers(kafka: KafkaSettings) -> str:

@@ -30,7 +30,7 @@ from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.client import is_retriable
 from yasdg_app.kafka.producer import ProducerRecord, RecordsRejectedError, SequenceConflictError, StaleStateError
 from yasdg_app.kafka.reader import Chunk
-from yasdg_app.kafka.topic_policies import MAX_LETTER_BYTES
+from yasdg_app.kafka.topic_policies import MAX_DEAD_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.formats import original_of
 from yasdg_app.pipeline.foreign_log import ForeignLog, foreign_reason
@@ -99,7 +99,7 @@ class InventoryAgent:
         self._conflicts = SequenceConflictTracker()
         self._foreign_log = ForeignLog()
         self._last_check: dict[TP, int] = {}  # positions at the last check of the logs
-        self._max_letter_bytes = MAX_LETTER_BYTES  # of a copy; less, once the cluster has refused one
+        self._max_letter_bytes = MAX_DEAD_LETTER_BYTES  # of a copy; less, once the cluster has refused one
 
     # --- After a rebalance ----------------------------------------------------------------------------------------
 
