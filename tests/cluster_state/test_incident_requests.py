@@ -15,8 +15,8 @@ from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.incident_requests import (
     MAX_OVER,
     MAX_RANDOM,
-    OVER_FOR,
-    SOON,
+    OVER_MICROSECONDS,
+    UPCOMING_MICROSECONDS,
     is_configured,
     listed,
     read_incident,
@@ -100,7 +100,7 @@ def names(incidents: Incidents, *those: Incident) -> list[str]:
 
 def test_what_is_over_leaves_the_list_and_what_is_on_or_ahead_does_not() -> None:
     none = Incidents((), lambda local: 0, 1, 0)
-    day = OVER_FOR // MINUTE
+    day = OVER_MICROSECONDS // MINUTE
     old, recent = live("old", -2 * day, -day), live("recent", -2 * day, -day + 1)
     never = live("never", 30, 30)  # it was ended before it began
     on, ahead = live("on", -9 * day, 1), live("ahead", 10**6, 10**6 + 1)
@@ -117,6 +117,6 @@ def test_of_those_that_come_at_random_the_list_has_the_next_ones() -> None:
     incidents = Incidents(settings, lambda local: 0, 1, 0)
     told = listed(incidents, ControlState(), NOW)
     assert len(told) == MAX_RANDOM
-    every_one = incidents.between(NOW, NOW + SOON)
+    every_one = incidents.between(NOW, NOW + UPCOMING_MICROSECONDS)
     assert [each["name"] for each in told] == [each.name for each in every_one[:MAX_RANDOM]]
     assert {"often", "seldom"} == {each["name"].partition("-")[0] for each in told}

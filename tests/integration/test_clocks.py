@@ -74,7 +74,7 @@ def test_sales_of_the_future_are_told_and_no_incident_is_set_for_their_time(kafk
     """The clock is half an hour ahead until it has been believed, and then it is set back."""
     worker = shop.on(kafka.bootstrap_servers).configure(SALES_MAX_SALE_FREQ="0.2")
     worker = shop.worker("clock_jumps.py", "1800", "40", "8")
-    worker.until(lambda: "The clock is believed again" in worker.said, "trust in the clock")
+    worker.until(lambda: "The clock is trusted again" in worker.said, "trust in the clock")
     now = time.time_ns() // 1000
     worker.until(lambda: shop.purchases() and latest(shop) > now + 1_700_000_000, "sales of the future")
     worker.until(lambda: "was set back by 30 min" in worker.said, "the clock to be set back")

@@ -1,1 +1,1 @@
-"""What all workers of a shop agree upon: its manifest, the control topic, downtime."""
+"""What all workers of a shop agree on: its manifest, the control topic, skipped downtime."""

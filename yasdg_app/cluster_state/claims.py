@@ -1,6 +1,6 @@
-"""Whose topics they are: openings of other shops that name ours, and messages of a shop without its opening.
+"""Which shop the topics belong to: manifests of other shops that name them, and messages of a shop without a manifest.
 
-Two shops on the same topics would sell each sale twice, and a shop that opens over another's messages would continue
+Two shops on the same topics would sell each sale twice, and a shop that opened over another's messages would continue
 neither. See docs/decisions/topics.md. Reads only; must not know what is done about it.
 """
 
@@ -24,16 +24,16 @@ from yasdg_app.messages.formats import Format
 logger = logging.getLogger(__name__)
 
 OPENING_SUFFIX = "-opening"
-CLAIM_SECONDS = 5.0  # in which another shop's opening topic has to be read
-MAX_CHUNKS = 4  # of another shop's opening topic that are read to find its opening
-LAST_OFFSETS = 1_000  # of a partition in which messages of a shop are looked for, besides its first chunk
+CLAIM_SECONDS = 5.0  # for reading another shop's opening topic
+MAX_CHUNKS = 4  # of another shop's opening topic that are searched for its manifest
+LAST_OFFSETS = 1_000  # of a partition that are searched for messages of a shop, besides its first chunk
 
 IsOfShop = Callable[[Message, int], str | None]
-"""Returns what a message of a partition says if it is one of a shop's: its id."""
+"""Returns the id that a message of a partition has if it is one of a shop's; otherwise None."""
 
 
 class Claim(NamedTuple):
-    """Another shop's opening that names topics of ours."""
+    """Another shop's manifest that names topics of ours. `started`: when it was opened, UTC."""
 
     application_id: str
     started: str
@@ -53,25 +53,27 @@ def _moment(text: bytes) -> int:
 
 
 def claim_of(opening_topic: str, record: Message, names: Collection[str]) -> Claim | None:
-    """Return which of our topics a record of an opening topic names; None if it is no opening, or names none of them.
+    """Return which of our topics a record of an opening topic names; None if it is not a manifest.
 
-    A record that was copied from another topic, as by a mirror, names topics elsewhere: its key does not fit.
+    A record that was copied from another topic, as by a mirror, names topics elsewhere: its key does not match.
     """
     application_id = (record.key or b"").decode(errors="replace")
-    said = decoded_or_none(_decode, record.value)
-    started = None if said is None else decoded_or_none(_moment, said.started.encode())
-    if said is None or started is None or opening_topic != application_id + OPENING_SUFFIX:
+    manifest = decoded_or_none(_decode, record.value)
+    started = None if manifest is None else decoded_or_none(_moment, manifest.started.encode())
+    if manifest is None or started is None or opening_topic != application_id + OPENING_SUFFIX:
         return None
-    return Claim(application_id, times.time_text(started), tuple(sorted(set(said.topics.values()) & set(names))))
+    return Claim(application_id, times.time_text(started), tuple(sorted(set(manifest.topics.values()) & set(names))))
 
 
-async def claims_on(reader: Reader, kafka: KafkaSettings, there: Iterable[str], names: Collection[str]) -> list[Claim]:
-    """Return the claims of other shops on topics of ours, the oldest first. Topics that we may not read say nothing.
+async def claims_on(
+    reader: Reader, kafka: KafkaSettings, existing: Iterable[str], names: Collection[str]
+) -> list[Claim]:
+    """Return the claims of other shops on topics of ours, the oldest first. Topics that we may not read are ignored.
 
-    `there`: all topics of the cluster; `names`: those of ours.
+    `existing`: all topics of the cluster; `names`: those of ours. Raises no KafkaError.
     """
     own = topics.opening_topic(kafka)
-    others = [topic for topic in there if topic.endswith(OPENING_SUFFIX) and topic != own]
+    others = [topic for topic in existing if topic.endswith(OPENING_SUFFIX) and topic != own]
 
     async def read(topic: str) -> Claim | None:
         try:
@@ -101,21 +103,21 @@ async def _first_claim(reader: Reader, topic: str, names: Collection[str]) -> Cl
 
 
 async def sign_of_a_shop(
-    reader: Reader, kafka: KafkaSettings, there: Collection[str], form: Format
+    reader: Reader, kafka: KafkaSettings, existing: Collection[str], form: Format
 ) -> tuple[TopicPartition, int, str] | None:
-    """Return the place of a message of a shop on our topics, and what it says; None if there is none.
+    """Return the place of a message of a shop on our topics, and what it is; None if there is none.
 
-    `there`: the topics to look at. Only the first and the last messages of a partition are looked at. Raises
-    RegistryError.
+    `existing`: the topics to search. Only the first and the last messages of a partition are read. Raises KafkaError
+    and RegistryError.
     """
-    looks: list[tuple[str, str, IsOfShop]] = [
+    searches: list[tuple[str, str, IsOfShop]] = [
         ("purchases", kafka.topic_purchases, _purchase),
         ("lost_sales", kafka.topic_lost_sales, _lost_sale),
         ("stockings", kafka.topic_stockings, _stocking),
         ("", topics.changelog_topic(kafka), _row),
     ]
-    for what, topic, is_of_shop in looks:
-        tps = [TopicPartition(topic, partition) for partition in range(kafka.partitions)] if topic in there else []
+    for what, topic, is_of_shop in searches:
+        tps = [TopicPartition(topic, partition) for partition in range(kafka.partitions)] if topic in existing else []
         firsts, ends = await reader.firsts(tps), await reader.ends(tps)
         for tp in tps:
             first, end = firsts[tp], ends[tp]
@@ -124,8 +126,8 @@ async def sign_of_a_shop(
             read = (await reader.fetch_chunk(tp, first, end)).messages
             read = read + [m async for some in reader.chunks(tp, max(first, end - LAST_OFFSETS), end) for m in some]
             for message in await form.plain(what, read) if what else read:
-                if (said := is_of_shop(message, tp.partition)) is not None:
-                    return tp, message.offset, said
+                if (found := is_of_shop(message, tp.partition)) is not None:
+                    return tp, message.offset, found
     return None
 
 

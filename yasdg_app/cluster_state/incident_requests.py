@@ -1,6 +1,6 @@
-"""Incidents as people meet them while the shop runs: what they send, what they are shown, and which names are taken.
+"""Incidents in requests and responses: reading those that a client sends, and describing those that are shown.
 
-The web server and `yasdg incident` say the same of them. Knows neither of the two, nor Kafka.
+The web server and `yasdg incident` share this. Knows neither of the two, nor Kafka.
 """
 
 import math
@@ -19,41 +19,41 @@ from yasdg_app.shop.incidents import DAY, Incident, Incidents
 from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.text import printable
 
-SOON = 7 * DAY  # event time from now on in which incidents that come at random are shown
-MAX_RANDOM = 200  # of these that are shown, the first to come
-MAX_OVER = 20  # incidents that are over and shown all the same, the last ones
-OVER_FOR = DAY  # event time for which they are
-LISTS = ("categories", "products")  # keys whose value may be a list
-NAME = "name: missing; expected a name of 1 to 40 letters, digits, underscores or hyphens"
+UPCOMING_MICROSECONDS = 7 * DAY  # of event time, within which random incidents are listed
+MAX_RANDOM = 200  # of these that are listed, the earliest
+MAX_OVER = 20  # incidents that are over and still listed, the latest
+OVER_MICROSECONDS = DAY  # of event time, for which they are
+LIST_FIELDS = ("categories", "products")  # whose value may be a list
+MISSING_NAME = "name: missing; expected a name of 1 to 40 letters, digits, underscores or hyphens"
 
 _OCCURRENCE = re.compile(r"(.+)-[0-9]{8}T[0-9]{4}(-[0-9]+)?")
 
 
 def read_incident(given: Mapping[str, Any], products: Iterable[Product]) -> IncidentSettings:
-    """Make an incident of what somebody sent: texts, numbers or lists of texts, by field.
+    """Return the incident in a request: texts, numbers or lists of texts, by field.
 
-    A text may have several names with commas between them, as in the configuration; in a list each entry is one name,
-    whatever is in it.
+    A text may have several names separated by commas, as in the configuration; in a list each entry is one name,
+    commas included.
 
-    Raises SettingsError with every problem found; each begins with the field that it is about.
+    Raises SettingsError with every problem found; each begins with its field.
     """
-    problems = [] if "name" in given else [NAME]
+    problems = [] if "name" in given else [MISSING_NAME]
     texts: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     for key, value in given.items():
         text = _text(value)
         if text is not None:
             texts[key] = text
-        elif key in LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
-            lists[key] = tuple(dict.fromkeys(each.strip() for each in value))  # none: all products
+        elif key in LIST_FIELDS and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            lists[key] = tuple(dict.fromkeys(each.strip() for each in value))  # an empty list: all products
         else:
-            expected = "a text or a list of texts" if key in LISTS else "a text or a number"
+            expected = "a text or a list of texts" if key in LIST_FIELDS else "a text or a number"
             problems.append(f"{printable(key)}: expected {expected}")
     name = texts.pop("name", "incident")
     try:
         settings = replace(parse_incident(name, texts), **lists)  # type: ignore[arg-type]
     except SettingsError as error:
-        # A field that was of no use is not missing.
+        # A field with an invalid value is not reported as missing.
         sent = tuple(f"{key}: missing" for key in given)
         raise SettingsError(
             problems + [problem for problem in error.problems if not problem.startswith(sent)]
@@ -66,7 +66,7 @@ def read_incident(given: Mapping[str, Any], products: Iterable[Product]) -> Inci
 
 
 def _text(value: object) -> str | None:
-    """Return a value as somebody would write it into the configuration; None if it cannot be one."""
+    """Return a value as it would be written in the configuration; None if it cannot be."""
     match value:
         case str():
             return value
@@ -81,7 +81,7 @@ def _text(value: object) -> str | None:
 
 
 def is_configured(name: str, settings: Iterable[IncidentSettings]) -> bool:
-    """Tell whether a name is that of an incident of the configuration, or of one occurrence of it."""
+    """Return whether a name is that of an incident of the configuration, or of one of its occurrences."""
     occurrence = _OCCURRENCE.fullmatch(name)
     return any(
         name == each.name or (each.every is not None and occurrence is not None and occurrence[1] == each.name)
@@ -89,40 +89,40 @@ def is_configured(name: str, settings: Iterable[IncidentSettings]) -> bool:
     )
 
 
-def described(of: Incident, said: ControlState, now: int) -> dict[str, Any]:
-    """Return all that is told of an incident when event time is `now`."""
+def described(incident: Incident, control: ControlState, now: int) -> dict[str, Any]:
+    """Return an incident as clients see it at event time `now` (microseconds); ramps in seconds."""
     return {
-        "name": of.name,
-        "kind": of.kind,
-        "start": time_text(of.start),
-        "end": time_text(of.end),
-        "ramp_up": of.ramp_up / SECOND,
-        "ramp_down": of.ramp_down / SECOND,
-        "categories": sorted(of.categories),
-        "products": sorted(of.products),
-        "factor": float(of.factor),
-        "discount": of.discount / BASIS_POINTS,
-        "source": "live" if any(of.name == other.name for other in said.live) else "configuration",
-        "state": _state(of, said, now),
+        "name": incident.name,
+        "kind": incident.kind,
+        "start": time_text(incident.start),
+        "end": time_text(incident.end),
+        "ramp_up": incident.ramp_up / SECOND,
+        "ramp_down": incident.ramp_down / SECOND,
+        "categories": sorted(incident.categories),
+        "products": sorted(incident.products),
+        "factor": float(incident.factor),
+        "discount": incident.discount / BASIS_POINTS,
+        "source": "live" if any(incident.name == other.name for other in control.live) else "configuration",
+        "state": _state(incident, control, now),
     }
 
 
-def _state(of: Incident, said: ControlState, now: int) -> str:
-    if not of.is_over(now):
-        return "ahead" if now < of.start else "on"
-    return "ended" if of.name in said.ended else "over"
+def _state(incident: Incident, control: ControlState, now: int) -> str:
+    if not incident.is_over(now):
+        return "ahead" if now < incident.start else "on"
+    return "ended" if incident.name in control.ended else "over"
 
 
-def listed(incidents: Incidents, said: ControlState, now: int) -> list[dict[str, Any]]:
-    """Return what is shown of the incidents that are on or ahead, by their start, and of the last that are over.
+def listed(incidents: Incidents, control: ControlState, now: int) -> list[dict[str, Any]]:
+    """Return the incidents that are active or upcoming at `now`, and the last that are over, by their start.
 
-    Of those that come at random there are the present and the next. However many there were, the list stays short.
+    Of random incidents it has those that are active, and those of the next seven days. Its length is bounded.
     """
-    timeline = incidents.with_live(said.live)
+    timeline = incidents.with_live(control.live)
     known = [each for each in timeline.known() if not each.is_over(now)]
-    over = [each for each in timeline.known() if each.is_over(now) and each.end > now - OVER_FOR]
+    over = [each for each in timeline.known() if each.is_over(now) and each.end > now - OVER_MICROSECONDS]
     last = sorted(over, key=lambda each: (each.end, each.name))[-MAX_OVER:]
-    random = timeline.random_between(now, now + SOON, MAX_RANDOM)
+    random = timeline.random_between(now, now + UPCOMING_MICROSECONDS, MAX_RANDOM)
     found = {each.name: each for each in (*known, *last, *random)}
     ordered = sorted(found.values(), key=lambda each: (each.start, each.name))
-    return [described(each, said, now) for each in ordered]
+    return [described(each, control, now) for each in ordered]

@@ -1,8 +1,9 @@
-"""Record batches as they were read from a log: whose they are, and their records, as far as it is safe to unpack them.
+"""Record batches that were read from a log: their producer, and their records if it is safe to decompress them.
 
-A batch is at most a megabyte or so on the wire, and may unpack to gigabytes: a cluster takes ten million equal records
-as ten kilobytes of zstd. Those of the own producer are unpacked as they are. Any other is looked at first, and if it is
-too large, or aiokafka's parser refuses it, it is one message without content. Must not know what the messages say.
+A batch is about a megabyte at most on the wire, and may decompress to gigabytes: a cluster accepts ten million equal
+records as ten kilobytes of zstd. Batches of the shop's own producer are decompressed as they are. Any other is checked
+first; if it is too large, or aiokafka cannot parse it, it becomes one message without content. Must not know what the
+messages say.
 """
 
 import struct
@@ -15,18 +16,18 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from yasdg_app.kafka.decoding import UNREADABLE, reason_of
 
-MAX_FOREIGN_RECORDS = 100_000  # of a batch that are taken one by one
-MAX_FOREIGN_BYTES = 32 * 2**20  # that a batch may unpack to
-_SIZES = (2**16, 2**20, MAX_FOREIGN_BYTES)  # that are tried: to provide the largest each time takes 10 ms
+MAX_FOREIGN_RECORDS = 100_000  # in a batch that is parsed
+MAX_FOREIGN_BYTES = 32 * 2**20  # that a batch may decompress to
+_SIZES = (2**16, 2**20, MAX_FOREIGN_BYTES)  # of the buffers that are tried: allocating the largest takes 10 ms
 _HEADER_BYTES = 61
-_LENGTH = struct.Struct(">qi")  # base offset, and the length of what comes after it
+_LENGTH = struct.Struct(">qi")  # base offset, and the number of bytes that follow
 _CODEC_BITS = 0x07
 _DECODERS = {1: cramjam.gzip.decompress_into, 3: cramjam.lz4.decompress_into, 4: cramjam.zstd.decompress_into}
-"""By the number of the codec; snappy unpacks to 21 times its size at most."""
+"""By codec number; snappy needs no check, since it expands at most 21 times."""
 
 
 class Message(Protocol):
-    """A message as it was read."""
+    """A message that was read."""
 
     @property
     def offset(self) -> int: ...
@@ -41,9 +42,9 @@ class Message(Protocol):
 
 
 class Unparsed(NamedTuple):
-    """A batch that is not taken apart, as one message without content at the offset of its first record.
+    """A batch that is not parsed, as one message without content at the offset of its first record.
 
-    It unpacks to too much, or aiokafka's parser refuses what Apache Kafka takes, such as a header whose name is not
+    It decompresses to too much, or aiokafka cannot parse what Apache Kafka accepts, such as a header whose name is not
     UTF-8.
     """
 
@@ -58,7 +59,7 @@ class Unparsed(NamedTuple):
 
 
 class Batch:
-    """A record batch: its header's fields are those of aiokafka's, which it is made from."""
+    """A record batch; it also has the header fields of aiokafka's `DefaultRecordBatch`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -71,7 +72,7 @@ class Batch:
         return iter(self.records())
 
     def records(self, *, is_own: bool = False) -> list[Message]:
-        """Return the records; compaction may have left none. `is_own`: it is known not to unpack to too much."""
+        """Return the records; compaction may have left none. `is_own`: True skips the check of its size."""
         why = "" if is_own else self._why_not()
         if not why:
             try:
@@ -90,7 +91,7 @@ class Batch:
 
 
 def _fits(decode: Callable[[bytes, bytearray], int], payload: bytes, size: int) -> bool:
-    """Tell whether a payload unpacks to so many bytes at most."""
+    """Return whether a payload decompresses to at most `size` bytes."""
     try:
         decode(payload, bytearray(size))
     except UNREADABLE:
@@ -99,14 +100,14 @@ def _fits(decode: Callable[[bytes, bytearray], int], payload: bytes, size: int) 
 
 
 class Batches:
-    """The batches in what was fetched, the last one of which may be cut off: what aiokafka calls `MemoryRecords`."""
+    """The batches in a fetch response, of which the last may be incomplete; replaces aiokafka's `MemoryRecords`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = bytes(data)
         self._position = 0
 
     def has_next(self) -> bool:
-        """Tell whether there is another whole batch."""
+        """Return whether there is another complete batch."""
         return self._end() is not None
 
     def next_batch(self) -> Batch | None:
@@ -119,7 +120,7 @@ class Batches:
         return batch
 
     def size_in_bytes(self) -> int:
-        """Return the size of what was fetched."""
+        """Return the size of the response in bytes."""
         return len(self._data)
 
     def _end(self) -> int | None:
@@ -131,5 +132,5 @@ class Batches:
 
 
 def bound_consumers() -> None:
-    """Have aiokafka's consumers in this process read batches in this way, too."""
+    """Make aiokafka's consumers in this process read batches in the same way."""
     fetcher.MemoryRecords = Batches

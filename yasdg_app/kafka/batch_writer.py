@@ -1,7 +1,7 @@
-"""Record batches as they stand in a log of Apache Kafka (message format 2), made from finished records.
+"""Builds record batches of Apache Kafka (message format 2) from encoded records.
 
-See https://kafka.apache.org/documentation/#recordbatch. aiokafka's builder takes records one by one; here they come
-together in one piece, because to make many at a time is what is fast.
+See https://kafka.apache.org/documentation/#recordbatch. aiokafka's builder takes records one by one; here all records
+of a batch are encoded at once, which is much faster.
 """
 
 import struct
@@ -15,52 +15,52 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
-SEQUENCES = 2**31  # the protocol counts the records of a producer modulo this
-NO_COMPRESSION, ZSTD = 0, 4  # the number of the compression among a batch's attributes
-LEVEL = 1  # of the compression: more costs time and gains nothing here
+SEQUENCES = 2**31  # sequence numbers wrap around here
+NO_COMPRESSION, ZSTD = 0, 4  # codec numbers in the attributes of a batch
+ZSTD_LEVEL = 1  # a higher one costs time and saves nothing here
 _HEAD = struct.Struct(">qiibI")  # base offset, length, leader epoch, magic, crc
-_BODY = struct.Struct(">hiqqqhii")  # attributes, last offset delta, first and max time, id, epoch, number, count
+_BODY = struct.Struct(
+    ">hiqqqhii"
+)  # attributes, last offset delta, first and max timestamp, producer id and epoch, base sequence, count
 _FORMAT = 2
-_BEHIND_LENGTH = 12  # the length counts what comes behind it
+_LENGTH_END = 12  # the length counts the bytes after itself
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Records of one batch, without its header."""
+    """The encoded records of one batch, without its header."""
 
     count: int
-    first: int  # time of the first, milliseconds since 1970
-    last: int  # the latest time
+    first: int  # timestamp of the first, milliseconds since 1970
+    last: int  # the latest timestamp, milliseconds since 1970
     data: bytes | bytearray | memoryview
 
 
-def batch(records: Records, number: int, producer_id: int, producer_epoch: int) -> bytes:
+def batch(records: Records, base_sequence: int, producer_id: int, producer_epoch: int) -> bytes:
     """Return a compressed record batch.
 
     Parameters
     ----------
-    records
-        What stands in it.
-    number
-        Of the first record among those that the producer has appended to the partition.
+    base_sequence
+        How many records the producer has appended to the partition before, modulo SEQUENCES.
     producer_id, producer_epoch
-        The producer.
+        Of the producer.
     """
-    data = cramjam.zstd.compress(records.data, level=LEVEL)
+    data = cramjam.zstd.compress(records.data, level=ZSTD_LEVEL)
     body = bytearray(_BODY.size + len(data))
     _BODY.pack_into(
-        body, 0, ZSTD, records.count - 1, records.first, records.last, producer_id, producer_epoch, number,
+        body, 0, ZSTD, records.count - 1, records.first, records.last, producer_id, producer_epoch, base_sequence,
         records.count,
     )  # fmt: skip
     body[_BODY.size :] = memoryview(data)
-    length = _HEAD.size + len(body) - _BEHIND_LENGTH
+    length = _HEAD.size + len(body) - _LENGTH_END
     return _HEAD.pack(0, length, -1, _FORMAT, calc_crc32c(body)) + body
 
 
 def varint_sizes(values: Ints) -> Ints:
-    """Return how many bytes each number takes as a varint of the format; none is below 0."""
+    """Return the size in bytes of each number as a varint; none is negative."""
     sizes = np.ones(len(values), dtype=np.int64)
-    for bits in range(6, 64, 7):  # zigzag takes one of the seven
+    for bits in range(6, 64, 7):  # zigzag takes one of the first seven
         more = values >> bits
         if not more.any():
             break
@@ -69,8 +69,8 @@ def varint_sizes(values: Ints) -> Ints:
 
 
 def put_varints(into: Bytes, at: Ints, values: Ints, sizes: Ints) -> None:
-    """Write numbers as varints; `at`: where each begins, `sizes`: see `varint_sizes`."""
-    rest = values << 1  # zigzag of what is not below 0
+    """Write numbers as varints; `at`: the index of the first byte of each, `sizes`: see `varint_sizes`."""
+    rest = values << 1  # zigzag of a number that is not negative
     for place in range(int(sizes.max(initial=0))):
         there = sizes > place
         if there.all():
@@ -81,7 +81,7 @@ def put_varints(into: Bytes, at: Ints, values: Ints, sizes: Ints) -> None:
 
 
 def varint(value: int) -> bytes:
-    """Return a number from 0 on as a varint of the format."""
+    """Return a number that is not negative as a varint."""
     rest, result = value << 1, bytearray()
     while rest > 0x7F:
         result.append(rest & 0x7F | 0x80)

@@ -1,7 +1,7 @@
-"""Kafka's DescribeProducers (KIP-664, API key 61), which aiokafka lacks: what a broker remembers of who wrote where.
+"""Kafka's DescribeProducers (KIP-664, API key 61), which aiokafka lacks: the producers that a broker remembers.
 
-Of a partition whose records were deleted no batch is left that says how many records a producer has appended; the
-broker still knows, for as long as it remembers the producer (`producer.id.expiration.ms`).
+When the records of a partition were deleted, no batch says any more how many records a producer has appended. The
+broker still knows, until it forgets the producer (`producer.id.expiration.ms`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ API_KEY = 61
 
 
 class DescribeProducersResponse_v0(Response):
-    """What is known of the producers of each partition."""
+    """The producers of each partition that the broker remembers."""
 
     API_KEY = API_KEY
     API_VERSION = 0
@@ -55,7 +55,7 @@ class DescribeProducersResponse_v0(Response):
 
 
 class DescribeProducersRequest_v0(RequestStruct):
-    """Asks for the producers of some partitions, as it is sent."""
+    """The request as it is sent."""
 
     FLEXIBLE_VERSION = True
     API_KEY = API_KEY
@@ -73,7 +73,7 @@ class DescribeProducersRequest_v0(RequestStruct):
 
 
 class DescribeProducersRequest(Request[DescribeProducersRequest_v0]):
-    """Asks the leader of a partition for its producers."""
+    """Requests the producers of a partition from its leader."""
 
     API_KEY = API_KEY
 
@@ -87,9 +87,9 @@ class DescribeProducersRequest(Request[DescribeProducersRequest_v0]):
 
 
 def last_sequence(response: Any, producer_id: int) -> int | None:
-    """Return the sequence number of the last record of a producer that the broker remembers; None: it does not.
+    """Return the sequence number of a producer's last record; None if the broker does not remember the producer.
 
-    Raises KafkaError if the broker does not say it.
+    Raises KafkaError if the response has an error.
     """
     ((_, partitions, _),) = response.topics
     ((_, code, _, producers, _),) = partitions
