@@ -23,8 +23,9 @@ expected. All of them, each in the module that raises it:
         InvalidMessageError             a message is not one of this shop
         RegistryError                   the schema registry cannot be used
         OpeningError                    the shop cannot be opened or continued with this configuration
-            ShopNotOpenedError          there is no such shop in the cluster
+            UnknownShopError            there is no such shop in the cluster
             ConfigurationChangedError   it was opened with another configuration
+        ShopNotOpenError                this process has not opened the shop yet
         ControlError                    a change to the control topic was not applied
             TooEarlyError               an incident would begin before all workers know of it
             ClockAheadError             this machine's clock is far ahead of the cluster's
@@ -49,8 +50,8 @@ expected. All of them, each in the module that raises it:
 
 Exceptions that are no YasdgError, because a library or a caller expects another type:
 
-    TokenError      a KafkaConnectionError: to aiokafka, a missing token is a connection that cannot be made now
-    Expected        a ValueError: one value of the configuration; becomes part of a SettingsError
+    TokenError          a KafkaConnectionError: to aiokafka, a missing token is a connection that cannot be made now
+    InvalidValueError   a ValueError: one value of the configuration; becomes part of a SettingsError
 
 tests/test_errors.py keeps both lists complete. Imports nothing else of the package.
 """

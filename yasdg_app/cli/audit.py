@@ -25,7 +25,7 @@ from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.cli.base import ShopCommand
 from yasdg_app.cli.progress import Progress
 from yasdg_app.cluster_state.control_records import read_control
-from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, ShopNotOpenedError, find_shop
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, UnknownShopError, find_shop
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
@@ -165,7 +165,7 @@ async def _look() -> tuple[ShopManifest, int]:
         raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
     try:
         manifest = await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products))
-    except ShopNotOpenedError:
+    except UnknownShopError:
         raise AuditError("the shop was never opened.") from None
     except ConfigurationChangedError as error:
         changes = "; ".join(error.changes)

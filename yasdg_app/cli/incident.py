@@ -153,7 +153,7 @@ async def _open_shop() -> AsyncIterator[OpenShop]:
 
 
 async def _find_shop() -> tuple[ShopManifest, list[str]]:
-    """Return the manifest of the shop, and what of the configuration was changed. Raises ShopNotOpenedError."""
+    """Return the manifest of the shop, and what of the configuration was changed. Raises UnknownShopError."""
     async with administration(app.connection) as admin:
         existing = set(await admin.list_topics())
     try:

@@ -13,7 +13,7 @@ from yasdg_app.application import app
 from yasdg_app.cli.generate import again_by, refuse_if_too_slow
 from yasdg_app.cluster_state.control_records import read_control
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
-from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopNotOpenedError, find_shop
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, UnknownShopError, find_shop
 from yasdg_app.config import rules
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
@@ -199,7 +199,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
         existing = set(await admin.list_topics())
     try:
         manifest = await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products))
-    except ShopNotOpenedError:
+    except UnknownShopError:
         return None, f"the shop {kafka.application_id} was never opened on {servers}"
     except ConfigurationChangedError as error:
         raise TruthError(

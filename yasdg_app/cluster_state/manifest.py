@@ -33,7 +33,7 @@ class OpeningError(YasdgError):
     """The shop cannot be opened, or not be continued, with this configuration."""
 
 
-class ShopNotOpenedError(OpeningError):
+class UnknownShopError(OpeningError):
     """There is no shop of this application_id in the cluster."""
 
     def __init__(self, application_id: str, servers: str) -> None:
@@ -172,7 +172,7 @@ async def find_shop(
 
     Raises
     ------
-    ShopNotOpenedError
+    UnknownShopError
         If there is no such shop.
     ConfigurationChangedError
         If it was opened with another configuration.
@@ -183,7 +183,7 @@ async def find_shop(
     if topics.control_topic(kafka) in existing:
         manifest = await existing_manifest(connection, kafka, existing)
     if manifest is None:
-        raise ShopNotOpenedError(kafka.application_id, connection.servers)
+        raise UnknownShopError(kafka.application_id, connection.servers)
     check_configuration(manifest, fingerprint)
     return manifest
 
