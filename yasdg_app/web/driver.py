@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 from faust.web.drivers import aiohttp as driver
 
+from yasdg_app.faust_runtime.shop_app import ShopApp
 from yasdg_app.process.ports import addresses_of
 from yasdg_app.text import printable
 from yasdg_app.web.access import TOKEN_COOKIE, check_access, is_token
@@ -38,9 +39,9 @@ class Web(driver.Web):
     production_blueprints: ClassVar[Any] = []
     debug_blueprints: ClassVar[Any] = []
 
-    app: Any  # the ShopApp that made it
+    app: ShopApp
 
-    def __init__(self, app: Any, **kwargs: Any) -> None:
+    def __init__(self, app: ShopApp, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self.web_app = web.Application(middlewares=[self._middleware], client_max_size=MAX_BODY_BYTES)
         self._runner = Runner(self.web_app, SHUTDOWN_SECONDS)
