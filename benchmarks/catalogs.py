@@ -20,7 +20,7 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import home
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.customer_behaviour import line_of
-from yasdg_app.shop.till import NO_PRODUCT, Sales
+from yasdg_app.shop.sales import NO_PRODUCT, Sales
 
 PARTITIONS = 8
 HEADER = (

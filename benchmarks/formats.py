@@ -29,7 +29,8 @@ from yasdg_app.kafka.batch_writer import batch
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.formats import Format, format_of
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import Sales, Till
+from yasdg_app.shop.sales import Sales
+from yasdg_app.shop.till import Till
 
 PRODUCTS = Path(__file__).parents[1] / "products.csv"
 OPENED = 1_709_285_025_123_456

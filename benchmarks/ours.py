@@ -14,7 +14,8 @@ from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.messages.ids import home
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import Sales, Till
+from yasdg_app.shop.sales import Sales
+from yasdg_app.shop.till import Till
 
 PARTITIONS = 8
 

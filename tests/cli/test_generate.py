@@ -34,7 +34,9 @@ from yasdg_app.messages.times import event_time
 from yasdg_app.pipeline.faulty_channel import FaultyChannel
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import NO_PRODUCT, SaleLimit, Till
+from yasdg_app.shop.sale_limit import SaleLimit
+from yasdg_app.shop.sales import NO_PRODUCT
+from yasdg_app.shop.till import Till
 from yasdg_app.truth.offline_stream import FAULTY, FOREVER, INCIDENT_SPAN, KINDS, stream
 
 PROJECT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from yasdg_app.config.settings import MAX_DISCOUNT, MAX_DURATION, MAX_FACTOR, Sa
 from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.clock import Clock
-from yasdg_app.shop.incidents import LATEST_START, Incident
+from yasdg_app.shop.incident import LATEST_START, Incident
 from yasdg_app.shop.plan import MAX_CUSTOMERS_PER_CELL, Gap, Plan
 from yasdg_app.shop.till import Till
 

@@ -24,7 +24,7 @@ from yasdg_app.cluster_state.control_records import (
 from yasdg_app.config.settings import INCIDENT_KINDS
 from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.shop.clock import Clock
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Gap
 
 STARTED = 1_790_000_000 * SECOND

@@ -25,7 +25,8 @@ from yasdg_app.config import catalog
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.ini import SettingsError, parse_incident
 from yasdg_app.config.settings import IncidentSettings
-from yasdg_app.shop.incidents import Incident, Incidents
+from yasdg_app.shop.incident import Incident
+from yasdg_app.shop.incidents import Incidents
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 KEYS = ("name", "kind", "start", "duration", "ramp_up", "categories", "products", "factor", "discount", "every", "x")

@@ -9,7 +9,8 @@ import pytest
 from yasdg_app.cli.plan import foresee, lines
 from yasdg_app.config import catalog, checks, ini
 from yasdg_app.forecast.outlook import Outlook
-from yasdg_app.shop.till import NO_PRODUCT, EventCursor, ResumePoint, Till
+from yasdg_app.shop.sales import NO_PRODUCT, EventCursor
+from yasdg_app.shop.till import ResumePoint, Till
 
 PROJECT = Path(__file__).parents[2]
 SCENARIOS = sorted(path.stem for path in (PROJECT / "config" / "scenarios").glob("*.ini"))

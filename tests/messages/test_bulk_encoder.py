@@ -19,7 +19,7 @@ from yasdg_app.messages import bulk_encoder as encoding
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.messages.formats import Format
-from yasdg_app.shop.till import NO_PRODUCT, Sales
+from yasdg_app.shop.sales import NO_PRODUCT, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = SalesSettings(substitution_freq=5)

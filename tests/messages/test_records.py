@@ -15,8 +15,8 @@ from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.reference import encode, purchase, receipt
 from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.customer_behaviour import line_of
+from yasdg_app.shop.sales import NO_PRODUCT, LostSale, Sales
 from yasdg_app.shop.shelf import END_OF_TIME, Restock
-from yasdg_app.shop.till import NO_PRODUCT, LostSale, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = SalesSettings()

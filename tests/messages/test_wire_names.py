@@ -43,10 +43,10 @@ from yasdg_app.pipeline.foreign_log import foreign_reason
 from yasdg_app.pipeline.restore import dead_letter
 from yasdg_app.pipeline.shelf_snapshots import ShelfSnapshots
 from yasdg_app.shop.faults import Faults
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Gap
+from yasdg_app.shop.sales import LostSale
 from yasdg_app.shop.shelf import Restock, Shelf
-from yasdg_app.shop.till import LostSale
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
 AT = 1_780_272_060_000_000  # 2026-06-01 00:01:00

@@ -20,8 +20,9 @@ from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.sale_limit import SaleLimit
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import SaleLimit, Till
+from yasdg_app.shop.till import Till
 
 WHEN = {"purchases": "transaction_time", "lost_sales": "event_time"}
 STREAM = ("purchases", "lost_sales", "stockings", "incidents")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import IncidentSettings
 from yasdg_app.shop.demand import MINUTE, Ints
-from yasdg_app.shop.incidents import DAY, LONGEST_DELAY, Incident, Incidents
+from yasdg_app.shop.incident import Incident
+from yasdg_app.shop.incidents import DAY, LONGEST_DELAY, Incidents
 
 HOUR = 60 * MINUTE
 OPENED = 1_700_000_000_000_000  # not a whole minute

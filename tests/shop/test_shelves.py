@@ -14,9 +14,10 @@ from support.small_shops import AT_ONCE, HOUR, OPENED, SLOW, Told, World, serve,
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import InventorySettings, Settings, SupplierSettings
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.sales import EventCursor
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.supply import Supply
-from yasdg_app.shop.till import EventCursor, ResumePoint, Till
+from yasdg_app.shop.till import ResumePoint, Till
 
 SMOOTHIES = catalog.load(Path(__file__).parents[2] / "products.csv")
 NO_SUBSTITUTION = st.just(0)

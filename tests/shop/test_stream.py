@@ -16,7 +16,8 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import SaleLimit, Till
+from yasdg_app.shop.sale_limit import SaleLimit
+from yasdg_app.shop.till import Till
 
 COUNT = 100_000
 OPENED = 1_700_000_000_000_000

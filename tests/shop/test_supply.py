@@ -23,7 +23,7 @@ from support.small_shops import (
 
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import ClockSettings, SalesSettings, Settings, SupplierSettings
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 
 PRODUCT = BY_ID["CS01"]
 NUMBERS, ORDERED = st.integers(1, 10**6), st.integers(OPENED, OPENED + 9 * DAY)

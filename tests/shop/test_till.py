@@ -39,10 +39,12 @@ from yasdg_app.cluster_state.control_records import end_record, incident_record,
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import InventorySettings, SalesSettings, Settings, SupplierSettings
 from yasdg_app.shop.clock import Clock
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Gap, Plan
+from yasdg_app.shop.sale_limit import SaleLimit
+from yasdg_app.shop.sales import EventCursor, cursor_after
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import EventCursor, ResumePoint, SaleLimit, Till, cursor_after
+from yasdg_app.shop.till import ResumePoint, Till
 
 SMOOTHIES = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = Settings()

@@ -32,8 +32,9 @@ from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.arrivals import ArrivalProcess
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.sales import NO_PRODUCT, STREAM_START, EventCursor, LostSale, Sales, SalesBatch
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import NO_PRODUCT, STREAM_START, EventCursor, LostSale, ResumePoint, Sales, SalesBatch, Till
+from yasdg_app.shop.till import ResumePoint, Till
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -9,7 +9,7 @@ from support.small_shops import PRODUCTS
 
 from yasdg_app.config.settings import SalesSettings
 from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, line_of
-from yasdg_app.shop.till import NO_PRODUCT, Sales
+from yasdg_app.shop.sales import NO_PRODUCT, Sales
 from yasdg_app.truth.price_columns import UNKNOWN, BulkPricing
 
 CENTS = st.integers(0, 10**11 - 1)  # all that a catalog may say

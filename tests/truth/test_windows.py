@@ -193,7 +193,7 @@ def test_a_span_begins_and_ends_to_the_microsecond() -> None:
 
 
 def test_a_shelf_that_begins_far_below_its_minimum_is_filled_up_sale_by_sale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yasdg_app.shop.till.BLOCK", 60)  # it takes a few blocks
+    monkeypatch.setattr("yasdg_app.shop.till.CUSTOMERS_PER_BLOCK", 60)  # it takes a few blocks
     settings = Settings(
         sales=SalesSettings(min_sale_freq=0.0, max_sale_freq=2.0), inventory=InventorySettings(40, 2),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.messages.times import event_time
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 
 

@@ -30,7 +30,7 @@ from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.producer import ShopProducer
 from yasdg_app.kafka.reader import Reader
 from yasdg_app.messages.times import event_time, time_text
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 
 LONGEST = 30.0  # seconds that it may take to write to the topic

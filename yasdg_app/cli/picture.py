@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yasdg_app.forecast.outlook import HOUR_BY_HOUR, Day, Outlook, by_hour
-from yasdg_app.shop.incidents import DAY, Incident
+from yasdg_app.shop.incident import Incident
+from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.randomness import Floats
 from yasdg_app.text import cell, count
 

@@ -23,7 +23,7 @@ from yasdg_app.forecast.forecast import look
 from yasdg_app.forecast.outlook import HOUR_BY_HOUR, Day, Outlook, by_hour
 from yasdg_app.forecast.supply import mean_lead_time
 from yasdg_app.forecast.warnings import BADLY
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.text import cell, count, length, printable, printable_path
 

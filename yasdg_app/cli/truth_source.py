@@ -26,7 +26,8 @@ from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
-from yasdg_app.shop.till import Till, generate_all
+from yasdg_app.shop.sale_limit import generate_all
+from yasdg_app.shop.till import Till
 from yasdg_app.text import length, printable
 from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.offline_stream import FOREVER

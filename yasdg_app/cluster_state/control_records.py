@@ -21,7 +21,7 @@ from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.times import SECOND, event_time, time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.shop.incidents import Incident, is_within_limits
+from yasdg_app.shop.incident import Incident, is_within_limits
 from yasdg_app.shop.plan import Gap
 from yasdg_app.shop.shelf import END_OF_TIME
 

@@ -30,7 +30,7 @@ from yasdg_app.kafka.reader import Message, Reader
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop.clock import Clock
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.shop.incidents import LATEST_START, Incident, incident_of
+from yasdg_app.shop.incident import LATEST_START, Incident, incident_of
 from yasdg_app.shop.plan import Gap
 
 WRITE_ATTEMPTS = 10

@@ -15,7 +15,8 @@ from yasdg_app.config.checks import check_products
 from yasdg_app.config.ini import SettingsError, parse_incident
 from yasdg_app.config.settings import IncidentSettings, Settings
 from yasdg_app.messages.times import SECOND, time_text
-from yasdg_app.shop.incidents import DAY, Incident, Incidents
+from yasdg_app.shop.incident import Incident
+from yasdg_app.shop.incidents import DAY, Incidents
 from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.text import printable
 

@@ -13,7 +13,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.config.rules import WEEKDAYS, Span, clock_text
 from yasdg_app.config.settings import Settings
 from yasdg_app.shop.demand import Ints
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats
 

@@ -7,7 +7,8 @@ import numpy as np
 from yasdg_app.config.settings import IncidentSettings
 from yasdg_app.forecast.outlook import Outlook
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.shop.incidents import DAY_MINUTES, incident_of
+from yasdg_app.shop.incident import incident_of
+from yasdg_app.shop.incidents import DAY_MINUTES
 from yasdg_app.text import count, length
 
 PACE = 50_000  # customers a second that a worker on a usual machine may be trusted with; more or less

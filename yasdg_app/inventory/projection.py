@@ -215,7 +215,7 @@ class Books:
             if not _is_next(tp, message, sale.transaction_id, number, shelf.sales):
                 continue
             at = microseconds(sale.transaction_time)
-            for restock in (*shelf.receive(at, supply), *shelf.sell(sale.quantity, at, supply)):
+            for restock in shelf.receive_and_sell(sale.quantity, at, supply):
                 folded.restocks.append(ProductRestock(sale.product_id, restock))
             row.revenue_cents += round(sale.total_purchase * 100)
             row.cost_cents += round((sale.total_cost or 0.0) * 100)
@@ -316,9 +316,7 @@ def _sell(shelf: Shelf, sales: Sequence[SaleEvent], supply: Supply) -> list[tupl
     came: list[tuple[int, Restock]] = []
     for place, sale in enumerate(sales):
         at = microseconds(sale.transaction_time)
-        if shelf.due <= at:
-            came += [(place, restock) for restock in shelf.receive(at, supply)]
-        came += [(place, restock) for restock in shelf.sell(sale.quantity, at, supply)]
+        came += [(place, restock) for restock in shelf.receive_and_sell(sale.quantity, at, supply)]
     return came
 
 

@@ -19,7 +19,7 @@ from yasdg_app.messages.formats.times import digits
 from yasdg_app.messages.ids import transaction_id
 from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS
 from yasdg_app.shop.price import BASIS_POINTS
-from yasdg_app.shop.till import Sales
+from yasdg_app.shop.sales import Sales
 
 RECORDS_BYTES = 1_000_000  # in a batch, before it is compressed; a topic takes 1 MB at most by default
 

@@ -10,10 +10,10 @@ from yasdg_app.config.settings import SalesSettings
 from yasdg_app.messages.ids import fault_id, transaction_id
 from yasdg_app.messages.reference import _product_fields, amount, reason
 from yasdg_app.messages.times import SECOND, time_text
-from yasdg_app.shop import shelf, till
+from yasdg_app.shop import shelf
 from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, line_of, terms_of
 from yasdg_app.shop.price import BASIS_POINTS, Terms
-from yasdg_app.shop.till import Sales
+from yasdg_app.shop.sales import NO_PRODUCT, LostSale, Sales
 
 MAX_PREPARED_KINDS = 50_000  # kinds of purchases that an encoder keeps prepared: a big catalog has millions of them
 Write = Callable[[bytes], bytes]
@@ -97,7 +97,7 @@ class PurchaseEncoder:
             f'"total_purchase":{total / 100!r},"transaction_id":"{product_id}-',
             f'","total_cost":{"null" if cost is None else repr(cost / 100)},'
             f'"promotion_discount":{promotion / BASIS_POINTS!r},"substituted_from":'
-            + ("null}" if instead_of == till.NO_PRODUCT else f'"{self._products[instead_of].product_id}"}}'),
+            + ("null}" if instead_of == NO_PRODUCT else f'"{self._products[instead_of].product_id}"}}'),
         )
 
 
@@ -126,7 +126,7 @@ class LostSaleEncoder:
         self._ids = [product.product_id for product in products]
         self._prepared: dict[tuple[int, int, int], str] = {}  # by product, way to buy and promotion
 
-    def encode(self, lost: Sequence[till.LostSale]) -> Iterator[tuple[bytes, bytes, int]]:
+    def encode(self, lost: Sequence[LostSale]) -> Iterator[tuple[bytes, bytes, int]]:
         """Yield key, value and Kafka timestamp (milliseconds of event time) of each lost sale, in order."""
         for one in lost:
             product_id = self._ids[one.product]
@@ -134,7 +134,7 @@ class LostSaleEncoder:
             middle = self._prepared.get(kind) or self._prepare(kind)
             promised = "null" if one.promised == shelf.END_OF_TIME else f'"{time_text(one.promised)}"'
             incident = "null" if one.delayed_by is None else f'"{one.delayed_by}"'
-            substitute = "null" if one.substitute == till.NO_PRODUCT else f'"{self._ids[one.substitute]}"'
+            substitute = "null" if one.substitute == NO_PRODUCT else f'"{self._ids[one.substitute]}"'
             text = (
                 f'{{"event_time":"{time_text(one.at)}",{middle}"reason":"{reason(one)}","level":{one.level},"promised":{promised},'
                 f'"incident":{incident},"substitute":{substitute},"lost_sale_id":"{product_id}-L{one.number:06d}"}}'

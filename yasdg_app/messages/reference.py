@@ -11,9 +11,10 @@ from yasdg_app.config.settings import SalesSettings
 from yasdg_app.messages.ids import fault_id, lost_sale_id, transaction_id
 from yasdg_app.messages.records import Announcement, Fault, LostSale, Product, Purchase, Stocking
 from yasdg_app.messages.times import SECOND, time_text
-from yasdg_app.shop import shelf, till
+from yasdg_app.shop import sales as shop_sales
+from yasdg_app.shop import shelf
 from yasdg_app.shop.customer_behaviour import line_of
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.price import BASIS_POINTS, Line
 
 
@@ -63,12 +64,12 @@ def purchase(at: int, number: int, line: Line, instead_of: str | None = None) ->
     )
 
 
-def reason(lost: till.LostSale) -> str:
+def reason(lost: shop_sales.LostSale) -> str:
     """Return why a sale was lost; one of `REASONS`."""
     return "held_up" if lost.delayed_by else "too_few" if lost.level else "sold_out"
 
 
-def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: SalesSettings) -> LostSale:
+def lost_sale(products: Sequence[catalog.Product], lost: shop_sales.LostSale, sales: SalesSettings) -> LostSale:
     """Return the message of a lost sale; the reference implementation of `LostSaleEncoder`.
 
     `products`: those of the till.
@@ -84,7 +85,7 @@ def lost_sale(products: Sequence[catalog.Product], lost: till.LostSale, sales: S
         level=lost.level,
         promised=None if lost.promised == shelf.END_OF_TIME else time_text(lost.promised),
         incident=lost.delayed_by,
-        substitute=None if lost.substitute == till.NO_PRODUCT else products[lost.substitute].product_id,
+        substitute=None if lost.substitute == shop_sales.NO_PRODUCT else products[lost.substitute].product_id,
         lost_sale_id=lost_sale_id(of.product_id, lost.number),
     )
 

@@ -44,18 +44,10 @@ from yasdg_app.pipeline.restore import SequenceConflictTracker, shorter
 from yasdg_app.pipeline.shelf_snapshots import ShelfSnapshots
 from yasdg_app.process.exits import abort_process
 from yasdg_app.shop.customer_behaviour import line_of
+from yasdg_app.shop.sale_limit import SaleLimit
+from yasdg_app.shop.sales import NO_PRODUCT, STREAM_START, EventCursor, LostSale, Sales, SalesBatch
 from yasdg_app.shop.shelf import END_OF_TIME
-from yasdg_app.shop.till import (
-    NO_PRODUCT,
-    STREAM_START,
-    EventCursor,
-    LostSale,
-    ResumePoint,
-    SaleLimit,
-    Sales,
-    SalesBatch,
-    Till,
-)
+from yasdg_app.shop.till import ResumePoint, Till
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,9 @@ from yasdg_app.kafka import topics
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.producer import ProducerRecord, StaleStateError
 from yasdg_app.kafka.reader import DamagedLogError
+from yasdg_app.shop.sales import EventCursor, cursor_after
 from yasdg_app.shop.shelf import Shelf
-from yasdg_app.shop.till import EventCursor, Till, cursor_after
+from yasdg_app.shop.till import Till
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.customer_behaviour import CustomerBehaviour
 from yasdg_app.shop.demand import DRAWS_PER_CHUNK, Arrivals, Ints, arrivals, rows_with_arrivals, together
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats, keys
 

@@ -7,7 +7,6 @@ Those that come at random are a Poisson process in event time, drawn day by day 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
@@ -17,87 +16,20 @@ from math import ceil
 import numpy as np
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.config.rules import is_name
-from yasdg_app.config.settings import (
-    DISCOUNTED_KINDS,
-    INCIDENT_KINDS,
-    KINDS_WITHOUT_RAMPS,
-    MAX_DISCOUNT,
-    MAX_DURATION,
-    MAX_FACTOR,
-    IncidentSettings,
-)
+from yasdg_app.config.settings import IncidentSettings
 from yasdg_app.shop.demand import MINUTE, Ints, microseconds
+from yasdg_app.shop.incident import Incident, incident_of
 from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 
 DAY_MINUTES = 1440
 DAY = DAY_MINUTES * MINUTE
 LONGEST_DELAY = 36_525 * DAY  # of a delivery: 100 years
-LATEST_START = 10**16  # microseconds since 1970 (the year 2286): the last time that fits into all of our messages
 UNBOUNDED_FACTOR = 1e100  # a product of factors above it is cut off, so that it never becomes infinite
 
 _BLOCK = 16  # random incidents that are drawn at a time, more or less
 _MOST_DAYS = 512  # and days, where there is hardly any
 _ANNOUNCED = 8 * DAY  # event time whose announcements are gathered at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """One incident, from `start` up to but not including `end`; without effect if that is no time at all."""
-
-    name: str
-    """Different for each occurrence."""
-    kind: str
-    """One of INCIDENT_KINDS."""
-    start: int  # event time, microseconds since 1970
-    end: int
-    ramp_up: int  # microseconds from the start until it has its full effect
-    ramp_down: int  # microseconds before the end in which the effect fades
-    categories: frozenset[str]
-    products: frozenset[str]  # ids; neither these nor categories: all products
-    factor: float  # on demand; of kind `supply`: on the speed of deliveries
-    discount: int  # ten-thousandths
-    planned_end: int | None = None  # when it was to end, of one that was ended earlier
-
-    @property
-    def planned(self) -> int:
-        """Event time at which it was to end when it began."""
-        return self.end if self.planned_end is None else self.planned_end
-
-    @property
-    def is_supply(self) -> bool:
-        """Whether the factor is one on deliveries, not on demand."""
-        return self.kind == "supply"
-
-    def is_over(self, at: int) -> bool:
-        """Tell whether it has no effect any more from an event time on, be it that it was ended before it began."""
-        return self.end <= max(self.start, at)
-
-    def concerns(self, product: Product) -> bool:
-        return self.concerns_category(product.category) or product.product_id in self.products
-
-    def concerns_category(self, category: str) -> bool:
-        """Tell whether it concerns all products of a category, not only some that it names."""
-        return category in self.categories or not (self.categories or self.products)
-
-    def weight(self, minutes: Ints) -> Floats:
-        """Return the share of its full effect that it has in the middle of each minute since 1970."""
-        at = minutes * MINUTE + MINUTE // 2
-        weight = np.ones(len(minutes))
-        if self.ramp_up:
-            weight = np.minimum(weight, (at - self.start) / self.ramp_up)
-        if self.ramp_down:
-            weight = np.minimum(
-                weight, (self.planned - at) / self.ramp_down
-            )  # where ramps overlap, the lower one counts
-        return np.where((self.start <= at) & (at < self.end), weight, 0.0)
-
-    def demand(self, minutes: Ints) -> Floats:
-        """Return its factor on the demand of the products that it concerns, minute by minute."""
-        if self.is_supply:
-            return np.ones(len(minutes))
-        return 1.0 + (self.factor - 1.0) * self.weight(minutes)
 
 
 class Incidents:
@@ -282,40 +214,6 @@ class _Process:
             name = f"{self._settings.name}-{time}" + (f"-{same}" if same > 1 else "")
             if start * MINUTE >= self._opened_at and self._duration > 0:
                 yield incident_of(self._settings, name, start)
-
-
-def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
-    """Return the incident of a name that begins in a minute since 1970."""
-    start = minute * MINUTE
-    return Incident(
-        name,
-        settings.kind,
-        start,
-        start + microseconds(settings.duration),
-        microseconds(settings.ramp_up),
-        microseconds(settings.ramp_down),
-        frozenset(settings.categories),
-        frozenset(settings.products),
-        settings.factor,
-        int(settings.discount * BASIS_POINTS),
-    )
-
-
-def is_within_limits(incident: Incident) -> bool:
-    """Tell whether an incident is one that the configuration or a request can make, but for what the catalog has."""
-    duration = incident.end - incident.start
-    times = (incident.start, incident.end, incident.ramp_up, incident.ramp_down)
-    return (
-        is_name(incident.name)
-        and incident.kind in INCIDENT_KINDS
-        and not any(time % MINUTE for time in times)
-        and 0 <= incident.start < LATEST_START
-        and 0 < duration <= microseconds(MAX_DURATION)
-        and min(incident.ramp_up, incident.ramp_down) >= 0
-        and incident.ramp_up + incident.ramp_down <= (0 if incident.kind in KINDS_WITHOUT_RAMPS else duration)
-        and 0 <= incident.factor <= MAX_FACTOR
-        and 0 <= incident.discount <= (MAX_DISCOUNT if incident.kind in DISCOUNTED_KINDS else 0)
-    )
 
 
 def demand_of(incidents: Iterable[Incident], minutes: Ints) -> Floats | None:

@@ -15,7 +15,8 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import MAX_FACTOR, SalesSettings, Settings
 from yasdg_app.shop.calendar import Calendar
 from yasdg_app.shop.demand import Ints, TimeGrid
-from yasdg_app.shop.incidents import Incident, Incidents, demand_of, discount_of
+from yasdg_app.shop.incident import Incident
+from yasdg_app.shop.incidents import Incidents, demand_of, discount_of
 from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
 

@@ -98,6 +98,16 @@ class Shelf:
         self.update_eta(supply)
         return self.receive(at, supply)
 
+    def receive_and_sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
+        """Receive what is due by `at`, then sell: one step of a shelf. Return all restocks, in order.
+
+        It is what every path does that takes one sale after the other. `instant_restocks` and `truth.restocking` do the
+        same for many sales in columns.
+        """
+        if self.due > at:
+            return self.sell(quantity, at, supply)
+        return [*self.receive(at, supply), *self.sell(quantity, at, supply)]
+
 
 def instant_restocks(level: Ints, sold: Ints, supply: Supply) -> Ints:
     """Return how many restocks a shelf has had after each of its sales, where all that is ordered is there at once.

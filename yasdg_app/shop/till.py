@@ -8,8 +8,8 @@ many customers is computed in columns. All others are served one after the other
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
@@ -23,82 +23,13 @@ from yasdg_app.shop.customer_behaviour import OUT_OF, quantity_of
 from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats
+from yasdg_app.shop.sales import NO_PRODUCT, STREAM_START, EventCursor, LostSale, Sales, SalesBatch
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.shelves import NOT_SOLD, Shelves
 
 CUSTOMERS_PER_BLOCK = 20_000  # customers that are computed at a time: the bound of a till's memory
 MAX_CELLS_PER_BLOCK = 4_096  # and cells, where hardly anybody comes
 MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # and cells of all products: some of a till's time
-NO_PRODUCT = -1  # in place of a product
-
-
-class EventCursor(NamedTuple):
-    """A place in the stream's order: customers are served by time, those of one microsecond by what they ask for."""
-
-    at: int  # microseconds since 1970
-    product_id: str
-
-
-STREAM_START = EventCursor(-(2**62), "")
-
-
-def cursor_after(at: int) -> EventCursor:
-    """Return the place behind all customers up to an event time."""
-    return EventCursor(at, "\U0010ffff")
-
-
-@dataclass(frozen=True, slots=True)
-class Sales:
-    """Sales in the stream's order: arrays of one length."""
-
-    product: Ints  # place of the product in the till's tuple of products
-    number: Ints  # of this sale among those of its product, from 1
-    at: Ints  # event time, microseconds since 1970
-    option: Ints  # way to buy: see `customer.line_of`
-    promotion: Ints  # discount in ten-thousandths
-    requested_product: Ints  # place of the product that the customer had asked for; NO_PRODUCT: this one
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-    def __getitem__(self, rows: slice | Ints | NDArray[np.bool_]) -> "Sales":
-        return Sales(
-            self.product[rows], self.number[rows], self.at[rows], self.option[rows], self.promotion[rows],
-            self.requested_product[rows],
-        )  # fmt: skip
-
-    def __add__(self, later: "Sales") -> "Sales":
-        return Sales(
-            *(np.concatenate((getattr(self, column.name), getattr(later, column.name))) for column in fields(Sales))
-        )
-
-
-NO_SALES = Sales(*(np.empty(0, dtype=np.int64) for _ in range(6)))
-
-
-class LostSale(NamedTuple):
-    """A customer who found too little of what was asked for."""
-
-    product: int  # as in `Sales`
-    number: int  # among the lost sales of the product, from 1
-    at: int
-    option: int
-    promotion: int
-    level: int  # units that were left
-    promised: int  # when more was to come; `shelf.END_OF_TIME`: nothing is on order
-    delayed_by: str | None  # name of the incident that makes it late by now
-    substitute: int  # what the customer took instead; NO_PRODUCT: nothing
-
-
-@dataclass(frozen=True, slots=True)
-class SalesBatch:
-    """What became of the customers of a stretch of time."""
-
-    sales: Sales = NO_SALES
-    lost: Sequence[LostSale] = ()
-
-    def __add__(self, later: "SalesBatch") -> "SalesBatch":
-        return SalesBatch(self.sales + later.sales, [*self.lost, *later.lost])
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,75 +297,3 @@ class _Customers(NamedTuple):
     number: Ints  # of the sale, of those that were served at once; NOT_SOLD: of the others
     willing: Floats  # to take another: uniform in [0, 1); nothing where nobody may
     taste: Floats  # which other: uniform in [0, 1)
-
-
-class SaleLimit:
-    """Finds the sale that ends a run of so many sales in all, as far as event time has come.
-
-    Every worker can say it on its own: it serves the whole shop's customers, whoever rings them up.
-    """
-
-    def __init__(self, plan: Plan, number_of_sales: int) -> None:
-        self._till = Till(plan, plan.products)
-        self._left = number_of_sales
-        self.cursor: EventCursor | None = None  # of its customer, once it is known
-
-    @property
-    def plan(self) -> Plan:
-        """The plan that it goes by."""
-        return self._till.plan
-
-    def replan(self, plan: Plan) -> None:
-        """Go on by another plan; see `Till.replan`."""
-        self._till.replan(plan)
-
-    def look(self, until: int) -> int:
-        """Count on towards `until`, a block at most; return the event time up to which sales may be rung up."""
-        if self.cursor is not None:
-            return self.cursor.at
-        sales = self._till.generate_until(until).sales
-        if self._left > len(sales):
-            self._left -= len(sales)
-            return self._till.watermark
-        row = self._left - 1
-        asked = int(sales.product[row] if sales.requested_product[row] == NO_PRODUCT else sales.requested_product[row])
-        self.cursor = EventCursor(int(sales.at[row]), self._till.products[asked].product_id)
-        return self.cursor.at
-
-    def without_later(self, till: Till, served: SalesBatch) -> SalesBatch:
-        """Leave out the customers who come in the very microsecond of the last sale, but behind it in order."""
-        if self.cursor is None:
-            return served
-        last, product_id = self.cursor
-        behind = bisect_right([product.product_id for product in till.products], product_id)
-        sales = served.sales
-        asked = np.where(sales.requested_product == NO_PRODUCT, sales.product, sales.requested_product)
-        return SalesBatch(
-            sales[(sales.at < last) | ((sales.at == last) & (asked < behind))],
-            [lost for lost in served.lost if lost.at < last or (lost.at == last and lost.product < behind)],
-        )
-
-
-def generate_all(till: Till, until: int, number_of_sales: int = 0) -> Iterator[tuple[SalesBatch, int]]:
-    """Yield what becomes of a whole shop's customers, block by block, and the event time up to which it has.
-
-    The shop closes with so many sales in all; 0: it does not.
-    """
-    left = number_of_sales
-    while till.watermark < until:
-        served = till.generate_until(until)
-        if number_of_sales and left <= len(served.sales):
-            yield _up_to_sale(served, left)
-            return
-        left -= len(served.sales)
-        yield served, till.watermark
-
-
-def _up_to_sale(served: SalesBatch, count: int) -> tuple[SalesBatch, int]:
-    """Leave out who comes behind the `count`-th sale; return the event time of that, too."""
-    sales = served.sales[:count]
-    at, asked = (
-        int(sales.at[-1]),
-        int(sales.product[-1] if sales.requested_product[-1] == NO_PRODUCT else sales.requested_product[-1]),
-    )
-    return SalesBatch(sales, [lost for lost in served.lost if (lost.at, lost.product) <= (at, asked)]), at

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, Faults, Kinds
-from yasdg_app.shop.till import NO_SALES, Sales
+from yasdg_app.shop.sales import NO_SALES, Sales
 from yasdg_app.truth.tumbling import Span
 
 BEGINNING_OF_TIME = -(2**62)  # event time seen before the first message

@@ -16,7 +16,7 @@ from yasdg_app.messages.ids import NUMBER, transaction_id
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE, OUT_OF_ORDER
-from yasdg_app.shop.till import NO_PRODUCT, Sales
+from yasdg_app.shop.sales import NO_PRODUCT, Sales
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import Arrived
 from yasdg_app.truth.engine_files import NOTHING, EngineBatch

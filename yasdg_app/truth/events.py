@@ -8,8 +8,10 @@ import numpy as np
 from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.plan import Plan
+from yasdg_app.shop.sale_limit import generate_all
+from yasdg_app.shop.sales import LostSale, Sales
 from yasdg_app.shop.shelf import END_OF_TIME
-from yasdg_app.shop.till import LostSale, Sales, Till, generate_all
+from yasdg_app.shop.till import Till
 from yasdg_app.truth.arrivals import ArrivalSimulator, Arrived
 from yasdg_app.truth.price_columns import UNKNOWN, BulkPricing
 from yasdg_app.truth.restocking import BulkRestocking, RestockColumns

@@ -23,8 +23,10 @@ from yasdg_app.shop.faults import KINDS as FAULTS
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import UInts
+from yasdg_app.shop.sale_limit import generate_all
+from yasdg_app.shop.sales import Sales
 from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf
-from yasdg_app.shop.till import Sales, Till, generate_all
+from yasdg_app.shop.till import Till
 
 FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
 """Event time up to which a stream goes that nothing else ends: behind all times that can be configured."""
@@ -262,10 +264,8 @@ class RestockSequencer:
         supply, shelves = self._supply, self._shelves
         for place, at, option in zip(sales.product.tolist(), sales.at.tolist(), sales.option.tolist(), strict=True):
             shelf = shelves[place]
-            if shelf.due <= at:
-                self._tell(place, shelf.receive(at, supply))
-            if come := shelf.sell(quantity_of(option), at, supply):
-                self._tell(place, come)
+            if came := shelf.receive_and_sell(quantity_of(option), at, supply):
+                self._tell(place, came)
 
     def _tell(self, place: int, came: Iterable[Restock]) -> None:
         for each in came:

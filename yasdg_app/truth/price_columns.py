@@ -10,7 +10,7 @@ from yasdg_app.config.settings import SalesSettings
 from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, terms_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.price import BASIS_POINTS, total_cents
-from yasdg_app.shop.till import Sales
+from yasdg_app.shop.sales import Sales
 
 UNKNOWN = -1  # in place of a cost
 

@@ -13,9 +13,9 @@ import numpy as np
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Ints
+from yasdg_app.shop.sales import Sales
 from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf, instant_restocks
 from yasdg_app.shop.supply import Supply
-from yasdg_app.shop.till import Sales
 
 
 class RestockColumns(NamedTuple):
@@ -109,8 +109,7 @@ class BulkRestocking:
                 self._take(shelf, there - row, sums[there - 1] - before)
                 before = sums[there - 1]
             if there < end:
-                told += shelf.receive(times[there], supply)
-                told += shelf.sell(sums[there] - before, times[there], supply)
+                told += shelf.receive_and_sell(sums[there] - before, times[there], supply)
                 before = sums[there]
             row = there + 1
         self._due[place] = shelf.due

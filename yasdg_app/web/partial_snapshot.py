@@ -10,7 +10,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.messages.reference import amount
 from yasdg_app.pipeline.pipeline import Pipeline
 from yasdg_app.shop.demand import MINUTE
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.web.partial_results import PartialResults
 from yasdg_app.web.reconcile import MAX_LATEST, MAX_PRODUCTS, largest, latest

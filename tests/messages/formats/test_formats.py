@@ -34,9 +34,9 @@ from yasdg_app.messages.formats.bulk_decoder import MAX_LEARNED_MESSAGES, BulkPu
 from yasdg_app.messages.reference import encode
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.customer_behaviour import line_of
-from yasdg_app.shop.incidents import Incident
+from yasdg_app.shop.incident import Incident
+from yasdg_app.shop.sales import NO_PRODUCT, LostSale
 from yasdg_app.shop.shelf import END_OF_TIME, Restock
-from yasdg_app.shop.till import NO_PRODUCT, LostSale
 
 PROJECT = Path(__file__).parents[3]
 PRODUCTS = catalog.load(PROJECT / "products.csv")
