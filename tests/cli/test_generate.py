@@ -107,11 +107,11 @@ def merged(plan: Plan, partitions: int, until: int) -> list[bytes]:
         own = [product for product in plan.products if ids.home(product.product_id, partitions) == partition]
         till = Till(plan, own)
         encoder = PurchaseEncoder(till.products, plan.sales)
-        ids = [product.product_id for product in till.products]
+        product_ids = [product.product_id for product in till.products]
         while own and till.watermark < until:
             sales = till.generate_until(until).sales
             asked = [
-                ids[product if instead == NO_PRODUCT else instead]
+                product_ids[product if instead == NO_PRODUCT else instead]
                 for product, instead in zip(sales.product.tolist(), sales.requested_product.tolist(), strict=True)
             ]
             values = (value for _, value, _ in encoder.encode(sales))
