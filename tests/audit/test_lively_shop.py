@@ -16,7 +16,7 @@ from support.properties import examples
 from support.small_shops import DAY, HOUR, MINUTE, OPENED, PRODUCTS, World, wall, worlds
 
 from yasdg_app.audit.incident_events import check_incidents
-from yasdg_app.audit.report import Report
+from yasdg_app.audit.report import AuditReport
 from yasdg_app.config.settings import (
     HoursSettings,
     IncidentSettings,
@@ -55,11 +55,11 @@ def rows(log: Log, where: Callable[[dict[str, Any]], bool] = lambda _: True, apa
     return [row for row in range(apart, len(log) - apart) if where(message(log, row))]
 
 
-def planted(topic: str, change: Callable[[Log], Log]) -> Report:
+def planted(topic: str, change: Callable[[Log], Log]) -> AuditReport:
     return audit(SHOP.planted(topic, HOME, change))
 
 
-def found(report: Report) -> list[tuple[str, str, int, int]]:
+def found(report: AuditReport) -> list[tuple[str, str, int, int]]:
     return [(one.kind, one.topic, one.partition, one.offset) for one in report.findings]
 
 
@@ -440,7 +440,7 @@ def announced(plan: Plan, until: int) -> Log:
 
 
 def checked(log: Log, plan: Plan = PLAN) -> list[tuple[str, int]]:
-    report = Report()
+    report = AuditReport()
     check_incidents(numbered(log), plan, "incidents", report)
     assert report.incidents == len(log)
     return [(one.kind, one.offset) for one in report.findings]

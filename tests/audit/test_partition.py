@@ -29,7 +29,7 @@ from support.audited_shop import (
 
 from yasdg_app.audit.account import read_products
 from yasdg_app.audit.partition import PartitionAudit
-from yasdg_app.audit.report import Report
+from yasdg_app.audit.report import AuditReport
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import InventorySettings, Settings
@@ -45,13 +45,13 @@ PURCHASES, _ = sold(PLAN, OPENED + 2 * HOUR)  # some 3,600
 STOCKINGS, TABLE = kept(PLAN, PURCHASES, [])
 
 
-def nobody(report: Report) -> Substitutions:
+def nobody(report: AuditReport) -> Substitutions:
     return Substitutions(TOPICS, PLAN, {}, report, {}, {})
 
 
 def books(
     purchases: Log, stockings: Log, letters: Letters = (), chunk: int = 500, table: dict[str, Any] | None = None
-) -> Report:
+) -> AuditReport:
     return audit(Logs(PLAN, [purchases], [[]], [stockings], {}), chunk, letters, table)
 
 
@@ -195,7 +195,7 @@ def test_a_table_that_is_ahead_of_the_log_is_found() -> None:
 
 
 def test_restocks_that_come_while_the_audit_runs_are_waited_for() -> None:
-    report = Report()
+    report = AuditReport()
     fold = PartitionAudit(TOPICS, 0, PLAN, 1, report, {}, nobody(report))
     late = numbered(STOCKINGS)
     fold.stockings(late[:-3])
@@ -231,7 +231,7 @@ def test_a_purchase_with_a_time_zone_is_no_purchase() -> None:
 
 
 def told(*values: bytes) -> tuple[int, list[str]]:
-    report = Report()
+    report = AuditReport()
     read_products(numbered([(b"CS01", value) for value in values]), "products", report)
     return report.products, [finding.kind for finding in report.findings]
 
@@ -245,7 +245,7 @@ def test_a_product_that_is_told_twice_is_found_and_one_that_gained_a_field_is_no
 
 
 def test_a_log_without_restocks_takes_no_memory_for_each() -> None:
-    report = Report()
+    report = AuditReport()
     plan = Plan.of(Settings(inventory=InventorySettings(75, 2)), CATALOG, OPENED)
     fold = PartitionAudit(TOPICS, 0, plan, 1, report, {}, nobody(report))
     fold.stockings([])
@@ -260,7 +260,7 @@ def test_a_log_without_restocks_takes_no_memory_for_each() -> None:
 
 def test_products_have_to_be_told_of_as_the_catalog_has_them() -> None:
     values = [encode(reference.product(product)) for product in CATALOG[:3]]
-    report = Report()
+    report = AuditReport()
     changed = values[1].replace(b'"inventory":', b'"inventory":1')
     read_products(numbered([(b"", value) for value in (values[0], changed)]), "products", report, CATALOG[:3])
     assert [finding.kind for finding in report.findings] == ["changed product", "missing product"]

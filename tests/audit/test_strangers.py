@@ -33,7 +33,7 @@ from yasdg_app.audit.account import Deleted, read_products
 from yasdg_app.audit.dead_letters import FOREIGN, DeadLetterAudit
 from yasdg_app.audit.incident_events import check_incidents
 from yasdg_app.audit.partition import PartitionAudit
-from yasdg_app.audit.report import MAX_TEXT_CHARACTERS, Finding, Foreign, Report
+from yasdg_app.audit.report import MAX_TEXT_CHARACTERS, AuditFinding, AuditReport, ForeignMessages
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.config.settings import IncidentSettings, InventorySettings, SalesSettings, Settings, SupplierSettings
 from yasdg_app.messages.reference import announcement, encode
@@ -112,7 +112,7 @@ def test_strangers_and_junk_are_put_aside_in_the_order_of_their_offsets(
 
 
 def test_a_dead_letter_that_comes_while_the_audit_runs_is_that_of_a_stranger_too() -> None:
-    report = Report()
+    report = AuditReport()
     fold = PartitionAudit(TOPICS, 0, PLAN, 1, report, {}, Substitutions(TOPICS, PLAN, {}, report, {}, {}))
     fold.stockings([])
     fold.lost_sales(None)
@@ -135,7 +135,7 @@ def test_a_chunk_without_messages_is_not_the_end_of_a_topic() -> None:
 
 
 def test_the_report_names_foreign_messages_by_topic_and_place() -> None:
-    report = Report()
+    report = AuditReport()
     assert report.as_json()["foreign"] == {}
     report.foreign_in("stockings")
     report.foreign_in("purchases").note(1, [SimpleNamespace(offset=row) for row in range(7)])  # type: ignore[misc]
@@ -206,21 +206,21 @@ def record(value: bytes | None, offset: int = 0, key: bytes | None = b"") -> Any
 
 @pytest.mark.parametrize("value", [*JUNK, None])
 def test_nothing_on_the_topics_of_products_and_incidents_ends_the_audit(value: bytes | None) -> None:
-    report = Report()
+    report = AuditReport()
     read_products([record(value)], "products", report)
     assert report.kinds == {"unreadable": 1}
     for odd in (
         value,
         *(json.dumps({"event_time": at}).encode() for at in (*CLOCK_EDGES, "2026-03-26T12:00:00Z", "x")),
     ):
-        report = Report()
+        report = AuditReport()
         check_incidents([record(odd)], PLAN, "incidents", report)
         assert report.kinds == {"wrong announcement": 1}
 
 
 def test_findings_are_lines_of_bounded_length() -> None:
-    report = Report()
-    report.add(Finding("unreadable", "t", 0, 0, "\n\x1b[2J" + "x" * 100_000))
+    report = AuditReport()
+    report.add(AuditFinding("unreadable", "t", 0, 0, "\n\x1b[2J" + "x" * 100_000))
     (found,) = report.findings
     assert len(found.text) < MAX_TEXT_CHARACTERS + 20
     assert found.text.startswith("\\n\\x1b[2Jxxx")
@@ -280,7 +280,7 @@ def test_what_is_off_behind_deleted_sales_is_still_found() -> None:
 def test_what_is_left_of_the_dead_letters_says_nothing_of_what_was_deleted() -> None:
     found: list[tuple[str, int]] = []
     find: Callable[[str, str, int, str], None] = lambda kind, topic, offset, text: found.append((kind, offset))  # noqa: E731
-    of = DeadLetterAudit("purchases", "dead_letters", find, Foreign(), first=10, are_whole=False)
+    of = DeadLetterAudit("purchases", "dead_letters", find, ForeignMessages(), first=10, are_whole=False)
     of.letter(7, 100)  # of a message that was deleted, too
     of.letter(30, 101)
     of.foreign([20, 30, 40])
@@ -296,13 +296,13 @@ def test_announcements_before_those_that_are_left_are_passed_over() -> None:
         for row, each in enumerate(PLAN.incidents.announcements(OPENED, until))
     ]
     assert len(all_of_them) > 4
-    report = Report()
+    report = AuditReport()
     check_incidents(all_of_them[3:], PLAN, "incidents", report, deleted=3)
     assert report.findings == []
 
 
 def test_a_partition_that_was_not_read_whole_is_left_out_of_the_substitutions() -> None:
-    report = Report()
+    report = AuditReport()
     substitutions = Substitutions(TOPICS, PLAN, homes_of(PLAN, 1), report, {}, {})
     assert substitutions.mismatches() == []
     fold = PartitionAudit(

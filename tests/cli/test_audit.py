@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.audit.report import Foreign, Report
-from yasdg_app.cli.audit import TOPICS, AuditError, show, table_page
+from yasdg_app.audit.account import Topics
+from yasdg_app.audit.report import AuditError, AuditReport, ForeignMessages
+from yasdg_app.audit.worker_tables import table_page
+from yasdg_app.cli.audit import show
 
+TOPICS = Topics("products", "purchases", "stockings", "lost_sales", "incidents", "dead_letters")
 WORKER = "http://localhost:6066"
 ROW = {"product_id": "CS01", "sales": 3, "lost_sales": 0, "level": 7}
 PAGE = {"inventory": [ROW], "partitions": [0, 1], "missing": [], "next": "/inventory/?limit=1&after=CS01"}
@@ -63,5 +66,5 @@ def test_the_next_rows_are_asked_for_at_the_same_address(path: str) -> None:
 def test_people_are_told_what_became_of_foreign_messages(
     capsys: pytest.CaptureFixture[str], topic: str, count: int, put_aside: int, text: str
 ) -> None:
-    show(Report(foreign={topic: Foreign(count, put_aside, [(2, 7)])}))
+    show(AuditReport(foreign={topic: ForeignMessages(count, put_aside, [(2, 7)])}), TOPICS)
     assert f"{topic}: {text} (partition 2, offset 7{' …' if count > 1 else ''})" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from faust.types import TP
 from yasdg_app.audit.account import Deleted, Topics
 from yasdg_app.audit.lost_sales import last_lost_sale
 from yasdg_app.audit.partition import PartitionAudit, last_sale
-from yasdg_app.audit.report import Report
+from yasdg_app.audit.report import AuditReport
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.inventory.partitioned_catalog import Assortment
 from yasdg_app.inventory.projection import Books
@@ -139,9 +139,9 @@ def audit(
     letters: Letters = (),
     table: Mapping[str, Any] | None = None,
     ahead: int | None = None,
-) -> Report:
+) -> AuditReport:
     """Audit a shop as `yasdg audit` does. `ahead`: of the other topics' chunks; `letters`: of the first partition."""
-    report = Report()
+    report = AuditReport()
     substitutions = Substitutions(
         TOPICS,
         logs.plan,
@@ -219,7 +219,7 @@ def message(log: Log, row: int) -> dict[str, Any]:
     return found
 
 
-def places(report: Report) -> list[tuple[str, str, int]]:
+def places(report: AuditReport) -> list[tuple[str, str, int]]:
     return [(finding.kind, finding.topic, finding.offset) for finding in report.findings]
 
 

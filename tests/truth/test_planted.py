@@ -31,7 +31,7 @@ from yasdg_app.truth.engine_files import Source
 from yasdg_app.truth.events import blocks
 from yasdg_app.truth.offline_stream import stream
 from yasdg_app.truth.price_columns import BulkPricing
-from yasdg_app.truth.report import Report
+from yasdg_app.truth.report import ComparisonReport
 from yasdg_app.truth.tables import FORMATS, VALUES
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
@@ -44,9 +44,9 @@ Found = set[tuple[str, str]]  # kind and id
 def compared(
     path: Path, plan: Plan, until: int, faults: FaultSettings = NO_FAULTS, lateness: int | None = None,
     span: Span | None = None, kind: str | None = None,
-) -> Report:  # fmt: skip
+) -> ComparisonReport:  # fmt: skip
     """What `yasdg verify` says of purchases."""
-    products, report = sorted_products(plan), Report()
+    products, report = sorted_products(plan), ComparisonReport()
     source = Source(path, kind)
     report.columns = [name for name in purchases.FIELDS if name in source.columns()]
     engine_rows = purchases.EngineRows(products, report.columns, report)
@@ -65,9 +65,9 @@ def compared(
 def sums_compared(
     path: Path, plan: Plan, until: int, by: str = "product", faults: FaultSettings = NO_FAULTS,
     lateness: int | None = None, window: int | None = MINUTE,
-) -> Report:  # fmt: skip
+) -> ComparisonReport:  # fmt: skip
     """What it says of sums."""
-    products, report = sorted_products(plan), Report()
+    products, report = sorted_products(plan), ComparisonReport()
     source, keys, span = Source(path, None), Keys(products, by), Span(plan.opened_at, until + 1, window)
     found = sums.EngineSums(keys, span, [name for name in VALUES if name in source.columns()], report)
     for batch in source.batches([sums.START, keys.column, *found.columns]):
@@ -86,7 +86,7 @@ def sums_compared(
     return report
 
 
-def found(report: Report) -> list[tuple[str, ...]]:
+def found(report: ComparisonReport) -> list[tuple[str, ...]]:
     return sorted((each.kind, *(each.ids or each.place.values())) for each in report.findings)
 
 

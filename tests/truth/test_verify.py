@@ -23,7 +23,7 @@ from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.engine_files import FileError, Source
 from yasdg_app.truth.offline_stream import stream
-from yasdg_app.truth.report import Report
+from yasdg_app.truth.report import ComparisonReport
 from yasdg_app.truth.tables import FORMATS
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
@@ -59,13 +59,13 @@ def purchases(length: int = DAY) -> bytes:
 
 
 def verified(path: Path, of: Plan | None = None, closes_at: int | None = None, kind: str | None = None,
-             **asked: Any) -> Report:  # fmt: skip
+             **asked: Any) -> ComparisonReport:  # fmt: skip
     if closes_at is None:
         asked = {"end": (of or plan()).opened_at + DAY} | asked
     return compare(Source(path, kind), known(of, closes_at), Question(**asked))
 
 
-def kinds(report: Report) -> dict[str, int]:
+def kinds(report: ComparisonReport) -> dict[str, int]:
     return dict(report.kinds)
 
 

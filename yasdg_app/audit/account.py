@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from yasdg_app.audit.report import Finding, Report
+from yasdg_app.audit.report import AuditFinding, AuditReport
 from yasdg_app.config import catalog
+from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.kafka.decoding import UNREADABLE, reason_of
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.reference import amount
@@ -96,6 +97,21 @@ class Topics(NamedTuple):
     lost_sales: str
     incidents: str
     dead_letters: str
+
+    @classmethod
+    def of(cls, kafka: KafkaSettings) -> "Topics":
+        """Return the names that are configured."""
+        return cls(*(getattr(kafka, f"topic_{name}") for name in cls._fields))
+
+    @property
+    def partitioned(self) -> tuple[str, ...]:
+        """The topics that have several partitions."""
+        return self.purchases, self.stockings, self.lost_sales, self.dead_letters
+
+    @property
+    def copied(self) -> tuple[str, ...]:
+        """The topics whose foreign messages are copied to the dead letters; on other topics they are ignored."""
+        return self.purchases, self.lost_sales
 
 
 class Deleted(NamedTuple):
@@ -250,7 +266,7 @@ def text_of(at: int) -> str:
 
 
 def read_products(
-    records: Iterable[Message], topic: str, report: Report, products: Sequence[catalog.Product] = ()
+    records: Iterable[Message], topic: str, report: AuditReport, products: Sequence[catalog.Product] = ()
 ) -> None:
     """See whether the products topic tells of each product once, and of those of the catalog as they are there.
 
@@ -265,14 +281,14 @@ def read_products(
         try:
             product = _read_product(record.value or b"")
         except UNREADABLE as error:
-            report.add(Finding("unreadable", topic, 0, offset, reason_of(error)))
+            report.add(AuditFinding("unreadable", topic, 0, offset, reason_of(error)))
             continue
         before = told.get(product.product_id)
         if may_repeat and product == before:
             continue
         if before is not None and (record.value == values[product.product_id] or product != before):
             what = "double product" if product == before else "changed product"
-            report.add(Finding(what, topic, 0, offset, product.product_id))
+            report.add(AuditFinding(what, topic, 0, offset, product.product_id))
         values[product.product_id] = record.value
         told[product.product_id] = product
     report.products = len(told)
@@ -280,4 +296,4 @@ def read_products(
         cost = None if of.cost_cents is None else amount(of.cost_cents)
         if told.get(of.product_id) != AuditedProduct(of.product_id, amount(of.price_cents), of.inventory, cost):
             what = "changed product" if of.product_id in told else "missing product"
-            report.add(Finding(what, topic, 0, offset, f"{of.product_id} is not told of as the catalog has it"))
+            report.add(AuditFinding(what, topic, 0, offset, f"{of.product_id} is not told of as the catalog has it"))

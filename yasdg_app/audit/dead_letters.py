@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from yasdg_app.audit.account import Find
-from yasdg_app.audit.report import Foreign
+from yasdg_app.audit.report import ForeignMessages
 
 FOREIGN = "written by another producer"
 
@@ -23,7 +23,13 @@ class DeadLetterAudit:
     """
 
     def __init__(
-        self, topic: str, letters_topic: str, find: Find, foreign: Foreign, first: int = 0, are_whole: bool = True
+        self,
+        topic: str,
+        letters_topic: str,
+        find: Find,
+        foreign: ForeignMessages,
+        first: int = 0,
+        are_whole: bool = True,
     ) -> None:
         self._topic = topic
         self._letters_topic = letters_topic

@@ -5,7 +5,7 @@ from itertools import islice
 
 import msgspec
 
-from yasdg_app.audit.report import Finding, Report
+from yasdg_app.audit.report import AuditFinding, AuditReport
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.reference import announcement, encode
@@ -23,7 +23,7 @@ class Timed(msgspec.Struct):
 _read = msgspec.json.Decoder(Timed).decode
 
 
-def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: Report, deleted: int = 0) -> None:
+def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: AuditReport, deleted: int = 0) -> None:
     """See whether the incidents topic is what the plan announces, from its first on, and in its order.
 
     Only where it first is not is told: what follows would all be off.
@@ -43,7 +43,7 @@ def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: 
     for record in records:
         wrong = _wrong(record, next(announced, None))
         if wrong:
-            report.add(Finding("wrong announcement", topic, 0, record.offset, wrong))
+            report.add(AuditFinding("wrong announcement", topic, 0, record.offset, wrong))
             return
 
 

@@ -18,7 +18,7 @@ from yasdg_app.audit.account import (
 )
 from yasdg_app.audit.dead_letters import DeadLetterAudit
 from yasdg_app.audit.plan_intervals import PlanInterval
-from yasdg_app.audit.report import Report
+from yasdg_app.audit.report import AuditReport
 from yasdg_app.audit.restocks import RestockAudit
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import decoded_or_none
@@ -49,7 +49,7 @@ class LostSaleAudit:
         plan: Plan,
         topics: Topics,
         find: Find,
-        report: Report,
+        report: AuditReport,
         accounts: Mapping[str, ProductAccount],
         homes: Mapping[str, int],
         partition: int,

@@ -19,7 +19,7 @@ from yasdg_app.audit.account import (
 from yasdg_app.audit.dead_letters import DeadLetterAudit
 from yasdg_app.audit.lost_sales import LostSaleAudit
 from yasdg_app.audit.plan_intervals import PlanInterval
-from yasdg_app.audit.report import Finding, Report
+from yasdg_app.audit.report import AuditFinding, AuditReport
 from yasdg_app.audit.restocks import RestockAudit
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
@@ -62,7 +62,7 @@ class PartitionAudit:
         partition: int,
         plan: Plan,
         partitions: int,
-        report: Report,
+        report: AuditReport,
         table: Mapping[str, Mapping[str, Any]],
         substitutions: Substitutions,
         deleted: Mapping[str, Deleted] | None = None,
@@ -392,7 +392,7 @@ class PartitionAudit:
         self._find("missing sale", self._topics.purchases, gap.offset, f"{text} should stand before it")
 
     def _find(self, kind: str, topic: str, offset: int, text: str) -> None:
-        self._report.add(Finding(kind, topic, self._partition, offset, text))
+        self._report.add(AuditFinding(kind, topic, self._partition, offset, text))
 
 
 def _sale_or_none(value: bytes | None) -> AuditedSale | None:

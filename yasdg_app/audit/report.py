@@ -1,21 +1,25 @@
-"""What an audit comes to: findings, each with its place, and how much was looked at."""
+"""The report of an audit: findings, each with its place in the log, and how much was read."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from yasdg_app.errors import YasdgError
+from yasdg_app.findings import Report
 from yasdg_app.kafka.reader import Message
 
-MAX_FINDINGS = 1_000  # told one by one; of more, only the number of each kind
 MAX_TEXT_CHARACTERS = 1_000  # of a finding: it may quote a message, of whatever size
 MAX_PLACES = 5  # of foreign messages of one topic that are named
 
 
+class AuditError(YasdgError):
+    """The shop cannot be audited."""
+
+
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is off, and where: `offset` is that of the message, or of the one where it was noticed."""
+class AuditFinding:
+    """Something that is wrong, and where: `offset` is that of the message, or of the message where it was noticed."""
 
     kind: str
     topic: str
@@ -28,7 +32,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Foreign:
+class ForeignMessages:
     """The messages of one topic that other producers than the shop wrote.
 
     Attributes
@@ -60,8 +64,8 @@ class Foreign:
 
 
 @dataclass(slots=True)
-class Report:
-    """What an audit comes to."""
+class AuditReport(Report[AuditFinding]):
+    """The result of an audit."""
 
     purchases: int = 0
     stockings: int = 0
@@ -75,9 +79,7 @@ class Report:
     table_rows: int = 0  # compared with the log
     first: datetime | None = None  # event time of the first and the last sale
     last: datetime | None = None
-    kinds: Counter[str] = field(default_factory=Counter)  # number of findings of each kind
-    findings: list[Finding] = field(default_factory=list)  # the first of them
-    foreign: dict[str, Foreign] = field(default_factory=dict)  # by topic
+    foreign: dict[str, ForeignMessages] = field(default_factory=dict)  # by topic
     by_content: bool = False  # no batch says that the shop wrote it: whatever reads like a message of the shop counts
 
     @property
@@ -85,15 +87,13 @@ class Report:
         """True if nothing was found."""
         return not self.kinds
 
-    def add(self, finding: Finding) -> None:
-        """Take note of a finding, in bounded memory."""
-        self.kinds[finding.kind] += 1
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(replace(finding, text=printable(finding.text)))
+    def add(self, finding: AuditFinding) -> None:
+        """Count a finding, and keep it while there is room."""
+        Report.add(self, replace(finding, text=printable(finding.text)))
 
-    def foreign_in(self, topic: str) -> Foreign:
+    def foreign_in(self, topic: str) -> ForeignMessages:
         """Return what is known of the foreign messages of a topic."""
-        return self.foreign.setdefault(topic, Foreign())
+        return self.foreign.setdefault(topic, ForeignMessages())
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as it is printed for machines."""

@@ -7,7 +7,7 @@ missing, double, superfluous or wrong; so those of a product are compared by the
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from yasdg_app.audit.account import Find, ProductAccount, PublishedRestock, Topics, micros, moment, read_restock
-from yasdg_app.audit.report import Report
+from yasdg_app.audit.report import AuditReport
 from yasdg_app.kafka.decoding import UNREADABLE, UnreadableError, decoded, reason_of
 from yasdg_app.kafka.reader import Message
 from yasdg_app.messages.ids import restock_number
@@ -34,7 +34,7 @@ class RestockAudit:
         supply: Supply,
         topics: Topics,
         find: Find,
-        report: Report,
+        report: AuditReport,
         accounts: Mapping[str, ProductAccount],
         is_cut: bool = False,
     ) -> None:

@@ -17,7 +17,7 @@ from yasdg_app.audit.account import (
     read_lost,
     read_sale,
 )
-from yasdg_app.audit.report import Finding, Report
+from yasdg_app.audit.report import AuditFinding, AuditReport
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
 from yasdg_app.shop.plan import Plan
@@ -77,7 +77,7 @@ class Substitutions:
         topics: Topics,
         plan: Plan,
         homes: Mapping[str, int],
-        report: Report,
+        report: AuditReport,
         sold_until: Mapping[int, datetime],
         lost_until: Mapping[int, datetime],
         sold_since: Mapping[int, datetime] | None = None,
@@ -142,7 +142,7 @@ class MismatchInvestigator:
     Call `lost_sales` with those of the partition `asked`, `purchases` with those of `taken`, then `close`.
     """
 
-    def __init__(self, topics: Topics, homes: Mapping[str, int], report: Report, pair: Pair, both: Both) -> None:
+    def __init__(self, topics: Topics, homes: Mapping[str, int], report: AuditReport, pair: Pair, both: Both) -> None:
         self._topics = topics
         self._report = report
         self._pair = pair
@@ -197,4 +197,4 @@ class MismatchInvestigator:
 
     def _add(self, kind: str, topic: str, partition: int, offset: int, text: str) -> None:
         self._found += 1
-        self._report.add(Finding(kind, topic, partition, offset, text))
+        self._report.add(AuditFinding(kind, topic, partition, offset, text))

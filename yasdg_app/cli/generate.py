@@ -17,7 +17,7 @@ from faust.cli import option
 
 from yasdg_app.application import app
 from yasdg_app.cli.base import PaperCommand, ShopCommand
-from yasdg_app.cli.progress import Progress
+from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import rules
 from yasdg_app.config.settings import Settings
@@ -222,7 +222,7 @@ class Run:
     def write(self, parts: Iterator[StreamLines], target: "Target") -> None:
         """Write all parts, or those up to a Ctrl-C."""
         after = 0.0 if target.partial else PATIENCE
-        with Progress(STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
+        with ProgressBar(STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
             step = 0
             while not self.interrupted and (part := next(parts, None)) is not None:
                 target.write(part.text)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-class Progress:
+class ProgressBar:
     """See the module.
 
     Parameters
@@ -38,7 +38,7 @@ class Progress:
         self._line, self._total, self._done, self._told = line, total, 0, time.monotonic()
         self._terminal, self._after, self._begun = sys.stderr.isatty() and not hidden, after, False
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressBar":
         if not self._after:
             self._begin()
         return self

@@ -11,7 +11,7 @@ from faust.cli import option
 from yasdg_app.application import app
 from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.generate import INTERRUPTED, PATIENCE, STEPS, Target, event_time_option
-from yasdg_app.cli.progress import Progress
+from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
 from yasdg_app.messages.times import time_text
 from yasdg_app.text import length
@@ -114,7 +114,7 @@ def _write(known: Grounds, by: str, span: Span, arrivals: ArrivalSimulator | Non
     keys = Keys(sorted_products(known.plan), by)
     table = FORMATS[kind](keys, span)
     first, step = known.plan.opened_at, 0
-    with Progress(STEPS, width=10, after=PATIENCE, hidden=target.is_terminal) as progress:
+    with ProgressBar(STEPS, width=10, after=PATIENCE, hidden=target.is_terminal) as progress:
         for rows, through in aggregates(known.plan, keys, span, known.until, arrivals):
             target.write(table.rows(rows))
             count += len(rows)

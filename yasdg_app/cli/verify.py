@@ -13,7 +13,7 @@ from faust.cli import argument, option
 from yasdg_app.application import app, fail
 from yasdg_app.cli.base import PaperCommand, ShopCommand
 from yasdg_app.cli.generate import INTERRUPTED, STEPS, event_time_option
-from yasdg_app.cli.progress import Progress
+from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
@@ -24,14 +24,15 @@ from yasdg_app.truth.engine_files import KINDS, FileError, Source
 from yasdg_app.truth.engine_values import NULL, UNREADABLE, times
 from yasdg_app.truth.events import blocks
 from yasdg_app.truth.price_columns import BulkPricing
-from yasdg_app.truth.report import Report
+from yasdg_app.truth.report import ComparisonReport
 from yasdg_app.truth.tables import VALUES
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import BY, Keys, sorted_products
 
-MOST_SHOWN = 50  # findings in the report for people
+MAX_FINDINGS_PRINTED = 50
+MAX_FINDING_CHARACTERS = 500
 SECOND, MINUTE = 1_000_000, 60_000_000
-MOST_NAMED = 20  # columns that were not compared, in the report for people
+MAX_COLUMNS_PRINTED = 20  # of those that were not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,9 @@ async def verify(
     return 0 if report.equal else 1
 
 
-def compare(source: Source, known: Grounds, asked: Question) -> Report:
+def compare(source: Source, known: Grounds, asked: Question) -> ComparisonReport:
     """Compare what an engine has written with the truth. Raises YasdgError or OSError if that cannot be done."""
-    columns, report = source.columns(), Report()
+    columns, report = source.columns(), ComparisonReport()
     if purchases.ID in columns:
         _verify_purchases(source, columns, known, asked, report)
     else:
@@ -209,7 +210,9 @@ def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], na
     return [name for name in of if name in (named or columns)]
 
 
-def _verify_purchases(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
+def _verify_purchases(
+    source: Source, columns: list[str], known: Grounds, asked: Question, report: ComparisonReport
+) -> None:
     products = sorted_products(known.plan)
     span = known.span(MINUTE if asked.window is None else _length(asked.window), asked.begin, asked.end)
     report.what, report.keys = "purchases", (purchases.ID,)
@@ -222,7 +225,7 @@ def _verify_purchases(source: Source, columns: list[str], known: Grounds, asked:
     _run(purchases.compare(engine_rows, event_blocks, span, pricing, report), known, span, report)
 
 
-def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Question, report: Report) -> None:
+def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Question, report: ComparisonReport) -> None:
     products = sorted_products(known.plan)
     keys = Keys(products, asked.by or _by(columns))
     if missing := {sums.START, keys.column} - set(columns):
@@ -261,7 +264,7 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
 def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.EngineSums) -> None:
     """Read all rows; it is shown how many so far, since nobody knows how many there are."""
     rows = 0
-    with Progress(1, "Reading", width=1, after=1.0) as progress:
+    with ProgressBar(1, "Reading", width=1, after=1.0) as progress:
         for batch in source.batches(columns):
             into.take(batch)
             rows += batch.rows
@@ -269,23 +272,23 @@ def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.
     into.close()
 
 
-def _run(steps: Iterator[int], known: Grounds, span: Span, report: Report, label: str = "Comparing") -> None:
+def _run(steps: Iterator[int], known: Grounds, span: Span, report: ComparisonReport, label: str = "Comparing") -> None:
     """Go through the shop's time; `steps`: the event times up to which this has come."""
     report.begin, report.end = time_text(span.begin), time_text(span.end)
     first, step = known.plan.opened_at, 0
-    with Progress(STEPS, label, width=10, after=1.0) as progress:
+    with ProgressBar(STEPS, label, width=10, after=1.0) as progress:
         for through in steps:
             before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))
             progress.advance(max(0, step - before), time_text(min(through, span.end))[:16])
 
 
-def _show(report: Report) -> None:
+def _show(report: ComparisonReport) -> None:
     """Print the report for people."""
     print(f"{report.rows:,} {report.what} compared with {report.wanted:,}, {report.begin} to {report.end} (UTC)")
     print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
     if others := report.uncompared:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        print(f"Not compared: {', '.join(map(printable, others[:MOST_NAMED]))}{more}")
+        more = f" and {len(others) - MAX_COLUMNS_PRINTED} more" if len(others) > MAX_COLUMNS_PRINTED else ""
+        print(f"Not compared: {', '.join(map(shown, others[:MAX_COLUMNS_PRINTED]))}{more}")
     if report.outside:
         cut = ", or cut by --from or --to," if report.what == "windows" else ""
         print(f"{report.outside:,} {report.what} of other times{cut} were not looked at.")
@@ -294,8 +297,5 @@ def _show(report: Report) -> None:
         return
     if report.remark:
         print(f"{report.remark}.")
-    print("It differs: " + ", ".join(f"{count:,} × {kind}" for kind, count in report.kinds.items()))
-    for finding in report.findings[:MOST_SHOWN]:
-        print(f"    {printable(str(finding), 500)}")
-    if (rest := sum(report.kinds.values())) > MOST_SHOWN:
-        print(f"    … the first {MOST_SHOWN} of {rest:,}; --json shows {len(report.findings):,}")
+    print(f"It differs: {report.kinds_text()}")
+    print("\n".join(report.finding_lines(MAX_FINDINGS_PRINTED, lambda text: shown(text, MAX_FINDING_CHARACTERS))))

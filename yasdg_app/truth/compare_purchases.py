@@ -23,7 +23,7 @@ from yasdg_app.truth.engine_files import NOTHING, EngineBatch
 from yasdg_app.truth.engine_values import CENT, NULL, SCALE, UNREADABLE, names, numbers, texts, times
 from yasdg_app.truth.events import Block
 from yasdg_app.truth.price_columns import UNKNOWN, BulkPricing, PriceColumns
-from yasdg_app.truth.report import Finding, Report
+from yasdg_app.truth.report import ComparisonReport, EngineFinding
 from yasdg_app.truth.tumbling import Span
 
 ID = "transaction_id"
@@ -88,7 +88,7 @@ class EngineRows:
         Takes what is known of no sale.
     """
 
-    def __init__(self, products: Sequence[Product], columns: Sequence[str], report: Report) -> None:
+    def __init__(self, products: Sequence[Product], columns: Sequence[str], report: ComparisonReport) -> None:
         self._ids = [product.product_id for product in products]
         self._places = {product_id: place for place, product_id in enumerate(self._ids)}
         self._strangers: dict[str, int] = {}
@@ -102,7 +102,7 @@ class EngineRows:
     def take(self, batch: EngineBatch) -> None:
         """Take some rows."""
         for where in batch.unreadable:
-            self._report.add(Finding("unreadable", {"row": where}))
+            self._report.add(EngineFinding("unreadable", {"row": where}))
         if not batch.rows:
             return
         key = np.fromiter(map(self._key, texts(batch.columns[ID])), np.int64, batch.rows)
@@ -140,7 +140,7 @@ class EngineRows:
         known = place is not None and NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number))
         if place is not None and known and 0 < int(number) < 2**BITS:
             return place << BITS | int(number)
-        self._report.add(Finding("unknown", {ID: text[:200] or "NULL"}, why="no id of a product and a number"))
+        self._report.add(EngineFinding("unknown", {ID: text[:200] or "NULL"}, why="no id of a product and a number"))
         return -1
 
     def _read(self, name: str, column: Any) -> Ints:
@@ -166,7 +166,7 @@ def _narrow(values: Ints) -> Ints:
 
 
 def compare(
-    engine_rows: EngineRows, event_blocks: Iterator[Block], span: Span, pricing: BulkPricing, report: Report
+    engine_rows: EngineRows, event_blocks: Iterator[Block], span: Span, pricing: BulkPricing, report: ComparisonReport
 ) -> Iterator[int]:
     """Compare an engine's rows with the sales as they pass by; yield the event times up to which this has come.
 
@@ -181,10 +181,12 @@ def compare(
     for row in np.flatnonzero(~engine_rows.matched).tolist():
         report.rows += 1
         place, number = divmod(int(engine_rows.key[row]), 2**BITS)
-        report.add(Finding("unknown", {ID: engine_rows.id_of(place, number)}, why="there was no such sale"))
+        report.add(EngineFinding("unknown", {ID: engine_rows.id_of(place, number)}, why="there was no such sale"))
 
 
-def _compare_block(engine_rows: EngineRows, arrived: Arrived, span: Span, pricing: BulkPricing, report: Report) -> None:
+def _compare_block(
+    engine_rows: EngineRows, arrived: Arrived, span: Span, pricing: BulkPricing, report: ComparisonReport
+) -> None:
     sales = arrived.sales
     key = (sales.product << BITS) | sales.number
     first = np.searchsorted(engine_rows.key, key, side="left")
@@ -206,7 +208,7 @@ def _compare_block(engine_rows: EngineRows, arrived: Arrived, span: Span, pricin
 
 
 def _compare_values(
-    engine_rows: EngineRows, sales: Sales, sale: Ints, row: Ints, lines: PriceColumns, report: Report
+    engine_rows: EngineRows, sales: Sales, sale: Ints, row: Ints, lines: PriceColumns, report: ComparisonReport
 ) -> None:
     wanted: dict[str, Ints] = {}
     wrong = np.zeros(len(sale), dtype=np.bool_)
@@ -217,7 +219,7 @@ def _compare_values(
             wanted[name] = (TIMES if name in TIMES else NUMBERS)[name].wanted(sales, lines)[sale]
         wrong |= engine_rows.values[name][row] != wanted[name]
     for place in np.flatnonzero(wrong).tolist():
-        if report.full:
+        if report.is_full:
             report.add_more("wrong", int(np.count_nonzero(wrong[place:])))
             return
         values = {}
@@ -227,10 +229,10 @@ def _compare_values(
                 values[name] = engine_rows.shown(name, got), engine_rows.shown(name, right)
         which = int(sale[place])
         event_id = engine_rows.id_of(int(sales.product[which]), int(sales.number[which]))
-        report.add(Finding("wrong", {ID: event_id}, values, [event_id]))
+        report.add(EngineFinding("wrong", {ID: event_id}, values, [event_id]))
 
 
-def _miscounted(engine_rows: EngineRows, arrived: Arrived, place: int, count: int, report: Report) -> None:
+def _miscounted(engine_rows: EngineRows, arrived: Arrived, place: int, count: int, report: ComparisonReport) -> None:
     """Tell of a sale that the engine has not as often as it should."""
     sales, kind, times = arrived.sales, int(arrived.kinds[place]), int(arrived.times[place])
     event_id = engine_rows.id_of(int(sales.product[place]), int(sales.number[place]))
@@ -250,4 +252,4 @@ def _miscounted(engine_rows: EngineRows, arrived: Arrived, place: int, count: in
     elif kind != NONE:
         why = named if kind == DUPLICATE else ""
     for _ in range(max(1, count - max(times, 1)) if what == "double" else 1):
-        report.add(Finding(what, {ID: event_id}, ids=[event_id], why=why))
+        report.add(EngineFinding(what, {ID: event_id}, ids=[event_id], why=why))

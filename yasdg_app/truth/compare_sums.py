@@ -19,7 +19,7 @@ from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, KINDS, LATE, NONE
 from yasdg_app.truth.engine_files import EngineBatch
 from yasdg_app.truth.engine_values import CENT, NULL, SCALE, UNREADABLE, numbers, texts, times
 from yasdg_app.truth.events import MONEY, OF_LOST_SALES, OF_RESTOCKS, OF_SALES, PLACE, Block
-from yasdg_app.truth.report import Finding, Report
+from yasdg_app.truth.report import ComparisonReport, EngineFinding
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, SumRows, rows_of
 
@@ -68,7 +68,7 @@ class EngineSums:
     """
 
     def __init__(
-        self, keys: Keys, span: Span, columns: Sequence[str], report: Report,
+        self, keys: Keys, span: Span, columns: Sequence[str], report: ComparisonReport,
         asked: tuple[int | None, int | None] = (None, None), has_ends: bool = False,
     ) -> None:  # fmt: skip
         self._keys, self._span, self._report = keys, span, report
@@ -82,7 +82,7 @@ class EngineSums:
     def take(self, batch: EngineBatch) -> None:
         """Take some rows."""
         for where in batch.unreadable:
-            self._report.add(Finding("unreadable", {"row": where}))
+            self._report.add(EngineFinding("unreadable", {"row": where}))
         if not batch.rows:
             return
         start = times(batch.columns[START])
@@ -131,7 +131,7 @@ class EngineSums:
         self, kind: str, start: int, key: str, why: str = "", values: Mapping[str, tuple[Any, Any]] | None = None
     ) -> None:
         place = {START: _moment(start), self._keys.column: key[:MAX_KEY_CHARACTERS]}
-        self._report.add(Finding(kind, place, values or {}, why=why))
+        self._report.add(EngineFinding(kind, place, values or {}, why=why))
 
     def close(self) -> None:
         """Put all rows in order: of window and key."""
@@ -165,7 +165,7 @@ def _text(at: int) -> str:
 class SumsComparison:
     """Compares an engine's sums with the true ones, and looks closer at what differs."""
 
-    def __init__(self, sums: EngineSums, keys: Keys, span: Span, report: Report) -> None:
+    def __init__(self, sums: EngineSums, keys: Keys, span: Span, report: ComparisonReport) -> None:
         self._sums, self._keys, self._span, self._report = sums, keys, span, report
         self._different: dict[int, list[Difference]] = {}
         self._counted = [name for name in sums.columns if name != CLOSING]
@@ -204,7 +204,7 @@ class SumsComparison:
             self._differs(int(group[true[place]]), got, right)
         for place in np.flatnonzero(count > 1).tolist():
             for _ in range(int(count[place]) - 1):
-                self._report.add(Finding("double", sums.place(int(group[place])), why="the row is there twice"))
+                self._report.add(EngineFinding("double", sums.place(int(group[place])), why="the row is there twice"))
 
     def _differs(self, group: int, got: Mapping[str, int] | None, wanted: Mapping[str, int]) -> None:
         if len(self._different) < MAX_ROWS_EXPLAINED or group in self._different:
@@ -255,37 +255,41 @@ class SumsComparison:
                     count += 1
         return count
 
-    def _findings(self, place: Mapping[str, str], difference: Difference, events: Sequence[Event]) -> Iterator[Finding]:
+    def _findings(
+        self, place: Mapping[str, str], difference: Difference, events: Sequence[Event]
+    ) -> Iterator[EngineFinding]:
         if difference.got is None:
             yield self._missing(place, difference, events)
             return
         nothing = not any(difference.wanted[name] for name in self._counted) and not events
         if nothing and any(difference.got[name] for name in self._counted):
-            yield Finding("unknown", place, self._values(difference, self._sums.columns), why="nothing happened then")
+            yield EngineFinding(
+                "unknown", place, self._values(difference, self._sums.columns), why="nothing happened then"
+            )
             return
         for columns in TOGETHER:
             here = [name for name in columns if name in self._sums.columns]
             if any(difference.got[name] != difference.wanted[name] for name in here):
                 yield from self._explained(place, difference, here, events)
 
-    def _missing(self, place: Mapping[str, str], difference: Difference, events: Sequence[Event]) -> Finding:
+    def _missing(self, place: Mapping[str, str], difference: Difference, events: Sequence[Event]) -> EngineFinding:
         counted = [each for each in events if each.counted]
         ids = [each.event_id for each in counted]
         late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
         named = ids if len(ids) <= MAX_IDS_SHOWN else [*ids[:MAX_IDS_SHOWN], f"{len(ids) - MAX_IDS_SHOWN} more"]
         why = "all that happened in it came late on the dirty topic" if late else "the row is not there"
-        return Finding("late" if late else "missing", place, ids=named, why=why)
+        return EngineFinding("late" if late else "missing", place, ids=named, why=why)
 
     def _explained(
         self, place: Mapping[str, str], difference: Difference, columns: Sequence[str], events: Sequence[Event]
-    ) -> Iterator[Finding]:
+    ) -> Iterator[EngineFinding]:
         """Yield what is known of a difference in some columns to which the same happenings add."""
         assert difference.got is not None
         off = {name: difference.got[name] - difference.wanted[name] for name in columns}
         values = self._values(difference, columns)
         event_id = [each for each in events if any(each.adds.get(name) for name in columns)]
         for kind, ids, why in _reasons(off, event_id):
-            yield Finding(kind, place, values, ids, why)
+            yield EngineFinding(kind, place, values, ids, why)
 
     def _values(self, difference: Difference, columns: Sequence[str]) -> dict[str, tuple[Any, Any]]:
         got = difference.got or {}

@@ -1,11 +1,10 @@
-"""What a comparison with the truth comes to."""
+"""The report of a comparison with the truth: what an engine's output has wrong."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-MOST_FINDINGS = 10_000  # told one by one; of more, only the number of each kind
+from yasdg_app.findings import Report
 
 KINDS = {
     "missing": "the engine does not have it",
@@ -19,8 +18,8 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A difference.
+class EngineFinding:
+    """A difference between an engine's output and the truth.
 
     Attributes
     ----------
@@ -57,8 +56,10 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Report:
-    """What a comparison comes to."""
+class ComparisonReport(Report[EngineFinding]):
+    """The result of a comparison."""
+
+    MAX_FINDINGS: ClassVar[int] = 10_000
 
     what: str = ""  # sales or windows
     begin: str = ""  # event times that were looked at
@@ -69,8 +70,6 @@ class Report:
     keys: Sequence[str] = ()  # columns by which the engine's rows are known
     columns: Sequence[str] = ()  # others that were compared
     uncompared: Sequence[str] = ()  # of the engine's columns, those that were not
-    kinds: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)  # the first of them
     remark: str = ""  # on what is not told, in words
 
     @property
@@ -82,22 +81,6 @@ class Report:
     def equal(self) -> bool:
         """True if nothing differs."""
         return not self.kinds
-
-    def add(self, finding: Finding) -> None:
-        """Take note of a difference, in bounded memory."""
-        self.kinds[finding.kind] += 1
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(finding)
-
-    def add_more(self, kind: str, count: int) -> None:
-        """Take note of differences that are not told one by one."""
-        if count:
-            self.kinds[kind] += count
-
-    @property
-    def full(self) -> bool:
-        """Whether differences are only counted from now on."""
-        return len(self.findings) >= MOST_FINDINGS
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as it is printed for machines."""

@@ -1,0 +1,83 @@
+"""The inventory table as running workers show it on their web ports."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from yasdg_app.audit.report import AuditError, printable
+from yasdg_app.kafka.decoding import UnreadableError, decoded
+
+ROWS_PER_REQUEST = 10_000  # the most that a worker returns
+ROWS_PATH = "/inventory/?"
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
+
+
+class TableRow(msgspec.Struct):
+    """The fields of a row that are validated; all others are compared with the log, whatever they are."""
+
+    product_id: str
+    sales: int
+    lost_sales: int = 0
+
+
+class TablePage(msgspec.Struct):
+    """A worker's answer: some rows, the partitions of which the answer is complete, and the path of the next rows."""
+
+    inventory: list[dict[str, Any]]
+    partitions: list[int]
+    next: str | None = None
+
+
+_read_page = msgspec.json.Decoder(TablePage).decode
+
+
+async def read_table(urls: Sequence[str], partitions: int, token: str) -> dict[str, Any]:
+    """Return the rows of the running workers' table by product_id, from the first worker that knows all of them.
+
+    `token`: sent to each worker, if there is one. Raises AuditError if a worker does not answer as one, or if some
+    partition is on none of them.
+    """
+    rows: dict[str, Any] = {}
+    shown: set[int] = set()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession(timeout=REQUEST_TIMEOUT, headers=headers) as session:
+        for url in urls:
+            complete = set(range(partitions)) - shown
+            path: str | None = f"{ROWS_PATH}limit={ROWS_PER_REQUEST}"
+            asked: set[str] = set()
+            while path and complete and path not in asked:
+                asked.add(path)
+                status, body = await _get(session, url.rstrip("/") + path)
+                if status != 200:
+                    raise AuditError(f"{url} answers with status {status}: {printable(body.decode(errors='replace'))}")
+                page, page_rows = table_page(url, body)
+                rows |= page_rows
+                complete &= set(page.partitions)
+                path = page.next if page_rows else None
+            shown |= complete
+    if urls and len(shown) < partitions:
+        missing = ", ".join(str(each) for each in range(partitions) if each not in shown)
+        raise AuditError(f"{urls[-1]} has no rows of partitions {missing} at the moment. Try again in a few seconds.")
+    return rows
+
+
+def table_page(url: str, body: bytes) -> tuple[TablePage, dict[str, dict[str, Any]]]:
+    """Return a worker's answer, and its rows by product_id. Raises AuditError if it is not one."""
+    try:
+        page = decoded(_read_page, body)
+        # The rest of the table is asked for with our token: at the same address, and nowhere else.
+        if page.next is not None and not page.next.startswith(ROWS_PATH):
+            raise AuditError(f"{url} is not a worker's: its next rows are at {printable(page.next)}")
+        return page, {msgspec.convert(row, TableRow).product_id: row for row in page.inventory}
+    except (UnreadableError, msgspec.ValidationError) as error:
+        raise AuditError(f"{url} is not a worker's: {printable(str(error))}") from error
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            return response.status, await response.read()
+    except (ValueError, TimeoutError) as error:
+        raise AuditError(f"{url} is not a worker's: {error!r}") from error
