@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.cli.plan import foresee, lines
+from yasdg_app.cli.plan import forecast_shop, lines
 from yasdg_app.config import catalog, checks, ini
-from yasdg_app.forecast.outlook import Outlook
+from yasdg_app.forecast.model import Forecast
 from yasdg_app.shop.sales import NO_PRODUCT, EventCursor
 from yasdg_app.shop.till import ResumePoint, Till
 
@@ -19,11 +19,11 @@ MINUTE, DAY = 60_000_000, 86_400_000_000
 
 
 @lru_cache
-def outlook(name: str, first: date | None = None, days: int = 7) -> Outlook:
+def forecast(name: str, first: date | None = None, days: int = 7) -> Forecast:
     shop = ini.load({"YASDG_CONFIG": f"config/scenarios/{name}.ini"}, PROJECT)
     products = catalog.load(shop.sales.products)
     assert not checks.check_products(shop, products)
-    return foresee(shop, products, NOW, first, days)
+    return forecast_shop(shop, products, NOW, first, days)
 
 
 def came(till: Till, until: int) -> tuple[int, int]:
@@ -52,12 +52,12 @@ def test_it_begins_with_three_lines_that_say_what_it_shows_and_how_to_run_it(nam
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_it_keeps_its_data_apart_from_the_shop_of_the_default_configuration(name: str) -> None:
-    kafka = outlook(name).settings.kafka
+    kafka = forecast(name).settings.kafka
     assert kafka.data_dir == PROJECT / ".yasdg" / "scenarios" / name
     assert kafka.embedded
 
 
-def planned(seen: Outlook, begin: int, end: int) -> float:
+def planned(seen: Forecast, begin: int, end: int) -> float:
     """Customers whom the plan expects, product by product and cell by cell."""
     plan, total = seen.plan, 0.0
     for first in range(plan.grid.cell_at(begin), plan.grid.cell_at(end), 20_000):
@@ -68,7 +68,7 @@ def planned(seen: Outlook, begin: int, end: int) -> float:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_is_foreseen_is_the_sum_of_what_the_plan_expects(name: str) -> None:
-    seen = outlook(name)
+    seen = forecast(name)
     total = planned(seen, max(int(seen.edges[0]), seen.plan.opened_at), int(seen.edges[48]))
     assert seen.days[0].total + seen.days[1].total == pytest.approx(total, rel=1e-9)
     assert sum(float(values.sum()) for values in seen.by_category.values()) == pytest.approx(seen.customers)
@@ -76,7 +76,7 @@ def test_what_is_foreseen_is_the_sum_of_what_the_plan_expects(name: str) -> None
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_as_many_customers_come_as_the_plan_expects(name: str) -> None:
-    seen = outlook(name)
+    seen = forecast(name)
     # The first day; of the chain's, half a minute at noon.
     begin, end = seen.plan.opened_at, seen.plan.opened_at + DAY
     if name == "chain":
@@ -90,12 +90,12 @@ def test_as_many_customers_come_as_the_plan_expects(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_usually_hardly_anybody_finds_too_little(name: str) -> None:
-    seen = outlook(name)
+    seen = forecast(name)
     assert seen.lost < 0.03 * seen.customers
 
 
 def test_in_the_crisis_many_find_too_little_of_what_does_not_come_and_before_nobody() -> None:
-    weeks = outlook("supply-crisis", date(2026, 4, 6), 21).days
+    weeks = forecast("supply-crisis", date(2026, 4, 6), 21).days
     before, crisis = weeks[:7], weeks[7:16]
     share = [sum(day.lost.sum() for day in days) / sum(day.total for day in days) for days in (before, crisis)]
     assert share[0] < 0.02
@@ -103,19 +103,19 @@ def test_in_the_crisis_many_find_too_little_of_what_does_not_come_and_before_nob
 
 
 def test_the_estimate_of_what_is_lost_is_near_what_will_be() -> None:
-    seen = outlook("supply-crisis", days=70)
+    seen = forecast("supply-crisis", days=70)
     customers, lost = came(Till(seen.plan, seen.plan.products), int(seen.edges[-1]))
     assert seen.lost / seen.customers == pytest.approx(lost / customers, abs=0.015)
 
 
 def test_the_year_has_five_million_sales_with_storms_and_promotions_in_them() -> None:
-    seen = outlook("year", days=365)
+    seen = forecast("year", days=365)
     assert 4.5e6 < seen.customers < 5.5e6
     assert {"storm", "promotion", "viral"} <= {each.kind for each in seen.incidents}
 
 
 def test_the_seeds_shop_has_the_values_of_the_seed() -> None:
-    shop = outlook("seed").settings
+    shop = forecast("seed").settings
     original = PROJECT / "tests" / "data" / "original_configuration.ini"
     seed = ini.load({"YASDG_CONFIG": str(original)}, PROJECT)
     assert (shop.sales, shop.inventory) == (seed.sales, seed.inventory)
@@ -123,7 +123,7 @@ def test_the_seeds_shop_has_the_values_of_the_seed() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_its_plan_can_be_printed(name: str) -> None:
-    seen = outlook(name)
+    seen = forecast(name)
     printed = list(lines(seen))
     assert f"{name}.ini: 27 products" in printed[0]
     for day in seen.days:

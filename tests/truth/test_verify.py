@@ -17,8 +17,8 @@ import pytest
 from pyarrow import parquet
 from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
-from yasdg_app.cli.truth_source import Grounds, TruthError
-from yasdg_app.cli.verify import Question, compare
+from yasdg_app.cli.truth_source import TruthError, TruthSource
+from yasdg_app.cli.verify import VerifyOptions, compare
 from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.engine_files import FileError, Source
@@ -36,14 +36,14 @@ def plan() -> Plan:
     return plan_of("week", "2026-06-05", SALES_MIN_SALE_FREQ="40", SALES_MAX_SALE_FREQ="80")
 
 
-def known(of: Plan | None = None, closes_at: int | None = None) -> Grounds:
+def known(of: Plan | None = None, closes_at: int | None = None) -> TruthSource:
     """A shop; it closes one day, or never."""
 
-    class Closing(Grounds):
+    class Closing(TruthSource):
         closes = property(lambda self: True)  # type: ignore[assignment]
         until = property(lambda self: closes_at - 1)  # type: ignore[assignment, operator]
 
-    return (Grounds if closes_at is None else Closing)(of or plan(), (of or plan()).opened_at + 30 * DAY, "a test")
+    return (TruthSource if closes_at is None else Closing)(of or plan(), (of or plan()).opened_at + 30 * DAY, "a test")
 
 
 def truth(kind: str, window: int = HOUR, by: str = "product", of: Plan | None = None, length: int = DAY) -> bytes:
@@ -62,7 +62,7 @@ def verified(path: Path, of: Plan | None = None, closes_at: int | None = None, k
              **asked: Any) -> ComparisonReport:  # fmt: skip
     if closes_at is None:
         asked = {"end": (of or plan()).opened_at + DAY} | asked
-    return compare(Source(path, kind), known(of, closes_at), Question(**asked))
+    return compare(Source(path, kind), known(of, closes_at), VerifyOptions(**asked))
 
 
 def kinds(report: ComparisonReport) -> dict[str, int]:

@@ -19,9 +19,9 @@ from yasdg_app.cluster_state.manifest import (
     ShopManifest,
     UnknownShopError,
     find_shop,
-    what_it_is_made_from,
 )
 from yasdg_app.config.catalog import Product
+from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.config.settings import Settings
 from yasdg_app.kafka import topics as shop_topics
 from yasdg_app.kafka.auth.connection import Connection
@@ -106,7 +106,7 @@ class ShopAudit:
         partitions = {len(description["partitions"]) for description in described}
         if len(partitions) != 1:
             raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
-        fingerprint = what_it_is_made_from(self.settings, self.products)
+        fingerprint = fingerprint_of(self.settings, self.products)
         try:
             manifest = await find_shop(self.connection, kafka, existing, fingerprint)
         except UnknownShopError:

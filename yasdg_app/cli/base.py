@@ -66,7 +66,7 @@ class ShopCommand(AppCommand):
             await self.shop.leave_broker()
 
 
-class PaperCommand(ShopCommand):
+class OfflineCommand(ShopCommand):
     """A command that needs no broker."""
 
     abstract: ClassVar[bool] = True

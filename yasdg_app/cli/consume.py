@@ -34,8 +34,8 @@ TOPICS = {
 }
 KINDS = {"dirty": "purchases"}  # of topics that are not named after what stands on them
 FAULTY = ("dirty", "faults")  # of a flawed network
-RETRY = 1.0  # seconds
-LONGEST = 1000  # characters of a line
+RETRY_SECONDS = 1.0  # seconds
+MAX_SECONDS = 1000  # characters of a line
 
 
 class NoFaultsError(YasdgError):
@@ -60,9 +60,9 @@ def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
     """
     try:
         message = json.loads(value or b"")
-        return printable(LINES[what](message, items), LONGEST)
+        return printable(LINES[what](message, items), MAX_SECONDS)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        return printable(f"not read: {value!r}", LONGEST)
+        return printable(f"not read: {value!r}", MAX_SECONDS)
 
 
 def _product(message: Mapping[str, Any], items: Mapping[str, str]) -> str:
@@ -169,7 +169,7 @@ async def _connected(connection: Connection, topic: str, from_beginning: bool) -
         if waits != said:
             print(waits, file=sys.stderr, flush=True)
             said = waits
-        await asyncio.sleep(RETRY)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _consumer(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:

@@ -16,7 +16,7 @@ import click
 from faust.cli import option
 
 from yasdg_app.application import app
-from yasdg_app.cli.base import PaperCommand, ShopCommand
+from yasdg_app.cli.base import OfflineCommand, ShopCommand
 from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import rules
@@ -33,10 +33,12 @@ from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, Str
 STDOUT = ("-", "stdout")
 NOW = "now"
 INTERRUPTED = 130  # exit status, as a shell has it
-STEPS = 1000  # of the bar
-NEXT_TO_NOTHING = 1e-3  # sales expected in all: fewer are none
+PROGRESS_STEPS = 1000  # of the bar
+MIN_EXPECTED_SALES = 1e-3  # sales expected in all: fewer are none
 NAMES = {"dirty": "dirty purchases"}  # for people
-PATIENCE = 1.0  # seconds before there is one beside a pipe, whose reader may want no more than the first lines
+SHOW_AFTER_SECONDS = (
+    1.0  # seconds before there is one beside a pipe, whose reader may want no more than the first lines
+)
 
 Until = datetime | timedelta | str | None
 """A time on the shop's clock, how long after its first moment, NOW, or what the configuration says."""
@@ -83,7 +85,7 @@ def event_time_option(_: click.Context, __: click.Parameter, value: str | None) 
         help="The time (UTC) at which the shop opened, to the microsecond, instead of [CLOCK] start.",
     ),
     option("--force", is_flag=True, help="Overwrite an existing file."),
-    base=PaperCommand,
+    base=OfflineCommand,
 )  # fmt: skip
 async def generate(
     self: ShopCommand, to: str, what: str, until: Until, rows: int | None, opened_at: int | None, force: bool
@@ -113,9 +115,9 @@ async def generate(
     last = last_row(app.shop, plan, now, what, until, rows)
     if what in BY_SALES:
         refuse_if_too_slow(app.shop, plan, last, most_sales(app.shop, what, rows))
-    run = Run(what, begin, last, rows)
+    run = GenerateRun(what, begin, last, rows)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may take for ever
-    target = Target(to, force)
+    target = OutputFile(to, force)
     signal.signal(signal.SIGINT, run.interrupt)
     try:
         form = json_format(app.shop.format)
@@ -183,7 +185,7 @@ def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -
     `last`: event time up to which, that included; `wanted`: number of sales that end it before, 0: none do.
     """
     expected = most_expected(settings, plan, last)
-    if expected < NEXT_TO_NOTHING or (last == FOREVER and expected < wanted):
+    if expected < MIN_EXPECTED_SALES or (last == FOREVER and expected < wanted):
         within_a_year = most_expected(settings, plan, min(last, plan.opened_at + microseconds(timedelta(days=365))))
         count = f"{expected:,.0f} at most" if expected >= 1 else "less than one"
         raise GenerateError(
@@ -199,7 +201,7 @@ def again_by(opened_at: int) -> str:
     return f"\nThe first moment of this shop, to make its stream once more: --opened-at '{time_text(opened_at)}'"
 
 
-class Run:
+class GenerateRun:
     """One run: how far it came, and whether it is to end.
 
     Attributes
@@ -219,10 +221,10 @@ class Run:
         self.interrupted = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def write(self, parts: Iterator[StreamLines], target: "Target") -> None:
+    def write(self, parts: Iterator[StreamLines], target: "OutputFile") -> None:
         """Write all parts, or those up to a Ctrl-C."""
-        after = 0.0 if target.partial else PATIENCE
-        with ProgressBar(STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
+        after = 0.0 if target.partial else SHOW_AFTER_SECONDS
+        with ProgressBar(PROGRESS_STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
             step = 0
             while not self.interrupted and (part := next(parts, None)) is not None:
                 target.write(part.text)
@@ -230,7 +232,7 @@ class Run:
                 if part.rows:
                     self._latest = bytes(part.text[part.text.rfind(b"\n", 0, len(part.text) - 1) + 1 :])
                 self._through = part.through
-                before, step = step, int(STEPS * self._share(part.through))
+                before, step = step, int(PROGRESS_STEPS * self._share(part.through))
                 progress.advance(step - before, self._shown(part.through))
 
     def _share(self, through: int) -> float:
@@ -261,7 +263,7 @@ class Run:
         return f"{self._bytes / 1e6:,.1f} MB in {length(seconds)}: {self._pace:,.0f} a second"
 
 
-class Target:
+class OutputFile:
     """Where the lines go: a file, which has its name when it is complete, or what is there: a pipe, a device.
 
     Attributes

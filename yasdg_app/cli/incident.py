@@ -33,7 +33,7 @@ from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 
-LONGEST = 30.0  # seconds that it may take to write to the topic
+MAX_SECONDS = 30.0  # seconds that it may take to write to the topic
 OPTIONS = {"categories": "category", "products": "product"}
 """Fields of an incident whose option is called otherwise."""
 
@@ -168,7 +168,7 @@ def _is_taken(name: str) -> bool:
 
 async def _in_time(answer: Awaitable[T]) -> T:
     try:
-        return await asyncio.wait_for(answer, LONGEST)
+        return await asyncio.wait_for(answer, MAX_SECONDS)
     except TimeoutError:
         raise IncidentCommandError(
             f"Apache Kafka at {app.bootstrap_servers} does not answer. What became of it shows: yasdg incident"

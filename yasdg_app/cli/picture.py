@@ -1,6 +1,6 @@
 """The picture of `yasdg plan`: customers over time by category, incidents beneath them, and the hours of the days.
 
-It is the same, to the byte, for the same outlook and the same matplotlib, which is imported only when one is drawn.
+It is the same, to the byte, for the same forecast and the same matplotlib, which is imported only when one is drawn.
 """
 
 import io
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yasdg_app.forecast.outlook import HOUR_BY_HOUR, Day, Outlook, by_hour
+from yasdg_app.forecast.model import MAX_DAYS_HOUR_BY_HOUR, Forecast, ForecastDay, by_hour
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.randomness import Floats
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FORMATS = (".png", ".svg")
-SIZE = (12.0, 8.0)  # inches, of 100 points
-NAMED = 10  # days that have a name of their own on the axis
-ROWS = 6  # of incidents
-LEGEND = 120  # characters of all its names
-CHARACTER = 0.0056  # width of one of a label, of the whole width
+SIZE_INCHES = (12.0, 8.0)  # inches, of 100 points
+MAX_NAMED_DAYS = 10  # days that have a name of their own on the axis
+MAX_INCIDENT_ROWS = 6  # of incidents
+LEGEND_CHARACTERS = 120  # characters of all its names
+CHARACTER_WIDTH = 0.0056  # width of one of a label, of the whole width
 
 COLORS = ("#4e79a7", "#59a14f", "#f28e2b", "#b07aa1", "#76b7b2", "#edc948", "#9c755f", "#bab0ac")
 KINDS = {
@@ -35,7 +35,7 @@ CLOSED, INK, LOST = "#efefef", "#333333", "#c0392b"
 SHORT = {"power_outage": "power outage", "road_works": "road works"}
 
 
-def draw(outlook: Outlook, form: str) -> bytes:
+def draw(forecast: Forecast, form: str) -> bytes:
     """Return the picture as a file of a form, .png or .svg."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -44,49 +44,49 @@ def draw(outlook: Outlook, form: str) -> bytes:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever this machine's matplotlibrc says
         matplotlib.rcParams.update({"svg.hashsalt": "yasdg", "svg.fonttype": "none", "font.size": 9})
-        rows = _rows(outlook)
-        figure = Figure(figsize=SIZE, dpi=100)
+        rows = _rows(forecast)
+        figure = Figure(figsize=SIZE_INCHES, dpi=100)
         places = figure.add_gridspec(
             3, 1, height_ratios=(10.5, 0.4 + 0.75 * max(len(rows), 1), 7.5),
             left=0.105, right=0.975, top=0.885, bottom=0.05, hspace=0.24,
         )  # fmt: skip
         time = figure.add_subplot(places[0])
-        figure.text(0.02, 0.965, _title(outlook), fontsize=13, fontweight="bold", color=INK)
-        figure.text(0.02, 0.937, _subtitle(outlook), color=INK)
-        _customers(time, outlook)
-        _incidents(figure.add_subplot(places[1], sharex=time), outlook, rows)
-        _hours(figure.add_subplot(places[2]), outlook)
+        figure.text(0.02, 0.965, _title(forecast), fontsize=13, fontweight="bold", color=INK)
+        figure.text(0.02, 0.937, _subtitle(forecast), color=INK)
+        _customers(time, forecast)
+        _incidents(figure.add_subplot(places[1], sharex=time), forecast, rows)
+        _hours(figure.add_subplot(places[2]), forecast)
         figure.savefig(file, format=form[1:], metadata={"Date": None, "Creator": "yasdg"} if form == ".svg" else {})
     return file.getvalue()
 
 
-def _title(outlook: Outlook) -> str:
-    first, last = outlook.days[0].date, outlook.days[-1].date
-    name = outlook.settings.source.stem if outlook.settings.source else "defaults"
+def _title(forecast: Forecast) -> str:
+    first, last = forecast.days[0].date, forecast.days[-1].date
+    name = forecast.settings.source.stem if forecast.settings.source else "defaults"
     return f"{name}: {first:%a} {first.day} {first:%b %Y}" + (
         f" to {last:%a} {last.day} {last:%b %Y}" if last != first else ""
     )
 
 
-def _subtitle(outlook: Outlook) -> str:
-    clock = outlook.settings.clock
-    words = [f"{count(outlook.customers)} customers expected"]
-    if outlook.lost:
-        share = outlook.lost / max(outlook.customers, 1e-9)
+def _subtitle(forecast: Forecast) -> str:
+    clock = forecast.settings.clock
+    words = [f"{count(forecast.customers)} customers expected"]
+    if forecast.lost:
+        share = forecast.lost / max(forecast.customers, 1e-9)
         words.append(f"{share:.1%} of them may find too little")
-    words.append(f"{len(outlook.plan.products)} products")
+    words.append(f"{len(forecast.plan.products)} products")
     words.append(clock.time_zone)
-    if outlook.warnings:
-        words.append(f"{len(outlook.warnings)} to look at: see yasdg plan")
+    if forecast.warnings:
+        words.append(f"warnings: {len(forecast.warnings)}, see yasdg plan")
     return "  ·  ".join(words)
 
 
 # --- Customers over time --------------------------------------------------------------------------------------------
 
 
-def _customers(axes: "Axes", outlook: Outlook) -> None:
+def _customers(axes: "Axes", forecast: Forecast) -> None:
     """Draw customers by category; x is the number of the hour on the shop's clock."""
-    hours, hourly = 24 * len(outlook.days), len(outlook.days) <= HOUR_BY_HOUR
+    hours, hourly = 24 * len(forecast.days), len(forecast.days) <= MAX_DAYS_HOUR_BY_HOUR
     step = 1 if hourly else 24
     x = np.arange(0, hours + 1, step)
 
@@ -94,14 +94,14 @@ def _customers(axes: "Axes", outlook: Outlook) -> None:
         values = by_hour.reshape(-1, step).sum(axis=1)
         return np.append(values, values[-1])
 
-    layers = [steps(values) for values in outlook.by_category.values()]
-    longest = LEGEND // (len(layers) + 1)
-    names = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in outlook.by_category]
+    layers = [steps(values) for values in forecast.by_category.values()]
+    longest = LEGEND_CHARACTERS // (len(layers) + 1)
+    names = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in forecast.by_category]
     axes.stackplot(x, layers, labels=names, colors=COLORS, step="post", linewidth=0, zorder=2)
-    lost = np.concatenate([day.lost for day in outlook.days])
-    if lost.sum() > 0.005 * outlook.customers:
+    lost = np.concatenate([day.lost for day in forecast.days])
+    if lost.sum() > 0.005 * forecast.customers:
         axes.fill_between(x, steps(lost), step="post", color=LOST, linewidth=0, label="find too little", zorder=3)
-    _shade(axes, outlook.days, hourly)
+    _shade(axes, forecast.days, hourly)
     axes.set_xlim(0, hours)
     top = float(sum(layers, np.zeros(len(x))).max())
     axes.set_ylim(0, top * 1.08 if top else 1.0)
@@ -110,13 +110,13 @@ def _customers(axes: "Axes", outlook: Outlook) -> None:
     axes.grid(axis="y", color="#dddddd", linewidth=0.6, zorder=1)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(outlook.by_category) + 1, frameon=False,
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(forecast.by_category) + 1, frameon=False,
         borderaxespad=0.2, handlelength=1.2, fontsize=8,
     )  # fmt: skip
-    _dates(axes, outlook.days)
+    _dates(axes, forecast.days)
 
 
-def _shade(axes: "Axes", days: Sequence[Day], hourly: bool) -> None:
+def _shade(axes: "Axes", days: Sequence[ForecastDay], hourly: bool) -> None:
     """Shade the hours, or the whole days, in which the shop is closed."""
     opened = [is_open for day in days for is_open in day.open] if hourly else [any(day.open) for day in days]
     width, start = 1 if hourly else 24, None
@@ -128,9 +128,9 @@ def _shade(axes: "Axes", days: Sequence[Day], hourly: bool) -> None:
             start = None
 
 
-def _dates(axes: "Axes", days: Sequence[Day]) -> None:
+def _dates(axes: "Axes", days: Sequence[ForecastDay]) -> None:
     """Write the dates beneath: of each day and its holiday, of some days, or of months."""
-    if len(days) <= NAMED:
+    if len(days) <= MAX_NAMED_DAYS:
         axes.set_xticks(range(0, 24 * len(days) + 1, 24), [""] * (len(days) + 1))
         axes.set_xticks([24 * place + 12 for place in range(len(days))], [_day(day) for day in days], minor=True)
         axes.tick_params(axis="x", which="minor", length=0, pad=4)
@@ -153,7 +153,7 @@ def _dates(axes: "Axes", days: Sequence[Day]) -> None:
                       transform=axes.get_xaxis_transform(), zorder=4)  # fmt: skip
 
 
-def _day(day: Day) -> str:
+def _day(day: ForecastDay) -> str:
     why = day.why if len(day.why) <= 18 else f"{day.why[:17]}…"
     return f"{day.date:%a} {day.date.day} {day.date:%b}" + (f"\n{why}" if why else "")
 
@@ -163,35 +163,37 @@ def _day(day: Day) -> str:
 _AT_RANDOM = re.compile(r"-[0-9]{8}T[0-9]{4}(-[0-9]+)?")
 
 
-def _rows(outlook: Outlook) -> dict[str, list[Incident]]:
+def _rows(forecast: Forecast) -> dict[str, list[Incident]]:
     """Return incidents by their name in the configuration, as many rows as fit; the rest of them in one row."""
     rows: dict[str, list[Incident]] = {}
-    random = {each.name for each in outlook.settings.incidents if each.start is None}
-    for each in outlook.incidents:
+    random = {each.name for each in forecast.settings.incidents if each.start is None}
+    for each in forecast.incidents:
         name = _AT_RANDOM.sub("", each.name)
         rows.setdefault(name if name in random else each.name, []).append(each)
-    if len(rows) <= ROWS:
+    if len(rows) <= MAX_INCIDENT_ROWS:
         return rows
     names = list(rows)
-    rest = [each for name in names[ROWS - 1 :] for each in rows[name]]
-    return {name: rows[name] for name in names[: ROWS - 1]} | {f"{len(names) - ROWS + 1} others": rest}
+    rest = [each for name in names[MAX_INCIDENT_ROWS - 1 :] for each in rows[name]]
+    return {name: rows[name] for name in names[: MAX_INCIDENT_ROWS - 1]} | {
+        f"{len(names) - MAX_INCIDENT_ROWS + 1} others": rest
+    }
 
 
-def _incidents(axes: "Axes", outlook: Outlook, rows: dict[str, list[Incident]]) -> None:
+def _incidents(axes: "Axes", forecast: Forecast, rows: dict[str, list[Incident]]) -> None:
     """Draw a row of bars for each incident, with what it does."""
-    hours = 24 * len(outlook.days)
+    hours = 24 * len(forecast.days)
     places, names = np.arange(hours + 1), []
     for row, (name, incidents) in enumerate(rows.items()):
         starts, ends = (
-            np.interp(at, outlook.edges, places).tolist()
+            np.interp(at, forecast.edges, places).tolist()
             for at in ([each.start for each in incidents], [each.end for each in incidents])
         )
         free = {effect(each): "" for each in incidents}  # what has no label yet
         reached = 0.0  # what is taken of the row
         for each, start, end, after in zip(incidents, starts, ends, [*starts[1:], hours], strict=True):
-            color, text = KINDS[each.kind], label(each, outlook)
+            color, text = KINDS[each.kind], label(each, forecast)
             axes.barh(row, max(end - start, hours / 600), left=start, height=0.62, color=color, alpha=0.85)
-            width = CHARACTER * hours * (len(text) + 2)
+            width = CHARACTER_WIDTH * hours * (len(text) + 2)
             if effect(each) in free and (end + width <= after or start - width >= reached):
                 behind = end + width <= after
                 x, words, place = (end, f" {text}", "left") if behind else (start, f"{text} ", "right")
@@ -210,11 +212,11 @@ def _incidents(axes: "Axes", outlook: Outlook, rows: dict[str, list[Incident]]) 
         axes.set_yticks([0], ["no incidents"], fontsize=8)
 
 
-def label(each: Incident, outlook: Outlook) -> str:
+def label(each: Incident, forecast: Forecast) -> str:
     """Return what is written beside an incident: what it does, and when, where days are wide enough to tell."""
-    if len(outlook.days) > NAMED:
+    if len(forecast.days) > MAX_NAMED_DAYS:
         return effect(each)
-    start, end = (outlook.plan.calendar.local(at) for at in (each.start, each.end))
+    start, end = (forecast.plan.calendar.local(at) for at in (each.start, each.end))
     whole = each.end - each.start <= DAY
     return f"{effect(each)}, {start:%H:%M} to {end:{'%H:%M' if whole else '%a %H:%M'}}"
 
@@ -232,9 +234,9 @@ def effect(each: Incident) -> str:
 # --- The hours of the days ------------------------------------------------------------------------------------------
 
 
-def _hours(axes: "Axes", outlook: Outlook) -> None:
+def _hours(axes: "Axes", forecast: Forecast) -> None:
     """Draw days, or weekdays, by hours: the more customers the darker; closed hours are grey."""
-    rows = list(by_hour(outlook))
+    rows = list(by_hour(forecast))
     values = np.array([customers for _, _, customers in rows])
     opened = np.array([is_open for _, is_open, _ in rows], dtype=bool)
     top = float(values.max()) or 1.0
@@ -251,5 +253,5 @@ def _hours(axes: "Axes", outlook: Outlook) -> None:
     axes.set_yticks([row + 0.5 for row in range(len(rows))], [name for name, _, _ in rows], fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    of = "each hour" if len(rows) == len(outlook.days) else "each hour of a usual week"
+    of = "each hour" if len(rows) == len(forecast.days) else "each hour of a usual week"
     axes.set_title(f"Expected customers in {of}; grey: closed", loc="left", fontsize=10, color=INK)

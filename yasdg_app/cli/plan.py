@@ -12,26 +12,26 @@ import orjson
 from faust.cli import option
 
 from yasdg_app.application import app
-from yasdg_app.cli.base import PaperCommand, ShopCommand
+from yasdg_app.cli.base import OfflineCommand, ShopCommand
 from yasdg_app.cli.picture import FORMATS, draw
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import catalog, rules
 from yasdg_app.config.rules import WEEKDAYS
 from yasdg_app.config.settings import Settings, SupplierSettings
 from yasdg_app.errors import YasdgError
-from yasdg_app.forecast.forecast import look
-from yasdg_app.forecast.outlook import HOUR_BY_HOUR, Day, Outlook, by_hour
+from yasdg_app.forecast.forecast import forecast_days
+from yasdg_app.forecast.model import MAX_DAYS_HOUR_BY_HOUR, Forecast, ForecastDay, by_hour
 from yasdg_app.forecast.supply import mean_lead_time
-from yasdg_app.forecast.warnings import BADLY
+from yasdg_app.forecast.warnings import BAD_LOSS_SHARE
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.text import cell, count, length, printable, printable_path
 
-MOST_DAYS = 3_660
-DAY_BY_DAY = 31  # days that are shown one by one; more of them month by month
-MOST_INCIDENTS = 30  # shown to people
-WORST = 5  # products, likewise
-NOTHING = "·"  # of an hour in which the shop is closed
+MAX_DAYS = 3_660
+MAX_DAYS_DAY_BY_DAY = 31  # days that are shown one by one; more of them month by month
+MAX_INCIDENTS_PRINTED = 30  # shown to people
+MAX_SHORTAGES_PRINTED = 5  # products, likewise
+CLOSED_HOUR = "·"  # of an hour in which the shop is closed
 
 
 class PlanError(YasdgError):
@@ -61,9 +61,9 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> date | No
         "--from", "first", callback=_date, metavar="DATE",
         help="First day, such as 2026-01-05. (default: the day of the opening)",
     ),
-    option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True, help="Number of days."),
+    option("--days", type=click.IntRange(1, MAX_DAYS), default=7, show_default=True, help="Number of days."),
     option("--json", "as_json", is_flag=True, help="Print the plan as JSON."),
-    base=PaperCommand,
+    base=OfflineCommand,
 )  # fmt: skip
 async def plan(self: ShopCommand, picture: Path | None, first: date | None, days: int, as_json: bool) -> int | None:
     """Show what the configuration will do: expected customers per hour, incidents, opening hours, deliveries.
@@ -74,22 +74,22 @@ async def plan(self: ShopCommand, picture: Path | None, first: date | None, days
 
     Examples: yasdg plan; yasdg plan --picture plan.svg; yasdg plan --from 2026-01-05 --days 365
     """
-    outlook = foresee(app.shop, app.products, time.time_ns() // 1000, first, days)
+    forecast = forecast_shop(app.shop, app.products, time.time_ns() // 1000, first, days)
     if picture is not None:
         try:
-            picture.write_bytes(draw(outlook, picture.suffix.lower()))
+            picture.write_bytes(draw(forecast, picture.suffix.lower()))
         except OSError as error:
             raise PlanError(f"--picture {picture}: cannot be written: {error.strerror}") from None
     if as_json:
-        print(orjson.dumps(as_data(outlook), option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(as_data(forecast), option=orjson.OPT_INDENT_2).decode())
     else:
-        print("\n".join(lines(outlook)))
+        print("\n".join(lines(forecast)))
     return None
 
 
-def foresee(
+def forecast_shop(
     settings: Settings, products: Sequence[catalog.Product], now: int, first: date | None = None, days: int = 7
-) -> Outlook:
+) -> Forecast:
     """Look at a shop that is opened `now`. Raises OpeningError if it cannot be."""
     opened_at = first_moment(settings, now)
     of = Plan.of(settings, products, opened_at)
@@ -98,56 +98,56 @@ def foresee(
         opened_at = of.calendar.utc(midnight)
         of = Plan.of(settings, products, opened_at)
     closes_at = last_moment(settings, opened_at)
-    return look(settings, of, closes_at, now, first, days)
+    return forecast_days(settings, of, closes_at, now, first, days)
 
 
 # --- For people -----------------------------------------------------------------------------------------------------
 
 
-def lines(outlook: Outlook) -> Iterator[str]:
+def lines(forecast: Forecast) -> Iterator[str]:
     """Yield what is shown to people."""
-    yield from _headline(outlook)
+    yield from _headline(forecast)
     yield ""
-    if len(outlook.days) <= DAY_BY_DAY:
-        yield from _days(outlook)
+    if len(forecast.days) <= MAX_DAYS_DAY_BY_DAY:
+        yield from _days(forecast)
     else:
-        yield from _months(outlook)
+        yield from _months(forecast)
     yield ""
-    yield from _grid(outlook)
+    yield from _grid(forecast)
     yield ""
-    yield from _incidents(outlook)
+    yield from _incidents(forecast)
     yield ""
-    yield from _supply(outlook)
-    if outlook.warnings:
+    yield from _supply(forecast)
+    if forecast.warnings:
         yield ""
-        yield "Look at this:" if len(outlook.warnings) == 1 else f"Look at these {len(outlook.warnings)}:"
-        yield from (f"  ! {warning}" for warning in outlook.warnings)
+        yield "1 warning:" if len(forecast.warnings) == 1 else f"{len(forecast.warnings)} warnings:"
+        yield from (f"  ! {warning}" for warning in forecast.warnings)
 
 
-def _headline(outlook: Outlook) -> Iterator[str]:
-    settings, plan = outlook.settings, outlook.plan
+def _headline(forecast: Forecast) -> Iterator[str]:
+    settings, plan = forecast.settings, forecast.plan
     source = "defaults" if settings.source is None else printable_path(settings.source, Path.cwd())
     mean = settings.sales.mean_seconds_between_sales
-    pace = f"one every {length(mean)}" if mean >= 1 else f"{count(1 / mean)} a second"
-    yield f"{source}: {len(plan.products)} products, customers: {pace} on the average of open hours"
+    pace = f"one every {length(mean)}" if mean >= 1 else f"{count(1 / mean)} per second"
+    yield f"{source}: {len(plan.products)} products, customers: {pace} on average while open"
     clock = settings.clock
-    start = "now; shown from today's midnight" if clock.start is None else local(outlook, plan.opened_at)
+    start = "now; shown from today's midnight" if clock.start is None else local(forecast, plan.opened_at)
     speed = "" if clock.start is None else f", {at_speed(clock.speed)}"
-    end = "no end" if outlook.closes_at is None else f"end {local(outlook, outlook.closes_at)}"
-    skipped = "no customers" if clock.on_restart == "skip" else "is caught up with"
+    end = "no end" if forecast.closes_at is None else f"end {local(forecast, forecast.closes_at)}"
+    skipped = "skipped" if clock.on_restart == "skip" else "backfilled"
     yield f"Clock: {clock.time_zone}, start {start}{speed}, {end}; time without a worker: {skipped}"
-    if outlook.catch_up is not None:
-        catch_up = outlook.catch_up
+    if forecast.catch_up is not None:
+        catch_up = forecast.catch_up
         ends = "closes" if catch_up.closes else "is live"
-        takes = "never ends"
+        takes = "never finishes"
         if catch_up.seconds is not None:
-            takes = f"takes some {length(catch_up.seconds)} {at_speed(settings.clock.speed)}, then it {ends}"
+            takes = f"takes about {length(catch_up.seconds)} {at_speed(settings.clock.speed)}, then it {ends}"
         yield (
             f"Catch-up: {length(catch_up.behind.total_seconds())} of the shop, {count(catch_up.customers)} customers "
             f"and {count(catch_up.restocks)} restocks; {takes}"
         )
     if settings.sales.number_of_sales:
-        when = "later than these days" if outlook.last_sale is None else f"about {local(outlook, outlook.last_sale)}"
+        when = "later than these days" if forecast.last_sale is None else f"about {local(forecast, forecast.last_sale)}"
         yield f"Closes after {settings.sales.number_of_sales:,} sales: {when}"
 
 
@@ -156,23 +156,23 @@ def at_speed(speed: float | None) -> str:
     return "as fast as possible" if speed is None else f"at speed {speed:g}"
 
 
-def local(outlook: Outlook, at: int) -> str:
+def local(forecast: Forecast, at: int) -> str:
     """Return what the shop's clock shows."""
-    return f"{outlook.plan.calendar.local(at):%Y-%m-%d %H:%M}"
+    return f"{forecast.plan.calendar.local(at):%Y-%m-%d %H:%M}"
 
 
-def _days(outlook: Outlook) -> Iterator[str]:
+def _days(forecast: Forecast) -> Iterator[str]:
     rows = [("day", "hours", "customers", "lost", "incidents")]
-    for day in outlook.days:
+    for day in forecast.days:
         hours = day.hours + (f" ({day.why})" if day.why else "")
         rows.append((f"{day.date:%a} {day.date}", hours, count(day.total), _lost(day), _few(day.incidents)))
-    rows.append(("all", "", count(outlook.customers), _share(outlook.lost, outlook.customers), ""))
+    rows.append(("all", "", count(forecast.customers), _share(forecast.lost, forecast.customers), ""))
     yield from _aligned(rows, right=(2, 3))
 
 
-def _months(outlook: Outlook) -> Iterator[str]:
-    months: dict[str, list[Day]] = {}
-    for day in outlook.days:
+def _months(forecast: Forecast) -> Iterator[str]:
+    months: dict[str, list[ForecastDay]] = {}
+    for day in forecast.days:
         months.setdefault(f"{day.date:%Y-%m}", []).append(day)
     rows = [("month", "open", "customers", "a day", "lost", "incidents")]
     for month, days in months.items():
@@ -185,12 +185,12 @@ def _months(outlook: Outlook) -> Iterator[str]:
                 _share(lost, total), _few(list(incidents.values())),
             )
         )  # fmt: skip
-    total = outlook.customers
-    rows.append(("all", "", count(total), count(total / len(outlook.days)), _share(outlook.lost, total), ""))
+    total = forecast.customers
+    rows.append(("all", "", count(total), count(total / len(forecast.days)), _share(forecast.lost, total), ""))
     yield from _aligned(rows, right=(2, 3, 4))
 
 
-def _lost(day: Day) -> str:
+def _lost(day: ForecastDay) -> str:
     return _share(float(day.lost.sum()), day.total)
 
 
@@ -215,43 +215,43 @@ def _aligned(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> Iter
         yield "  ".join(cells).rstrip()
 
 
-def _grid(outlook: Outlook) -> Iterator[str]:
+def _grid(forecast: Forecast) -> Iterator[str]:
     """Yield the expected customers of each hour: day by day, or of a usual week."""
-    mean = "" if len(outlook.days) <= HOUR_BY_HOUR else ", mean of the days"
+    mean = "" if len(forecast.days) <= MAX_DAYS_HOUR_BY_HOUR else ", mean of the days"
     yield f"Expected customers by the hour{mean}:"
     rows = [("", *(f"{hour:02}" for hour in range(24)))]
-    for name, opened, customers in by_hour(outlook):
-        cells = (cell(value) if is_open else NOTHING for is_open, value in zip(opened, customers, strict=True))
+    for name, opened, customers in by_hour(forecast):
+        cells = (cell(value) if is_open else CLOSED_HOUR for is_open, value in zip(opened, customers, strict=True))
         rows.append((name, *cells))
     yield from _aligned(rows, right=range(1, 25))
 
 
-def _incidents(outlook: Outlook) -> Iterator[str]:
-    here = outlook.incidents
+def _incidents(forecast: Forecast) -> Iterator[str]:
+    here = forecast.incidents
     if not here:
         yield "No incidents in these days."
         return
     yield f"{len(here)} incident{'' if len(here) == 1 else 's'} in these days:"
     rows = [("", "start", "end", "kind", "effect", "concerns")]
-    for each in here[:MOST_INCIDENTS]:
-        kind = each.kind + (" (closed hours)" if in_closed_hours(outlook, each) else "")
+    for each in here[:MAX_INCIDENTS_PRINTED]:
+        kind = each.kind + (" (closed hours)" if in_closed_hours(forecast, each) else "")
         rows.append(
-            (each.name, local(outlook, each.start), local(outlook, each.end), kind, effect(each), concerns(each))
+            (each.name, local(forecast, each.start), local(forecast, each.end), kind, effect(each), concerns(each))
         )
     yield from _aligned(rows)
-    if len(here) > MOST_INCIDENTS:
-        yield f"… {len(here) - MOST_INCIDENTS} more; --json shows all"
+    if len(here) > MAX_INCIDENTS_PRINTED:
+        yield f"… {len(here) - MAX_INCIDENTS_PRINTED} more; --json prints all"
 
 
-def in_closed_hours(outlook: Outlook, each: Incident) -> bool:
+def in_closed_hours(forecast: Forecast, each: Incident) -> bool:
     """Return whether no day of those shown is open for any of an incident that is there for customers."""
     if each.is_supply:
         return False
-    first = max(int(np.searchsorted(outlook.edges, each.start, side="right")) - 1, 0)
-    last = int(np.searchsorted(outlook.edges, each.end, side="left"))
-    hours = range(first, min(last, 24 * len(outlook.days)))
-    whole = each.start >= outlook.edges[0] and each.end <= outlook.edges[-1]
-    return whole and not any(outlook.days[hour // 24].open[hour % 24] for hour in hours)
+    first = max(int(np.searchsorted(forecast.edges, each.start, side="right")) - 1, 0)
+    last = int(np.searchsorted(forecast.edges, each.end, side="left"))
+    hours = range(first, min(last, 24 * len(forecast.days)))
+    whole = each.start >= forecast.edges[0] and each.end <= forecast.edges[-1]
+    return whole and not any(forecast.days[hour // 24].open[hour % 24] for hour in hours)
 
 
 def effect(each: Incident) -> str:
@@ -269,21 +269,21 @@ def concerns(each: Incident) -> str:
     return ", ".join(printable(name) for name in (*sorted(each.categories), *sorted(each.products))) or "all"
 
 
-def _supply(outlook: Outlook) -> Iterator[str]:
-    settings, supply = outlook.settings, outlook.plan.supply
+def _supply(forecast: Forecast) -> Iterator[str]:
+    settings, supply = forecast.settings, forecast.plan.supply
     yield (
         f"Supply: a shelf of {count(supply.min_inventory)} units or fewer is restocked "
         f"by {count(supply.restock_amount)}"
     )
     suppliers = (*settings.suppliers, settings.supply)
     yield from (f"  {each.name or 'supplier'}: {supplier(each)}" for each in suppliers)
-    if not outlook.short:
-        yield "  Nobody is expected to find too little."
+    if not forecast.short:
+        yield "  No customer is expected to find too little."
         return
-    of = "" if outlook.looked_at == len(outlook.plan.products) else f", of {outlook.looked_at} products looked at"
+    of = "" if forecast.looked_at == len(forecast.plan.products) else f", of {forecast.looked_at} products looked at"
     yield (
-        f"  About {count(outlook.lost)} customers ({_share(outlook.lost, outlook.customers) or 'hardly any'}) "
-        f"are expected to find too little{of}; most of all of:"
+        f"  About {count(forecast.lost)} customers ({_share(forecast.lost, forecast.customers) or 'hardly any'}) "
+        f"are expected to find too little{of}; the products most affected:"
     )
     rows = [
         (
@@ -291,7 +291,7 @@ def _supply(outlook: Outlook) -> Iterator[str]:
             f"{count(each.a_day)} units a day,",
             f"up to {count(each.in_lead_time)} in the {length(each.lead_time.total_seconds())} of an order",
         )
-        for each in outlook.short[:WORST]
+        for each in forecast.short[:MAX_SHORTAGES_PRINTED]
     ]  # fmt: skip
     yield from _aligned(rows, right=(2, 3))
 
@@ -303,7 +303,7 @@ def supplier(each: SupplierSettings) -> str:
     words = ["delivers at once" if not each.lead_time[2] else takes]
     if len(each.delivery_days) < len(WEEKDAYS):
         days = ", ".join(WEEKDAYS[day].title() for day in each.delivery_days)
-        words.append(f"on {days} only: {length(mean_lead_time(each).total_seconds())} on the average")
+        words.append(f"on {days} only: {length(mean_lead_time(each).total_seconds())} on average")
     if each.partial_freq:
         words.append(f"{each.partial_freq:g} of 10 deliveries in parts")
     if each.categories:
@@ -314,18 +314,18 @@ def supplier(each: SupplierSettings) -> str:
 # --- For programs ---------------------------------------------------------------------------------------------------
 
 
-def as_data(outlook: Outlook) -> dict[str, Any]:
+def as_data(forecast: Forecast) -> dict[str, Any]:
     """Return all of it, for JSON; times are the shop's, with its offset from UTC."""
-    settings, plan = outlook.settings, outlook.plan
-    catch_up = outlook.catch_up
+    settings, plan = forecast.settings, forecast.plan
+    catch_up = forecast.catch_up
     return {
         "configuration": str(settings.source) if settings.source else None,
         "products": len(plan.products),
         "customers_per_second_while_open": 1 / settings.sales.mean_seconds_between_sales,
         "clock": {
             "time_zone": settings.clock.time_zone,
-            "start": _time(outlook, plan.opened_at),
-            "end": None if outlook.closes_at is None else _time(outlook, outlook.closes_at),
+            "start": _time(forecast, plan.opened_at),
+            "end": None if forecast.closes_at is None else _time(forecast, forecast.closes_at),
             "speed": "max" if settings.clock.speed is None else settings.clock.speed,
             "on_restart": settings.clock.on_restart,
         },
@@ -337,9 +337,9 @@ def as_data(outlook: Outlook) -> dict[str, Any]:
             "closes": catch_up.closes,
         },
         "number_of_sales": settings.sales.number_of_sales,
-        "last_sale": None if outlook.last_sale is None else _time(outlook, outlook.last_sale),
-        "customers": outlook.customers,
-        "lost": outlook.lost,
+        "last_sale": None if forecast.last_sale is None else _time(forecast, forecast.last_sale),
+        "customers": forecast.customers,
+        "lost": forecast.lost,
         "days": [
             {
                 "date": str(day.date),
@@ -351,21 +351,21 @@ def as_data(outlook: Outlook) -> dict[str, Any]:
                 "lost": day.lost.tolist(),
                 "incidents": [each.name for each in day.incidents],
             }
-            for day in outlook.days
+            for day in forecast.days
         ],
-        "customers_by_category": {name: float(values.sum()) for name, values in outlook.by_category.items()},
+        "customers_by_category": {name: float(values.sum()) for name, values in forecast.by_category.items()},
         "incidents": [
             {
                 "name": each.name,
                 "kind": each.kind,
-                "start": _time(outlook, each.start),
-                "end": _time(outlook, each.end),
+                "start": _time(forecast, each.start),
+                "end": _time(forecast, each.end),
                 "factor": each.factor,
                 "discount": each.discount / 10_000,
                 "categories": sorted(each.categories),
                 "products": sorted(each.products),
             }
-            for each in outlook.incidents
+            for each in forecast.incidents
         ],
         "supply": {
             "min_inventory": plan.supply.min_inventory,
@@ -381,18 +381,18 @@ def as_data(outlook: Outlook) -> dict[str, Any]:
                 }
                 for each in (*settings.suppliers, settings.supply)
             ],
-            "products_looked_at": outlook.looked_at,
+            "products_looked_at": forecast.looked_at,
             "short": [
-                {"product_id": each.product.product_id, "lost_share": each.share, "badly": each.share >= BADLY}
-                for each in outlook.short
+                {"product_id": each.product.product_id, "lost_share": each.share, "badly": each.share >= BAD_LOSS_SHARE}
+                for each in forecast.short
             ],
         },
-        "warnings": outlook.warnings,
+        "warnings": forecast.warnings,
     }  # fmt: skip
 
 
-def _time(outlook: Outlook, at: int) -> str:
-    shows = outlook.plan.calendar.local(at)
+def _time(forecast: Forecast, at: int) -> str:
+    shows = forecast.plan.calendar.local(at)
     ahead = shows - (datetime(1970, 1, 1) + timedelta(microseconds=at))
     minutes = round(ahead / timedelta(minutes=1))
     return f"{shows.isoformat()}{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

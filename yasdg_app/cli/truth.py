@@ -9,10 +9,18 @@ import click
 from faust.cli import option
 
 from yasdg_app.application import app
-from yasdg_app.cli.base import PaperCommand, ShopCommand
-from yasdg_app.cli.generate import INTERRUPTED, PATIENCE, STEPS, Target, event_time_option
+from yasdg_app.cli.base import OfflineCommand, ShopCommand
+from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, SHOW_AFTER_SECONDS, OutputFile, event_time_option
 from yasdg_app.cli.progress import ProgressBar
-from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
+from yasdg_app.cli.truth_source import (
+    ALL,
+    TruthError,
+    TruthSource,
+    lateness_option,
+    resolve_truth_source,
+    time_option,
+    window_option,
+)
 from yasdg_app.messages.times import time_text
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import ArrivalSimulator
@@ -52,7 +60,7 @@ STDOUT = "-"
         help="The time (UTC) at which the shop opened, to the microsecond, for a shop that is not in the cluster.",
     ),
     option("--force", is_flag=True, help="Overwrite an existing file."),
-    base=PaperCommand,
+    base=OfflineCommand,
 )  # fmt: skip
 async def truth(
     self: ShopCommand,
@@ -78,13 +86,13 @@ async def truth(
     Examples: yasdg truth --window 1h --by category; yasdg truth --from 2026-06-03 --to 2026-06-04 -o day.parquet;
     YASDG_CONFIG=config/scenarios/week.ini yasdg truth --window 1d --format json
     """
-    known = await grounds(opened_at)
-    span = known.span(None if window == ALL else int(window), begin, end)
-    arrivals = known.arrivals(span, lateness, deduplicated)
+    source = await resolve_truth_source(opened_at)
+    span = source.span(None if window == ALL else int(window), begin, end)
+    arrivals = source.arrivals(span, lateness, deduplicated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
-    target = Target(to, force)
+    target = OutputFile(to, force)
     try:
-        rows = _write(known, by, span, arrivals, kind or _kind_of(to), target)
+        rows = _write(source, by, span, arrivals, kind or _kind_of(to), target)
         target.complete()
     except KeyboardInterrupt:
         target.discard()
@@ -108,17 +116,19 @@ def _kind_of(to: str) -> str:
     return {"jsonl": "json", "ndjson": "json", "pq": "parquet"}.get(suffix, suffix if suffix in FORMATS else "csv")
 
 
-def _write(known: Grounds, by: str, span: Span, arrivals: ArrivalSimulator | None, kind: str, target: Target) -> str:
+def _write(
+    source: TruthSource, by: str, span: Span, arrivals: ArrivalSimulator | None, kind: str, target: OutputFile
+) -> str:
     """Write all rows; return in words how many, and how long it took."""
     started, count = time.monotonic(), 0
-    keys = Keys(sorted_products(known.plan), by)
+    keys = Keys(sorted_products(source.plan), by)
     table = FORMATS[kind](keys, span)
-    first, step = known.plan.opened_at, 0
-    with ProgressBar(STEPS, width=10, after=PATIENCE, hidden=target.is_terminal) as progress:
-        for rows, through in aggregates(known.plan, keys, span, known.until, arrivals):
+    first, step = source.plan.opened_at, 0
+    with ProgressBar(PROGRESS_STEPS, width=10, after=SHOW_AFTER_SECONDS, hidden=target.is_terminal) as progress:
+        for rows, through in aggregates(source.plan, keys, span, source.until, arrivals):
             target.write(table.rows(rows))
             count += len(rows)
-            before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))
+            before, step = step, min(PROGRESS_STEPS, int(PROGRESS_STEPS * (through - first) / max(span.end - first, 1)))
             progress.advance(step - before, f"{count:,} rows  {time_text(through)[:16]}")
     target.write(table.end())
     return f"{count:,} rows in {length(time.monotonic() - started)}"

@@ -34,7 +34,7 @@ from yasdg_app.truth.offline_stream import FOREVER
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import sorted_products
 
-PATIENCE = 5.0  # seconds in which a cluster that is there answers
+SHOW_AFTER_SECONDS = 5.0  # seconds in which a cluster that is there answers
 SECOND = 1_000_000
 ALL = "all"
 
@@ -46,7 +46,7 @@ class TruthError(YasdgError):
 
 
 @dataclass(frozen=True, slots=True)
-class Grounds:
+class TruthSource:
     """What the truth goes by.
 
     Attributes
@@ -153,7 +153,7 @@ class Grounds:
         return ArrivalSimulator(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
 
-async def grounds(opened_at: int | None, of_a_stream: bool = False) -> Grounds:
+async def resolve_truth_source(opened_at: int | None, of_a_stream: bool = False) -> TruthSource:
     """Return what the truth goes by, and say it on the standard error.
 
     Parameters
@@ -180,7 +180,7 @@ async def grounds(opened_at: int | None, of_a_stream: bool = False) -> Grounds:
                 f"the cluster that knows it ([KAFKA] bootstrap_servers): {why}"
             )
         begin = first_moment(app.shop, now) if opened_at is None else opened_at
-        found = Grounds(
+        found = TruthSource(
             Plan.of(app.shop, app.products, begin), now,
             f"the configuration alone, without what was set while the shop ran: {why}"
             + (f". It is a shop on paper, opened just now{again_by(begin)}" if by_now else ""),
@@ -189,14 +189,14 @@ async def grounds(opened_at: int | None, of_a_stream: bool = False) -> Grounds:
     return found
 
 
-async def _in_the_cluster() -> tuple[Grounds | None, str]:
+async def _in_the_cluster() -> tuple[TruthSource | None, str]:
     """Return the shop in the cluster; if there is none, why."""
     if kafka.embedded:
         if not BrokerFolder(kafka.data_dir).data.exists():
             return None, f"no shop was opened in {kafka.data_dir}"
         await app.connect_broker()
     servers, control = app.bootstrap_servers, shop_topics.control_topic(kafka)
-    async with asyncio.timeout(PATIENCE), administration(app.connection) as admin:
+    async with asyncio.timeout(SHOW_AFTER_SECONDS), administration(app.connection) as admin:
         existing = set(await admin.list_topics())
     try:
         manifest = await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products))
@@ -210,7 +210,7 @@ async def _in_the_cluster() -> tuple[Grounds | None, str]:
     said = read_control(await read_all(app.connection, control, manifest.producer_id), manifest.clock, app.products)
     plan = Plan.of(app.shop, app.products, manifest.opened_at).with_control(said.live, said.gaps)
     live = ", ".join(incident.name for incident in said.live) or "none"
-    return Grounds(
+    return TruthSource(
         plan,
         manifest.clock.at(time.time_ns() // 1000),
         f"the shop on {servers}, opened {time_text(manifest.opened_at)} (UTC); incidents set while it ran: {live}; "

@@ -11,10 +11,18 @@ import orjson
 from faust.cli import argument, option
 
 from yasdg_app.application import app, fail
-from yasdg_app.cli.base import PaperCommand, ShopCommand
-from yasdg_app.cli.generate import INTERRUPTED, STEPS, event_time_option
+from yasdg_app.cli.base import OfflineCommand, ShopCommand
+from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, event_time_option
 from yasdg_app.cli.progress import ProgressBar
-from yasdg_app.cli.truth_source import ALL, Grounds, TruthError, grounds, lateness_option, time_option, window_option
+from yasdg_app.cli.truth_source import (
+    ALL,
+    TruthError,
+    TruthSource,
+    lateness_option,
+    resolve_truth_source,
+    time_option,
+    window_option,
+)
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
 from yasdg_app.text import length, printable
@@ -36,8 +44,8 @@ MAX_COLUMNS_PRINTED = 20  # of those that were not compared
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about a file: see the options of `verify`. Times are in microseconds."""
+class VerifyOptions:
+    """What is options about a file: see the options of `verify`. Times are in microseconds."""
 
     window: int | str | None = None
     by: str | None = None
@@ -88,7 +96,7 @@ def _columns_option(_: click.Context, __: click.Parameter, value: str | None) ->
         help="The time (UTC) at which the shop opened, to the microsecond, for a shop that is not in the cluster.",
     ),
     option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
-    base=PaperCommand,
+    base=OfflineCommand,
 )  # fmt: skip
 async def verify(
     self: ShopCommand,
@@ -118,13 +126,13 @@ async def verify(
     try:
         source = Source(path, kind)
         source.columns()  # what cannot be read needs no cluster
-        known = await grounds(opened_at, of_a_stream=True)
-        if end is None and not known.closes:
+        truth = await resolve_truth_source(opened_at, of_a_stream=True)
+        if end is None and not truth.closes:
             raise TruthError(
-                f"The shop has no end, so say up to which event time the file goes: --to '{time_text(known.now)[:16]}'"
+                f"The shop has no end, so say up to which event time the file goes: --to '{time_text(truth.now)[:16]}'"
             )
         signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
-        report = compare(source, known, Question(window, by, begin, end, lateness, deduplicated, named))
+        report = compare(source, truth, VerifyOptions(window, by, begin, end, lateness, deduplicated, named))
     except KeyboardInterrupt:
         return INTERRUPTED
     except (YasdgError, OSError, MemoryError) as error:
@@ -137,13 +145,13 @@ async def verify(
     return 0 if report.equal else 1
 
 
-def compare(source: Source, known: Grounds, asked: Question) -> ComparisonReport:
+def compare(source: Source, truth: TruthSource, options: VerifyOptions) -> ComparisonReport:
     """Compare what an engine has written with the truth. Raises YasdgError or OSError if that cannot be done."""
     columns, report = source.columns(), ComparisonReport()
     if purchases.ID in columns:
-        _verify_purchases(source, columns, known, asked, report)
+        _verify_purchases(source, columns, truth, options, report)
     else:
-        _verify_sums(source, columns, known, asked, report)
+        _verify_sums(source, columns, truth, options, report)
     report.uncompared = [name for name in source.seen if name not in report.compared]
     return report
 
@@ -211,28 +219,30 @@ def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], na
 
 
 def _verify_purchases(
-    source: Source, columns: list[str], known: Grounds, asked: Question, report: ComparisonReport
+    source: Source, columns: list[str], truth: TruthSource, options: VerifyOptions, report: ComparisonReport
 ) -> None:
-    products = sorted_products(known.plan)
-    span = known.span(MINUTE if asked.window is None else _length(asked.window), asked.begin, asked.end)
+    products = sorted_products(truth.plan)
+    span = truth.span(MINUTE if options.window is None else _length(options.window), options.begin, options.end)
     report.what, report.keys = "purchases", (purchases.ID,)
-    report.columns = _compared(columns, purchases.FIELDS, report.keys, asked.columns)
+    report.columns = _compared(columns, purchases.FIELDS, report.keys, options.columns)
     engine_rows = purchases.EngineRows(products, report.columns, report)
     _read(source, [purchases.ID, *report.columns], engine_rows)
-    arrivals = known.arrivals(span, asked.lateness, asked.deduplicated) or known.faults(span)
-    event_blocks = blocks(known.plan, max(known.until if known.closes else known.now, span.end - 1), arrivals)
-    pricing = BulkPricing(products, known.plan.sales)
-    _run(purchases.compare(engine_rows, event_blocks, span, pricing, report), known, span, report)
+    arrivals = truth.arrivals(span, options.lateness, options.deduplicated) or truth.faults(span)
+    event_blocks = blocks(truth.plan, max(truth.until if truth.closes else truth.now, span.end - 1), arrivals)
+    pricing = BulkPricing(products, truth.plan.sales)
+    _run(purchases.compare(engine_rows, event_blocks, span, pricing, report), truth, span, report)
 
 
-def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Question, report: ComparisonReport) -> None:
-    products = sorted_products(known.plan)
-    keys = Keys(products, asked.by or _by(columns))
+def _verify_sums(
+    source: Source, columns: list[str], truth: TruthSource, options: VerifyOptions, report: ComparisonReport
+) -> None:
+    products = sorted_products(truth.plan)
+    keys = Keys(products, options.by or _by(columns))
     if missing := {sums.START, keys.column} - set(columns):
         raise FileError(f"there is no column {', '.join(sorted(missing))}; found {printable(', '.join(columns), 500)}")
-    window, begin, end = asked.window, asked.begin, asked.end
+    window, begin, end = options.window, options.begin, options.end
     told_ends = (sums.END,) if sums.END in columns and window != ALL else ()
-    has_ends = bool(told_ends) and (not asked.columns or sums.END in asked.columns)
+    has_ends = bool(told_ends) and (not options.columns or sums.END in options.columns)
     if window is None:
         window, *edges = _window(source, columns)
         if window == ALL:
@@ -240,21 +250,21 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
                 event_id if said is None else said for said, event_id in zip((begin, end), edges, strict=True)
             )
     report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
-    report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), asked.columns)
+    report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), options.columns)
     if not report.columns:
-        found_here = printable(", ".join(asked.columns or columns), 500)
+        found_here = printable(", ".join(options.columns or columns), 500)
         raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")
-    span = known.whole_windows(_length(window), begin, end)
+    span = truth.whole_windows(_length(window), begin, end)
     found = sums.EngineSums(keys, span, report.columns, report, (begin, end), has_ends)
     _read(source, [*report.keys, *report.columns], found)
     comparison = sums.SumsComparison(found, keys, span, report)
-    arrivals = known.arrivals(span, asked.lateness, asked.deduplicated)
-    _run(comparison.compare(blocks(known.plan, known.until, arrivals)), known, span, report)
+    arrivals = truth.arrivals(span, options.lateness, options.deduplicated)
+    _run(comparison.compare(blocks(truth.plan, truth.until, arrivals)), truth, span, report)
     if comparison.is_to_be_explained:
-        arrivals = known.arrivals(span, asked.lateness, asked.deduplicated) or known.faults(span)
+        arrivals = truth.arrivals(span, options.lateness, options.deduplicated) or truth.faults(span)
         _run(
-            comparison.explain(blocks(known.plan, known.until, arrivals), products),
-            known,
+            comparison.explain(blocks(truth.plan, truth.until, arrivals), products),
+            truth,
             span,
             report,
             "Looking closer",
@@ -262,7 +272,7 @@ def _verify_sums(source: Source, columns: list[str], known: Grounds, asked: Ques
 
 
 def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.EngineSums) -> None:
-    """Read all rows; it is shown how many so far, since nobody knows how many there are."""
+    """Read all rows; the progress shows how many so far, since their number is not known."""
     rows = 0
     with ProgressBar(1, "Reading", width=1, after=1.0) as progress:
         for batch in source.batches(columns):
@@ -272,13 +282,15 @@ def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.
     into.close()
 
 
-def _run(steps: Iterator[int], known: Grounds, span: Span, report: ComparisonReport, label: str = "Comparing") -> None:
+def _run(
+    steps: Iterator[int], truth: TruthSource, span: Span, report: ComparisonReport, label: str = "Comparing"
+) -> None:
     """Go through the shop's time; `steps`: the event times up to which this has come."""
     report.begin, report.end = time_text(span.begin), time_text(span.end)
-    first, step = known.plan.opened_at, 0
-    with ProgressBar(STEPS, label, width=10, after=1.0) as progress:
+    first, step = truth.plan.opened_at, 0
+    with ProgressBar(PROGRESS_STEPS, label, width=10, after=1.0) as progress:
         for through in steps:
-            before, step = step, min(STEPS, int(STEPS * (through - first) / max(span.end - first, 1)))
+            before, step = step, min(PROGRESS_STEPS, int(PROGRESS_STEPS * (through - first) / max(span.end - first, 1)))
             progress.advance(max(0, step - before), time_text(min(through, span.end))[:16])
 
 
@@ -288,7 +300,7 @@ def _show(report: ComparisonReport) -> None:
     print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
     if others := report.uncompared:
         more = f" and {len(others) - MAX_COLUMNS_PRINTED} more" if len(others) > MAX_COLUMNS_PRINTED else ""
-        print(f"Not compared: {', '.join(map(shown, others[:MAX_COLUMNS_PRINTED]))}{more}")
+        print(f"Not compared: {', '.join(map(printable, others[:MAX_COLUMNS_PRINTED]))}{more}")
     if report.outside:
         cut = ", or cut by --from or --to," if report.what == "windows" else ""
         print(f"{report.outside:,} {report.what} of other times{cut} were not looked at.")
@@ -298,4 +310,4 @@ def _show(report: ComparisonReport) -> None:
     if report.remark:
         print(f"{report.remark}.")
     print(f"It differs: {report.kinds_text()}")
-    print("\n".join(report.finding_lines(MAX_FINDINGS_PRINTED, lambda text: shown(text, MAX_FINDING_CHARACTERS))))
+    print("\n".join(report.finding_lines(MAX_FINDINGS_PRINTED, lambda text: printable(text, MAX_FINDING_CHARACTERS))))

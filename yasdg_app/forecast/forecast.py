@@ -10,9 +10,9 @@ import numpy as np
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.rules import MINUTES_PER_DAY as DAY_MINUTES
 from yasdg_app.config.settings import Settings, SupplierSettings
-from yasdg_app.forecast.outlook import CatchUp, Day, Outlook, Short
+from yasdg_app.forecast.model import CatchUpForecast, Forecast, ForecastDay, Shortage
 from yasdg_app.forecast.supply import HOUR, edges_of_minutes, mean_lead_time, shortage, up_to
-from yasdg_app.forecast.warnings import PACE, remarks
+from yasdg_app.forecast.warnings import CUSTOMERS_PER_WORKER_SECOND, likely_mistakes
 from yasdg_app.shop.demand import MINUTE, Ints, TimeGrid
 from yasdg_app.shop.incidents import DAY
 from yasdg_app.shop.plan import Plan
@@ -21,14 +21,14 @@ from yasdg_app.shop.shelf import END_OF_TIME
 
 WEEK = 7 * DAY
 OTHERS = "others"
-CATEGORIES = 7  # that are told apart, the largest ones; the rest are OTHERS
-LOOKED_AT = 100  # products whose shelves are looked at: those that are asked for most while an order is on its way
+MAX_CATEGORIES = 7  # that are told apart, the largest ones; the rest are OTHERS
+MAX_PRODUCTS = 100  # products whose shelves are looked at: those that are asked for most while an order is on its way
 WARM_UP = 60 * DAY  # event time before the span in which shelves are looked at, too
-WEEKS = 260  # of the way to the present that are looked at; of a longer one, so many of them
+MAX_WEEKS = 260  # of the way to the present that are looked at; of a longer one, so many of them
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ProductGroup:
     """Products that no incident tells apart, of one category: their demand differs by a factor only."""
 
     category: str
@@ -37,9 +37,9 @@ class Group:
     scopes: frozenset[int]
 
 
-def look(
+def forecast_days(
     settings: Settings, plan: Plan, closes_at: int | None, now: int, first: date | None = None, days: int = 7
-) -> Outlook:
+) -> Forecast:
     """Look at some days of a shop.
 
     Parameters
@@ -53,34 +53,34 @@ def look(
     first
         Date of the first day; None: that of the shop's first moment.
     """
-    looking = _Looking(settings, plan, closes_at)
+    calculator = _Calculator(settings, plan, closes_at)
     first = first or plan.calendar.local(plan.opened_at).date()
     dates = [first + timedelta(days=day) for day in range(days)]
-    edges = looking.edges(dates)
-    by_category = looking.by_category(edges)
+    edges = calculator.edges(dates)
+    by_category = calculator.by_category(edges)
     customers = sum(by_category.values(), np.zeros(len(edges) - 1)).reshape(-1, 24)
-    lost, short, looked_at = looking.lost(edges)
+    lost, short, looked_at = calculator.lost(edges)
     incidents = plan.incidents.between(int(edges[0]), max(int(edges[-1]), int(edges[0]) + 1))
     shown = [
-        Day(
+        ForecastDay(
             day,
             plan.calendar.spans(day),
-            looking.why(day),
-            looking.open_hours(day, edges[24 * row : 24 * row + 25]),
+            calculator.why(day),
+            calculator.open_hours(day, edges[24 * row : 24 * row + 25]),
             customers[row],
             np.minimum(lost[24 * row : 24 * row + 24], customers[row]),
             tuple(each for each in incidents if each.start < edges[24 * row + 24] and each.end > edges[24 * row]),
         )
         for row, day in enumerate(dates)
     ]
-    outlook = Outlook(
+    forecast = Forecast(
         settings, plan, closes_at, tuple(shown), edges, by_category, incidents, short, looked_at,
-        looking.catch_up(now), looking.last_sale(int(edges[-1])), (),
+        calculator.catch_up(now), calculator.last_sale(int(edges[-1])), (),
     )  # fmt: skip
-    return replace(outlook, warnings=tuple(remarks(outlook)))
+    return replace(forecast, warnings=tuple(likely_mistakes(forecast)))
 
 
-class _Looking:
+class _Calculator:
     """Adds up what the plan expects, in the shop's life: from its first to its last moment."""
 
     def __init__(self, settings: Settings, plan: Plan, closes_at: int | None) -> None:
@@ -96,12 +96,12 @@ class _Looking:
         self._scopes = [(frozenset(categories), frozenset(ids)) for categories, ids in scopes]
         self.groups = self._groups()
 
-    def _groups(self) -> list[Group]:
+    def _groups(self) -> list[ProductGroup]:
         weights: dict[str, float] = {}
         for product in self.plan.products:
             weights[product.category] = weights.get(product.category, 0.0) + product.weight
         shown = sorted(weights, key=lambda name: -weights[name])
-        shown = shown if len(shown) <= CATEGORIES + 1 else shown[:CATEGORIES]
+        shown = shown if len(shown) <= MAX_CATEGORIES + 1 else shown[:MAX_CATEGORIES]
         members: dict[tuple[str, frozenset[int]], list[Product]] = {}
         for product in self.plan.products:
             category = product.category if product.category in shown else OTHERS
@@ -110,7 +110,7 @@ class _Looking:
         for (category, scopes), products in members.items():
             most = max(products, key=lambda product: product.weight)
             factor = sum(product.weight for product in products) / most.weight if most.weight else 0.0
-            groups.append(Group(category, most, factor, scopes))
+            groups.append(ProductGroup(category, most, factor, scopes))
         places = {category: place for place, category in enumerate([*shown, OTHERS])}
         return sorted(groups, key=lambda group: places[group.category])
 
@@ -170,7 +170,7 @@ class _Looking:
         """Return how many customers are expected in a stretch of event time."""
         return sum(float(each[0]) for each in self.by_category(np.array([begin, end], dtype=np.int64)).values())
 
-    def _minutes(self, begin: int, end: int) -> Iterator[tuple[int, list[tuple[Group, Floats]]]]:
+    def _minutes(self, begin: int, end: int) -> Iterator[tuple[int, list[tuple[ProductGroup, Floats]]]]:
         """Yield the first of some minutes, and what is expected in each, by group."""
         for first in range(begin // MINUTE, -(-end // MINUTE), WEEK // MINUTE):
             count = min(WEEK // MINUTE, -(-end // MINUTE) - first)
@@ -194,25 +194,25 @@ class _Looking:
             left -= float(came[-1])
         return None
 
-    def catch_up(self, now: int) -> CatchUp | None:
+    def catch_up(self, now: int) -> CatchUpForecast | None:
         """Return what lies between the shop's first moment and the present."""
         if self.opened_at >= now or self.settings.clock.start is None:
             return None
         end = now if self.closes_at is None else min(now, self.closes_at)
         starts = range(self.opened_at, end, WEEK)
-        looked_at = starts[:: 1 + len(starts) // WEEKS]
+        looked_at = starts[:: 1 + len(starts) // MAX_WEEKS]
         customers = sum(self.expected(start, min(start + WEEK, end)) for start in looked_at)
         customers *= len(starts) / len(looked_at)
         restocks = customers * self.units / self.plan.supply.restock_amount
         gap, speed = (end - self.opened_at) / 1e6, self.settings.clock.speed
         seconds: float | None
         if speed is None:
-            seconds = (customers + restocks) / PACE
+            seconds = (customers + restocks) / CUSTOMERS_PER_WORKER_SECOND
         elif self.closes_at is not None and self.closes_at <= now:
             seconds = gap / speed
         else:
             seconds = gap / (speed - 1) if speed > 1 else None
-        return CatchUp(timedelta(seconds=gap), customers, restocks, seconds, end < now)
+        return CatchUpForecast(timedelta(seconds=gap), customers, restocks, seconds, end < now)
 
     # --- Shelves ---
 
@@ -220,7 +220,7 @@ class _Looking:
         named = (each for each in self.settings.suppliers if product.category in each.categories)
         return next(named, self.settings.supply)
 
-    def lost(self, edges: Ints) -> tuple[Floats, tuple[Short, ...], int]:
+    def lost(self, edges: Ints) -> tuple[Floats, tuple[Shortage, ...], int]:
         """Return how many customers are expected to find too little between each two event times, and of what."""
         edges = self.within(edges)
         begin, end = max(self.opened_at, int(edges[0]) - WARM_UP), int(edges[-1])
@@ -232,7 +232,7 @@ class _Looking:
         worst = sorted(
             self.plan.products,
             key=lambda product: -per_second[product.product_id] * (1 + lead_times[product.category].total_seconds()),
-        )[:LOOKED_AT]
+        )[:MAX_PRODUCTS]
         first = begin // MINUTE
         activity = self.plan.activity(first, -(-end // MINUTE) - first)
         short = []
@@ -251,7 +251,7 @@ class _Looking:
                 ends = np.minimum(starts + lead_time // timedelta(microseconds=1), edges[-1])
                 most = float((up_to(ends, first, wanted) - up_to(starts, first, wanted)).max()) * self.units
                 a_day = asked * self.units * DAY / int(edges[-1] - edges[0])
-                short.append(Short(product, float(its.sum()) / asked, a_day, most, lead_time, held_up))
+                short.append(Shortage(product, float(its.sum()) / asked, a_day, most, lead_time, held_up))
         return lost, tuple(sorted(short, key=lambda each: -each.share)), len(worst)
 
     def _held_up(self, product: Product, begin: int, end: int) -> bool:

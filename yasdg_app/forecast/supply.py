@@ -16,7 +16,7 @@ from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.shelf import END_OF_TIME
 
 HOUR = 60 * MINUTE
-DELIVERIES = 3_000  # of a product that are looked at; beyond, it goes on as it was so far
+MAX_DELIVERIES = 3_000  # of a product that are looked at; beyond, it goes on as it was so far
 
 
 def edges_of_minutes(first: int, count: int) -> Ints:
@@ -74,7 +74,7 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
     level = float(product.inventory if begin == plan.opened_at else supply.min_inventory + supply.restock_amount)
     empty: list[tuple[int, int]] = []
     now, number, looked_at, on_order, due = begin, 0, 0, 0, END_OF_TIME
-    while now < end and looked_at < DELIVERIES:
+    while now < end and looked_at < MAX_DELIVERIES:
         looked_at += 1
         if not on_order:
             step = max(level - supply.min_inventory, 1.0)

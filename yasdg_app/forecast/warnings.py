@@ -1,67 +1,67 @@
-"""What a person should see in an outlook, since it may well not be meant as it is configured."""
+"""What a person should see in an forecast, since it may well not be meant as it is configured."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from yasdg_app.config.settings import IncidentSettings
-from yasdg_app.forecast.outlook import Outlook
+from yasdg_app.forecast.model import Forecast
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.incident import incident_of
 from yasdg_app.shop.incidents import DAY_MINUTES
 from yasdg_app.text import count, length
 
-PACE = 50_000  # customers a second that a worker on a usual machine may be trusted with; more or less
-LONG = 3600  # seconds after which a person should have been told
-MANY = 1_000_000_000  # messages, likewise
-BADLY = 0.1  # share of a product's customers that somebody should not want to lose
-SHOWN = 3  # examples of a kind
+CUSTOMERS_PER_WORKER_SECOND = 50_000  # that one worker on a usual machine handles, roughly
+LONG_CATCH_UP_SECONDS = 3600  # a warning says so of a longer one
+MANY_MESSAGES = 1_000_000_000  # likewise
+BAD_LOSS_SHARE = 0.1  # of a product's customers: losing more of them is worth a warning
+MAX_EXAMPLES = 3  # examples of a kind
 
 
-def remarks(outlook: Outlook) -> Iterator[str]:
-    """Yield what may well not be meant as it is configured, each in one sentence or two."""
-    yield from _about_time(outlook)
-    yield from _about_days(outlook)
-    for each in outlook.settings.incidents:
+def likely_mistakes(forecast: Forecast) -> Iterator[str]:
+    """Yield a warning, of one or two sentences, for each setting that is probably a mistake."""
+    yield from _about_time(forecast)
+    yield from _about_days(forecast)
+    for each in forecast.settings.incidents:
         if each.start is not None:
-            yield from _about_incident(each, outlook)
-    yield from _about_shelves(outlook)
-    busiest = max((float(day.customers.max()) / 3600 for day in outlook.days), default=0.0)
-    if busiest > PACE:
+            yield from _about_incident(each, forecast)
+    yield from _about_shelves(forecast)
+    busiest = max((float(day.customers.max()) / 3600 for day in forecast.days), default=0.0)
+    if busiest > CUSTOMERS_PER_WORKER_SECOND:
         yield (
-            f"In the busiest hour {count(busiest)} customers a second come; a worker may be trusted with {count(PACE)} "
-            "or so. Run several, or raise min_sale_freq and max_sale_freq."
+            f"In the busiest hour {count(busiest)} customers/s arrive; one worker handles about "
+            f"{count(CUSTOMERS_PER_WORKER_SECOND)}/s. Run more workers, or raise min_sale_freq and max_sale_freq."
         )
 
 
-def _about_time(outlook: Outlook) -> Iterator[str]:
-    catch_up, speed = outlook.catch_up, outlook.settings.clock.speed
+def _about_time(forecast: Forecast) -> Iterator[str]:
+    catch_up, speed = forecast.catch_up, forecast.settings.clock.speed
     if catch_up is None:
         return
     if catch_up.seconds is None:
-        falls = "it stays as late as it is" if speed == 1 else "it falls behind more and more"
+        falls = "it stays as far behind as it is" if speed == 1 else "it falls further and further behind"
         yield f"At speed {speed:g} the shop is never live: {falls}. Expected a speed above 1, max, or start = now."
-    elif catch_up.seconds > LONG:
+    elif catch_up.seconds > LONG_CATCH_UP_SECONDS:
         at = "as fast as possible" if speed is None else f"at speed {speed:g}"
         yield (
-            f"It takes some {length(catch_up.seconds)} until it {'closes' if catch_up.closes else 'is live'}, {at}. "
-            f"A later start{'' if speed is None else ', or a higher speed,'} makes that shorter."
+            f"It takes about {length(catch_up.seconds)} until it {'closes' if catch_up.closes else 'is live'}, {at}. "
+            f"A later start{'' if speed is None else ' or a higher speed'} shortens this."
         )
-    if speed is not None and catch_up.a_second > PACE:
+    if speed is not None and catch_up.a_second > CUSTOMERS_PER_WORKER_SECOND:
         yield (
-            f"At speed {speed:g} some {count(catch_up.a_second)} customers a second come; a worker may be trusted with "
-            f"{count(PACE)} or so. It will be later than its clock."
+            f"At speed {speed:g} about {count(catch_up.a_second)} customers/s arrive; one worker handles about "
+            f"{count(CUSTOMERS_PER_WORKER_SECOND)}/s. The shop will fall behind its clock."
         )
-    if catch_up.messages > MANY:
-        yield f"{count(catch_up.messages)} messages lie between its start and now: more than most disks hold."
+    if catch_up.messages > MANY_MESSAGES:
+        yield f"{count(catch_up.messages)} messages lie between its start and now: more than most disks can hold."
 
 
-def _about_days(outlook: Outlook) -> Iterator[str]:
-    days = outlook.days
+def _about_days(forecast: Forecast) -> Iterator[str]:
+    days = forecast.days
     if not any(any(day.open) for day in days):
         yield (
-            f"The shop is closed in all of {days[0].date} to {days[-1].date}: it is before its first moment, behind "
-            "its last, or [HOURS] has none for these days."
+            f"The shop is closed in all of {days[0].date} to {days[-1].date}: these days are before its first "
+            "moment or after its last, or [HOURS] has no hours for them."
         )
         return
     closed = [day for day in days if not day.spans and not any(day.open)]
@@ -70,31 +70,31 @@ def _about_days(outlook: Outlook) -> Iterator[str]:
         yield f"Closed all day: {_some(named)}."
     idle = [f"{day.date:%a} {day.date}" for day in days if any(day.open) and not day.total]
     if idle:
-        yield f"Open, but nobody comes: {_some(idle)}. [VOLUME] has 0 for these hours, or an incident the factor 0."
+        yield f"Open, but no customers arrive: {_some(idle)}. [VOLUME] is 0, or an incident has factor 0."
 
 
-def _about_incident(each: IncidentSettings, outlook: Outlook) -> Iterator[str]:
-    plan = outlook.plan
+def _about_incident(each: IncidentSettings, forecast: Forecast) -> Iterator[str]:
+    plan = forecast.plan
     assert each.start is not None
-    its = incident_of(each, each.name, plan.calendar.utc(each.start) // MINUTE)
+    incident = incident_of(each, each.name, plan.calendar.utc(each.start) // MINUTE)
     name = f"[INCIDENT {each.name}]"
-    if its.end <= plan.opened_at:
+    if incident.end <= plan.opened_at:
         yield f"{name} is over before the shop's first moment, {plan.calendar.local(plan.opened_at):%Y-%m-%d %H:%M}."
-    elif outlook.closes_at is not None and its.start > outlook.closes_at:
-        yield f"{name} begins after the shop's last moment, {plan.calendar.local(outlook.closes_at):%Y-%m-%d %H:%M}."
-    elif not its.is_supply and its.end > its.start:
-        first, last = its.start // MINUTE, its.end // MINUTE
+    elif forecast.closes_at is not None and incident.start > forecast.closes_at:
+        yield f"{name} begins after the shop's last moment, {plan.calendar.local(forecast.closes_at):%Y-%m-%d %H:%M}."
+    elif not incident.is_supply and incident.end > incident.start:
+        first, last = incident.start // MINUTE, incident.end // MINUTE
         days = (np.arange(at, min(at + DAY_MINUTES, last), dtype=np.int64) for at in range(first, last, DAY_MINUTES))
         if not any(plan.calendar.activity(minutes).any() for minutes in days):
             lasts = length(each.duration.total_seconds())
-            yield f"{name} lies in closed hours, {each.start:%Y-%m-%d %H:%M} for {lasts}: nobody sees it."
+            yield f"{name} lies in closed hours, {each.start:%Y-%m-%d %H:%M} for {lasts}: it has no effect."
         elif each.factor == 1.0 and not each.discount:
             yield f"{name} has a factor of 1 and no discount: it changes nothing."
 
 
-def _about_shelves(outlook: Outlook) -> Iterator[str]:
-    supply = outlook.plan.supply
-    badly = [each for each in outlook.short if each.share >= BADLY]
+def _about_shelves(forecast: Forecast) -> Iterator[str]:
+    supply = forecast.plan.supply
+    badly = [each for each in forecast.short if each.share >= BAD_LOSS_SHARE]
     slow = [each for each in badly if each.in_lead_time > supply.min_inventory]
     if slow:
         worst = _some(
@@ -108,8 +108,9 @@ def _about_shelves(outlook: Outlook) -> Iterator[str]:
         now = {"min_inventory": supply.min_inventory, "restock_amount": supply.restock_amount}
         low = " and ".join(name for name, value in now.items() if value < enough)
         yield (
-            f"Customers will find too little of {_products(len(slow))}, for min_inventory is {supply.min_inventory} "
-            f"and restock_amount {supply.restock_amount}: {worst}. Better: {low} of {count(enough)} or more."
+            f"Customers will find too little of {_products(len(slow))}, because min_inventory is "
+            f"{supply.min_inventory} and restock_amount {supply.restock_amount}: {worst}. "
+            f"Recommended: {low} of {count(enough)} or more."
         )
     opening = [each for each in badly if each not in slow and not each.held_up]
     if opening:
@@ -125,5 +126,5 @@ def _products(number: int) -> str:
 
 
 def _some(words: Sequence[str]) -> str:
-    more = len(words) - SHOWN
-    return ", ".join(words[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(words) - MAX_EXAMPLES
+    return ", ".join(words[:MAX_EXAMPLES]) + (f" and {more} more" if more > 0 else "")

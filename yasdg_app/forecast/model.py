@@ -1,4 +1,4 @@
-"""An outlook: what a configuration will do, as plain data.
+"""An forecast: what a configuration will do, as plain data.
 
 Times are microseconds since 1970, as elsewhere.
 """
@@ -17,11 +17,11 @@ from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats
 
-HOUR_BY_HOUR = 14  # days whose hours are told; of more, those of a usual week
+MAX_DAYS_HOUR_BY_HOUR = 14  # days whose hours are told; of more, those of a usual week
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class ForecastDay:
     """One day of the shop's clock."""
 
     date: date
@@ -44,7 +44,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class Shortage:
     """A product of which customers will find too little."""
 
     product: Product
@@ -56,7 +56,7 @@ class Short:
 
 
 @dataclass(frozen=True, slots=True)
-class CatchUp:
+class CatchUpForecast:
     """What lies between the shop's first moment and the present."""
 
     behind: timedelta
@@ -77,19 +77,19 @@ class CatchUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Forecast:
     """See the module."""
 
     settings: Settings
     plan: Plan
     closes_at: int | None
-    days: tuple[Day, ...]
+    days: tuple[ForecastDay, ...]
     edges: Ints  # of all hours of the days, and the end
     by_category: dict[str, Floats]  # expected customers, hour by hour
     incidents: tuple[Incident, ...]
-    short: tuple[Short, ...]  # the worst first
+    short: tuple[Shortage, ...]  # the worst first
     looked_at: int  # products whose shelves were looked at
-    catch_up: CatchUp | None  # None: the shop begins now
+    catch_up: CatchUpForecast | None  # None: the shop begins now
     last_sale: int | None  # when number_of_sales may be expected to be reached; None: not in these days
     warnings: tuple[str, ...]
 
@@ -104,13 +104,13 @@ class Outlook:
         return sum(float(day.lost.sum()) for day in self.days)
 
 
-def by_hour(outlook: Outlook) -> Iterator[tuple[str, Sequence[bool], Sequence[float]]]:
+def by_hour(forecast: Forecast) -> Iterator[tuple[str, Sequence[bool], Sequence[float]]]:
     """Yield a name, whether the shop is open, and customers by the hour: of each day, or of each weekday's mean."""
-    if len(outlook.days) <= HOUR_BY_HOUR:
-        for day in outlook.days:
+    if len(forecast.days) <= MAX_DAYS_HOUR_BY_HOUR:
+        for day in forecast.days:
             yield f"{day.date:%a %d}", day.open, day.customers.tolist()
         return
     for weekday, name in enumerate(WEEKDAYS):
-        days = [day for day in outlook.days if day.date.weekday() == weekday]
+        days = [day for day in forecast.days if day.date.weekday() == weekday]
         opened = [any(day.open[hour] for day in days) for hour in range(24)]
         yield name[:3].title(), opened, np.mean([day.customers for day in days], axis=0).tolist()
