@@ -49,7 +49,7 @@ def test_a_jump_of_years_sells_nothing_and_sales_go_on_when_it_is_over(kafka: Ka
         urllib.request.urlopen(set_incident(worker, "soon"), timeout=20)
     assert refused.value.code == 503
     assert why_not in json.load(refused.value)["error"]
-    worker.until(lambda: "sales continue" in worker.said, "the end of it")
+    worker.until(lambda: "sales resume" in worker.said, "the end of it")
     before = sold(worker)
     worker.until(lambda: sold(worker) != before, "a sale")
     assert worker.stop() == 0, worker.said
@@ -78,12 +78,12 @@ def test_sales_of_the_future_are_told_and_no_incident_is_set_for_their_time(kafk
     now = time.time_ns() // 1000
     worker.until(lambda: shop.purchases() and latest(shop) > now + 1_700_000_000, "sales of the future")
     worker.until(lambda: "was set back by 30 min" in worker.said, "the clock to be set back")
-    worker.until(lambda: "The log holds sales up to" in worker.said, "a word on it")
+    worker.until(lambda: "The log contains sales up to" in worker.said, "a word on it")
     through = latest(shop)
     reasons = worker.until(
         lambda: [each for each in ready(worker)["reasons"] if "sales of the future" in each], "a reason"
     )
-    assert "nothing is sold until then" in reasons[0]
+    assert "no sales until then" in reasons[0]
     with urllib.request.urlopen(set_incident(worker, "late"), timeout=20) as response:
         assert event_time(json.load(response)["start"]) > through
     added = yasdg(shop, "incident", "add", "later", "--kind", "storm", "--json")
