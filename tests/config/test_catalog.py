@@ -147,7 +147,7 @@ def test_headers_are_known_in_any_case(folder: Path, change: Callable[[str], str
 def test_of_headers_that_differ_in_case_the_one_that_is_written_right_counts(folder: Path) -> None:
     assert load(folder, f"{HEADER},price", f"{line()},oops") == load(folder, HEADER, line())
     assert problems(folder, f"{HEADER},price".replace("Price", "PRICE"), f"{line()},1") == [
-        "products.csv:1: column Price stands here 2 times"
+        "products.csv:1: column Price: found 2 times"
     ]
 
 
@@ -216,7 +216,7 @@ def test_somebody_has_to_want_something(folder: Path) -> None:
 def test_columns_that_are_missing_or_double_are_named(folder: Path) -> None:
     header = HEADER.replace("Price", "Prize").replace("Size", "Item")
     assert problems(folder, header, line(inventory=0)) == [
-        "products.csv:1: column Item stands here 2 times",
+        "products.csv:1: column Item: found 2 times",
         "products.csv:1: column Size is missing",
         "products.csv:1: column Price is missing",
         "products.csv:2: Inventory = 0: expected a whole number from 2 to 1000000000, because one sale takes up to 2",

@@ -369,18 +369,16 @@ def test_a_supplier_supplies_something(folder: Path) -> None:
 def test_sections_of_a_name_have_one_and_only_one(folder: Path) -> None:
     storm = "kind = storm\nstart = 2026-01-01\n"
     text = f"[INCIDENT]\n[INCIDENT ö]\n[INCIDENT a b]\n[SUPPLY x]\n[INCIDENT x]\n{storm}[INCIDENT  x]\n[INCIDENTS x]"
-    name = "expected a name of 1 to 40 letters, digits, underscores or hyphens behind INCIDENT"
+    name = "expected a name of 1 to 40 letters, digits, underscores or hyphens after INCIDENT"
     assert problems(folder, text) == [
         f"{FILE}: [INCIDENT]: {name}",
         f"{FILE}: [INCIDENT ö]: {name}",
         f"{FILE}: [INCIDENT a b]: {name}",
         f"{FILE}: [SUPPLY x]: unknown section; did you mean [SUPPLY]?",
-        f"{FILE}: [INCIDENT  x] stands here a second time",
+        f"{FILE}: [INCIDENT  x]: duplicate section",
         f"{FILE}: [INCIDENTS x]: unknown section; did you mean [INCIDENT name]?",
     ]
-    assert problems(folder, f"[INCIDENT x]\n{storm}[INCIDENT x]\n") == [
-        f"{FILE}:4: [INCIDENT x] stands here a second time"
-    ]
+    assert problems(folder, f"[INCIDENT x]\n{storm}[INCIDENT x]\n") == [f"{FILE}:4: [INCIDENT x]: duplicate section"]
 
 
 def test_sections_of_a_name_have_no_variables(folder: Path) -> None:
@@ -746,8 +744,8 @@ member_freq = 11
 """
     assert problems(folder, text, YASDG_KAFKA_PARTITIONS="none") == [
         "config/configuration.ini:1: seed = 1: expected a [SECTION] first",
-        "config/configuration.ini:5: [SALES] seed stands here a second time",
-        "config/configuration.ini:8: [SALES] stands here a second time",
+        "config/configuration.ini:5: [SALES] seed: duplicate key",
+        "config/configuration.ini:8: [SALES]: duplicate section",
         "config/configuration.ini:4: this is no setting: expected key = value",
         "config/configuration.ini: [SALES] seed = x: expected a whole number from 0 to 18446744073709551615",
         "config/configuration.ini: [INVENTORY] restock_amount = 1: "

@@ -14,12 +14,7 @@ from yasdg_app.audit.report import AuditError, AuditReport
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.audit.worker_tables import read_table
 from yasdg_app.cluster_state.control_records import read_control
-from yasdg_app.cluster_state.manifest import (
-    ConfigurationChangedError,
-    ShopManifest,
-    UnknownShopError,
-    find_shop,
-)
+from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, UnknownShopError, find_shop
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.config.settings import Settings

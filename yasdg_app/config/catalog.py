@@ -279,7 +279,7 @@ def _columns(line: int | None, header: list[str], problems: _Problems) -> list[_
             problems.add(line, f"column {name} is missing")
             continue
         if len(here) > 1:
-            problems.add(line, f"column {name} stands here {len(here)} times")
+            problems.add(line, f"column {name}: found {len(here)} times")
         position = here[0] if here else len(names)
         # Most columns have few different values: remembering them makes a million lines a matter of seconds, and one
         # object of many.

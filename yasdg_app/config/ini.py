@@ -258,10 +258,10 @@ def _section(header: str, file: str, values: ParsedValues, again: bool) -> str |
     try:
         section = f"{kind} {_NAME.read(' '.join(words))}"
     except InvalidValueError as error:
-        values.problems.append(f"{place}: expected {error} behind {kind}")
+        values.problems.append(f"{place}: expected {error} after {kind}")
         return None
     if section in values.named and not again:
-        values.problems.append(f"{place} stands here a second time")
+        values.problems.append(f"{place}: duplicate section")
     values.named[section] = f"{file}: [{section}] "
     return section
 
@@ -284,11 +284,11 @@ def _parse(text: str, name: str, problems: list[str]) -> list[tuple[str, dict[st
             parser.read_string("\n".join(lines))
         except configparser.DuplicateSectionError as error:
             at = error.lineno or 1
-            problems.append(f"{name}:{at}: [{_original(error.section)}] stands here a second time")
+            problems.append(f"{name}:{at}: [{_original(error.section)}]: duplicate section")
             lines[at - 1] = f"[{error.section}\0{at}]"
         except configparser.DuplicateOptionError as error:
             at = error.lineno or 1
-            problems.append(f"{name}:{at}: [{_original(error.section)}] {error.option} stands here a second time")
+            problems.append(f"{name}:{at}: [{_original(error.section)}] {error.option}: duplicate key")
             lines[at - 1] = ""
         except configparser.MissingSectionHeaderError as error:
             problems.append(

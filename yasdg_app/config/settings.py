@@ -56,7 +56,7 @@ class KafkaSettings:
     partitions: int = _key(8, rules.whole(1, 1024))
     """Of every topic: at most so many workers share the work."""
     replication_factor: int = _key(1, rules.whole(1, 9))
-    """Copies of a topic on an existing cluster; the embedded broker, being one, keeps one whatever stands here."""
+    """Copies of a topic on an existing cluster; the embedded broker, being one, keeps one whatever is set here."""
     auth_method: str = _key("plaintext", rules.choice(*AUTH_METHODS))
     """How we tell the cluster who we are; one of AUTH_METHODS."""
     ssl_ca_file: Path | None = _key(None, rules.path_if_any())
@@ -259,7 +259,7 @@ class FaultSettings:
     late: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
     """The share of the sales that arrive late, by `late_by`."""
     duplicate: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
-    """The share that arrives twice, one right behind the other."""
+    """The share that arrives twice, one right after the other."""
     dropped: Decimal = _key(Decimal(0), rules.share(of_a_million=True))
     """The share that never arrives."""
     out_of_order: Decimal = _key(Decimal(0), rules.share(of_a_million=True))

@@ -2,7 +2,7 @@
 
 The rule is the seed's: after a sale, a level at or below the minimum has `restock_amount` put on the shelf. Where the
 supplier needs no time, it is there at once; else it comes when it is due, and nothing more is ordered until then. A
-delivery is taken in before the first customer behind it is served: the shelf needs no clock.
+delivery is received before the next customer is served, so a shelf needs no clock.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Shelf:
         return cls(product, initial=product.inventory, level=product.inventory)
 
     def update_eta(self, supply: Supply) -> None:
-        """Reckon anew when comes what is on order."""
+        """Compute again when the delivery of what is on order is due."""
         if self.on_order:
             of = self.product, self.stockings + 1, self.ordered_at
             self.promised, (self.due, self.delayed_by) = supply.promised(*of), supply.delivery(*of)
@@ -63,14 +63,14 @@ class Shelf:
             self.promised, self.due, self.delayed_by = END_OF_TIME, END_OF_TIME, None
 
     def backorder_info(self, at: int) -> tuple[int, str | None]:
-        """Return what customers are told who find too little: when more was promised, and what holds it up by now.
+        """Return what a customer who finds too little is told: when more was promised, and what delays it by now.
 
-        An incident that is set later may change when it comes, but neither of the two.
+        An incident that is set later may change the delivery, but neither of the two.
         """
         return self.promised, self.delayed_by if self.promised <= at else None
 
     def receive(self, until: int, supply: Supply) -> Sequence[Restock]:
-        """Take in the deliveries that are due by `until`; return them."""
+        """Receive the deliveries that are due by `until`; return their restocks."""
         came = []
         while self.due <= until:
             number, at = self.stockings + 1, self.due
@@ -88,7 +88,7 @@ class Shelf:
         return came
 
     def sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
-        """Take `quantity` from the shelf, as much as it holds at least; return what is delivered at once."""
+        """Take `quantity` units, at most the level; return the restocks that arrive instantly."""
         self.sales += 1
         self.sold += quantity
         self.level -= quantity

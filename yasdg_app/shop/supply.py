@@ -14,7 +14,7 @@ from yasdg_app.shop.incidents import Incidents
 from yasdg_app.shop.randomness import key, uniform
 
 EVERY_DAY = 7
-MOST_DELAYS = 1_000  # a delivery that is put off more often than that comes on the wrong day
+MOST_DELAYS = 1_000  # a delivery that is postponed more often arrives on the wrong day
 
 
 class Supply:
@@ -52,7 +52,7 @@ class Supply:
         self._seed = seed
 
     def is_instant(self, product: Product) -> bool:
-        """Tell whether all that is ordered of a product is there at once: then it is never short once it was not."""
+        """Tell whether orders of a product arrive at the moment they are placed."""
         supplier = self._by_category.get(product.category, self._supplier)
         no_time = max(_lead_times(supplier.lead_time)) == 0 and _any_day(supplier) and not supplier.partial_freq
         return no_time and not self._incidents.has_supply

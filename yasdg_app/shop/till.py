@@ -1,10 +1,10 @@
 """A till: demand over a stretch of event time, turned into numbered sales and customers turned away, in order.
 
-A till goes on where others left the shelves, and keeps no other state, so any till over the same products that starts
-at the same place makes the same sales.
+A till resumes with the shelves as others left them and keeps no other state, so every till over the same products that
+starts at the same cursor generates the same sales.
 
-Where all that is ordered is there at once, and the shelf is above its minimum, nobody is turned away: what becomes of
-many customers is computed in columns. All others are served one after the other.
+Where restocks are instant and the shelf is above its minimum, every customer finds enough: many are served at once, in
+columns. All others are served one by one.
 """
 
 from bisect import bisect_right
@@ -27,8 +27,8 @@ from yasdg_app.shop.sales import NO_PRODUCT, STREAM_START, EventCursor, LostSale
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.shelves import NOT_SOLD, Shelves
 
-CUSTOMERS_PER_BLOCK = 20_000  # customers that are computed at a time: the bound of a till's memory
-MAX_CELLS_PER_BLOCK = 4_096  # and cells, where hardly anybody comes
+CUSTOMERS_PER_BLOCK = 20_000  # computed at a time; bounds the memory of a till
+MAX_CELLS_PER_BLOCK = 4_096  # fewer customers than that come in so many cells: the bound where hardly anybody comes
 MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # and cells of all products: some of a till's time
 
 
