@@ -47,12 +47,8 @@ class OldApp:
 
 
 NOT_CONVERTED = (
-    "cli.audit",
     "cli.consume",
-    "cli.generate",
     "cli.incident",
-    "cli.plan",
-    "cli.topics",
     "cli.truth",
     "cli.verify",
 )

@@ -7,18 +7,18 @@ import orjson
 from aiokafka.errors import KafkaError
 from faust.cli import option
 
-from yasdg_app.application import app, fail
 from yasdg_app.audit.account import Topics
 from yasdg_app.audit.report import AuditError, AuditReport, ForeignMessages
 from yasdg_app.audit.shop_audit import ShopAudit
-from yasdg_app.cli.base import ShopCommand
+from yasdg_app.cli.base import ShopCommand, command
 from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.errors import YasdgError
+from yasdg_app.process.exits import exit_with_error
 
 MAX_FINDINGS_PRINTED = 50
 
 
-@app.command(
+@command(
     option("--table", "urls", multiple=True, metavar="URL", help="Also check a running worker's table; repeatable."),
     option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
     base=ShopCommand,
@@ -38,13 +38,13 @@ async def audit(self: ShopCommand, urls: tuple[str, ...], as_json: bool) -> int:
     # Messages come by the hundred thousand and form no cycles: looking for these would take a fifth of the time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
-    shop_audit = ShopAudit(app.shop, app.products, app.connection, app.format)
+    shop_audit = ShopAudit(self.shop.settings, self.shop.products, self.shop.connection, self.shop.format)
     try:
         report = await shop_audit.run(
             urls, lambda purchases: ProgressBar(purchases, "Auditing", "Audited {} of {} purchases")
         )
     except (YasdgError, KafkaError, aiohttp.ClientError, OSError) as error:
-        fail(AuditError(f"Cannot audit {app.bootstrap_servers}: {error}"), 2)
+        exit_with_error(AuditError(f"Cannot audit {self.shop.connection.servers}: {error}"), 2)
     if as_json:
         print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
     else:

@@ -8,7 +8,7 @@ when it is imported.
 
 import importlib
 
-COMMANDS = ("broker",)
+COMMANDS = ("audit", "broker", "generate", "plan", "topics")
 """Modules of commands, in this package."""
 
 

@@ -15,8 +15,7 @@ from typing import Any
 import click
 from faust.cli import option
 
-from yasdg_app.application import app
-from yasdg_app.cli.base import OfflineCommand, ShopCommand
+from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
 from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import rules
@@ -69,7 +68,7 @@ def event_time_option(_: click.Context, __: click.Parameter, value: str | None) 
     raise click.BadParameter(f"{printable(value or '')}: expected a time (UTC) such as 2026-01-01 08:30:00.123456")
 
 
-@app.command(
+@command(
     option("--to", "to", default="-", metavar="FILE", help="Output file; '-' or 'stdout' for standard output."),
     option(
         "--what", type=click.Choice([*KINDS, *FAULTY]), default="purchases", show_default=True, help="What to write."
@@ -108,21 +107,22 @@ async def generate(
     YASDG_CLOCK_START=365d yasdg generate --to lost.jsonl --what lost_sales
     """
     now = time.time_ns() // 1000
-    begin = first_moment(app.shop, now) if opened_at is None else opened_at
-    plan = Plan.of(app.shop, app.products, begin)
-    if what in FAULTY and not app.shop.faults.any:
+    settings = self.shop.settings
+    begin = first_moment(settings, now) if opened_at is None else opened_at
+    plan = Plan.of(settings, self.shop.products, begin)
+    if what in FAULTY and not settings.faults.any:
         raise GenerateError(f"This shop has no {NAMES.get(what, what)}: every share in [FAULTS] is 0")
-    last = last_row(app.shop, plan, now, what, until, rows)
+    last = last_row(settings, plan, now, what, until, rows)
     if what in BY_SALES:
-        refuse_if_too_slow(app.shop, plan, last, most_sales(app.shop, what, rows))
+        refuse_if_too_slow(settings, plan, last, most_sales(settings, what, rows))
     run = GenerateRun(what, begin, last, rows)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may take for ever
     target = OutputFile(to, force)
     signal.signal(signal.SIGINT, run.interrupt)
     try:
-        form = json_format(app.shop.format)
-        faults = Faults.of(app.shop.faults, app.shop.sales.seed)
-        number = app.shop.sales.number_of_sales
+        form = json_format(settings.format)
+        faults = Faults.of(settings.faults, settings.sales.seed)
+        number = settings.sales.number_of_sales
         parts = stream(what, plan, last, number_of_sales=number, rows=rows, form=form, faults=faults)
         run.write(parts, target)
         if run.interrupted:
@@ -137,7 +137,7 @@ async def generate(
     except BaseException:
         target.discard()
         raise
-    again = "" if opened_at is not None or isinstance(app.shop.clock.start, datetime) else again_by(begin)
+    again = "" if opened_at is not None or isinstance(settings.clock.start, datetime) else again_by(begin)
     if run.interrupted:
         where = f"; they are in {target.partial}" if target.partial else ""
         print(f"yasdg: Interrupted after {run.made}{where}{again}", file=sys.stderr, flush=True)

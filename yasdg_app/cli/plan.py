@@ -11,8 +11,7 @@ import numpy as np
 import orjson
 from faust.cli import option
 
-from yasdg_app.application import app
-from yasdg_app.cli.base import OfflineCommand, ShopCommand
+from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
 from yasdg_app.cli.picture import FORMATS, draw
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config import catalog, rules
@@ -55,7 +54,7 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> date | No
         raise click.BadParameter(f"{printable(value or '')}: expected {error}") from None
 
 
-@app.command(
+@command(
     option("--picture", callback=_picture, metavar="FILE", help="Also draw it: plan.svg or plan.png."),
     option(
         "--from", "first", callback=_date, metavar="DATE",
@@ -74,7 +73,7 @@ async def plan(self: ShopCommand, picture: Path | None, first: date | None, days
 
     Examples: yasdg plan; yasdg plan --picture plan.svg; yasdg plan --from 2026-01-05 --days 365
     """
-    forecast = forecast_shop(app.shop, app.products, time.time_ns() // 1000, first, days)
+    forecast = forecast_shop(self.shop.settings, self.shop.products, time.time_ns() // 1000, first, days)
     if picture is not None:
         try:
             picture.write_bytes(draw(forecast, picture.suffix.lower()))

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from faust.cli import argument, option
 
-from yasdg_app.application import app
-from yasdg_app.cli.base import ShopCommand
+from yasdg_app.cli.base import ShopCommand, command
 from yasdg_app.cluster_state.bootstrap import older_claims, prepare_topics
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
@@ -28,7 +28,7 @@ class TopicsCommandError(YasdgError):
     """What was asked for cannot be done."""
 
 
-@app.command(
+@command(
     argument("action", type=click.Choice(["list", "create", "describe", "delete"]), default="list"),
     option("--yes", is_flag=True, help="Delete without asking."),
     base=ShopCommand,
@@ -41,38 +41,40 @@ async def topics(self: ShopCommand, action: str, yes: bool) -> None:
     Examples: yasdg topics; yasdg topics describe; yasdg topics delete
     """
     try:
-        async with administration(app.connection) as admin:
+        async with administration(self.shop.connection) as admin:
             if action == "list":
-                await _list(admin)
+                await _list(admin, self.shop)
             elif action == "create":
-                await _create(admin)
+                await _create(admin, self.shop)
             elif action == "describe":
-                await _describe(admin)
+                await _describe(admin, self.shop)
             else:
-                await _delete(admin, yes)
+                await _delete(admin, self.shop, yes)
     except KafkaError as error:
-        raise TopicsCommandError(f"Apache Kafka at {app.bootstrap_servers}: {error}") from error
+        raise TopicsCommandError(f"Apache Kafka at {self.shop.connection.servers}: {error}") from error
 
 
-def _names() -> list[str]:
-    return [spec.name for spec in shop_topics.specs(app.shop)]
+def _names(shop: RunningShop) -> list[str]:
+    return [spec.name for spec in shop_topics.specs(shop.settings)]
 
 
-async def _existing(admin: AIOKafkaAdminClient) -> list[str]:
+async def _existing(admin: AIOKafkaAdminClient, shop: RunningShop) -> list[str]:
     """Return the topics that are there; those of faults, too, of a shop that has none any more."""
     there = set(await admin.list_topics())
-    names = [*_names(), *(spec.name for spec in shop_topics.fault_specs(app.shop.kafka))]
+    names = [*_names(shop), *(spec.name for spec in shop_topics.fault_specs(shop.settings.kafka))]
     return [name for name in dict.fromkeys(names) if name in there]
 
 
-async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str, dict[int, tuple[int, int]]]:
+async def _offsets(
+    names: Sequence[str], admin: AIOKafkaAdminClient, shop: RunningShop
+) -> dict[str, dict[int, tuple[int, int]]]:
     """Return, by topic and partition, its first offset and that behind its last message."""
     tps = [
         TopicPartition(description["topic"], partition["partition"])
         for description in (await admin.describe_topics(list(names)) if names else ())
         for partition in description["partitions"]
     ]
-    async with Reader(app.connection) as reader:
+    async with Reader(shop.connection) as reader:
         firsts, ends = await reader.firsts(tps), await reader.ends(tps)
     offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
     for tp in sorted(tps):
@@ -80,10 +82,10 @@ async def _offsets(names: Sequence[str], admin: AIOKafkaAdminClient) -> dict[str
     return offsets
 
 
-async def _list(admin: AIOKafkaAdminClient) -> None:
-    existing = await _existing(admin)
-    offsets = await _offsets(existing, admin)
-    for name in dict.fromkeys([*_names(), *existing]):
+async def _list(admin: AIOKafkaAdminClient, shop: RunningShop) -> None:
+    existing = await _existing(admin, shop)
+    offsets = await _offsets(existing, admin, shop)
+    for name in dict.fromkeys([*_names(shop), *existing]):
         if name in offsets:
             messages = sum(behind - first for first, behind in offsets[name].values())
             print(f"{name}: {len(offsets[name])} partitions, {messages} messages")
@@ -91,16 +93,18 @@ async def _list(admin: AIOKafkaAdminClient) -> None:
             print(f"{name}: not there")
 
 
-async def _create(admin: AIOKafkaAdminClient) -> None:
-    before = await _existing(admin)
-    await prepare_topics(admin, app.connection, app.shop, app.format, fingerprint_of(app.shop, app.products))
-    for name in _names():
+async def _create(admin: AIOKafkaAdminClient, shop: RunningShop) -> None:
+    before = await _existing(admin, shop)
+    await prepare_topics(
+        admin, shop.connection, shop.settings, shop.format, fingerprint_of(shop.settings, shop.products)
+    )
+    for name in _names(shop):
         print(f"{name}: {'was there' if name in before else 'created'}")
 
 
-async def _describe(admin: AIOKafkaAdminClient) -> None:
-    existing = await _existing(admin)
-    offsets = await _offsets(existing, admin)
+async def _describe(admin: AIOKafkaAdminClient, shop: RunningShop) -> None:
+    existing = await _existing(admin, shop)
+    offsets = await _offsets(existing, admin, shop)
     for description in await admin.describe_topics(existing) if existing else ():
         name = description["topic"]
         resource = ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": "", "retention.ms": ""})
@@ -112,16 +116,16 @@ async def _describe(admin: AIOKafkaAdminClient) -> None:
             print(f"    partition {partition}: offsets {first} to {behind}")
 
 
-async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
-    group, existing = app.shop.kafka.application_id, await _existing(admin)
+async def _delete(admin: AIOKafkaAdminClient, shop: RunningShop, yes: bool) -> None:
+    group, existing = shop.settings.kafka.application_id, await _existing(admin, shop)
     if await retry(lambda: _is_used(admin, group)):
         raise _running(group)
-    for claim in await older_claims(admin, app.connection, app.shop):
+    for claim in await older_claims(admin, shop.connection, shop.settings):
         raise TopicsCommandError(
             f"Nothing was deleted: {', '.join(claim.topics)}: in use by the shop {claim.application_id}, opened "
             f"{claim.started} (UTC). To delete that shop, set [KAFKA] application_id = {claim.application_id}"
         )
-    print(f"On {app.bootstrap_servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
+    print(f"On {shop.connection.servers}, to be deleted for good:", *existing, f"the group {group}", sep="\n    ")
     if not yes:
         if not sys.stdin.isatty():
             raise TopicsCommandError("Nothing was deleted. To delete without being asked: yasdg topics delete --yes")
@@ -135,7 +139,7 @@ async def _delete(admin: AIOKafkaAdminClient, yes: bool) -> None:
         for name, code, *_ in response.topic_error_codes:
             if code:
                 raise TopicsCommandError(f"The cluster refused to delete {name}: {for_code(code).__name__}")
-    while await _existing(admin):
+    while await _existing(admin, shop):
         await asyncio.sleep(0.1)
     print("Deleted. The next start opens a new shop.")
 
