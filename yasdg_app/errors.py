@@ -39,7 +39,7 @@ expected. All of them, each in the module that raises it:
         InvalidQueryError               a query parameter is invalid
         RequestRejectedError            a request to the web server is rejected
         AuditError                      `yasdg audit` cannot read the shop
-        Damage                          a topic cannot be audited any further
+        DamagedTopicError               a topic cannot be audited any further
         GenerateError                   `yasdg generate` cannot do what was asked for
         IncidentCommandError            `yasdg incident` cannot
         NoFaultsError                   `yasdg consume` of a topic that only a shop with [FAULTS] has

@@ -182,10 +182,10 @@ def test_a_user_that_comes_while_the_last_one_leaves_gets_a_broker_that_stays(pl
 def test_a_killed_user_leaves_nothing_running_and_nothing_locked(place: Place) -> None:
     user = place.process(USER)
     assert line_of(user) == f"127.0.0.1:{place.port}"
-    keeper, java = psutil.Process(place.status().pid), place.java()
+    supervisor, java = psutil.Process(place.status().pid), place.java()
     user.kill()
     user.wait()
-    eventually(lambda: not keeper.is_running() and not java.is_running())
+    eventually(lambda: not supervisor.is_running() and not java.is_running())
     assert place.is_deserted()
     place.user().start()
 

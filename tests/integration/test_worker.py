@@ -237,7 +237,7 @@ def test_killed_five_times_at_random_it_loses_and_repeats_nothing(shop: Shop) ->
     worker = shop.configure(SALES_NUMBER_OF_SALES="40000").worker()  # 80 seconds from the opening
     assert worker.ends(180) == 0, worker.said
     port = int(shop.servers.partition(":")[2])
-    while answers(port):  # the keeper ends with its last user
+    while answers(port):  # the supervisor ends with its last user
         time.sleep(0.1)
     broker = EmbeddedBroker(Path(shop.environment["YASDG_KAFKA_DATA_DIR"]), port)
     broker.start()

@@ -141,7 +141,7 @@ def _note_retention(spec: TopicSpec, config: Mapping[str, str], age_ms: int, not
 def _note_timestamps(spec: TopicSpec, config: Mapping[str, str], age_ms: int, note: Note) -> None:
     stamped = config.get("message.timestamp.type")
     if spec.use is Use.TABLE and stamped == "LogAppendTime":
-        note("message.timestamp.type", "CreateTime", "workers could not tell which worker's rows were appended")
+        note("message.timestamp.type", "CreateTime", "workers could not know which worker's rows were appended")
     if spec.use is Use.CONTROL and stamped == "CreateTime":
         note("message.timestamp.type", "LogAppendTime", "incidents set while the shop runs have no effect", False)
     if stamped == "LogAppendTime" and spec.use is Use.SALES:
