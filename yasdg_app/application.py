@@ -47,8 +47,6 @@ class OldApp:
 
 
 NOT_CONVERTED = (
-    "cli.consume",
-    "cli.incident",
     "cli.truth",
     "cli.verify",
 )

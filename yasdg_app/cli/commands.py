@@ -8,7 +8,7 @@ when it is imported.
 
 import importlib
 
-COMMANDS = ("audit", "broker", "generate", "plan", "topics")
+COMMANDS = ("audit", "broker", "consume", "generate", "incident", "plan", "topics")
 """Modules of commands, in this package."""
 
 

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
-from yasdg_app.application import app
-from yasdg_app.cli.base import ShopCommand
+from yasdg_app.cli.base import ShopCommand, command
+from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.auth.tokens import TokenError
@@ -23,15 +23,7 @@ from yasdg_app.messages.records import FAULT_HEADER
 from yasdg_app.messages.reference import receipt
 from yasdg_app.text import printable
 
-TOPICS = {
-    "products": app.shop.kafka.topic_products,
-    "purchases": app.shop.kafka.topic_purchases,
-    "stockings": app.shop.kafka.topic_stockings,
-    "lost_sales": app.shop.kafka.topic_lost_sales,
-    "incidents": app.shop.kafka.topic_incidents,
-    "dirty": app.shop.kafka.topic_dirty,
-    "faults": app.shop.kafka.topic_faults,
-}
+TOPICS = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
 KINDS = {"dirty": "purchases"}  # of topics that are not named after what stands on them
 FAULTY = ("dirty", "faults")  # of a flawed network
 RETRY_SECONDS = 1.0  # seconds
@@ -40,6 +32,12 @@ MAX_SECONDS = 1000  # characters of a line
 
 class NoFaultsError(YasdgError):
     """The topic is one of a flawed network, and the shop's has no flaws."""
+
+
+def topic_of(kafka: KafkaSettings, what: str) -> str:
+    """Return the name of one of `TOPICS`."""
+    name: str = getattr(kafka, f"topic_{what}")
+    return name
 
 
 def label(headers: Sequence[tuple[str, bytes]]) -> str:
@@ -116,17 +114,16 @@ LINES = {
 }
 
 
-def json_of(record: Message, plain: Message) -> str:
+def json_of(record: Message, plain: Message, is_json: bool) -> str:
     """Return a message as it is; one that is no text, as the JSON that says the same."""
-    value = record.value if app.shop.format.value == "json" else plain.value or record.value
+    value = record.value if is_json else plain.value or record.value
     return (value or b"null").decode("utf-8", "replace")
 
 
-@app.command(
-    argument("what", type=click.Choice(list(TOPICS)), default="purchases"),
+@command(
+    argument("what", type=click.Choice(TOPICS), default="purchases"),
     option("--json", "as_json", is_flag=True, help="Print each message as JSON, one per line."),
     option("--from-beginning", is_flag=True, help="Start with the oldest message instead of the next one."),
-    base=ShopCommand,
 )
 async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: bool) -> None:
     """Print products, purchases, stockings, lost sales or incidents as they are written. Ctrl-C ends.
@@ -135,17 +132,19 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
 
     Examples: yasdg consume stockings; yasdg consume --from-beginning --json | head -100
     """
-    if what in FAULTY and not app.shop.faults.any:
-        raise NoFaultsError(f"There is no {TOPICS[what]}: every share in [FAULTS] is 0.")
-    items = {product.product_id: product.item for product in app.products}
-    consumer = await _connected(app.connection, TOPICS[what], from_beginning)
+    shop, topic = self.shop, topic_of(self.shop.settings.kafka, what)
+    is_json = shop.settings.format.value == "json"
+    if what in FAULTY and not shop.settings.faults.any:
+        raise NoFaultsError(f"There is no {topic}: every share in [FAULTS] is 0.")
+    items = {product.product_id: product.item for product in shop.products}
+    consumer = await _connected(shop.connection, topic, from_beginning)
     try:
         while True:
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                plain = await app.format.plain(KINDS.get(what, what), records)
+                plain = await shop.format.plain(KINDS.get(what, what), records)
                 for record, told in zip(records, plain, strict=True):
                     if as_json:
-                        print(json_of(record, told))
+                        print(json_of(record, told, is_json))
                     else:
                         print(line(what, told.value or record.value, items) + label(record.headers))
             sys.stdout.flush()

@@ -15,13 +15,13 @@ import orjson
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
-from yasdg_app.application import app, fail
-from yasdg_app.cli.base import ShopCommand
+from yasdg_app.cli.base import ShopCommand, command
 from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.control_topic import ControlTopic
 from yasdg_app.cluster_state.downtime import latest_event_time
 from yasdg_app.cluster_state.incident_requests import described, is_configured, listed, read_incident
 from yasdg_app.cluster_state.manifest import ConfigurationChangedError, ShopManifest, find_shop
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.config.ini import SettingsError
 from yasdg_app.errors import YasdgError
@@ -30,6 +30,7 @@ from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.producer import ShopProducer
 from yasdg_app.kafka.reader import Reader
 from yasdg_app.messages.times import event_time, time_text
+from yasdg_app.process.exits import exit_with_error
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 
@@ -40,7 +41,6 @@ OPTIONS = {"categories": "category", "products": "product"}
 FIELD = re.compile("(?!name)[a-z_]+")
 UNSET = (None, ())
 
-kafka = app.shop.kafka
 T = TypeVar("T")
 
 
@@ -50,8 +50,12 @@ class IncidentCommandError(YasdgError):
 
 @dataclass(frozen=True, slots=True)
 class OpenShop:
-    """A shop in the cluster, and what is needed to tell it something; `changes`: of the configuration since."""
+    """A shop in the cluster, and what is needed to tell it something.
 
+    `configured`: the shop as it is configured here; `changes`: of the configuration since the shop was opened.
+    """
+
+    configured: RunningShop
     manifest: ShopManifest
     changes: list[str]
     plan: Plan
@@ -61,8 +65,12 @@ class OpenShop:
     def now(self) -> int:
         return self.manifest.clock.at(time.time_ns() // 1000)
 
+    def is_configured(self, name: str) -> bool:
+        """Return whether an incident belongs to the configuration."""
+        return is_configured(name, self.configured.settings.incidents)
 
-@app.command(
+
+@command(
     argument("action", type=click.Choice(["list", "add", "end"]), default="list"),
     argument("name", required=False),
     option("--kind", help="For add: storm, power_outage, promotion, viral, road_works, supply or custom."),
@@ -75,7 +83,6 @@ class OpenShop:
     option("--category", "categories", multiple=True, metavar="NAME", help="A category affected; repeatable."),
     option("--product", "products", multiple=True, metavar="ID", help="A product affected; repeatable."),
     option("--json", "as_json", is_flag=True, help="Print the output as JSON."),
-    base=ShopCommand,
 )
 async def incident(self: ShopCommand, action: str, name: str | None, as_json: bool, **given: Any) -> None:
     """List the incidents of the shop, add one, or end one that was added, whether workers run or not.
@@ -90,9 +97,9 @@ async def incident(self: ShopCommand, action: str, name: str | None, as_json: bo
     """
     sent = {key: value if isinstance(value, str) else list(value) for key, value in given.items() if value not in UNSET}
     if problem := _misused(action, name, sent):
-        fail(IncidentCommandError(problem), 2)
+        exit_with_error(IncidentCommandError(problem), 2)
     try:
-        async with _open_shop() as shop:
+        async with _open_shop(self.shop) as shop:
             if action == "list":
                 await _list(shop, as_json)
             elif action == "add":
@@ -100,9 +107,9 @@ async def incident(self: ShopCommand, action: str, name: str | None, as_json: bo
             else:
                 await _end(shop, str(name), as_json)
     except SettingsError as error:
-        fail(IncidentCommandError("\n       ".join(_as_option(problem) for problem in error.problems)), 2)
+        exit_with_error(IncidentCommandError("\n       ".join(_as_option(problem) for problem in error.problems)), 2)
     except (KafkaError, OSError) as error:
-        raise IncidentCommandError(f"Apache Kafka at {app.bootstrap_servers}: {error}") from error
+        raise IncidentCommandError(f"Apache Kafka at {self.shop.connection.servers}: {error}") from error
 
 
 def _misused(action: str, name: str | None, sent: Mapping[str, Any]) -> str:
@@ -129,19 +136,21 @@ def _as_option(problem: str) -> str:
 
 
 @asynccontextmanager
-async def _open_shop() -> AsyncIterator[OpenShop]:
-    manifest, changes = await _find_shop()
-    reader = Reader(app.connection, manifest.producer_id)
-    producer = ShopProducer(app.connection, manifest.producer_id)
+async def _open_shop(shop: RunningShop) -> AsyncIterator[OpenShop]:
+    kafka = shop.settings.kafka
+    manifest, changes = await _find_shop(shop)
+    reader = Reader(shop.connection, manifest.producer_id)
+    producer = ShopProducer(shop.connection, manifest.producer_id)
     try:
         yield OpenShop(
+            shop,
             manifest,
             changes,
-            Plan.of(app.shop, app.products, manifest.opened_at),
+            Plan.of(shop.settings, shop.products, manifest.opened_at),
             ControlTopic(
                 shop_topics.control_topic(kafka),
                 manifest.clock,
-                app.products,
+                shop.products,
                 reader,
                 producer,
                 partial(latest_event_time, reader, kafka),
@@ -152,26 +161,25 @@ async def _open_shop() -> AsyncIterator[OpenShop]:
         await reader.stop()
 
 
-async def _find_shop() -> tuple[ShopManifest, list[str]]:
+async def _find_shop(shop: RunningShop) -> tuple[ShopManifest, list[str]]:
     """Return the manifest of the shop, and what of the configuration was changed. Raises UnknownShopError."""
-    async with administration(app.connection) as admin:
+    async with administration(shop.connection) as admin:
         existing = set(await admin.list_topics())
     try:
-        return await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products)), []
+        return await find_shop(
+            shop.connection, shop.settings.kafka, existing, fingerprint_of(shop.settings, shop.products)
+        ), []
     except ConfigurationChangedError as error:
         return error.manifest, error.changes
 
 
-def _is_taken(name: str) -> bool:
-    return is_configured(name, app.shop.incidents)
-
-
-async def _in_time(answer: Awaitable[T]) -> T:
+async def _in_time(shop: OpenShop, answer: Awaitable[T]) -> T:
     try:
         return await asyncio.wait_for(answer, MAX_SECONDS)
     except TimeoutError:
         raise IncidentCommandError(
-            f"Apache Kafka at {app.bootstrap_servers} does not answer. What became of it shows: yasdg incident"
+            f"Apache Kafka at {shop.configured.connection.servers} did not answer in time. To see whether the change "
+            "was applied: yasdg incident"
         ) from None
 
 
@@ -179,12 +187,12 @@ async def _list(shop: OpenShop, as_json: bool) -> None:
     if shop.changes:
         told = f"The configuration here is not the shop's, whose incidents may be others: {'; '.join(shop.changes)}"
         print(f"yasdg: {told}", file=sys.stderr)
-    said, now = await _in_time(shop.control.read()), shop.now
+    said, now = await _in_time(shop, shop.control.read()), shop.now
     incidents = listed(shop.plan.incidents, said, now)
     if as_json:
         _print_json({"now": time_text(now), "incidents": incidents})
         return
-    print(f"It is {_clock(shop, now)} by the shop's clock ({app.shop.clock.time_zone}).")
+    print(f"It is {_clock(shop, now)} by the shop's clock ({shop.configured.settings.clock.time_zone}).")
     for each in incidents:
         print(_line(shop, each))
     if not incidents:
@@ -197,15 +205,15 @@ async def _add(shop: OpenShop, given: Mapping[str, Any], as_json: bool) -> None:
             f"The configuration here is not the shop's: {'; '.join(shop.changes)}. "
             "Add it where the shop's worker is started"
         )
-    settings = read_incident(given, app.products)
-    added = await _in_time(shop.control.set_incident(settings, _is_taken, shop.plan.calendar.utc))
+    settings = read_incident(given, shop.configured.products)
+    added = await _in_time(shop, shop.control.set_incident(settings, shop.is_configured, shop.plan.calendar.utc))
     _show(shop, added, ControlState(live=(added,)), "begins", as_json)
 
 
 async def _end(shop: OpenShop, name: str, as_json: bool) -> None:
-    if _is_taken(name):
+    if shop.is_configured(name):
         raise IncidentCommandError(f"name: {name} belongs to the configuration; it cannot be ended here")
-    ended = await _in_time(shop.control.end(name))
+    ended = await _in_time(shop, shop.control.end(name))
     _show(shop, ended, ControlState(live=(ended,)), "began", as_json)
 
 
