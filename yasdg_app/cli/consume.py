@@ -26,8 +26,8 @@ from yasdg_app.text import printable
 TOPICS = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
 KINDS = {"dirty": "purchases"}  # of topics that are not named after what stands on them
 FAULTY = ("dirty", "faults")  # of a flawed network
-RETRY_SECONDS = 1.0  # seconds
-MAX_SECONDS = 1000  # characters of a line
+RETRY_SECONDS = 1.0
+MAX_LINE_CHARACTERS = 1000
 
 
 class NoFaultsError(YasdgError):
@@ -58,9 +58,9 @@ def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
     """
     try:
         message = json.loads(value or b"")
-        return printable(LINES[what](message, items), MAX_SECONDS)
+        return printable(LINES[what](message, items), MAX_LINE_CHARACTERS)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        return printable(f"not read: {value!r}", MAX_SECONDS)
+        return printable(f"not read: {value!r}", MAX_LINE_CHARACTERS)
 
 
 def _product(message: Mapping[str, Any], items: Mapping[str, str]) -> str:

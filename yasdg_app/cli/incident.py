@@ -34,7 +34,7 @@ from yasdg_app.process.exits import exit_with_error
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 
-MAX_SECONDS = 30.0  # seconds that it may take to write to the topic
+WRITE_SECONDS = 30.0  # seconds that it may take to write to the topic
 OPTIONS = {"categories": "category", "products": "product"}
 """Fields of an incident whose option is called otherwise."""
 
@@ -175,7 +175,7 @@ async def _find_shop(shop: RunningShop) -> tuple[ShopManifest, list[str]]:
 
 async def _in_time(shop: OpenShop, answer: Awaitable[T]) -> T:
     try:
-        return await asyncio.wait_for(answer, MAX_SECONDS)
+        return await asyncio.wait_for(answer, WRITE_SECONDS)
     except TimeoutError:
         raise IncidentCommandError(
             f"Apache Kafka at {shop.configured.connection.servers} did not answer in time. To see whether the change "
