@@ -299,7 +299,7 @@ def test_an_embedded_broker_that_was_killed_is_started_again(shop: Shop) -> None
     status = BrokerFolder(Path(shop.environment["YASDG_KAFKA_DATA_DIR"])).read_status()
     assert status is not None
     os.kill(status.pid, signal.SIGKILL)
-    worker.until(lambda: "Starting it again" in worker.said, "that it starts it again")
+    worker.until(lambda: "Restarting it" in worker.said, "that it starts it again")
     worker.until(lambda: not answers(status.port), "the end of the old one")
     worker.until(lambda: answers(status.port), "a new one")
     before = len(shop.purchases())
