@@ -241,7 +241,7 @@ def test_an_order_comes_when_it_is_due_and_the_next_is_made_when_all_of_it_is_th
     numbers = dict.fromkeys(BY_ID, 0)
     for sale, message in zip(whole.sales, purchases, strict=True):
         its, told_before, is_sold = sale.product_id, len(table.restocks), False
-        for restock in (*(each.stocking for each in table.apply([message]).restocks[told_before:]), None):
+        for restock in (*(each.restock for each in table.apply([message]).restocks[told_before:]), None):
             if not is_sold and (restock is None or restock.existing_level != levels[its]):
                 levels[its], is_sold = levels[its] - sale.quantity, True
                 if levels[its] <= supply.min_inventory and not orders[its][0]:
@@ -277,8 +277,8 @@ def test_without_lead_times_nothing_is_lost_and_restocks_are_the_seeds(world: Wo
             levels[sale.product_id] += rule.restock_amount
             wanted.append((sale.product_id, sale.at, level, rule.restock_amount, level + rule.restock_amount))
     assert wanted == [
-        (each.product_id, each.stocking.at, each.stocking.existing_level, each.stocking.stock_quantity,
-         each.stocking.new_level) for each in table.restocks
+        (each.product_id, each.restock.at, each.restock.existing_level, each.restock.stock_quantity,
+         each.restock.new_level) for each in table.restocks
     ]  # fmt: skip
 
 
