@@ -20,7 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from yasdg_app import application
 from yasdg_app.cli.commands import import_commands
 from yasdg_app.cluster_state import control_follower
 from yasdg_app.cluster_state.running_shop import RunningShop
@@ -153,9 +152,7 @@ def load() -> tuple[ShopApp, Pipeline]:
         products = catalog.load(shop_settings.sales.products)
         if problems := checks.check_products(shop_settings, products):
             raise ConfigurationError(problems)
-        app, pipeline = assemble(shop_settings, products)
-        application.fill(app, pipeline)
-        return app, pipeline
+        return assemble(shop_settings, products)
     except ConfigurationError as error:
         count = len(error.problems)
         print(f"yasdg: {count} configuration error{'s' if count > 1 else ''}:", file=sys.stderr)

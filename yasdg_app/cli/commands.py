@@ -8,7 +8,7 @@ when it is imported.
 
 import importlib
 
-COMMANDS = ("audit", "broker", "consume", "generate", "incident", "plan", "topics")
+COMMANDS = ("audit", "broker", "consume", "generate", "incident", "plan", "topics", "truth", "verify")
 """Modules of commands, in this package."""
 
 

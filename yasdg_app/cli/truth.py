@@ -8,8 +8,7 @@ import time
 import click
 from faust.cli import option
 
-from yasdg_app.application import app
-from yasdg_app.cli.base import OfflineCommand, ShopCommand
+from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
 from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, SHOW_AFTER_SECONDS, OutputFile, event_time_option
 from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cli.truth_source import (
@@ -31,7 +30,7 @@ from yasdg_app.truth.windows import BY, Keys, aggregates, sorted_products
 STDOUT = "-"
 
 
-@app.command(
+@command(
     option(
         "--window", callback=window_option, default="1m", show_default=True, metavar="LENGTH",
         help="Length of the windows, such as 10s, 1m, 1h or 1d; they start at whole multiples since 1970 (UTC). "
@@ -86,7 +85,7 @@ async def truth(
     Examples: yasdg truth --window 1h --by category; yasdg truth --from 2026-06-03 --to 2026-06-04 -o day.parquet;
     YASDG_CONFIG=config/scenarios/week.ini yasdg truth --window 1d --format json
     """
-    source = await resolve_truth_source(opened_at)
+    source = await resolve_truth_source(self.shop, opened_at)
     span = source.span(None if window == ALL else int(window), begin, end)
     arrivals = source.arrivals(span, lateness, deduplicated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more

@@ -9,11 +9,11 @@ from datetime import datetime
 import click
 from aiokafka.errors import KafkaError
 
-from yasdg_app.application import app
 from yasdg_app.cli.generate import again_by, refuse_if_too_slow
 from yasdg_app.cluster_state.control_records import read_control
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.cluster_state.manifest import ConfigurationChangedError, UnknownShopError, find_shop
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config import rules
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
@@ -38,8 +38,6 @@ SHOW_AFTER_SECONDS = 5.0  # seconds in which a cluster that is there answers
 SECOND = 1_000_000
 ALL = "all"
 
-kafka = app.shop.kafka
-
 
 class TruthError(YasdgError):
     """The truth that was asked for is not known."""
@@ -51,6 +49,8 @@ class TruthSource:
 
     Attributes
     ----------
+    shop
+        As it is configured.
     plan
         Of the shop.
     now
@@ -59,6 +59,7 @@ class TruthSource:
         Where all this is from, for people.
     """
 
+    shop: RunningShop
     plan: Plan
     now: int
     source: str
@@ -71,12 +72,12 @@ class TruthSource:
     @property
     def closes(self) -> bool:
         """Whether the shop closes one day, by what is configured."""
-        return bool(self.number_of_sales) or app.shop.clock.end is not None
+        return bool(self.number_of_sales) or self.shop.settings.clock.end is not None
 
     @property
     def until(self) -> int:
         """Event time up to which the shop lives, that included."""
-        closes_at = last_moment(app.shop, self.plan.opened_at)
+        closes_at = last_moment(self.shop.settings, self.plan.opened_at)
         return FOREVER if closes_at is None else closes_at - 1
 
     def span(self, window: int | None, begin: int | None, end: int | None) -> Span:
@@ -126,7 +127,7 @@ class TruthSource:
 
     def _last_sale(self) -> int:
         """Return the event time of the sale that ends a run of so many. Raises GenerateError if there is none."""
-        refuse_if_too_slow(app.shop, self.plan, self.until, self.number_of_sales)
+        refuse_if_too_slow(self.shop.settings, self.plan, self.until, self.number_of_sales)
         served = generate_all(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
@@ -138,7 +139,7 @@ class TruthSource:
                     "--deduplicated says what an engine does that reads the dirty topic: it needs --allowed-lateness"
                 )
             return None
-        if not app.shop.faults.any:
+        if not self.shop.settings.faults.any:
             raise TruthError(
                 "--allowed-lateness is for a shop with [FAULTS], and there are none: its topic has all in order"
             )
@@ -149,11 +150,11 @@ class TruthSource:
         return self._network(span, None, False)
 
     def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator:
-        faults = Faults.of(app.shop.faults, self.plan.sales.seed)
+        faults = Faults.of(self.shop.settings.faults, self.plan.sales.seed)
         return ArrivalSimulator(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
 
-async def resolve_truth_source(opened_at: int | None, of_a_stream: bool = False) -> TruthSource:
+async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_stream: bool = False) -> TruthSource:
     """Return what the truth goes by, and say it on the standard error.
 
     Parameters
@@ -166,22 +167,22 @@ async def resolve_truth_source(opened_at: int | None, of_a_stream: bool = False)
     found, why = None, "the first moment is given"
     if opened_at is None:
         try:
-            found, why = await _in_the_cluster()
+            found, why = await _in_the_cluster(shop)
         except (KafkaError, OSError, TimeoutError, BrokerError) as error:
-            why = f"Apache Kafka at {app.bootstrap_servers} does not answer ({str(error) or 'in time'})"
+            why = f"Apache Kafka at {shop.connection.servers} does not answer ({str(error) or 'in time'})"
         finally:
-            await app.leave_broker()
+            await shop.leave_broker()
     if found is None:
         now = time.time_ns() // 1000
-        by_now = opened_at is None and not isinstance(app.shop.clock.start, datetime)
+        by_now = opened_at is None and not isinstance(shop.settings.clock.start, datetime)
         if by_now and of_a_stream:
             raise TruthError(
                 "The first moment of this shop depends on when it was opened ([CLOCK] start). Say it: --opened-at, or "
                 f"the cluster that knows it ([KAFKA] bootstrap_servers): {why}"
             )
-        begin = first_moment(app.shop, now) if opened_at is None else opened_at
+        begin = first_moment(shop.settings, now) if opened_at is None else opened_at
         found = TruthSource(
-            Plan.of(app.shop, app.products, begin), now,
+            shop, Plan.of(shop.settings, shop.products, begin), now,
             f"the configuration alone, without what was set while the shop ran: {why}"
             + (f". It is a shop on paper, opened just now{again_by(begin)}" if by_now else ""),
         )  # fmt: skip
@@ -189,17 +190,18 @@ async def resolve_truth_source(opened_at: int | None, of_a_stream: bool = False)
     return found
 
 
-async def _in_the_cluster() -> tuple[TruthSource | None, str]:
+async def _in_the_cluster(shop: RunningShop) -> tuple[TruthSource | None, str]:
     """Return the shop in the cluster; if there is none, why."""
+    kafka = shop.settings.kafka
     if kafka.embedded:
         if not BrokerFolder(kafka.data_dir).data.exists():
             return None, f"no shop was opened in {kafka.data_dir}"
-        await app.connect_broker()
-    servers, control = app.bootstrap_servers, shop_topics.control_topic(kafka)
-    async with asyncio.timeout(SHOW_AFTER_SECONDS), administration(app.connection) as admin:
+        await shop.connect_broker()
+    servers, control = shop.connection.servers, shop_topics.control_topic(kafka)
+    async with asyncio.timeout(SHOW_AFTER_SECONDS), administration(shop.connection) as admin:
         existing = set(await admin.list_topics())
     try:
-        manifest = await find_shop(app.connection, kafka, existing, fingerprint_of(app.shop, app.products))
+        manifest = await find_shop(shop.connection, kafka, existing, fingerprint_of(shop.settings, shop.products))
     except UnknownShopError:
         return None, f"the shop {kafka.application_id} was never opened on {servers}"
     except ConfigurationChangedError as error:
@@ -207,10 +209,11 @@ async def _in_the_cluster() -> tuple[TruthSource | None, str]:
             f"The shop on {servers} was opened {time_text(error.manifest.opened_at)} with another configuration: "
             f"{'; '.join(error.changes)}. Put the values back, or say --opened-at for a shop that is not there"
         ) from None
-    said = read_control(await read_all(app.connection, control, manifest.producer_id), manifest.clock, app.products)
-    plan = Plan.of(app.shop, app.products, manifest.opened_at).with_control(said.live, said.gaps)
+    said = read_control(await read_all(shop.connection, control, manifest.producer_id), manifest.clock, shop.products)
+    plan = Plan.of(shop.settings, shop.products, manifest.opened_at).with_control(said.live, said.gaps)
     live = ", ".join(incident.name for incident in said.live) or "none"
     return TruthSource(
+        shop,
         plan,
         manifest.clock.at(time.time_ns() // 1000),
         f"the shop on {servers}, opened {time_text(manifest.opened_at)} (UTC); incidents set while it ran: {live}; "

@@ -10,8 +10,7 @@ import numpy as np
 import orjson
 from faust.cli import argument, option
 
-from yasdg_app.application import app, fail
-from yasdg_app.cli.base import OfflineCommand, ShopCommand
+from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
 from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, event_time_option
 from yasdg_app.cli.progress import ProgressBar
 from yasdg_app.cli.truth_source import (
@@ -25,6 +24,7 @@ from yasdg_app.cli.truth_source import (
 )
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
+from yasdg_app.process.exits import exit_with_error
 from yasdg_app.text import length, printable
 from yasdg_app.truth import compare_purchases as purchases
 from yasdg_app.truth import compare_sums as sums
@@ -64,7 +64,7 @@ def _columns_option(_: click.Context, __: click.Parameter, value: str | None) ->
     return names if value is not None else ()
 
 
-@app.command(
+@command(
     argument("path", metavar="FILE", type=click.Path(path_type=Path)),
     option(
         "--window", callback=window_option, metavar="LENGTH",
@@ -126,7 +126,7 @@ async def verify(
     try:
         source = Source(path, kind)
         source.columns()  # what cannot be read needs no cluster
-        truth = await resolve_truth_source(opened_at, of_a_stream=True)
+        truth = await resolve_truth_source(self.shop, opened_at, of_a_stream=True)
         if end is None and not truth.closes:
             raise TruthError(
                 f"The shop has no end, so say up to which event time the file goes: --to '{time_text(truth.now)[:16]}'"
@@ -137,7 +137,7 @@ async def verify(
         return INTERRUPTED
     except (YasdgError, OSError, MemoryError) as error:
         why = str(error) or "there is not enough memory"
-        fail(TruthError(f"Cannot verify {printable(str(path), 4096)}: {why}"), 2)
+        exit_with_error(TruthError(f"Cannot verify {printable(str(path), 4096)}: {why}"), 2)
     if as_json:
         print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
     else:
