@@ -19,6 +19,8 @@ from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
 from yasdg_app.cli.truth_source import TruthError, TruthSource
 from yasdg_app.cli.verify import VerifyOptions, compare
+from yasdg_app.cluster_state.running_shop import RunningShop
+from yasdg_app.config.settings import Settings
 from yasdg_app.messages.times import event_time, time_text
 from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.engine_files import FileError, Source
@@ -36,6 +38,9 @@ def plan() -> Plan:
     return plan_of("week", "2026-06-05", SALES_MIN_SALE_FREQ="40", SALES_MAX_SALE_FREQ="80")
 
 
+SHOP = RunningShop.of(Settings(), ())
+
+
 def known(of: Plan | None = None, closes_at: int | None = None) -> TruthSource:
     """A shop; it closes one day, or never."""
 
@@ -43,7 +48,9 @@ def known(of: Plan | None = None, closes_at: int | None = None) -> TruthSource:
         closes = property(lambda self: True)  # type: ignore[assignment]
         until = property(lambda self: closes_at - 1)  # type: ignore[assignment, operator]
 
-    return (TruthSource if closes_at is None else Closing)(of or plan(), (of or plan()).opened_at + 30 * DAY, "a test")
+    return (TruthSource if closes_at is None else Closing)(
+        SHOP, of or plan(), (of or plan()).opened_at + 30 * DAY, "a test"
+    )
 
 
 def truth(kind: str, window: int = HOUR, by: str = "product", of: Plan | None = None, length: int = DAY) -> bytes:
