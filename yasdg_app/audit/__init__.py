@@ -1,7 +1,9 @@
-"""The audit of a shop's books by its topics alone: a fold with one account a product, however many messages there are.
+"""The audit: checks from the topics alone that the shop's records balance, as a fold with one account per product.
 
-Each partition is audited by itself: its purchases in their order, beside them the lost sales before them, the restocks
-that they caused, and the dead letters of what was neither. What concerns several partitions, customers who took another
-product, is summed up. A finding is told once, where it is first seen; what follows from it is not told again. Pure: it
-is handed records and the shop's plan, and knows neither a consumer nor the workers.
+Memory does not grow with the number of messages. Each partition is audited separately: its purchases in log order, and
+alongside them the lost sales that precede them, the restocks that they caused, and the dead letters for messages that
+are neither a purchase nor a lost sale. What spans several partitions, namely customers who bought a substitute, is
+summed up for the whole shop. A finding is reported once, where it is first noticed; its consequences are not reported
+again. The checks are pure: they get records and the shop's plan, and know neither a consumer nor the workers.
+`shop_audit`, `partitioned_topics` and `worker_tables` read what they get.
 """

@@ -1,4 +1,4 @@
-"""What an audit reads, and the account that it keeps of each product: all that it remembers of a log."""
+"""The messages that an audit reads, and the account it keeps for each product: all that it remembers of a log."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,11 +23,11 @@ END_OF_TIME = datetime.max
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 LAST_MICROSECOND = (END_OF_TIME - EPOCH) // MICROSECOND
-NO_LEVEL = -(2**62)  # a level that no sale leaves
+NO_LEVEL = -(2**62)  # below every level that a sale can leave
 
 
 class AuditedSale(msgspec.Struct, gc=False):
-    """A purchase, all of it."""
+    """A purchase with all of its fields."""
 
     transaction_time: datetime
     product_id: str
@@ -45,7 +45,7 @@ class AuditedSale(msgspec.Struct, gc=False):
 
 
 class AuditedLostSale(msgspec.Struct, gc=False):
-    """A message on the lost sales topic, all of it."""
+    """A message on the lost sales topic with all of its fields."""
 
     event_time: datetime
     product_id: str
@@ -60,7 +60,7 @@ class AuditedLostSale(msgspec.Struct, gc=False):
 
 
 class AuditedRestock(msgspec.Struct, gc=False):
-    """A message on the stockings topic, all of it."""
+    """A message on the stockings topic with all of its fields."""
 
     event_time: datetime
     product_id: str
@@ -71,7 +71,7 @@ class AuditedRestock(msgspec.Struct, gc=False):
 
 
 class AuditedProduct(msgspec.Struct):
-    """What an audit needs of a message on the products topic."""
+    """The fields that an audit needs from a message on the products topic."""
 
     product_id: str
     price: float
@@ -85,7 +85,7 @@ read_restock = msgspec.json.Decoder(AuditedRestock).decode
 _read_product = msgspec.json.Decoder(AuditedProduct).decode
 
 Find = Callable[[str, str, int, str], None]
-"""Takes note of a finding in the partition that is looked at: kind, topic, offset, text."""
+"""Records a finding in the partition being audited: kind, topic, offset, text."""
 
 
 class Topics(NamedTuple):
@@ -100,12 +100,12 @@ class Topics(NamedTuple):
 
     @classmethod
     def of(cls, kafka: KafkaSettings) -> "Topics":
-        """Return the names that are configured."""
+        """Return the configured names."""
         return cls(*(getattr(kafka, f"topic_{name}") for name in cls._fields))
 
     @property
     def partitioned(self) -> tuple[str, ...]:
-        """The topics that have several partitions."""
+        """The topics with several partitions."""
         return self.purchases, self.stockings, self.lost_sales, self.dead_letters
 
     @property
@@ -115,30 +115,30 @@ class Topics(NamedTuple):
 
 
 class Deleted(NamedTuple):
-    """What was deleted at the beginning of a partition."""
+    """What was deleted at the start of a partition."""
 
-    first: int  # offset from which on the partition is left
-    number: int | None  # of the shop's messages before it; None: no batch that is left says it
+    first: int  # first offset that is still there
+    number: int | None  # of the shop's messages before it; None if no remaining batch says so
 
     @property
     def text(self) -> str:
-        """What was deleted, in words."""
+        """Description of what was deleted."""
         what = "messages" if self.number is None else f"{self.number} messages of the shop"
         return f"{what} at the beginning, before offset {self.first}, were deleted and cannot be audited"
 
 
 class PublishedRestock(NamedTuple):
-    """A restock that stands in the log, or ought to."""
+    """A restock that is in the log, or should be."""
 
     at: datetime
     number: int
     levels: tuple[int, int, int]  # before, added, after
-    offset: int  # of one that ought to be there: that of the sale that stands behind it
-    place: int = 0  # among the restocks of the partition that were read
+    offset: int  # if expected: that of the sale that follows it
+    place: int = 0  # position among the restocks read from the partition
 
 
 class PendingLostSale(NamedTuple):
-    """A lost sale that was read, and not compared with the shelf yet."""
+    """A lost sale that was read but not yet compared with the shelf."""
 
     at: datetime
     lost: AuditedLostSale
@@ -146,53 +146,53 @@ class PendingLostSale(NamedTuple):
 
 
 class MissingSales(NamedTuple):
-    """Sales that are missing where they ought to stand."""
+    """Sales that are missing from the log."""
 
     first: int
     last: int
-    offset: int  # of the sale behind them
+    offset: int  # of the sale after them
 
 
 @dataclass(slots=True)
 class WorkerTableRow:
-    """What the workers' table shows of a product."""
+    """The row of a product in the workers' table."""
 
     fields: Mapping[str, Any]
     sales: int
     lost_sales: int
 
     def differences(self, log: Mapping[str, Any]) -> str:
-        """Return in what the table differs from the log; nothing if it does not."""
+        """Return how the table differs from the log; an empty text if it does not."""
         fields = self.fields
         return "; ".join(f"{name} is {fields.get(name)}, not {v}" for name, v in log.items() if fields.get(name) != v)
 
 
 @dataclass(slots=True)
 class ProductAccount:
-    """What is known of one product, after the sales that were looked at.
+    """What is known of one product after the sales examined so far.
 
     Attributes
     ----------
     wake
-        Event time from which on something else than a sale is to be looked at.
+        Event time from which something other than a sale has to be examined.
     floor
-        A sale that leaves this level or less has to be examined.
+        A sale that leaves this level or less has to be examined, units.
     certain
-        False: something is off, so the level is not known until the next restock tells it.
+        False: an error was found, so the level is unknown until the next restock states it.
     blind
-        True: a sale is not known before the next one, so a restock between them may stand before or behind it.
+        True: the sale before the next one is unknown, so a restock between the two may come before or after it.
     ways
-        To buy it, known to be right at the present promotion: their cents, and what their goods had cost.
+        Ways to buy the product that are known to be right at the current promotion: their cents, and the goods' cost.
     came
-        Deliveries that are on the shelf, whose sale was not looked at: only then do they stand in the log.
+        Deliveries on the shelf whose sale was not examined yet; the log contains them only after that sale.
     told
-        RestockAudit that were read, whose sales were not.
+        Restocks that were read and whose sales were not.
     owed
-        RestockAudit as they ought to be, beyond the end of what was read.
+        Restocks that are expected after the end of what was read.
     shift
-        By how much the log numbers restocks higher than it should, for which it was told off.
+        By how much the log numbers restocks higher than it should; this was reported.
     is_followed
-        False: sales at the beginning were deleted, so neither the level nor what is on order can be known.
+        False: sales at the start were deleted, so neither the level nor the quantity on order can be known.
     """
 
     product: catalog.Product
@@ -211,8 +211,8 @@ class ProductAccount:
     ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
     came: list[Restock] = field(default_factory=list)
     told: deque[PublishedRestock] = field(default_factory=deque)
-    told_number: int = 0  # of the last one that was read
-    first_told: int | None = None  # number of the first one that was read
+    told_number: int = 0  # of the last restock that was read
+    first_told: int | None = None  # number of the first restock that was read
     owed: deque[PublishedRestock] = field(default_factory=deque)
     shift: int = 0
     is_followed: bool = True
@@ -232,7 +232,7 @@ class ProductAccount:
         return cls(product, product.product_id.encode(), Shelf.of(product), min_inventory)
 
     def refresh(self, min_inventory: int) -> None:
-        """Reckon anew what a sale may leave, and when there is something else to look at."""
+        """Recompute the level that needs an examination, and the time of the next event that is not a sale."""
         if not self.is_followed:
             self.wake, self.floor = END_OF_TIME, NO_LEVEL
             return
@@ -253,12 +253,12 @@ def micros(at: datetime) -> int:
 
 
 def moment(at: int) -> datetime:
-    """Return an event time of microseconds since 1970; one that no clock can show is the latest."""
+    """Convert microseconds since 1970 to an event time; a time beyond the range of datetime becomes the latest."""
     return EPOCH + timedelta(microseconds=at) if at < LAST_MICROSECOND else END_OF_TIME
 
 
 def text_of(at: int) -> str:
-    """Return an event time as the table has it; of one that no clock can show, the number of its microseconds."""
+    """Return an event time in the notation of the table; beyond the range of datetime, the microseconds as a number."""
     try:
         return time_text(at)
     except UNREADABLE:
@@ -268,9 +268,10 @@ def text_of(at: int) -> str:
 def read_products(
     records: Iterable[Message], topic: str, report: AuditReport, products: Sequence[catalog.Product] = ()
 ) -> None:
-    """See whether the products topic tells of each product once, and of those of the catalog as they are there.
+    """Check that the products topic contains each product of the catalog once, with the catalog's values.
 
-    Where others have written on it a product may be there again: the shop publishes it anew after a foreign message.
+    If other producers have written to the topic, a product may occur again: the shop publishes it again after a foreign
+    message.
     """
     may_repeat = report.foreign_in(topic).count > 0
     told: dict[str, AuditedProduct] = {}

@@ -1,4 +1,4 @@
-"""Whether what is no message of the shop is among the dead letters, each once, and nothing else is."""
+"""Checks that the dead letters contain each message that is not one of the shop's, once, and nothing else."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -10,16 +10,16 @@ FOREIGN = "written by another producer"
 
 
 class DeadLetterAudit:
-    """The dead letters of one topic, beside the messages that they ought to be copies of: both in order of offset.
+    """Compares the dead letters of one topic with the messages that they should copy, both in order of offset.
 
     Parameters
     ----------
     foreign
         Counts the foreign messages of the topic that are among the dead letters.
     first
-        Offset before which messages of the topic were deleted: their dead letters have nothing to be compared with.
+        Offset before which messages of the topic were deleted: dead letters of those cannot be compared.
     are_whole
-        False: dead letters were deleted, so nothing is known of messages before those of the first one that is left.
+        False: dead letters were deleted, so messages before that of the first remaining dead letter are not checked.
     """
 
     def __init__(
@@ -37,51 +37,51 @@ class DeadLetterAudit:
         self._counted = foreign
         self._first = first
         self._are_whole = are_whole
-        self._letters: deque[tuple[int, int]] = deque()  # offsets of a message, and of its dead letter
-        self._unburied: deque[tuple[int, str]] = deque()  # offsets of what is no message of the shop, and why
-        self._foreign: deque[int] = deque()  # offsets of foreign messages up to which the others were not read yet
-        self._through = -1  # offset up to which the messages were read
+        self._letters: deque[tuple[int, int]] = deque()  # offset of a message, and offset of its dead letter
+        self._unburied: deque[tuple[int, str]] = deque()  # offset of a message that needs a dead letter, and the reason
+        self._foreign: deque[int] = deque()  # foreign messages whose place among the others is not reached yet
+        self._through = -1  # offset up to which messages were read
 
     @property
     def owes(self) -> bool:
-        """True while a dead letter is due that was not read yet."""
+        """True while an expected dead letter has not been read."""
         return bool(self._unburied)
 
     def foreign(self, offsets: Iterable[int]) -> None:
-        """Take note of foreign messages, before the others of a stretch: they have to be among the dead letters."""
+        """Record foreign messages, before the other messages of the same range: each needs a dead letter."""
         self._foreign.extend(offsets)
 
     def no_message(self, offset: int, why: str) -> None:
-        """Take note of a message that has to be among the dead letters."""
+        """Record a message that needs a dead letter."""
         self._merge_foreign(offset)
         self._unburied.append((offset, why))
 
     def read_through(self, offset: int) -> None:
-        """Take note that the messages were read up to an offset."""
+        """Record that messages were read up to an offset."""
         self._merge_foreign(offset + 1)
         self._through = offset
         self._match()
 
     def letter(self, of: int, offset: int) -> None:
-        """Take a dead letter: that of the message at `of`."""
+        """Process a dead letter: the copy of the message at offset `of`."""
         if of >= self._first:
             self._letters.append((of, offset))
             self._match()
 
     def late(self, of: int) -> None:
-        """Take a dead letter that was told since the audit began: it may be of a message since then."""
+        """Process a dead letter written since the audit began: its message may be newer than the audit."""
         if self._unburied and self._unburied[0][0] == of:
             self._take_first()
 
     def close(self) -> None:
-        """Tell what is still open."""
+        """Report what is still missing."""
         for of, offset in self._letters:
             self._no_cause(of, offset)
         for offset, why in self._unburied:
             self._not_put_aside(offset, why)
 
     def _merge_foreign(self, end: int) -> None:
-        """Have foreign messages before an offset take their place among the others."""
+        """Merge the foreign messages before an offset into the other messages, in order of offset."""
         while self._foreign and self._foreign[0] < end:
             self._unburied.append((self._foreign.popleft(), FOREIGN))
 
@@ -97,7 +97,7 @@ class DeadLetterAudit:
                 self._not_put_aside(*unburied.popleft())
 
     def _take_first(self) -> None:
-        """Note that the first message that was due is among the dead letters."""
+        """Mark the first expected message as found among the dead letters."""
         self._are_whole = True
         if self._unburied.popleft()[1] is FOREIGN:
             self._counted.put_aside += 1

@@ -1,4 +1,4 @@
-"""Whether the incidents that were announced are those of the plan."""
+"""Checks that the announced incidents are those of the plan."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -15,7 +15,7 @@ from yasdg_app.shop.plan import Plan
 
 
 class Timed(msgspec.Struct):
-    """The field of an announcement by which is known how far they go."""
+    """The field of an announcement that shows how far the announcements reach."""
 
     event_time: str
 
@@ -24,18 +24,18 @@ _read = msgspec.json.Decoder(Timed).decode
 
 
 def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: AuditReport, deleted: int = 0) -> None:
-    """See whether the incidents topic is what the plan announces, from its first on, and in its order.
+    """Compare the incidents topic with what the plan announces, from the first announcement on, in order.
 
-    Only where it first is not is told: what follows would all be off.
+    Only the first difference is reported, because all later announcements would be shifted.
 
     Parameters
     ----------
     records
-        The messages of the shop on the topic, all that are left.
+        The shop's remaining messages on the topic.
     plan
-        With all that is said on the control topic, which was read after it.
+        With all changes from the control topic, which was read after the incidents topic.
     deleted
-        Number of announcements before them that were deleted.
+        Number of earlier announcements that were deleted.
     """
     report.incidents = len(records)
     last = max((_time(record, plan.opened_at) for record in records), default=plan.opened_at)
@@ -48,7 +48,7 @@ def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: 
 
 
 def _wrong(record: Message, right: tuple[int, str, Incident] | None) -> str:
-    """Return what is wrong with an announcement; nothing if it is the right one."""
+    """Return what is wrong with an announcement; an empty text if it is right."""
     if right is None:
         return "the plan has no further incident by then"
     wanted = encode(announcement(*right))

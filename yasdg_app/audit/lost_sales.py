@@ -1,4 +1,4 @@
-"""The lost sales of a partition: numbered without a gap, worth what they could be, and lost for want of stock alone."""
+"""Checks the lost sales of a partition: no gap in their numbers, a possible value, and too little stock as reason."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -30,18 +30,18 @@ from yasdg_app.shop import shelf
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import line, terms
 
-MAX_VALUES = 1_024  # that are remembered: of a product, a quantity, and a discount
+MAX_VALUES = 1_024  # cached values: of a product, a quantity and a discount
 
 
 class LostSaleAudit:
-    """The lost sales of one partition.
+    """The audit of the lost sales of one partition.
 
     Parameters
     ----------
     restocks
-        Keeps the shelves.
+        Tracks the shelves.
     is_cut
-        Whether lost sales at the beginning were deleted.
+        Whether lost sales at the start were deleted.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class LostSaleAudit:
         self._values: dict[tuple[str, int, int], frozenset[float]] = {}
 
     def wants(self, until: datetime) -> bool:
-        """Tell whether more of them are to be read before sales up to an event time are looked at."""
+        """Return whether more lost sales must be read before sales up to an event time are examined."""
         return self._until <= until != BEGINNING_OF_TIME
 
     def take(self, chunk: Chunk | None) -> None:
-        """Take what comes next on the topic, in the order of the log; None: there is no more of it."""
+        """Process the next chunk of the topic, in log order; None: the end of the topic."""
         if chunk is None:
             self._until = END_OF_TIME
             return
@@ -102,12 +102,12 @@ class LostSaleAudit:
         self._find("unreadable", self._topic, record.offset, f"{turned.lost_sale_id} lacks fields of a lost sale")
         account = self._accounts[turned.product_id]
         account.lost_number = max(account.lost_number, number)
-        account.row = None  # what is missing cannot be compared
+        account.row = None  # a missing value cannot be compared
         return None
 
     def _take(self, account: ProductAccount, lost: AuditedLostSale, record: Message) -> None:
         at, offset = lost.event_time, record.offset
-        self._until = at  # not the latest: one time that is wrong says nothing of those behind it
+        self._until = at  # not the latest: one wrong time says nothing about the ones after it
         if not self._is_next(account, lost, offset):
             return
         if record.key != account.key:
@@ -115,7 +115,7 @@ class LostSaleAudit:
         if at < account.lost_at:
             text = f"{lost.lost_sale_id} is of {at}, the one before of {account.lost_at}"
             self._find("time goes back", self._topic, offset, text)
-            while account.lost and account.lost[-1].at > at:  # it, or they: nobody knows where they belong
+            while account.lost and account.lost[-1].at > at:  # this one or those are wrong: their place is unknown
                 account.lost.pop()
         account.lost_at, account.lost_offset = at, offset
         self._count(account, lost, offset)
@@ -137,7 +137,7 @@ class LostSaleAudit:
             first, until = lost_sale_id(product_id, last + 1), lost_sale_id(product_id, number - 1)
             text = first if number == last + 2 else f"{first} to {until}"
             self._find("missing lost sale", self._topic, offset, f"{text} should stand before it")
-            account.row = None  # what is missing cannot be compared
+            account.row = None  # a missing value cannot be compared
         account.lost_number = number
         return True
 
@@ -157,7 +157,7 @@ class LostSaleAudit:
             self._find("wrong substitute", self._topic, offset, text)
 
     def _check(self, account: ProductAccount, lost: AuditedLostSale, offset: int) -> None:
-        """Check what can be told without the shelf."""
+        """Check everything that does not depend on the shelf."""
         interval = self._interval
         interval.advance_to(lost.event_time)
         if interval.closed:
@@ -173,7 +173,7 @@ class LostSaleAudit:
             self._find("wrong reason", self._topic, offset, text)
 
     def _possible(self, account: ProductAccount, quantity: int, promotion: int) -> frozenset[float]:
-        """Return what so many units of a product may be worth: to members or not, with supplements or not."""
+        """Return the possible values of a quantity of a product: to members or not, with supplements or without."""
         kind = account.product.product_id, quantity, promotion
         values = self._values.get(kind)
         if values is None:
@@ -184,12 +184,12 @@ class LostSaleAudit:
             values = self._values[kind] = frozenset(amount(each.total_cents) for each in lines)
         return values
 
-    # --- Beside the shelf ---
+    # --- Comparison with the shelf ---
 
     def look(self, account: ProductAccount, until: datetime, instead_of: str | None) -> None:
-        """Compare with the shelf the customers who were turned away before a sale.
+        """Compare the customers who were turned away before a sale with the shelf.
 
-        `until`: its event time; `instead_of`: what its own customer had asked for, if it was another product.
+        `until`: event time of the sale; `instead_of`: the product that its customer had asked for, if another one.
         """
         lost = account.lost
         while lost and (lost[0].at < until or (lost[0].at == until and _before(account, instead_of))):
@@ -215,7 +215,7 @@ class LostSaleAudit:
                 self._find("wrong promise", self._topic, offset, text)
 
     def close(self, account: ProductAccount, until: datetime) -> None:
-        """Look at what is left of a product's, up to an event time behind which it may have been sold."""
+        """Examine the remaining lost sales of a product, up to an event time after which it may have been sold."""
         self.look(account, until, None)
         row = account.row
         if row is not None and row.lost_sales > account.lost_number:
@@ -223,7 +223,7 @@ class LostSaleAudit:
             self._find("table", self._topic, account.lost_offset, text)
 
     def _compare(self, account: ProductAccount) -> None:
-        """Compare the log with the table's record of the same number of lost sales."""
+        """Compare the log with the table's row for the same number of lost sales."""
         assert account.row is not None
         log = {
             "lost": account.lost_units,
@@ -239,7 +239,7 @@ class LostSaleAudit:
 
 
 def _before(account: ProductAccount, instead_of: str | None) -> bool:
-    """Tell whether who asked for a product itself was served before who took it instead of another, at one time."""
+    """Return whether, at one time, customers who ask for the product precede those who buy it as a substitute."""
     return instead_of is not None and account.product.product_id < instead_of
 
 

@@ -1,4 +1,4 @@
-"""The audit of one partition: a fold over its purchases, beside them its lost sales, restocks and dead letters."""
+"""The audit of one partition: a fold over its purchases, together with its lost sales, restocks and dead letters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -30,30 +30,30 @@ from yasdg_app.messages.reference import amount
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import BASIS_POINTS, Line, line, terms
 
-MAX_GAPS = 1_000  # of one product, kept in mind in case that the sales come later
-MAX_OPTIONS = 64  # to buy a product that are remembered as right
+MAX_GAPS = 1_000  # of one product, remembered in case the sales come later
+MAX_OPTIONS = 64  # ways to buy a product that are remembered as right
 
 
 class PartitionAudit:
     """The audit of one partition.
 
-    Call `stockings` and `lost_sales` ahead of `purchases`, as long as `wants_stockings` and `wants_lost_sales` say of a
-    chunk of purchases; `dead_letters` while `wants_letters`. At the end call the three with what is left, then
-    `late_stockings` and `late_letters` while `owes`, then `close`.
+    Before each chunk of `purchases`, call `stockings` and `lost_sales` while `wants_stockings` and `wants_lost_sales`
+    return true for the chunk; call `dead_letters` while `wants_letters` is true. At the end call these three with what
+    is left, then `late_stockings` and `late_letters` while `owes` is true, then `close`.
 
-    What other producers wrote to purchases and lost sales has to be among the dead letters, and is nothing else to it.
+    Messages of other producers on purchases and lost sales must be among the dead letters; otherwise they are ignored.
 
     Parameters
     ----------
     plan
-        Of the shop, with all that its control topic says.
+        The shop's plan, with all changes from its control topic.
     table
-        The workers' rows that the log is compared with, by product_id.
+        The workers' rows to compare with the log, by product_id.
     substitutions
         Those of the whole shop.
     deleted
-        What was deleted at the beginning of the partition, by topic. Where these are purchases, neither levels nor
-        restocks nor the table can be compared with the others.
+        What was deleted at the start of the partition, by topic. If purchases were deleted, levels, restocks and the
+        table cannot be compared.
     """
 
     def __init__(
@@ -102,33 +102,33 @@ class PartitionAudit:
             plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
             self._lost_letters, substitutions, is_cut=topics.lost_sales in cut,
         )  # fmt: skip
-        self._until = BEGINNING_OF_TIME  # event time of the last sale that was looked at
+        self._until = BEGINNING_OF_TIME  # event time of the last sale that was examined
 
-    # --- What is read beside the purchases ---
+    # --- Input besides the purchases ---
 
     def wants_stockings(self, sales: Sequence[AuditedSale | None]) -> bool:
-        """Tell whether more restocks are to be read before these sales are looked at."""
+        """Return whether more restocks must be read before these sales are examined."""
         return self._restocks.wants(len(sales))
 
     def wants_lost_sales(self, sales: Sequence[AuditedSale | None]) -> bool:
-        """Tell whether more lost sales are to be read before these sales are looked at."""
+        """Return whether more lost sales must be read before these sales are examined."""
         return self._lost.wants(_last_time(sales))
 
     @property
     def wants_letters(self) -> bool:
-        """Whether more dead letters are to be read, behind a chunk of purchases or lost sales."""
+        """Whether more dead letters must be read, after a chunk of purchases or lost sales."""
         return not self._letters_ended and (self._letters.owes or self._lost_letters.owes)
 
     def stockings(self, records: Sequence[Message]) -> None:
-        """Take restocks in the order of the log; none at all: there are no more of them."""
+        """Process restocks in log order; an empty sequence: the end of the topic."""
         self._restocks.take(records)
 
     def lost_sales(self, chunk: Chunk | None) -> None:
-        """Take what comes next on the topic of lost sales, in the order of the log; None: there is no more of it."""
+        """Process the next chunk of lost sales, in log order; None: the end of the topic."""
         self._lost.take(chunk)
 
     def dead_letters(self, records: Sequence[Message]) -> None:
-        """Take dead letters in the order of the log; none at all: there are no more of them."""
+        """Process dead letters in log order; an empty sequence: the end of the topic."""
         if not records:
             self._letters_ended = True
         for record in records:
@@ -151,16 +151,16 @@ class PartitionAudit:
 
     @staticmethod
     def read(records: Sequence[Message]) -> list[AuditedSale | None]:
-        """Return the purchases of a chunk; None where a message is none at first sight."""
+        """Return the purchases of a chunk; None for a message that cannot be read as one in the fast path."""
         try:
             return [read_sale(record.value) for record in records]  # type: ignore[arg-type]
         except UNREADABLE:
             return [_sale_or_none(record.value) for record in records]
 
     def purchases(self, chunk: Chunk, sales: Sequence[AuditedSale | None]) -> None:
-        """Look at what comes next on the topic of purchases, in the order of the log.
+        """Examine the next chunk of purchases, in log order.
 
-        `sales`: what `read` makes of the chunk's messages.
+        `sales`: the result of `read` for the chunk's messages.
         """
         accounts, report = self._accounts, self._report
         begin, end = self._open()
@@ -205,7 +205,7 @@ class PartitionAudit:
             if level <= account.floor or at >= account.wake:
                 self._look_closer(account, sale)
             else:
-                of.level = level  # which is all that Shelf.sell does where nothing is ordered, and nothing due
+                of.level = level  # all that Shelf.sell does if nothing is ordered and nothing is due
             if account.row is not None and number == account.row.sales:
                 self._compare(account)
         self._until = max(self._until, _last_time(sales))
@@ -214,12 +214,12 @@ class PartitionAudit:
         self._note_times(sales)
 
     def _open(self) -> tuple[datetime, datetime]:
-        """Return the stretch in which a sale need not be looked at for its time: none while the shop is closed."""
+        """Return the interval in which the time of a sale needs no check: an empty one while the shop is closed."""
         interval = self._interval
         return (BEGINNING_OF_TIME, BEGINNING_OF_TIME) if interval.closed else (interval.begin, interval.end)
 
     def _look_closer(self, account: ProductAccount, sale: AuditedSale) -> None:
-        """Take a sale from the shelf before or behind which something else may have come."""
+        """Apply a sale to the shelf if another event may have come before or after it."""
         if not account.is_followed:
             return
         if account.lost:
@@ -244,7 +244,7 @@ class PartitionAudit:
     def _odd(
         self, account: ProductAccount, record: Message, sale: AuditedSale, way: tuple[Any, ...]
     ) -> tuple[int, tuple[int, int]] | None:
-        """Examine a message that is not the expected next sale; return its number and worth if it counts."""
+        """Examine a message that is not the expected next sale; return its number and value if it counts."""
         topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
             _, number = read_purchase(record.value, self._partition, self._homes.get)
@@ -275,7 +275,7 @@ class PartitionAudit:
         return number, worth
 
     def _advance_to(self, at: datetime) -> None:
-        """Turn to what the plan says of a time: what was right at other promotions is not to be remembered."""
+        """Move to the plan interval of a time; forget the ways to buy that were right at other promotions."""
         before = self._interval.promotions
         if not self._interval.advance_to(at):
             return
@@ -285,7 +285,7 @@ class PartitionAudit:
                 self._accounts[product_id].ways.clear()
 
     def _in_order(self, account: ProductAccount, record: Message, number: int) -> int:
-        """See whether a sale is the next one; return the number of the last sale with it, 0 if it does not count."""
+        """Check whether a sale is the next one; return the new number of the last sale, 0 if it does not count."""
         topic, offset, product_id = self._topics.purchases, record.offset, account.product.product_id
         if number == account.number + 1 or (self._is_cut and not account.number and number):
             return number
@@ -307,12 +307,12 @@ class PartitionAudit:
         return account.number
 
     def _lose_count(self, account: ProductAccount) -> None:
-        """Take note that a sale is not known: what is on the shelf is not either, and nothing can be compared."""
+        """Record that a sale is unknown: the level is unknown as well, and nothing can be compared."""
         account.certain, account.blind, account.row = False, True, None
         account.refresh(self._plan.supply.min_inventory)
 
     def _no_purchase(self, record: Message) -> None:
-        """Deal with a message that is no purchase to the shop's workers: it has to be among the dead letters."""
+        """Record a message that the shop's workers do not accept as a purchase: it needs a dead letter."""
         try:
             sale, number = read_purchase(record.value, self._partition, self._homes.get)
         except InvalidMessageError as why:
@@ -325,20 +325,20 @@ class PartitionAudit:
             account.number = max(account.number, number)
             self._lose_count(account)
 
-    # --- The end ---
+    # --- End of the audit ---
 
     @property
     def owes(self) -> bool:
-        """True while restocks or dead letters are due that the log does not hold yet."""
+        """True while the log lacks expected restocks or dead letters."""
         letters = self._letters.owes or self._lost_letters.owes
         return letters or any(account.owed for account in self._accounts.values())
 
     def late_stockings(self, records: Iterable[Message]) -> None:
-        """Take restocks that were told since the audit began: what is owed is looked for among them."""
+        """Process restocks written since the audit began: some of them may be expected."""
         self._restocks.take_late(records)
 
     def late_letters(self, records: Iterable[Message]) -> None:
-        """Take dead letters that were told since the audit began."""
+        """Process dead letters written since the audit began."""
         for record in records:
             self._report.dead_letters += 1
             letters, of = self._letter_of(record)
@@ -346,7 +346,7 @@ class PartitionAudit:
                 letters.late(of)
 
     def close(self) -> None:
-        """Tell what is still open."""
+        """Report what is still missing."""
         for account in self._accounts.values():
             for gap in account.gaps:
                 self._missing(account, gap)
@@ -359,7 +359,7 @@ class PartitionAudit:
         self._lost_letters.close()
 
     def _compare(self, account: ProductAccount) -> None:
-        """Compare the log with the table's record of the same number of sales."""
+        """Compare the log with the table's row for the same number of sales."""
         if account.row is None or not account.certain:
             return
         self._report.table_rows += 1
@@ -406,7 +406,7 @@ def _last_time(sales: Sequence[AuditedSale | None]) -> datetime:
 
 
 def _wrong(sale: AuditedSale, right: Line) -> tuple[str, str] | None:
-    """Return what is wrong with the money of a sale, and a text; None if it is right to the cent."""
+    """Return which amount of a sale is wrong, and a description; None if all are right to the cent."""
     discount, cost = right.promotion / BASIS_POINTS, None if right.cost_cents is None else amount(right.cost_cents)
     if sale.promotion_discount != discount:
         return "wrong discount", f"the promotion is {sale.promotion_discount}, the plan says {discount}"

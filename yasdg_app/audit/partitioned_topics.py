@@ -19,14 +19,14 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import home
 from yasdg_app.shop.plan import Plan
 
-LAST_OFFSETS = 100  # of a partition that are searched first for its latest event time
+LAST_OFFSETS = 100  # of a partition, searched first for its latest event time
 
 TimeOf = Callable[[Sequence[Message]], datetime]
 """Returns the latest event time among messages; BEGINNING_OF_TIME if there is none."""
 
 
 class DamagedTopicError(YasdgError):
-    """A topic cannot be read any further; `finding` says where, and why."""
+    """A topic cannot be read further; `finding` says where and why."""
 
     def __init__(self, tp: TopicPartition, offset: int) -> None:
         text = (
@@ -59,7 +59,7 @@ class LogReader:
     by_content: bool = False
 
     async def chunks(self, tp: TopicPartition, start: int, end: int) -> AsyncGenerator[Chunk, None]:
-        """Yield what a partition holds between two offsets. Raises DamagedTopicError."""
+        """Yield the messages of a partition between two offsets. Raises DamagedTopicError."""
         position = start
         async with aclosing(self.reader.all_chunks(tp, start, end)) as chunks:  # type: ignore[type-var]
             while True:
@@ -81,7 +81,7 @@ class LogReader:
         return await self._plain(tp.topic, messages), position
 
     async def whole(self, topic: str, report: AuditReport) -> tuple[list[Message], int]:
-        """Return all of the shop's messages on a topic of one partition, and how many others of it were deleted.
+        """Return the shop's remaining messages on a topic with one partition, and how many others were deleted.
 
         Reports deleted messages, and counts those of other producers. Raises DamagedTopicError.
         """
@@ -98,20 +98,20 @@ class LogReader:
         return messages, 0 if deleted is None else deleted.number or 0
 
     async def deleted_before(self, tp: TopicPartition, first: int) -> Deleted | None:
-        """Return what was deleted at the beginning of a partition whose first offset is `first`; None: nothing."""
+        """Return what was deleted at the start of a partition whose first offset is `first`; None: nothing."""
         if not first:
             return None
         return Deleted(first, first if self.by_content else await self.reader.count_before(tp, first))
 
     async def _plain(self, topic: str, messages: list[Message]) -> list[Message]:
-        """Return messages in the default format; those that are in no format unchanged."""
+        """Return messages in the default format; messages in no valid format unchanged."""
         what = next((name for name in self.topics._fields if getattr(self.topics, name) == topic), "")
         return messages if what in ("", "dead_letters") else list(await self.message_format.plain(what, messages))
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionedTopics:
-    """The topics that have several partitions, as they were at one moment.
+    """The topics with several partitions, as they were at one moment.
 
     Attributes
     ----------
@@ -126,27 +126,27 @@ class PartitionedTopics:
 
     @classmethod
     async def now(cls, log: LogReader, partitions: int) -> "PartitionedTopics":
-        """Look up where they begin and end."""
+        """Read the first and end offsets of the topics from the cluster."""
         topics = log.topics
         ends: dict[TopicPartition, int] = {}
-        # In this order: the sale of every restock and dead letter is among these sales, and the lost sales before them.
+        # In this order: the sales include that of each restock and dead letter, the lost sales those before the sales.
         for group in ((topics.stockings, topics.dead_letters), (topics.purchases,), (topics.lost_sales,)):
             ends |= await log.reader.ends(TopicPartition(topic, n) for topic in group for n in range(partitions))
         return cls(log, partitions, await log.reader.firsts(ends), ends)
 
     @property
     def purchases(self) -> int:
-        """Number of purchases, or a little more."""
+        """Number of purchases, an upper bound."""
         own = (TopicPartition(self.log.topics.purchases, partition) for partition in range(self.partitions))
         return sum(self.ends[tp] - self.firsts[tp] for tp in own)
 
     def end(self, topic: str, partition: int) -> tuple[TopicPartition, int]:
-        """Return a partition, and where it ends."""
+        """Return a partition, and its end offset."""
         tp = TopicPartition(topic, partition)
         return tp, self.ends[tp]
 
     async def are_copies(self) -> bool:
-        """Return whether there are messages, and none of their batches was written by the shop's own producer id."""
+        """Return whether there are messages, and none of their batches has the shop's own producer id."""
         has_messages = False
         for tp, end in self.ends.items():
             try:
@@ -161,7 +161,7 @@ class PartitionedTopics:
         return has_messages
 
     async def deleted_in(self, partition: int) -> dict[str, Deleted]:
-        """Return what was deleted at the beginning of a partition, by topic."""
+        """Return what was deleted at the start of a partition, by topic."""
         deleted = {}
         for topic in self.log.topics.partitioned:
             tp = TopicPartition(topic, partition)
@@ -171,12 +171,12 @@ class PartitionedTopics:
         return deleted
 
     def chunks(self, topic: str, partition: int) -> AsyncGenerator[Chunk, None]:
-        """Yield what a partition holds. Raises DamagedTopicError."""
+        """Yield the messages of a partition. Raises DamagedTopicError."""
         tp, end = self.end(topic, partition)
         return self.log.chunks(tp, self.firsts[tp], end)
 
     async def counted_chunks(self, topic: str, partition: int, report: AuditReport) -> AsyncGenerator[Chunk, None]:
-        """Yield what a partition holds, and count what other producers wrote. Raises DamagedTopicError."""
+        """Yield the messages of a partition, and count those of other producers. Raises DamagedTopicError."""
         foreign = report.foreign_in(topic)
         async with aclosing(self.chunks(topic, partition)) as chunks:
             async for chunk in chunks:
@@ -187,14 +187,14 @@ class PartitionedTopics:
     async def counted_messages(
         self, topic: str, partition: int, report: AuditReport
     ) -> AsyncGenerator[list[Message], None]:
-        """Yield the shop's messages only, as `counted_chunks`; none of the lists is empty."""
+        """Yield only the shop's messages, as `counted_chunks`; none of the lists is empty."""
         async with aclosing(self.counted_chunks(topic, partition, report)) as chunks:
             async for chunk in chunks:
                 if chunk.messages:
                     yield chunk.messages
 
     async def substitutions(self, plan: Plan, products: Sequence[Product], report: AuditReport) -> Substitutions:
-        """Return what compares the substitutions of all partitions, as far as both of its topics are complete."""
+        """Return the comparison of the substitutions of all partitions, as far as both of its topics are complete."""
         topics = self.log.topics
         return Substitutions(
             topics,
@@ -225,7 +225,7 @@ class PartitionedTopics:
         return BEGINNING_OF_TIME
 
     async def _earliest(self, topic: str, time_of: TimeOf) -> dict[int, datetime]:
-        """Return the event time of the shop's first message in each partition whose beginning was deleted."""
+        """Return the event time of the shop's first message in each partition whose start was deleted."""
         earliest = {}
         for partition in range(self.partitions):
             if not self.firsts[TopicPartition(topic, partition)]:

@@ -1,4 +1,4 @@
-"""What the plan says of a time: whether the shop is open, and at which discount each product is sold."""
+"""The plan's state at a time: whether the shop is open, and the discount of each product."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,16 +14,16 @@ DAY = 1440  # minutes
 
 
 class PlanInterval:
-    """A stretch of event time in which the plan says one and the same: asked for anew only where it ends.
+    """An interval of event time in which the plan does not change; it is looked up again only after its end.
 
     Attributes
     ----------
     begin, end
-        The stretch, without its end.
+        The interval; `end` is exclusive.
     closed
-        Why nothing can be sold in it; nothing if it can.
+        Why nothing can be sold in it; empty if the shop is open.
     promotions
-        Discounts in ten-thousandths, by product_id; of other products none.
+        Discounts in ten-thousandths, by product_id; a product without a discount is missing.
     """
 
     def __init__(self, plan: Plan, products: Sequence[Product]) -> None:
@@ -34,7 +34,7 @@ class PlanInterval:
         self.promotions: dict[str, int] = {}
 
     def advance_to(self, at: datetime) -> bool:
-        """Turn to the stretch in which a time lies; return whether it is another than before."""
+        """Move to the interval that contains a time; return whether it is a different one."""
         if self.begin <= at < self.end:
             return False
         time, plan = micros(at), self._plan
@@ -60,11 +60,11 @@ class PlanInterval:
         return True
 
     def _hours(self, minute: int) -> tuple[bool, int]:
-        """Return whether the shop is open in a minute, and for how many more this holds within its day."""
+        """Return whether the shop is open in a minute, and for how many more minutes of the day that holds."""
         minutes = np.arange(minute, (minute // DAY + 1) * DAY, dtype=np.int64)
         try:
             opened = self._plan.calendar.activity(minutes) > 0.0
-        except (OverflowError, ValueError):  # beyond the last year that a calendar has
+        except (OverflowError, ValueError):  # after the last year of the calendar
             return False, 1
         other = np.flatnonzero(opened != opened[0])
         return bool(opened[0]), int(other[0]) if len(other) else len(minutes)

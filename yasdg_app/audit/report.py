@@ -9,8 +9,8 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.findings import Report
 from yasdg_app.kafka.reader import Message
 
-MAX_TEXT_CHARACTERS = 1_000  # of a finding: it may quote a message, of whatever size
-MAX_PLACES = 5  # of foreign messages of one topic that are named
+MAX_TEXT_CHARACTERS = 1_000  # of a finding: it may quote a message of any size
+MAX_PLACES = 5  # of foreign messages of one topic that are listed
 
 
 class AuditError(YasdgError):
@@ -19,7 +19,7 @@ class AuditError(YasdgError):
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """Something that is wrong, and where: `offset` is that of the message, or of the message where it was noticed."""
+    """An error in the log: `offset` is that of the message, or of the message at which the error was noticed."""
 
     kind: str
     topic: str
@@ -33,7 +33,7 @@ class AuditFinding:
 
 @dataclass(slots=True)
 class ForeignMessages:
-    """The messages of one topic that other producers than the shop wrote.
+    """The messages on one topic from producers other than the shop.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class ForeignMessages:
     put_aside
         How many of them are among the dead letters.
     places
-        Partition and offset of the first of them, MAX_PLACES at most.
+        Partition and offset of the first of them, at most MAX_PLACES.
     """
 
     count: int = 0
@@ -50,7 +50,7 @@ class ForeignMessages:
     places: list[tuple[int, int]] = field(default_factory=list)
 
     def note(self, partition: int, messages: Iterable[Message]) -> None:
-        """Count messages of a partition in."""
+        """Count messages of a partition."""
         for message in messages:
             self.count += 1
             if len(self.places) < MAX_PLACES:
@@ -58,7 +58,7 @@ class ForeignMessages:
 
     @property
     def places_text(self) -> str:
-        """Where the first of them are, in words."""
+        """Places of the first of them, as a text."""
         text = "; ".join(f"partition {partition}, offset {offset}" for partition, offset in self.places)
         return text + (" …" if self.count > len(self.places) else "")
 
@@ -69,34 +69,34 @@ class AuditReport(Report[AuditFinding]):
 
     purchases: int = 0
     stockings: int = 0
-    lost_sales: int = 0  # customers turned away, whether they took another product or not
-    lost_units: int = 0  # that nothing was sold instead of
+    lost_sales: int = 0  # customers turned away, whether they bought a substitute or not
+    lost_units: int = 0  # of lost sales without a substitute
     lost_cents: int = 0
     substituted_units: int = 0
     incidents: int = 0  # announcements
     dead_letters: int = 0
     products: int = 0
     table_rows: int = 0  # compared with the log
-    first: datetime | None = None  # event time of the first and the last sale
+    first: datetime | None = None  # event times of the first and the last sale
     last: datetime | None = None
     foreign: dict[str, ForeignMessages] = field(default_factory=dict)  # by topic
-    by_content: bool = False  # no batch says that the shop wrote it: whatever reads like a message of the shop counts
+    by_content: bool = False  # no batch has the shop's producer id: each message in the shop's form counts
 
     @property
     def balanced(self) -> bool:
-        """True if nothing was found."""
+        """True if there are no findings."""
         return not self.kinds
 
     def add(self, finding: AuditFinding) -> None:
-        """Count a finding, and keep it while there is room."""
+        """Count a finding, and keep it if there is room."""
         Report.add(self, replace(finding, text=printable(finding.text)))
 
     def foreign_in(self, topic: str) -> ForeignMessages:
-        """Return what is known of the foreign messages of a topic."""
+        """Return the foreign messages of a topic."""
         return self.foreign.setdefault(topic, ForeignMessages())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as it is printed for machines."""
+        """Return the report in its machine-readable form."""
         counted = (
             "purchases", "stockings", "lost_sales", "lost_units", "substituted_units", "incidents", "dead_letters",
             "products", "table_rows",
@@ -115,7 +115,7 @@ class AuditReport(Report[AuditFinding]):
 
 
 def printable(text: str) -> str:
-    """Return a text in one line of bounded length: what it quotes may hold line breaks and codes for terminals."""
+    """Return a text as one line of bounded length: quoted messages may hold line breaks and terminal escape codes."""
     text = text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]} …"
     if text.isprintable():
         return text

@@ -1,7 +1,7 @@
-"""The shelves as the sales leave them, beside the restocks that stand in the log.
+"""Compares the shelves, as the sales leave them, with the restocks in the log.
 
-The fold is that of the inventory. Restocks come out of it in the log's own order, except that some of the log's may be
-missing, double, superfluous or wrong; so those of a product are compared by their numbers and times, within a window.
+The fold is that of the inventory. It yields restocks in log order, but the log may lack some, or hold duplicate,
+superfluous or wrong ones. So the restocks of a product are compared by number and time, within a window.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,19 +14,19 @@ from yasdg_app.messages.ids import restock_number
 from yasdg_app.shop.shelf import Restock
 from yasdg_app.shop.supply import Supply
 
-WINDOW_RESTOCKS = 1_000  # how far a restock may be from its place in the log; expected restocks kept per product
-MIN_LEVEL = -1_000_000  # units; one that is lower is not followed: its orders alone would take for ever
+WINDOW_RESTOCKS = 1_000  # max distance of a restock from its place in the log; max expected restocks per product
+MIN_LEVEL = -1_000_000  # units; a lower level is not followed: the number of its orders would be unbounded
 MAX_LEVEL = 2**53
-RESTOCKS_PER_SALE = 2  # at most, on average: each restock delivers at least one unit, a sale takes at most two
+RESTOCKS_PER_SALE = 2  # max, on average: each restock delivers at least one unit, a sale takes at most two
 
 
 class RestockAudit:
-    """The restocks of one partition.
+    """The audit of the restocks of one partition.
 
     Parameters
     ----------
     is_cut
-        Whether restocks at the beginning were deleted: none is missing before the first that is left of its product.
+        Whether restocks at the start were deleted: a restock before the first one left of its product is not missing.
     """
 
     def __init__(
@@ -44,18 +44,18 @@ class RestockAudit:
         self._report = report
         self._accounts = accounts
         self._is_cut = is_cut
-        self._ended = False  # no more of them were there when the audit began
+        self._ended = False  # whether all restocks that existed when the audit began were read
         self._read = 0
-        self._place = 0  # of the last one that a sale caused, among those that were read
+        self._place = 0  # of the last restock caused by a sale, among those that were read
 
-    # --- What is read ahead ---
+    # --- Reading ahead ---
 
     def wants(self, sales: int) -> bool:
-        """Tell whether more restocks are to be read before so many sales are looked at."""
+        """Return whether more restocks must be read before so many sales are examined."""
         return not self._ended and self._read - self._place < RESTOCKS_PER_SALE * sales + WINDOW_RESTOCKS
 
     def take(self, records: Sequence[Message]) -> None:
-        """Take restocks in the order of the log; none at all: there are no more of them."""
+        """Process restocks in log order; an empty sequence: the end of the topic."""
         if not records:
             self._ended = True
         for record in records:
@@ -69,7 +69,7 @@ class RestockAudit:
                 account.wake = min(account.wake, account.told[0].at)
 
     def take_late(self, records: Iterable[Message]) -> None:
-        """Take restocks that were told since the audit began: what is owed is looked for among them."""
+        """Process restocks written since the audit began: expected restocks are looked for among them."""
         for record in records:
             found = self._readable(record)
             if found is None:
@@ -81,13 +81,13 @@ class RestockAudit:
                 self._compare(account, wanted, told)
 
     def sweep(self) -> None:
-        """Tell of restocks that no sale caused, although one has caused others far behind them."""
+        """Report restocks that no sale caused, although a sale has caused others much later in the log."""
         for account in self._accounts.values():
             while account.told and account.told[0].place < self._place - WINDOW_RESTOCKS:
                 self._too_many(account, account.told.popleft())
 
     def close(self, account: ProductAccount) -> None:
-        """Tell what is still open with a product."""
+        """Report what is still unmatched for a product."""
         for told in account.told:
             self._too_many(account, told)
         for owed in account.owed:
@@ -118,7 +118,7 @@ class RestockAudit:
     # --- The fold ---
 
     def receive(self, account: ProductAccount, until: int) -> None:
-        """Take in what is due by an event time, as a customer is turned away: the log tells of it at the next sale."""
+        """Receive what is due by an event time, when a customer is turned away: the log shows it at the next sale."""
         try:
             if not account.certain:
                 self._learn(account, until)
@@ -128,14 +128,14 @@ class RestockAudit:
             self._lose(account, error)
 
     def sell(self, account: ProductAccount, quantity: int) -> None:
-        """Take the last sale of a product from its shelf, and see whether it has caused the restocks that it should."""
+        """Apply the last sale of a product to its shelf, and check that the log contains the restocks it caused."""
         try:
             self._sell(account, quantity)
         except UNREADABLE as error:
             self._lose(account, error)
 
     def _lose(self, account: ProductAccount, error: Exception) -> None:
-        """Give up the level: no calendar and no supplier reaches as far as the times or numbers of what was read."""
+        """Stop following the level: the times or numbers in the log are beyond any calendar or supplier."""
         account.certain, account.came = False, []
         text = f"the shelf of {account.product.product_id} cannot be followed: {reason_of(error)}"
         self._find("wrong level", self._topics.purchases, account.offset, text)
@@ -165,12 +165,12 @@ class RestockAudit:
             self._superfluous(account)
 
     def _learn(self, account: ProductAccount, at: int, *, by_the_sale: bool = False) -> None:
-        """Take a level that is not known from what the log says: all there is to know.
+        """Derive an unknown level from the restocks in the log, the only source left.
 
-        `by_the_sale`: what the sale at that time has caused at once; else what came before it.
+        `by_the_sale`: use what the sale at that time caused immediately; else what came before it.
         """
         told, of = account.told, account.shelf
-        if account.came:  # nobody knows whether they did
+        if account.came:  # unknown whether they arrived
             brought = sum(stocking.stock_quantity for stocking in account.came)
             of.stockings -= len(account.came)
             of.level, of.restocked, of.on_order = of.level - brought, of.restocked - brought, brought
@@ -196,7 +196,7 @@ class RestockAudit:
                 of.update_eta(self._supply)
 
     def _is_next(self, account: ProductAccount, stocking: Restock) -> bool:
-        """Tell whether a restock is the next that was read, as nearly all are; it is done with then."""
+        """Return whether a restock is the next one that was read, as in nearly all cases; if so, consume it."""
         if not account.told or account.shift:
             return False
         number, levels, at = account.told[0].number, account.told[0].levels, account.told[0].at
@@ -212,7 +212,7 @@ class RestockAudit:
         return True
 
     def _expect(self, account: ProductAccount, stocking: Restock, numbers: Sequence[int]) -> None:
-        """Look for one of the restocks, of these numbers, that ought to stand with the last sale of a product."""
+        """Match one of the restocks, with these numbers, that the log should contain with a product's last sale."""
         levels = stocking.existing_level, stocking.stock_quantity, stocking.new_level
         wanted = PublishedRestock(moment(stocking.at), stocking.number, levels, account.offset)
         row = _row(account, wanted, numbers)
@@ -232,9 +232,9 @@ class RestockAudit:
             return  # it was deleted
         if not self._ended:
             self._missing(account, wanted)
-            self._place += 1  # or reading would stop in front of many that no sale caused
+            self._place += 1  # otherwise reading would stop before many restocks that no sale caused
             return
-        account.owed.append(wanted)  # the workers may not have come so far
+        account.owed.append(wanted)  # the workers may not have written it yet
         if len(account.owed) > WINDOW_RESTOCKS:
             self._missing(account, account.owed.popleft())
 
@@ -253,14 +253,14 @@ class RestockAudit:
             account.certain = False
 
     def _superfluous(self, account: ProductAccount) -> None:
-        """Tell of restocks up to the last sale that are not among those which were due by then."""
+        """Report restocks up to the last sale that were not due by then."""
         told = account.told
         while told and told[0].at <= account.at and not self._early(account, told[0]):
             self._place = told[0].place
             self._too_many(account, told.popleft())
 
     def _early(self, account: ProductAccount, told: PublishedRestock) -> bool:
-        """Tell whether a restock is one of those to come, told with an earlier time: looked at when it does."""
+        """Return whether a restock is a future one with an earlier time: it is examined when it is due."""
         to_come = told.number > account.shelf.stockings + account.shift
         return to_come and all(other.number != told.number for other in account.told if other is not told)
 
@@ -282,9 +282,9 @@ class RestockAudit:
 
 
 def _row(account: ProductAccount, wanted: PublishedRestock, numbers: Sequence[int]) -> int | None:
-    """Return where among the restocks that were read one stands, as well as can be told; None: nowhere.
+    """Return the index of the most likely match among the restocks that were read; None: there is none.
 
-    `numbers`: of those that are looked for with it, which are not to be taken for it.
+    `numbers`: those of the other expected restocks of the same sale, which must not be matched instead.
     """
     told, shift = account.told, account.shift
     shifted, number = wanted.number + shift, wanted.number
@@ -301,10 +301,10 @@ def _row(account: ProductAccount, wanted: PublishedRestock, numbers: Sequence[in
 
 
 def _number(account: ProductAccount, stocking_id: str) -> int | None:
-    """Return which of a product's restocks an id names; None if it is no such id."""
+    """Return the number in a restock id of a product; None if it is not such an id."""
     product_id, following = account.product.product_id, account.told_number + 1
     number: int | None = following
-    if stocking_id != f"{product_id}-R{following:06d}":  # the plain way takes its time
+    if stocking_id != f"{product_id}-R{following:06d}":  # the general way is slower
         number = restock_number(product_id, stocking_id)
     account.told_number = number or 0
     return number

@@ -1,4 +1,4 @@
-"""The audit of a shop in a cluster: reads its topics, partition by partition, and hands them to the checks."""
+"""The audit of a shop in a cluster: reads its topics, partition by partition, and passes them to the checks."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,32 +25,32 @@ from yasdg_app.kafka.reader import Message, Reader
 from yasdg_app.messages.formats import Format
 from yasdg_app.shop.plan import Plan
 
-LATE_SECONDS = 5.0  # for which running workers may still write the restocks and dead letters of the last sales
+LATE_SECONDS = 5.0  # in which running workers may still write the restocks and dead letters of the last sales
 
 
 class Advance(Protocol):
-    """Shows how far an audit has come."""
+    """Shows the progress of an audit."""
 
     def advance(self, count: int) -> None:
-        """Note that so many more purchases are audited."""
+        """Add a number of audited purchases."""
 
 
 ShowProgress = Callable[[int], AbstractContextManager[Advance]]
-"""Begins to show progress; takes the number of purchases in all."""
+"""Starts to show progress; takes the total number of purchases."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShopAudit:
-    """What an audit works on.
+    """The configuration of an audit, and the connection to the cluster.
 
     Attributes
     ----------
     settings, products
-        The configuration, which has to be that of the shop in the cluster.
+        The configuration, which must be that of the shop in the cluster.
     connection
-        How the cluster is reached.
+        Connection to the cluster.
     message_format
-        Of the messages on the topics.
+        Format of the messages on the topics.
     """
 
     settings: Settings
@@ -60,17 +60,17 @@ class ShopAudit:
 
     @property
     def topics(self) -> Topics:
-        """The names of the topics."""
+        """Names of the topics."""
         return Topics.of(self.settings.kafka)
 
     async def run(self, urls: Sequence[str], show_progress: ShowProgress) -> AuditReport:
         """Audit the topics as they are now, and the tables of running workers at `urls`.
 
-        Raises AuditError if the shop was not opened or with another configuration, and KafkaError.
+        Raises AuditError if the shop was not opened or has another configuration, and KafkaError.
         """
         report = AuditReport()
         manifest, partitions = await self._find_shop()
-        # Before the log, which has to contain all that the table shows.
+        # Before the log, which must contain everything that the table shows.
         table = await read_table(urls, self.settings.kafka.partitions, self.settings.web.token)
         async with AsyncExitStack() as readers:
             reader = await readers.enter_async_context(Reader(self.connection, manifest.producer_id))
@@ -120,7 +120,7 @@ class ShopAudit:
         read_products(products, self.topics.products, report, self.products)
 
     async def _audit_incidents(self, log: LogReader, manifest: ShopManifest, report: AuditReport) -> Plan:
-        """Audit the incidents topic; return the plan of the shop, with all that its control topic says.
+        """Audit the incidents topic; return the plan of the shop, with all changes from its control topic.
 
         Raises DamagedTopicError if the control topic cannot be read: then there is no plan.
         """
@@ -130,7 +130,7 @@ class ShopAudit:
             announced, deleted = await log.whole(self.topics.incidents, report)
         except DamagedTopicError as error:
             report.add(error.finding)
-        # Read last: what is changed later concerns only what comes later.
+        # Read last: later changes affect only later event times.
         records, _ = await log.whole(shop_topics.control_topic(self.settings.kafka), report)
         state = read_control(records, manifest.clock, self.products)
         plan = Plan.of(self.settings, self.products, manifest.opened_at).with_control(state.live, state.gaps)
@@ -154,7 +154,7 @@ class ShopAudit:
 async def _read_partition(
     topics: PartitionedTopics, partition: int, check: PartitionAudit, report: AuditReport, progress: Advance
 ) -> None:
-    """Read the topics of a partition side by side, then wait briefly for what running workers still have to write.
+    """Read the topics of a partition in parallel, then wait briefly for what running workers still have to write.
 
     Raises DamagedTopicError.
     """
@@ -201,7 +201,7 @@ async def _wait_for_late(topics: PartitionedTopics, partition: int, check: Parti
 
 
 async def _investigate(topics: PartitionedTopics, substitutions: Substitutions) -> None:
-    """Read once more the messages of pairs of products whose substitutions do not match."""
+    """Read the messages of mismatching pairs of products a second time."""
     names = topics.log.topics
     for pair in substitutions.mismatches():
         investigator = substitutions.investigator(pair)

@@ -1,7 +1,7 @@
-"""Whether each purchase of one product instead of another has its lost sale, and the other way round.
+"""Checks that each purchase of a substitute has its lost sale, and vice versa.
 
-The two may stand in different partitions, which are audited one after the other. So of each pair of products only the
-number and the sum of the event times are kept; where they differ, the messages of that pair are read once more.
+The two may be in different partitions, which are audited one after the other. So for each pair of products only the
+count and the sum of the event times are kept; where they differ, the messages of that pair are read a second time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,23 +22,23 @@ from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
 from yasdg_app.shop.plan import Plan
 
-MAX_LOST_SALES_KEPT = 1_000_000  # lost sales of a pair that differs; of more, only that it differs
-MIXING_FACTOR = 0x9E3779B97F4A7C15  # event times are mixed with it: two that are wrong hardly make up for each other
+MAX_LOST_SALES_KEPT = 1_000_000  # lost sales of a mismatching pair; with more, only the mismatch is reported
+MIXING_FACTOR = 0x9E3779B97F4A7C15  # hashes event times: two wrong ones are very unlikely to cancel out
 
 Pair = tuple[str, str]
-"""What was asked for, and what was taken."""
+"""The product asked for, and the product bought."""
 
 
 @dataclass(slots=True)
 class Side:
-    """What one topic says of a pair."""
+    """The substitutions of a pair on one topic."""
 
     number: int = 0
     sum: int = 0
     offset: int = -1  # of the last one
 
     def add(self, at: datetime, offset: int) -> None:
-        """Count one in."""
+        """Count one."""
         self.number += 1
         time = micros(at)
         self.sum = (self.sum + (time ^ time >> 31) * MIXING_FACTOR * (time | 1)) % 2**64
@@ -47,7 +47,7 @@ class Side:
 
 @dataclass(slots=True)
 class Both:
-    """What both topics say of a pair, between two event times between which they both are known."""
+    """The substitutions of a pair on both topics, in the event time interval in which both topics are known."""
 
     since: datetime
     until: datetime
@@ -55,21 +55,21 @@ class Both:
     lost: Side = field(default_factory=Side)
 
     def spans(self, at: datetime) -> bool:
-        """Tell whether both topics are known at an event time."""
+        """Return whether both topics are known at an event time."""
         return self.since < at < self.until
 
 
 class Substitutions:
-    """Substitutions of a whole shop.
+    """The substitutions of a whole shop.
 
     Parameters
     ----------
     homes
         The partition of each product, by id.
     sold_until, lost_until
-        Event time of the last purchase, and the last lost sale, of each partition that has any.
+        Event time of the last purchase and of the last lost sale, for each partition that has any.
     sold_since, lost_since
-        Event time of the first one that is left, of each partition where others before it were deleted.
+        Event time of the first remaining one, for each partition in which earlier ones were deleted.
     """
 
     def __init__(
@@ -95,25 +95,25 @@ class Substitutions:
         self._pairs: dict[Pair, Both] = {}
 
     def sold(self, asked: str, sale: AuditedSale, offset: int) -> bool:
-        """Take note of a purchase instead of what was asked for; False if nobody takes the one for the other."""
+        """Record the purchase of a substitute; return False if the two products are not substitutes."""
         both = self._both((asked, sale.product_id))
         if both is not None and both.spans(sale.transaction_time):
             both.sold.add(sale.transaction_time, offset)
         return both is not None
 
     def lost(self, lost: AuditedLostSale, taken: str, offset: int) -> bool:
-        """Take note of a lost sale whose customer took another product; False if nobody does."""
+        """Record a lost sale whose customer bought a substitute; return False if the products are not substitutes."""
         both = self._both((lost.product_id, taken))
         if both is not None and both.spans(lost.event_time):
             both.lost.add(lost.event_time, offset)
         return both is not None
 
     def leave_out(self, partition: int) -> None:
-        """Compare nothing in which a partition has a part: it was not read whole."""
+        """Compare no pair that involves this partition: it was not read completely."""
         self._left_out.add(partition)
 
     def mismatches(self) -> list[Pair]:
-        """Return the pairs of which the topics do not say the same."""
+        """Return the pairs for which the topics differ."""
         return [
             pair
             for pair, both in self._pairs.items()
@@ -129,7 +129,7 @@ class Substitutions:
         both = self._pairs.get(pair)
         if both is None and any(other.product_id == pair[1] for other in self._beside.get(pair[0], ())):
             asked, taken = (self._homes[product_id] for product_id in pair)
-            # Workers tell of lost sales before the purchases behind them.
+            # Workers publish lost sales before the purchases that follow them.
             lost = max(self._lost_until.get(asked, BEGINNING_OF_TIME), self._sold_until.get(asked, BEGINNING_OF_TIME))
             since = max(self._lost_since.get(asked, BEGINNING_OF_TIME), self._sold_since.get(taken, BEGINNING_OF_TIME))
             both = self._pairs[pair] = Both(since, min(lost, self._sold_until.get(taken, BEGINNING_OF_TIME)))
@@ -137,7 +137,7 @@ class Substitutions:
 
 
 class MismatchInvestigator:
-    """Reads the messages of a pair of products once more to find which of them do not match.
+    """Reads the messages of a pair of products a second time to find the ones that do not match.
 
     Call `lost_sales` with those of the partition `asked`, `purchases` with those of `taken`, then `close`.
     """
@@ -152,7 +152,7 @@ class MismatchInvestigator:
         self._found = 0
 
     def lost_sales(self, records: Iterable[Message]) -> None:
-        """Take all lost sales of the partition, a chunk at a time."""
+        """Process all lost sales of the partition, one chunk per call."""
         for record in records:
             lost = decoded_or_none(read_lost, record.value)
             if lost is None:
@@ -164,7 +164,7 @@ class MismatchInvestigator:
                     self._offsets[lost.event_time] = record.offset
 
     def purchases(self, records: Iterable[Message]) -> None:
-        """Take all purchases of the partition, a chunk at a time."""
+        """Process all purchases of the partition, one chunk per call."""
         for record in records:
             sale = decoded_or_none(read_sale, record.value)
             if sale is None:
@@ -176,7 +176,7 @@ class MismatchInvestigator:
                 self._no_lost_sale(record.offset, at)
 
     def close(self) -> None:
-        """Tell what is left over."""
+        """Report the unmatched messages."""
         for at, offset in self._offsets.items():
             self._no_purchase(offset, at)
         if not self._found:

@@ -1,4 +1,4 @@
-"""The inventory table as running workers show it on their web ports."""
+"""Reads the inventory table from the web ports of running workers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ import msgspec
 from yasdg_app.audit.report import AuditError, printable
 from yasdg_app.kafka.decoding import UnreadableError, decoded
 
-ROWS_PER_REQUEST = 10_000  # the most that a worker returns
+ROWS_PER_REQUEST = 10_000  # max that a worker returns
 ROWS_PATH = "/inventory/?"
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
 
 
 class TableRow(msgspec.Struct):
-    """The fields of a row that are validated; all others are compared with the log, whatever they are."""
+    """The validated fields of a row; all others are compared with the log without validation."""
 
     product_id: str
     sales: int
@@ -23,7 +23,7 @@ class TableRow(msgspec.Struct):
 
 
 class TablePage(msgspec.Struct):
-    """A worker's answer: some rows, the partitions of which the answer is complete, and the path of the next rows."""
+    """A worker's response: some rows, the partitions for which it is complete, and the path of the next rows."""
 
     inventory: list[dict[str, Any]]
     partitions: list[int]
@@ -36,8 +36,8 @@ _read_page = msgspec.json.Decoder(TablePage).decode
 async def read_table(urls: Sequence[str], partitions: int, token: str) -> dict[str, Any]:
     """Return the rows of the running workers' table by product_id, from the first worker that knows all of them.
 
-    `token`: sent to each worker, if there is one. Raises AuditError if a worker does not answer as one, or if some
-    partition is on none of them.
+    `token`: sent to each worker, if not empty. Raises AuditError if a response is not one of a worker, or if a
+    partition is on none of the workers.
     """
     rows: dict[str, Any] = {}
     shown: set[int] = set()
@@ -64,10 +64,10 @@ async def read_table(urls: Sequence[str], partitions: int, token: str) -> dict[s
 
 
 def table_page(url: str, body: bytes) -> tuple[TablePage, dict[str, dict[str, Any]]]:
-    """Return a worker's answer, and its rows by product_id. Raises AuditError if it is not one."""
+    """Return a worker's response, and its rows by product_id. Raises AuditError if it is not a valid response."""
     try:
         page = decoded(_read_page, body)
-        # The rest of the table is asked for with our token: at the same address, and nowhere else.
+        # The next rows are requested with our token: only from the same address.
         if page.next is not None and not page.next.startswith(ROWS_PATH):
             raise AuditError(f"{url} is not a worker's: its next rows are at {printable(page.next)}")
         return page, {msgspec.convert(row, TableRow).product_id: row for row in page.inventory}

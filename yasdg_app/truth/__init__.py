@@ -1,5 +1,5 @@
-"""The truth: what any engine must come to that reads the stream, from configuration, seed and control topic alone.
+"""The truth: what any stream processor must produce, computed from configuration, seed and control topic alone.
 
-`happenings` are all that is counted, `windows` sums it up, `tables` writes it down, `comparing` holds an engine's
-output against it. Nothing here knows a broker or what time it is.
+`events` yields everything that is counted, `windows` sums it up, `tables` writes it, `compare_purchases` and
+`compare_sums` compare an engine's output with it. Nothing here depends on a broker or on the current time.
 """

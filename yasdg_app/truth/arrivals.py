@@ -1,8 +1,9 @@
 """What an engine sees of the sales that a faulty channel delivers: in order of release, with an allowed lateness.
 
-Its watermark is the latest event time that it has seen, less the allowed lateness. A message is left out whose window
-had ended when it came: the latest event time released before it, less the allowed lateness, is not before the window's
-end. What is released in one microsecond comes in order of product and number, as on the dirty topic.
+The engine's watermark is the latest event time that it has seen, minus the allowed lateness. A message is dropped if
+its window had ended when it arrived: the latest event time released before it, minus the allowed lateness, is not
+before the end of the window. Messages released in the same microsecond arrive in order of product and number, as on the
+dirty topic.
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,17 @@ from yasdg_app.shop.faults import CORRUPT, DROPPED, DUPLICATE, Faults, Kinds
 from yasdg_app.shop.sales import NO_SALES, Sales
 from yasdg_app.truth.tumbling import Span
 
-BEGINNING_OF_TIME = -(2**62)  # event time seen before the first message
+BEGINNING_OF_TIME = -(2**62)  # event time before the first message
 
 
 class Arrived(NamedTuple):
-    """Sales, and what became of each of them on its way: columns of one length."""
+    """Sales and how each of them arrived: columns of one length."""
 
     sales: Sales
     kinds: Kinds
     delays: Ints
-    too_late: NDArray[np.bool_]  # its window had ended; an engine leaves it out
-    times: Ints  # that an engine counts it
+    too_late: NDArray[np.bool_]  # its window had ended; an engine drops it
+    times: Ints  # how often an engine counts it
 
 
 class ArrivalSimulator:
@@ -40,12 +41,12 @@ class ArrivalSimulator:
     products
         Those of the till.
     span
-        Whose windows end.
+        The windows.
     lateness
-        That an engine allows, in microseconds; None: nobody asks what an engine sees, nothing is held up, and all is
-        counted once.
+        Allowed lateness of the engine, in microseconds; None: no engine is simulated, nothing is delayed, and
+        everything is counted once.
     deduplicated
-        Whether the engine counts a message once that comes twice.
+        Whether the engine counts a duplicated message once.
     """
 
     def __init__(
@@ -54,9 +55,9 @@ class ArrivalSimulator:
         self._faults, self._span = faults, span
         self._keys = faults.keys([product.product_id for product in products])
         self._lateness, self._twice = lateness, 1 if deduplicated else 2
-        self._held = NO_SALES  # released later than anything that has arrived
+        self._held = NO_SALES  # released later than everything that has arrived
         self._release = np.empty(0, dtype=np.int64)
-        self._seen = BEGINNING_OF_TIME  # the latest event time that has arrived
+        self._seen = BEGINNING_OF_TIME  # latest event time that has arrived
 
     @property
     def first_held(self) -> int:
@@ -64,7 +65,7 @@ class ArrivalSimulator:
         return int(self._held.at.min(initial=2**62))
 
     def deliver(self, sales: Sales, through: int) -> Arrived:
-        """Return what arrives up to a time, that included; `sales`: the next ones, up to that event time."""
+        """Return what arrives up to and including a time; `sales`: the next ones, up to that event time."""
         kinds, delays = self._faults.of_rows(self._keys[sales.product], sales.number)
         if self._lateness is None:
             once = np.ones(len(sales), dtype=np.int64)
@@ -84,7 +85,7 @@ class ArrivalSimulator:
         return Arrived(sales, kinds, delays, too_late, times)
 
     def rest(self) -> Arrived:
-        """Return what never arrives, since the shop closes before."""
+        """Return what never arrives, because the shop closes first."""
         sales, release = self._held, self._release
         kinds = self._faults.of_rows(self._keys[sales.product], sales.number).kinds
         return Arrived(

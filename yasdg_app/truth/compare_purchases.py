@@ -1,8 +1,8 @@
-"""An engine's rows, one for each purchase, held against the sales that there were.
+"""Compares an engine's rows, one for each purchase, with the actual sales.
 
-Numbers of sales are contiguous and each sale is a function of the seed, so it can be said of every single one whether
-it is there, once, and as it should be. In memory are the engine's rows, in columns of some 60 bytes a row; the sales
-pass by block after block.
+Sale numbers are contiguous and each sale is a function of the seed, so for every sale it is known whether the engine
+has it, exactly once, and with the right values. Memory holds the engine's rows, in columns of some 60 bytes per row;
+the sales are computed block by block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,17 +27,17 @@ from yasdg_app.truth.report import ComparisonReport, EngineFinding
 from yasdg_app.truth.tumbling import Span
 
 ID = "transaction_id"
-BITS = 40  # of a sale's number, in the key of a row
-UNKNOWN_PRODUCT = -10  # the number of the first text that is no product's id, downwards
+BITS = 40  # for the sale number in the key of a row
+UNKNOWN_PRODUCT = -10  # code of the first text that is no product id; further ones count down
 MAX_UNKNOWN_PRODUCTS = 1_000
 
 
 class Field(NamedTuple):
-    """A field of a purchase: what it should be, as `values` has it, and how it is shown."""
+    """A field of a purchase: its value as `values` yields it, and how it is printed."""
 
     wanted: Callable[[Sales, PriceColumns], Ints]
     shown: Callable[[int], Any]
-    is_money: bool = False  # else its four digits count
+    is_money: bool = False  # otherwise its four digits count
 
 
 def _amount(value: int) -> float:
@@ -76,16 +76,16 @@ FIELDS = (*TIMES, *NUMBERS, *NAMES)
 
 
 class EngineRows:
-    """The purchases that an engine has kept.
+    """The purchases in an engine's output.
 
     Parameters
     ----------
     products
         Those of the till.
     columns
-        Of the engine's that are compared, some of FIELDS.
+        The engine's columns to compare, some of FIELDS.
     report
-        Takes what is known of no sale.
+        Receives rows that belong to no sale.
     """
 
     def __init__(self, products: Sequence[Product], columns: Sequence[str], report: ComparisonReport) -> None:
@@ -100,7 +100,7 @@ class EngineRows:
         self.matched: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
 
     def take(self, batch: EngineBatch) -> None:
-        """Take some rows."""
+        """Add some rows."""
         for where in batch.unreadable:
             self._report.add(EngineFinding("unreadable", {"row": where}))
         if not batch.rows:
@@ -111,7 +111,7 @@ class EngineRows:
         self._parts.append([key[there], *map(_narrow, columns)])
 
     def close(self) -> None:
-        """Put all rows in order: of product and number."""
+        """Sort all rows by product and number."""
         columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)] if self._parts else []
         self._parts.clear()
         if columns:
@@ -122,7 +122,7 @@ class EngineRows:
         self.matched = np.zeros(len(self.key), dtype=np.bool_)
 
     def shown(self, name: str, value: int) -> Any:
-        """Return a value as it is shown."""
+        """Return a value in its printed form."""
         if value in (NULL, UNREADABLE):
             return None if value == NULL else "not readable"
         if name in NAMES:
@@ -134,7 +134,7 @@ class EngineRows:
         return transaction_id(self._ids[product], number)
 
     def _key(self, text: str) -> int:
-        """Return the number of a row by its id; below 0: it is none, which is told of."""
+        """Return the key of a row by its id; below 0 if it is not a valid id, which is reported."""
         product_id, _, number = text.rpartition("-")
         place = self._places.get(product_id)
         known = place is not None and NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number))
@@ -160,7 +160,7 @@ class EngineRows:
 
 
 def _narrow(values: Ints) -> Ints:
-    """Keep numbers in half the memory if they fit."""
+    """Store numbers in half the memory if they fit."""
     fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
     return values.astype(np.int32) if fits else values
 
@@ -168,9 +168,9 @@ def _narrow(values: Ints) -> Ints:
 def compare(
     engine_rows: EngineRows, event_blocks: Iterator[Block], span: Span, pricing: BulkPricing, report: ComparisonReport
 ) -> Iterator[int]:
-    """Compare an engine's rows with the sales as they pass by; yield the event times up to which this has come.
+    """Compare an engine's rows with the sales, block by block; yield the event time reached after each block.
 
-    Sales out of the span are not looked at. Those behind it are computed only while there are rows that may be theirs.
+    Sales outside the span are ignored. Sales after it are computed only while rows remain that may belong to them.
     """
     for block in event_blocks:
         assert block.arrived is not None
@@ -192,7 +192,7 @@ def _compare_block(
     first = np.searchsorted(engine_rows.key, key, side="left")
     count = np.searchsorted(engine_rows.key, key, side="right") - first
     inside = (sales.at >= span.begin) & (sales.at < span.end)
-    # All rows of the engine's that belong to these sales, with the place of the sale.
+    # All of the engine's rows that belong to these sales, with the index of the sale.
     sale = np.repeat(np.arange(len(key)), count)
     row = np.arange(len(sale)) - np.repeat(np.cumsum(count) - count, count) + first[sale]
     engine_rows.matched[row] = True
@@ -233,7 +233,7 @@ def _compare_values(
 
 
 def _miscounted(engine_rows: EngineRows, arrived: Arrived, place: int, count: int, report: ComparisonReport) -> None:
-    """Tell of a sale that the engine has not as often as it should."""
+    """Report a sale that the engine has more or less often than it should."""
     sales, kind, times = arrived.sales, int(arrived.kinds[place]), int(arrived.times[place])
     event_id = engine_rows.id_of(int(sales.product[place]), int(sales.number[place]))
     what, why = "missing" if count < times else "double", ""

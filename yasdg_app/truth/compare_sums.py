@@ -1,8 +1,8 @@
-"""An engine's sums, a row for each window and key, held against those that there ought to be.
+"""Compares an engine's sums, one row per window and key, with the true sums.
 
-What differs is looked at closer, in a second run over the shop: if the difference is what one thing brings that
-happened in the window, or what faults of the channel bring, it is named. Nothing is named that something else explains
-as well.
+Differences are investigated in a second run over the shop: if the difference equals the effect of one event in the
+window, or of faults of the channel, the report names it. Nothing is named if something else explains the difference as
+well.
 """
 
 import itertools
@@ -25,28 +25,28 @@ from yasdg_app.truth.windows import Keys, SumRows, rows_of
 
 START, END = "window_start", "window_end"
 CLOSING = "closing_stock"
-TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same happenings add
-MAX_ROWS_EXPLAINED = 10_000  # rows that are looked at closer
-MAX_EVENTS_KEPT = 100_000  # that are remembered for it, some 900 bytes each
-MAX_FAULTS_COMBINED = 8  # of a row, of which every combination is looked at
-MAX_IDS_SHOWN = 10  # ids of a finding
-MAX_KEY_CHARACTERS = 200  # of a key in a finding
+TOGETHER = (OF_SALES, OF_RESTOCKS, OF_LOST_SALES, (CLOSING,))  # columns to which the same events add
+MAX_ROWS_EXPLAINED = 10_000  # max rows that are investigated
+MAX_EVENTS_KEPT = 100_000  # max events kept for the investigation, some 900 bytes each
+MAX_FAULTS_COMBINED = 8  # max faults of a row, of which every combination is tried
+MAX_IDS_SHOWN = 10  # max ids of a finding
+MAX_KEY_CHARACTERS = 200  # max characters of a key in a finding
 
 
 class Difference(NamedTuple):
-    """A row that differs: `got` and `wanted` by column, in ten-thousandths; nothing got: it is missing."""
+    """A row that differs: `got` and `wanted` by column, in ten-thousandths; `got` is None: the row is missing."""
 
     got: Mapping[str, int] | None
     wanted: Mapping[str, int]
 
 
 class Event(NamedTuple):
-    """Something that happened in a window that differs."""
+    """An event in a window that differs."""
 
     event_id: str  # id
     fault: int
-    counted: int  # times that it ought to be counted
-    adds: Mapping[str, int]  # once, by column
+    counted: int  # how often it should be counted
+    adds: Mapping[str, int]  # what it adds when counted once, by column
 
 
 class EngineSums:
@@ -55,16 +55,16 @@ class EngineSums:
     Parameters
     ----------
     keys, span
-        By which it should have summed up.
+        Of the expected sums.
     columns
-        Of the engine's that are compared, some of VALUES.
+        The engine's columns to compare, some of VALUES.
     report
-        Takes what belongs to no window or key.
+        Receives rows that belong to no window or key.
     asked
-        Event times from which on, and before which, windows are judged; None: no such bound. What lies within them but
-        outside the span is no window of the shop's life.
+        Event times from which, and before which, windows are compared; None: no such bound. A window within them but
+        outside the span does not belong to the shop's lifetime.
     has_ends
-        Whether the engine tells where windows end, which is compared then.
+        Whether the engine's rows contain the end of the window, which is then compared.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class EngineSums:
         self.values: dict[str, Ints] = {name: np.empty(0, dtype=np.int64) for name in columns}
 
     def take(self, batch: EngineBatch) -> None:
-        """Take some rows."""
+        """Add some rows."""
         for where in batch.unreadable:
             self._report.add(EngineFinding("unreadable", {"row": where}))
         if not batch.rows:
@@ -115,7 +115,7 @@ class EngineSums:
         self._parts.append([self._keys.groups(number[inside], key[inside]), *(column[inside] for column in columns)])
 
     def _is_judged(self, first: Ints, end: Ints) -> Any:
-        """Tell which windows lie within the event times that were asked for."""
+        """Return which windows lie within the requested event times."""
         begin, before = self._asked
         judged = np.ones(len(first), dtype=np.bool_)
         judged &= True if begin is None else first >= begin
@@ -123,7 +123,7 @@ class EngineSums:
         return judged
 
     def _is_something(self, columns: Sequence[Ints]) -> Any:
-        """Tell which rows say that something happened: engines that fill gaps have rows of zeros at any time."""
+        """Return which rows contain an event: engines that fill gaps write rows of zeros at any time."""
         counted = [column for name, column in zip(self.columns, columns, strict=True) if name != CLOSING]
         return np.any([column != 0 for column in counted or columns], axis=0)
 
@@ -134,7 +134,7 @@ class EngineSums:
         self._report.add(EngineFinding(kind, place, values or {}, why=why))
 
     def close(self) -> None:
-        """Put all rows in order: of window and key."""
+        """Sort all rows by window and key."""
         columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)] if self._parts else []
         self._parts.clear()
         if columns:
@@ -144,14 +144,14 @@ class EngineSums:
         self._report.rows = len(self.group)
 
     def place(self, group: int) -> dict[str, str]:
-        """Return window and key of a group as they are shown."""
+        """Return window and key of a group in their printed form."""
         number, key = divmod(group, len(self._keys.names))
         start, _ = self._span.edges(np.array([number]))
         return {START: _text(int(start[0])), self._keys.column: self._keys.names[key]}
 
 
 def _moment(at: int) -> str:
-    """Return an engine's time as it is shown."""
+    """Return an engine's time in its printed form."""
     return {NULL: "NULL", UNREADABLE: "not readable"}.get(at) or _text(at)
 
 
@@ -163,7 +163,7 @@ def _text(at: int) -> str:
 
 
 class SumsComparison:
-    """Compares an engine's sums with the true ones, and looks closer at what differs."""
+    """Compares an engine's sums with the true ones, and investigates the differences."""
 
     def __init__(self, sums: EngineSums, keys: Keys, span: Span, report: ComparisonReport) -> None:
         self._sums, self._keys, self._span, self._report = sums, keys, span, report
@@ -172,11 +172,11 @@ class SumsComparison:
 
     @property
     def is_to_be_explained(self) -> bool:
-        """Whether there is anything to look at closer."""
+        """Whether there are differences to investigate."""
         return bool(self._different)
 
     def compare(self, event_blocks: Iterator[Block]) -> Iterator[int]:
-        """Compare all rows; yield the event times up to which this has come."""
+        """Compare all rows; yield the event time reached after each block."""
         for rows, through in rows_of(event_blocks, self._keys, self._span, np.unique(self._sums.group)):
             if len(rows):
                 self._compare(rows)
@@ -212,10 +212,10 @@ class SumsComparison:
         else:
             self._report.add_more("missing" if got is None else "wrong", 1)
 
-    # --- Closer -----------------------------------------------------------------------------------------------------
+    # --- Explaining differences -------------------------------------------------------------------------------------
 
     def explain(self, event_blocks: Iterator[Block], products: Sequence[Product]) -> Iterator[int]:
-        """Tell of all differences, with what explains them; `happenings`: once more, with the faults of the channel."""
+        """Report all differences and what explains them; `event_blocks`: a second run, with the channel's faults."""
         groups = np.array(sorted(self._different), dtype=np.int64)
         events: dict[int, list[Event]] = defaultdict(list)
         remembered = 0
@@ -237,7 +237,7 @@ class SumsComparison:
                     self._report.add(finding)
 
     def _remember(self, block: Block, groups: Ints, events: dict[int, list[Event]], products: Sequence[Product]) -> int:
-        """Keep what happened in the windows that differ; return how much that is."""
+        """Keep the events in the windows that differ; return their number."""
         count, scale = 0, {name: CENT if name in MONEY else SCALE for name in self._counted}
         for each in block.events:
             group = self._keys.groups(self._span.number(each.at), self._keys.of[each.product])
@@ -250,7 +250,7 @@ class SumsComparison:
                     fault, counted = int(arrived.kinds[row]), int(arrived.times[row])
                 event_id = f"{products[int(each.product[row])].product_id}-{each.letter}{int(each.number[row]):06d}"
                 adds = {name: int(each.counts[row, PLACE[name]]) * of for name, of in scale.items()}
-                if any(adds.values()):  # to what is compared
+                if any(adds.values()):  # something that is compared
                     events[int(group[row])].append(Event(event_id, fault, counted, adds))
                     count += 1
         return count
@@ -283,7 +283,7 @@ class SumsComparison:
     def _explained(
         self, place: Mapping[str, str], difference: Difference, columns: Sequence[str], events: Sequence[Event]
     ) -> Iterator[EngineFinding]:
-        """Yield what is known of a difference in some columns to which the same happenings add."""
+        """Yield what explains a difference in some columns to which the same events add."""
         assert difference.got is not None
         off = {name: difference.got[name] - difference.wanted[name] for name in columns}
         values = self._values(difference, columns)
@@ -310,7 +310,7 @@ Reason = tuple[str, Sequence[str], str]  # kind, ids, why
 
 
 def _reasons(off: Mapping[str, int], events: Sequence[Event]) -> list[Reason]:
-    """Return what makes a difference: named if nothing else does, else with all that may have its part in it."""
+    """Return what explains a difference: by name if the explanation is unique, otherwise all that may contribute."""
     by_faults = _by_faults(off, events)
     ways: dict[frozenset[str], list[Reason]] = {
         frozenset([event_id]): [(kind, [event_id], why)] for event_id, kind, why in _alone(off, events)
@@ -324,7 +324,7 @@ def _reasons(off: Mapping[str, int], events: Sequence[Event]) -> list[Reason]:
     single = all(len(way) == 1 for way in ways)
     kinds = {kind for told in ways.values() for kind, *_ in told} | set(others.values())
     if single and kinds == {"late", "missing"}:
-        kinds = {"missing"}  # for whatever reason
+        kinds = {"missing"}  # the reason is unknown
     whys = dict.fromkeys(others, "") | {
         event_id: why for told in ways.values() for _, ids, why in told for event_id in ids
     }
@@ -336,7 +336,7 @@ def _reasons(off: Mapping[str, int], events: Sequence[Event]) -> list[Reason]:
 
 
 def _alone(off: Mapping[str, int], events: Sequence[Event]) -> Iterator[tuple[str, str, str]]:
-    """Yield what makes a difference all alone, by not being counted, or by being counted once more: id, kind, why."""
+    """Yield each event that explains a difference by itself, omitted or counted once too often: id, kind, why."""
     for sign in (-1, 1):
         if any(off.values()):
             for each in events:
@@ -345,7 +345,7 @@ def _alone(off: Mapping[str, int], events: Sequence[Event]) -> Iterator[tuple[st
 
 
 def _by_faults(off: Mapping[str, int], events: Sequence[Event]) -> list[list[Event]]:
-    """Return which faults of the channel make a difference together; each list is one way."""
+    """Return which faults of the channel explain a difference together; each list is one explanation."""
     faulty = [each for each in events if each.fault != NONE and _could_be(each)[0]]
     parts = [[each] for each in faulty]
     if len(faulty) > MAX_FAULTS_COMBINED:  # of each kind all or none
@@ -360,7 +360,7 @@ def _by_faults(off: Mapping[str, int], events: Sequence[Event]) -> list[list[Eve
 
 
 def _others(off: Mapping[str, int], events: Sequence[Event], ways: Sequence[Sequence[Event]]) -> dict[str, str]:
-    """Return the kinds, by their ids, of what is like a fault, and may have been miscounted in its place."""
+    """Return the kinds, by id, of events equal to a faulty one, which may have been miscounted instead of it."""
     if not ways:
         return {}
     alike: dict[tuple[int, ...], list[Event]] = defaultdict(list)
@@ -377,7 +377,7 @@ def _others(off: Mapping[str, int], events: Sequence[Event], ways: Sequence[Sequ
 
 
 def _as(each: Event, sign: int) -> tuple[str, str]:
-    """Return what kind of difference it is if something is counted once more (1) or less (-1), and why."""
+    """Return the kind of difference if an event is counted once too often (1) or omitted (-1), and why."""
     change, kind, why = _could_be(each)
     return (kind, why) if change == sign else ("missing" if sign < 0 else "double", "")
 
@@ -392,7 +392,7 @@ def _total(changes: Sequence[Sequence[int]], taken: Sequence[bool], columns: int
 
 
 def _could_be(each: Event) -> tuple[int, str, str]:
-    """Return how often more an engine may have counted what has a fault, and what kind of difference that is."""
+    """Return by how much an engine may have miscounted a faulty event, and the kind of that difference."""
     named = KINDS[each.fault].replace("_", " ")
     if each.fault in (LATE, OUT_OF_ORDER):
         return (

@@ -1,4 +1,4 @@
-"""Reads what an engine has written: CSV, lines of JSON or Parquet, one file or a folder of parts, batch by batch."""
+"""Reads an engine's output: CSV, JSON lines or Parquet, one file or a folder of parts, batch by batch."""
 
 import codecs
 import csv
@@ -22,37 +22,37 @@ PACKED = (".gz", ".zst", ".bz2", ".lz4")
 NOTHING = ("", "null", "NULL", "\\N")
 BATCH_ROWS = 65_536  # rows
 READ_BYTES = 2**24  # bytes
-JSON_HEAD_LINES = 10_000  # lines of JSON by which is told what columns there are
+JSON_HEAD_LINES = 10_000  # JSON lines that are read to find the columns
 NAMES = ("transaction_id", "product_id", "category", "substituted_from")
-"""Columns of names: a text such as NULL may be one, so it is not taken for a null as in a column of numbers."""
+"""Columns of names: a text such as NULL may be a name, so it is not read as a null, as it is in numeric columns."""
 
 
 class FileError(YasdgError):
-    """What an engine has written cannot be read."""
+    """An engine's output cannot be read."""
 
 
 class EngineBatch(NamedTuple):
-    """Some rows: Arrow arrays by the names of the columns that were asked for."""
+    """Some rows: Arrow arrays by the names of the requested columns."""
 
     columns: dict[str, Any]
     rows: int
-    unreadable: Sequence[str] = ()  # where rows stand that cannot be read, with the reason
+    unreadable: Sequence[str] = ()  # places of rows that cannot be read, with the reason
 
 
 class Source:
-    """A file, or a folder with parts of one, as Spark writes it.
+    """A file, or a folder with the parts of one, as Spark writes it.
 
     Parameters
     ----------
     path
-        Where it is.
+        Path of the file or folder.
     kind
         One of KINDS; None: by the name.
 
     Attributes
     ----------
     seen
-        Names of all columns that were seen so far: lines of JSON may bring new ones at any time.
+        Names of all columns found so far: any JSON line may add new ones.
     """
 
     def __init__(self, path: Path, kind: str | None) -> None:
@@ -85,7 +85,7 @@ class Source:
         return kind
 
     def columns(self) -> list[str]:
-        """Return the names of the columns of all parts; of lines of JSON as the first have it. Raises FileError."""
+        """Return the names of the columns of all parts; of JSON lines, those of the first lines. Raises FileError."""
         for part in self._parts:
             try:
                 self.seen |= dict.fromkeys(self._columns(part))
@@ -125,12 +125,12 @@ class Source:
         lines = (line for piece in _pieces(part) for line in piece)
         if self._kind == "csv":
             return _head(lines)
-        # Some engines leave out what is null, so the first line alone does not tell.
+        # Some engines omit nulls, so the first line alone is not enough.
         return list(dict.fromkeys(name for line in islice(lines, JSON_HEAD_LINES) for name in _object(line) or ()))
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:
-    """Return what the readers of CSV, JSON and Parquet raise on files that are damaged, or of another kind."""
+    """Return the exceptions of the CSV, JSON and Parquet readers for damaged files and files of another kind."""
     import pyarrow as pa
 
     others = OSError, ValueError, EOFError, LookupError, TypeError, NotImplementedError, OverflowError, MemoryError
@@ -147,7 +147,7 @@ def _why(error: Exception) -> str:
 
 
 def _all_of(wanted: Sequence[str], batch: EngineBatch) -> dict[str, Any]:
-    """Return all columns that were asked for: nulls where a part does not have one that others have."""
+    """Return all requested columns: nulls where a part lacks a column that other parts have."""
     import pyarrow as pa
 
     return {name: batch.columns[name] if name in batch.columns else pa.nulls(batch.rows) for name in wanted}
@@ -195,13 +195,13 @@ def _json(part: Path, wanted: Sequence[str], seen: dict[str, None]) -> Iterator[
                 values = [each.get(name) for each in objects]
                 try:
                     columns[name] = pa.array(values)
-                except (pa.ArrowException, OverflowError):  # a number here, a text there, or too large
+                except (pa.ArrowException, OverflowError):  # numbers and texts mixed, or a number too large
                     columns[name] = pa.array([None if value is None else str(value) for value in values])
             yield EngineBatch(columns, len(objects), unreadable)
 
 
 def _head(lines: Iterator[bytes]) -> list[str]:
-    """Return the names of the columns: those of the first line that is not empty, or of more, as quotes have it."""
+    """Return the column names: the first line that is not empty, or several lines if a quoted name spans them."""
     texts = (f"{line.decode('utf-8-sig', 'replace').rstrip(chr(13))}\n" for line in lines)
     return next(csv.reader(dropwhile(lambda text: not text.strip(), texts)), [])
 
@@ -225,7 +225,7 @@ def _csv(part: Path, wanted: Sequence[str]) -> Iterator[EngineBatch]:
         raise FileError(f"{_named(part)}: its first line has none of the columns {', '.join(wanted)}")
     if not any(map(bytes.strip, lines)):
         return  # no rows
-    # As text: what it means is told by the column, not by the look of its first values.
+    # As text: the column defines the type, not the first values.
     options = arrow.ConvertOptions(
         column_types=dict.fromkeys(here, pa.binary()), include_columns=here, strings_can_be_null=False,
     )  # fmt: skip
@@ -250,7 +250,7 @@ def _csv(part: Path, wanted: Sequence[str]) -> Iterator[EngineBatch]:
 
 
 class _Utf8(io.RawIOBase):
-    """The bytes of a file as UTF-8: of bytes that are not, each is read as U+FFFD, so that only its row differs."""
+    """The bytes of a file as UTF-8: each invalid byte is read as U+FFFD, so that only its row differs."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -272,7 +272,7 @@ class _Utf8(io.RawIOBase):
 
 
 def _with_nulls(column: Any) -> Any:
-    """Return bytes of CSV with nulls where there is nothing, or what engines write for it."""
+    """Return CSV bytes with nulls for empty fields and for the texts that engines write for a null."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -281,7 +281,7 @@ def _with_nulls(column: Any) -> Any:
 
 
 def _decoded(column: Any) -> Any:
-    """Return bytes as texts; what is no UTF-8 is marked as such, so that only its row differs."""
+    """Return bytes as texts; invalid UTF-8 is marked, so that only its row differs."""
     import pyarrow as pa
 
     try:
@@ -302,7 +302,7 @@ def _parquet(part: Path, wanted: Sequence[str]) -> Iterator[EngineBatch]:
 
 
 def _plain(column: Any) -> Any:
-    """Return a column of Parquet without its dictionary, and with texts that are UTF-8."""
+    """Return a Parquet column without its dictionary, and with texts as UTF-8."""
     import pyarrow as pa
 
     if hasattr(column, "dictionary_decode"):

@@ -1,7 +1,7 @@
-"""An engine's columns as whole numbers that can be compared: times in microseconds, all others in ten-thousandths.
+"""Converts an engine's columns to comparable integers: times in microseconds, all others in ten-thousandths.
 
-Engines write one and the same value in many ways: a time as text, timestamp, or milliseconds, an amount as decimal,
-text or float. Sums of floats are off by a little, so an amount within a tenth of a cent of a cent is that cent.
+Engines write one value in many forms: a time as text, timestamp or milliseconds, an amount as decimal, text or float.
+Sums of floats are slightly off, so an amount within a tenth of a cent of a whole cent is read as that cent.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ NULL, UNREADABLE = -(2**31), -(2**31) + 1  # in place of a value; both fit into 
 SCALE = 10_000
 CENT = SCALE // 100
 NEAR = CENT // 10
-MAX_NUMBER = 9e14  # of a number, in whole units
+MAX_NUMBER = 9e14  # max of a number, in whole units
 TRUE, FALSE = ("true", "t", "yes"), ("false", "f", "no")
 SECOND = 1_000_000
 FIRST, LAST = microseconds(datetime.min), microseconds(datetime.max)
 OUT_OF_RANGE = LAST + 1
-MICROSECONDS = {"d": 86_400 * SECOND, "s": SECOND, "ms": 1_000, "us": 1, "ns": 0}  # of a unit; less than one: 0
-MAX_SINCE_1970 = 9e18  # of any unit, in 64 bits
+MICROSECONDS = {"d": 86_400 * SECOND, "s": SECOND, "ms": 1_000, "us": 1, "ns": 0}  # per unit; 0: less than one
+MAX_SINCE_1970 = 9e18  # max of any unit, in 64 bits
 UNITS = ((1e11, SECOND), (1e14, 1_000), (1e17, 1))
-"""A time as a number below the first is of the unit of so many microseconds; above all of them it is of nanoseconds."""
+"""A numeric time below the first value is in the unit of that many microseconds; above all of them, in nanoseconds."""
 
 
 def numbers(column: Any, amounts: bool = False) -> Ints:
-    """Return numbers or booleans of an Arrow array; `amounts`: they are of money."""
+    """Return the numbers or booleans of an Arrow array; `amounts`: they are money."""
     import pyarrow as pa
 
     kind = column.type
@@ -40,7 +40,7 @@ def numbers(column: Any, amounts: bool = False) -> Ints:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         try:
             return _scaled(_filled(column.cast(pa.float64(), safe=False)), amounts)
-        except (pa.ArrowException, NotImplementedError):  # halves, and decimals of the oddest kinds
+        except (pa.ArrowException, NotImplementedError):  # half-precision floats, and unusual decimals
             pass
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
@@ -51,7 +51,7 @@ def numbers(column: Any, amounts: bool = False) -> Ints:
 
 
 def times(column: Any) -> Ints:
-    """Return event times of an Arrow array; what has no time zone is UTC."""
+    """Return the event times of an Arrow array; without a time zone they are UTC."""
     import pyarrow as pa
 
     kind = column.type
@@ -71,22 +71,22 @@ def times(column: Any) -> Ints:
 
 
 def names(column: Any, places: Callable[[str], int]) -> Ints:
-    """Return texts of an Arrow array as what stands for them: `places` of each."""
+    """Return the codes for the texts of an Arrow array: `places` of each text."""
     return np.array(
         [NULL if value is None or value == "" else places(str(value)) for value in _values(column)], dtype=np.int64
     )
 
 
 def texts(column: Any) -> list[str]:
-    """Return texts of an Arrow array; nothing where there is none."""
+    """Return the texts of an Arrow array; an empty text for a null."""
     return ["" if value is None else str(value) for value in _values(column)]
 
 
 def _values(column: Any) -> list[Any]:
-    """Return what is in an Arrow array; marks in place of what Python has no value for, such as the year 10000."""
+    """Return the values of an Arrow array; markers for values that Python cannot represent, such as the year 10000."""
     try:
         values: list[Any] = column.to_pylist()
-    except Exception:  # whatever the makers of Python's values raise: some ten kinds, by the type of the column
+    except Exception:  # conversions to Python raise some ten exception types, depending on the column type
         return [_value(each) for each in column]
     return values
 
@@ -124,7 +124,7 @@ def _number(value: Any, amounts: bool) -> int:
 
 
 def _moments(column: Any, unit: str) -> Ints:
-    """Return times, or dates, of Arrow's: of a unit, one of MICROSECONDS."""
+    """Return the times or dates of an Arrow array in a unit, one of MICROSECONDS."""
     import pyarrow as pa
 
     there = ~np.asarray(column.is_null().to_numpy(zero_copy_only=False))
@@ -144,7 +144,7 @@ def _of_epoch(values: Any, column: Any) -> Ints:
 
     there, fits = ~np.isnan(values), np.abs(values) < MAX_SINCE_1970
     whole = pa.types.is_integer(column.type)
-    # A float has too few digits for nanoseconds, but for those it is not used.
+    # A float has too few digits for nanoseconds, but is not used for those.
     numbers = column.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False) if whole else values
     exact = np.where(fits, numbers, 0)
     large, result = np.abs(exact), exact // 1_000

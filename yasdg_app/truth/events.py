@@ -1,4 +1,4 @@
-"""All that is counted of a shop, block by block in columns: sales, restocks, customers turned away."""
+"""All events of a shop that are counted, block by block in columns: sales, restocks, customers turned away."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,38 +19,39 @@ from yasdg_app.truth.restocking import BulkRestocking, RestockColumns
 OF_SALES = ("sales", "units", "revenue", "members", "supplements", "discount", "cost")
 OF_RESTOCKS = ("restocks", "restocked_units")
 OF_LOST_SALES = ("lost_sales", "lost_units")
-COSTED = "costed"  # sales whose cost is known: where there are none, there is no cost
+COSTED = "costed"  # number of sales whose cost is known: if it is 0, there is no cost
 COUNTED = (*OF_SALES, *OF_RESTOCKS, *OF_LOST_SALES, COSTED)
 MONEY = ("revenue", "discount", "cost")  # cents
 PLACE = {name: place for place, name in enumerate(COUNTED)}
 
 
 class EventColumns(NamedTuple):
-    """What happened, of one kind: arrays of one length, in no order."""
+    """Events of one kind: arrays of one length, in no particular order."""
 
-    letter: str  # of its ids, between the product's and the number
-    product: Ints  # place of the product among the till's
-    number: Ints  # among those of the product, from 1
+    letter: str  # in its ids, between the product and the number
+    product: Ints  # index of the product in the till
+    number: Ints  # among the events of the product, from 1
     at: Ints  # event time, microseconds since 1970
-    counts: Ints  # what each adds to each of COUNTED
-    times: Ints | None = None  # that it is counted; None: once
+    counts: Ints  # what each event adds to each of COUNTED
+    times: Ints | None = None  # how often each is counted; None: once
 
 
 class Block(NamedTuple):
-    """What happened in a stretch of event time."""
+    """The events of an interval of event time."""
 
-    arrived: Arrived | None  # the sales, and how they were delivered; None: nobody asked
+    arrived: Arrived | None  # the sales, and how they were delivered; None: no delivery is simulated
     events: Sequence[EventColumns]
     through: int  # event time up to which all customers are served
-    settled: int  # event time before which nothing else will have happened
+    settled: int  # event time before which there are no further events
 
 
 def blocks(plan: Plan, until: int, arrivals: ArrivalSimulator | None = None) -> Iterator[Block]:
-    """Yield all that happens in a shop up to an event time, that included, or with its last sale.
+    """Yield all events of a shop up to and including an event time, or up to its last sale.
 
-    A delivery that waits for the sale that tells of it may be days old; `settled` says what it leaves open.
+    A restock is published with the first sale after its delivery, which may come days later. Until then `settled` stays
+    at or before the time of the delivery.
 
-    `arrivals`: through which somebody sees the sales; None: they are the shop's own.
+    `arrivals`: simulates how the sales are delivered; None: the events are those of the shop itself.
     """
     till = Till(plan, plan.products)
     pricing, restocking = BulkPricing(till.products, plan.sales), BulkRestocking(till.products, plan.supply)
@@ -94,7 +95,7 @@ def _sold(sales: Sales, pricing: BulkPricing) -> EventColumns:
 
 
 def _seen(arrived: Arrived, pricing: BulkPricing) -> EventColumns:
-    """Return sales as often as they are counted."""
+    """Return sales with the number of times that each is counted."""
     sold = _sold(arrived.sales, pricing)
     return sold._replace(times=arrived.times)
 

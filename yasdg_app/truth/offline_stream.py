@@ -1,7 +1,7 @@
-"""The stream of a shop without Kafka: the values that its workers append, as lines of JSON, in the order of event time.
+"""The stream of a shop without Kafka: the values that its workers append, as JSON lines in order of event time.
 
 One till serves the whole shop, so its order is that of the stream: by time, and within a microsecond by the product
-that was asked for. Nothing here knows a broker, a table or what time it is.
+that was asked for. Nothing here depends on a broker, on a table or on the current time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,21 +29,21 @@ from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf
 from yasdg_app.shop.till import Till
 
 FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
-"""Event time up to which a stream goes that nothing else ends: behind all times that can be configured."""
+"""Event time at which a stream without another end stops: later than all times that can be configured."""
 
-INCIDENT_SPAN = 90 * DAY  # event time whose incidents are told of in one go
+INCIDENT_SPAN = 90 * DAY  # event time whose incidents are written in one part
 
 
 class StreamLines(NamedTuple):
     """Some rows of a stream."""
 
-    text: bytes | bytearray  # each row is ended by a newline
+    text: bytes | bytearray  # each row ends with a newline
     rows: int
-    through: int  # event time up to which all rows were told, with these
+    through: int  # event time up to which all rows are complete, including these
 
 
 class _Part(NamedTuple):
-    """As `StreamLines`, not yet counted."""
+    """Like `StreamLines`, not counted yet."""
 
     text: bytes | bytearray
     through: int
@@ -58,17 +58,17 @@ def stream(
     Parameters
     ----------
     what
-        One of `KINDS`, or where there are faults of `FAULTY`.
+        One of `KINDS`; with faults also one of `FAULTY`.
     until
-        Event time up to which the stream goes, that included.
+        Event time up to and including which the stream goes.
     number_of_sales
-        The shop closes with so many sales in all; 0: it does not.
+        The shop closes after so many sales in total; 0: it does not.
     rows
-        No more of them; None: all.
+        Maximum number of rows; None: no limit.
     form
-        Of the lines, which are JSON; None: the default.
+        Format of the lines, which are JSON; None: the default.
     faults
-        Of the channel through which the sales come.
+        Of the channel that delivers the sales.
     """
     left, form = rows, form or Format()
     told: Iterator[_Part]
@@ -78,7 +78,7 @@ def stream(
     else:
         told = KINDS[what](plan, until, number_of_sales, form)
     for text, through in told:
-        count = text.count(b"\n")  # JSON has none inside
+        count = text.count(b"\n")  # JSON contains no raw newlines
         if left is not None and count >= left:
             yield StreamLines(_head(text, left), left, through)
             return
@@ -87,16 +87,16 @@ def stream(
 
 
 def joined(values: Iterable[bytes], write: Write | None = None) -> bytes:
-    """Return messages as lines, each ended by a newline."""
+    """Return messages as lines, each ending with a newline."""
     return b"\n".join([*(values if write is None else map(write, values)), b""])
 
 
 def _head(text: bytes | bytearray, rows: int) -> bytes | bytearray:
-    """Return the first of at least so many lines."""
+    """Return the first `rows` lines; the text has at least as many."""
     return text[: len(text) - len(text.split(b"\n", rows)[-1])]
 
 
-# --- What there is --------------------------------------------------------------------------------------------------
+# --- Kinds of rows --------------------------------------------------------------------------------------------------
 
 
 def _purchases(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
@@ -136,7 +136,7 @@ def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> It
 
 
 def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
-    """Yield event times up to which the shop lives for certain, the last one being its end."""
+    """Yield event times up to which the shop is certainly open; the last one is its end."""
     if number_of_sales:
         yield from (through for _, through in generate_all(Till(plan, plan.products), until, number_of_sales))
     else:
@@ -155,14 +155,14 @@ KINDS: Mapping[str, Callable[[Plan, int, int, Format], Iterator[_Part]]] = {
     "incidents": _incidents,
     "products": _products,
 }
-"""What a stream consists of, as `yasdg consume` calls it, and what makes it."""
+"""The functions that make the rows, by the names that `yasdg consume` uses."""
 
 
 class _Arrival(NamedTuple):
-    """A sale that arrives through a faulty channel, in the order in which it does: of time, product and number."""
+    """A sale delivered by a faulty channel, in order of arrival: time, product and number."""
 
     released_at: int
-    product: int  # its place among the till's
+    product: int  # its index in the till
     number: int
     kind: int
     at: int
@@ -172,9 +172,9 @@ class _Arrival(NamedTuple):
 def _arrivals(
     till: Till, until: int, number_of_sales: int, faults: Faults, lines: Callable[[Sales], bytes | bytearray]
 ) -> Iterator[tuple[Sequence[_Arrival], int]]:
-    """Yield what arrives, and up to when. What is still on its way when the shop closes never does.
+    """Yield the arrivals, and the time up to which they are complete. Sales in transit when the shop closes are lost.
 
-    Memory holds what is on its way: a share of the sales of the longest delay.
+    Memory holds the sales in transit: a share of the sales made within the longest delay.
     """
     keys = faults.keys([product.product_id for product in till.products])
     held: list[_Arrival] = []  # a heap
@@ -204,7 +204,7 @@ def _dirty(plan: Plan, until: int, number_of_sales: int, form: Format, faults: F
 
 
 def _delivered(arrival: _Arrival, keys: UInts, faults: Faults) -> Sequence[bytes]:
-    """Return the values of the messages with which a sale arrives."""
+    """Return the values of the messages that deliver a sale."""
     if arrival.kind == DROPPED:
         return ()
     if arrival.kind == CORRUPT:
@@ -231,13 +231,13 @@ def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: 
 
 
 FAULTY: Mapping[str, Callable[[Plan, int, int, Format, Faults], Iterator[_Part]]] = {"dirty": _dirty, "faults": _faults}
-"""What there is besides where a shop has [FAULTS]."""
+"""The additional kinds if a shop has [FAULTS]."""
 BY_SALES = ("purchases", "stockings", "lost_sales", *FAULTY)
-"""What comes only as customers do."""
+"""The kinds whose rows exist only if customers come."""
 
 
 def most_expected(settings: Settings, plan: Plan, until: int) -> float:
-    """Return an upper bound of the number of customers who are expected up to an event time, that included."""
+    """Return an upper bound for the number of customers expected up to and including an event time."""
     seconds = max(until + 1 - plan.opened_at, 0) / 1_000_000
     growth = (1 + max(settings.volume.growth, 0.0)) ** (seconds / (365 * 86_400))
     rush = prod(max(1.0, incident.factor) for incident in settings.incidents)
@@ -248,10 +248,10 @@ def most_expected(settings: Settings, plan: Plan, until: int) -> float:
 
 
 class RestockSequencer:
-    """The fold of all sales into restocks, as the books have it: one is told of with the sale that finds it there.
+    """Derives restocks from all sales, as the inventory does: a restock is published with the first sale after it.
 
-    Where suppliers need time, one product's delivery of noon may be told of in the evening, later than another's of the
-    afternoon: each waits until nothing earlier can come.
+    If suppliers need time, a product's delivery of noon may be published in the evening, later than an afternoon
+    delivery of another product: each restock waits until no earlier one can come.
     """
 
     def __init__(self, plan: Plan, products: tuple[Product, ...]) -> None:
@@ -260,7 +260,7 @@ class RestockSequencer:
         self._waiting: list[tuple[int, int, int, Restock]] = []  # a heap: by event time, product and number
 
     def sell(self, sales: Sales) -> None:
-        """Take the next sales from the shelves; `sales`: in the stream's order, of the products' places."""
+        """Apply the next sales to the shelves; `sales`: in the stream's order, of the products' indexes."""
         supply, shelves = self._supply, self._shelves
         for place, at, option in zip(sales.product.tolist(), sales.at.tolist(), sales.option.tolist(), strict=True):
             shelf = shelves[place]
@@ -274,9 +274,9 @@ class RestockSequencer:
     def known(self, through: int) -> Iterator[tuple[Product, Restock]]:
         """Yield the next restocks in order of event time, as far as they are known.
 
-        `through`: event time up to which all sales were taken; END_OF_TIME: there are no more.
+        `through`: event time up to which all sales were applied; END_OF_TIME: there are no more.
         """
-        # What stands before a shelf is told of with its next sale; what is ordered later comes later.
+        # What is delivered before a sale is published with the shelf's next sale; what is ordered later comes later.
         before = through + 1 if through == END_OF_TIME else min(through + 1, *(shelf.due for shelf in self._shelves))
         while self._waiting and self._waiting[0][0] < before:
             _, place, _, each = heappop(self._waiting)

@@ -1,4 +1,4 @@
-"""The prices of many sales, in columns; to the cent those of `shop.price`."""
+"""The prices of many sales, in columns; equal to those of `shop.price` to the cent."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class PriceColumns(NamedTuple):
     add_supplements: Ints  # 1 or 0
     supplement_price: Ints  # of one unit
     total: Ints
-    cost: Ints  # UNKNOWN: where the catalog does not say
+    cost: Ints  # UNKNOWN if the catalog has none
 
 
 class BulkPricing:
@@ -36,7 +36,7 @@ class BulkPricing:
     products
         Those of the till.
     sales
-        How they are sold.
+        Settings of the sales: discounts and supplements.
     """
 
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
@@ -50,11 +50,11 @@ class BulkPricing:
         self._supplement_price = _column(terms.supplement_cents for terms in ways)
         self._supplement_cogs = _column(terms.supplement_cogs for terms in ways)
         most = int(self._quantity.max()) * (int(self._price.max()) + int(self._supplement_price.max()))
-        # What costs more than 400 million is not reckoned in 64 bits.
+        # Prices above 400 million would overflow 64 bits.
         self._exact: type = np.int64 if (most + 1) * BASIS_POINTS**2 < 2**63 else object
 
     def of(self, sales: Sales) -> PriceColumns:
-        """Return the lines of sales."""
+        """Return the prices of sales."""
         way, price, of_goods = sales.option, self._price[sales.product], self._cost[sales.product]
         quantity, discount, supplement = self._quantity[way], self._member_discount[way], self._supplement_price[way]
         cost = np.where(of_goods == UNKNOWN, UNKNOWN, quantity * (of_goods + self._supplement_cogs[way]))

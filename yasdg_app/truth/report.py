@@ -1,4 +1,4 @@
-"""The report of a comparison with the truth: what an engine's output has wrong."""
+"""The report of a comparison with the truth: the errors in an engine's output."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ KINDS = {
     "unknown": "it was never sold",
     "unreadable": "it cannot be read",
 }
-"""Kinds of differences, and what is meant."""
+"""Kinds of differences, and their meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class EngineFinding:
     place
         What differs: the id of a sale, a window and its key, or a line of the file, by the names of the columns.
     values
-        By column: what the engine has, and what is true.
+        By column: the engine's value, and the true one.
     ids
-        Of what happened, as far as it is certain: what makes the difference.
+        Ids of the events that cause the difference, as far as they are certain.
     why
-        What is known of the reason, in words.
+        What is known of the reason, as a text.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class EngineFinding:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is printed for machines."""
+        """Return it in its machine-readable form."""
         values = {name: {"got": got, "wanted": wanted} for name, (got, wanted) in self.values.items()}
         return {"kind": self.kind, **self.place, "ids": list(self.ids), "values": values, "why": self.why or None}
 
@@ -62,19 +62,19 @@ class ComparisonReport(Report[EngineFinding]):
     MAX_FINDINGS: ClassVar[int] = 10_000
 
     what: str = ""  # sales or windows
-    begin: str = ""  # event times that were looked at
+    begin: str = ""  # event times that were compared
     end: str = ""
-    rows: int = 0  # of the engine's, that were compared
-    wanted: int = 0  # that there ought to be
-    outside: int = 0  # of the engine's, of other event times: not looked at
-    keys: Sequence[str] = ()  # columns by which the engine's rows are known
-    columns: Sequence[str] = ()  # others that were compared
-    uncompared: Sequence[str] = ()  # of the engine's columns, those that were not
-    remark: str = ""  # on what is not told, in words
+    rows: int = 0  # of the engine, that were compared
+    wanted: int = 0  # that are expected
+    outside: int = 0  # of the engine, at other event times: not compared
+    keys: Sequence[str] = ()  # columns that identify the engine's rows
+    columns: Sequence[str] = ()  # other columns that were compared
+    uncompared: Sequence[str] = ()  # columns of the engine that were not compared
+    remark: str = ""  # what is not reported and why, as a text
 
     @property
     def compared(self) -> frozenset[str]:
-        """The names of all columns that were looked at."""
+        """The names of all columns that were compared."""
         return frozenset((*self.keys, *self.columns))
 
     @property
@@ -83,7 +83,7 @@ class ComparisonReport(Report[EngineFinding]):
         return not self.kinds
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as it is printed for machines."""
+        """Return the report in its machine-readable form."""
         return {
             "equal": self.equal,
             "what": self.what,

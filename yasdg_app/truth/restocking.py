@@ -1,7 +1,7 @@
-"""The restocks that sales cause, in columns: the fold of `shelf`, with a loop over orders and deliveries, not sales.
+"""The restocks that sales cause, in columns: the fold of `shelf`, looping over orders and deliveries, not over sales.
 
-As on the topic, a restock is told of with the sale that finds it on the shelf: what comes behind a product's last sale
-is never told of.
+As on the topic, a restock is published with the sale that finds it on the shelf: a restock after a product's last sale
+is never published.
 """
 
 from bisect import bisect_left
@@ -19,23 +19,23 @@ from yasdg_app.shop.supply import Supply
 
 
 class RestockColumns(NamedTuple):
-    """Restocks: arrays of one length, in no order."""
+    """Restocks: arrays of one length, in no particular order."""
 
-    product: Ints  # place of the product, as in `Sales`
+    product: Ints  # index of the product, as in `Sales`
     number: Ints  # among those of its product, from 1
     at: Ints  # event time, microseconds since 1970
     units: Ints
 
 
 class BulkRestocking:
-    """Takes sales from the shelves of some products, and tells of the restocks that these cause.
+    """Applies sales to the shelves of some products, and returns the restocks that they cause.
 
     Parameters
     ----------
     products
         Those of the till.
     supply
-        By all that is known of the shop.
+        The suppliers, with everything that is known of the shop.
     """
 
     def __init__(self, products: Sequence[Product], supply: Supply) -> None:
@@ -43,7 +43,7 @@ class BulkRestocking:
         one_of_each = {product.category: product for product in products}
         at_once = {category: supply.is_instant(product) for category, product in one_of_each.items()}
         self._at_once = np.array([at_once[product.category] for product in products], dtype=np.bool_)
-        # Of shelves that are no objects.
+        # Of the shelves that are kept in columns, not as objects.
         self._level = np.array([product.inventory for product in products], dtype=np.int64)
         self._stockings = np.zeros(len(products), dtype=np.int64)
         self._steady = self._at_once & (self._level > supply.min_inventory)
@@ -52,11 +52,11 @@ class BulkRestocking:
 
     @property
     def first_due(self) -> int:
-        """Event time of the earliest delivery that is not told of."""
+        """Event time of the earliest delivery that is not published."""
         return int(self._due.min())
 
     def sell(self, sales: Sales) -> RestockColumns:
-        """Take the next sales, in the stream's order; return what is told of with them."""
+        """Apply the next sales, in the stream's order; return the restocks that are published with them."""
         order = np.argsort(sales.product, kind="stable")
         product, at, units = sales.product[order], sales.at[order], quantity_of(sales.option[order])
         begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first sale of each product
@@ -80,11 +80,11 @@ class BulkRestocking:
         return RestockColumns(*(np.concatenate(pair) for pair in zip(at_once, told, strict=True)))
 
     def _sell_in_bulk(self, product: Ints, at: Ints, sold: Ints) -> RestockColumns:
-        """Take sales from shelves that are steady; `sold`: units of the product with each of them."""
+        """Apply sales to steady shelves; `sold`: units of the product, cumulative for each sale."""
         restocks = instant_restocks(self._level[product], sold, self._supply)
         begins = np.diff(product, prepend=-1) != 0
         before = np.where(begins, 0, np.roll(restocks, 1))
-        rows = restocks > before  # by one: each adds as much as a sale takes at least
+        rows = restocks > before  # at most one per sale: each adds at least as much as a sale takes
         number = self._stockings[product[rows]] + restocks[rows]
         last = np.flatnonzero(np.diff(product, append=-1))
         amount = self._supply.restock_amount
@@ -95,13 +95,13 @@ class BulkRestocking:
     def _sell_one_by_one(
         self, place: int, times: Sequence[int], sums: Sequence[int], first: int, end: int
     ) -> list[Restock]:
-        """Take the sales of a product, those from row `first` to `end`; `sums`: of units up to each row."""
+        """Apply the sales of a product, rows `first` to `end`; `sums`: units up to each row."""
         supply = self._supply
         told: list[Restock] = []
         shelf = self._shelves.get(place) or self._shelf(place)
         row, before = first, sums[first - 1] if first else 0
         while row < end:
-            # No sale up to the next delivery, or to the one that causes an order, does more than take from the level.
+            # Before the next delivery, and the sale that causes an order, each sale only reduces the level.
             there = bisect_left(times, shelf.due, row, end)
             if not shelf.on_order:
                 there = min(there, bisect_left(sums, before + shelf.level - supply.min_inventory, row, end))
@@ -127,7 +127,7 @@ class BulkRestocking:
         return shelf
 
     def _put_away(self, place: int, shelf: Shelf) -> None:
-        """Keep a shelf in columns that has become steady; it stays so."""
+        """Store a shelf that has become steady in the columns; it stays steady."""
         if self._at_once[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
             self._level[place], self._stockings[place] = shelf.level, shelf.stockings
             self._steady[place] = True

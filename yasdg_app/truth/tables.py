@@ -1,4 +1,4 @@
-"""The truth as a table: CSV, lines of JSON, or Parquet. Amounts are decimals with two digits, whatever the format."""
+"""The truth as a table: CSV, JSON lines or Parquet. Amounts are decimals with two digits in every format."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -14,25 +14,25 @@ from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import Keys, SumRows
 
 VALUES = (*(name for name in COUNTED if name != COSTED), "closing_stock")
-"""Columns behind the window and the key."""
+"""Columns after the window and the key."""
 
 ROW_GROUP_ROWS = 100_000  # rows of a row group of Parquet
-DIGITS = 18  # of an amount in Parquet: what DuckDB keeps in 64 bits
-SPECIAL = frozenset(',"\r\n')  # what is quoted in CSV
+DIGITS = 18  # of an amount in Parquet: DuckDB keeps it in 64 bits
+SPECIAL = frozenset(',"\r\n')  # characters that need quotes in CSV
 
 
 class Table(Protocol):
-    """Turns rows into the bytes of a file."""
+    """Converts rows to the bytes of a file."""
 
     def rows(self, rows: SumRows) -> bytes:
-        """Return what is to be written next."""
+        """Return the bytes to write next."""
 
     def end(self) -> bytes:
-        """Return what is to be written at last."""
+        """Return the last bytes to write."""
 
 
 class _Text:
-    """A table of lines."""
+    """A table of text lines."""
 
     def __init__(self, keys: Keys, span: Span) -> None:
         self._keys, self._span = keys, span
@@ -58,7 +58,7 @@ class _Text:
 
 
 class Csv(_Text):
-    """Lines with commas, below one with the names of the columns."""
+    """Comma-separated lines, after one with the names of the columns."""
 
     def __init__(self, keys: Keys, span: Span) -> None:
         super().__init__(keys, span)
@@ -77,7 +77,7 @@ class Csv(_Text):
 
 
 class JsonLines(_Text):
-    """An object a line."""
+    """One JSON object per line."""
 
     def rows(self, rows: SumRows) -> bytes:
         names, columns = self._keys.names, ("window_start", "window_end", self._keys.column, *VALUES)
@@ -92,7 +92,7 @@ class Parquet:
     """Columns: times are timestamps in UTC, amounts decimals."""
 
     def __init__(self, keys: Keys, span: Span) -> None:
-        import pyarrow as pa  # a second of start, for this alone
+        import pyarrow as pa  # importing it takes a second, and only this needs it
         from pyarrow import parquet
 
         self._pa, self._keys, self._span = pa, keys, span
@@ -139,7 +139,7 @@ class Parquet:
         return pa.Table.from_arrays(columns, schema=self._schema)
 
     def _decimals(self, cents: Ints, there: Any) -> Any:
-        """Return cents as decimals: numbers of 128 bits, the lower half of each first."""
+        """Return cents as decimals: 128-bit numbers, lower half first."""
         pa = self._pa
         halves = np.stack([cents, cents >> 63], axis=1).astype("<i8")
         mask = None if there is None else pa.py_buffer(np.packbits(there, bitorder="little").tobytes())
@@ -148,7 +148,7 @@ class Parquet:
 
 
 class _Bytes:
-    """A file for Parquet's writer, from which is taken what it has written."""
+    """A file for the Parquet writer; what was written can be taken out."""
 
     closed = False
 
@@ -174,7 +174,7 @@ FORMATS: dict[str, Callable[[Keys, Span], Table]] = {"csv": Csv, "json": JsonLin
 
 
 def no_cost(rows: SumRows) -> Any:
-    """Tell in which rows the cost is not known: none of the sales has one. What was not sold cost nothing."""
+    """Return for each row whether its cost is unknown: none of its sales has one. Rows without sales cost nothing."""
     return (rows.column(COSTED) == 0) & (rows.column("sales") > 0)
 
 

@@ -9,22 +9,22 @@ import numpy as np
 
 from yasdg_app.shop.demand import Ints
 
-AFTER_ALL_WINDOWS = 2**62  # number of a window behind all others
+AFTER_ALL_WINDOWS = 2**62  # number of a window after all others
 
 
 class Span(NamedTuple):
-    """Which event times count, and how they are divided; microseconds since 1970."""
+    """The event times that count, and how they are divided; in microseconds since 1970."""
 
     begin: int
-    end: int  # none from there on
-    window: int | None  # length of a window; None: all is one
+    end: int  # exclusive
+    window: int | None  # length of a window; None: a single window
 
     def number(self, at: Ints) -> Ints:
-        """Return the numbers of the windows in which event times lie."""
+        """Return the numbers of the windows that contain event times."""
         return np.zeros_like(at) if self.window is None else at // self.window
 
     def edges(self, number: Ints) -> tuple[Ints, Ints]:
-        """Return where windows begin, and where they end."""
+        """Return the begin and the end of windows."""
         if self.window is None:
             return np.full_like(number, self.begin), np.full_like(number, self.end)
         return number * self.window, (number + 1) * self.window

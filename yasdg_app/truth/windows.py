@@ -1,4 +1,4 @@
-"""Sums over tumbling windows of event time, as `GROUP BY window, key` has them: no row where nothing happened."""
+"""Sums over tumbling windows of event time, as `GROUP BY window, key` yields them: no row for an empty group."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.events import COUNTED, PLACE, Block, EventColumns, blocks
 from yasdg_app.truth.tumbling import AFTER_ALL_WINDOWS, Span
 
-MERGE_AFTER_ROWS = 200_000  # rows that are added up at a time, at least
+MERGE_AFTER_ROWS = 200_000  # min number of rows that are added up in one step
 BY = ("product", "category")
 
 
 class Keys:
-    """What sums are made by: products, or their categories.
+    """The keys of the sums: products, or their categories.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class Keys:
     names
         In the order of the rows of a window.
     of
-        Place among them of each product.
+        Index of each product's key in `names`.
     opening
-        Units that were on the shelves when the shop opened.
+        Units on the shelves when the shop opened.
     """
 
     def __init__(self, products: Sequence[Product], by: str) -> None:
@@ -46,11 +46,11 @@ class Keys:
         np.add.at(self.opening, self.of, [product.inventory for product in products])
 
     def groups(self, windows: Ints, keys: Ints) -> Ints:
-        """Return one number for each window and key, in the order of rows."""
+        """Return one number for each pair of window and key, in the order of rows."""
         return windows * len(self.names) + keys
 
     def before(self, groups: Ints, window: int) -> int:
-        """Return how many of these groups, which are in order, belong to windows before the one of a number."""
+        """Return how many of these sorted groups belong to windows before the window of a number."""
         return len(groups) if window >= AFTER_ALL_WINDOWS else int(np.searchsorted(groups, window * len(self.names)))
 
 
@@ -63,11 +63,11 @@ class SumRows:
     number
         Of the window.
     key
-        Place among the names of the keys.
+        Index in the names of the keys.
     counts
-        By row, and then as COUNTED.
+        By row, then as COUNTED.
     closing_stock
-        Units on the shelves at the end of the window, by all restocks and sales before.
+        Units on the shelves at the end of the window, after all earlier restocks and sales.
     """
 
     number: Ints
@@ -85,21 +85,21 @@ class SumRows:
 
 
 class WindowSums:
-    """Adds up what happens, and gives it out window by window.
+    """Adds up events, and returns the sums window by window.
 
-    In memory is what happened in windows that are not over.
+    Memory holds the events of windows that are not over.
     """
 
     def __init__(self, keys: Keys, span: Span) -> None:
         self._keys, self._span = keys, span
-        self._level = keys.opening.copy()  # before the first window that was not given out
+        self._level = keys.opening.copy()  # before the first window that was not returned
         self._groups: list[Ints] = []
         self._counts: list[Ints] = []
         self._rows, self._summed = 0, 0
-        self._next = -(2**62)  # number of the first window that was not given out
+        self._next = -(2**62)  # number of the first window that was not returned
 
     def add(self, events: EventColumns) -> None:
-        """Add up what happened; what is out of the span changes the shelves alone, or nothing."""
+        """Add events; those outside the span change only the shelves, or nothing."""
         at, key, counts = events.at, self._keys.of[events.product], events.counts
         if events.times is not None:
             seen = events.times > 0
@@ -116,7 +116,7 @@ class WindowSums:
             self._sum()
 
     def keep(self, groups: Ints) -> None:
-        """See that there is a row of each of some groups."""
+        """Make sure that each of some groups has a row."""
         self._keep(groups, np.zeros((len(groups), len(COUNTED)), dtype=np.int64))
 
     def over(self, settled: int) -> SumRows:
@@ -160,7 +160,7 @@ class WindowSums:
 
 
 def _summed(group: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Return each group once, in order, with the sum of what belongs to it."""
+    """Return each group once, in order, with the sum of its counts."""
     order = np.argsort(group, kind="stable")
     group = group[order]
     begin = np.flatnonzero(np.diff(group, prepend=-(2**62)))
@@ -177,9 +177,9 @@ def _restocked_less_sold(counts: Ints) -> Ints:
 def rows_of(
     event_blocks: Iterator[Block], keys: Keys, span: Span, also: Ints | None = None
 ) -> Iterator[tuple[SumRows, int]]:
-    """Yield the rows of the windows that are over, and the event time up to which the shop has come.
+    """Yield the rows of the windows that are over, and the event time reached.
 
-    `also`: groups (see `Keys.groups`), in order, that have a row even if nothing happened.
+    `also`: groups (see `Keys.groups`), in order, that get a row even without an event.
     """
     windows, left = WindowSums(keys, span), np.empty(0, dtype=np.int64) if also is None else also
     for block in event_blocks:
@@ -198,8 +198,8 @@ def aggregates(
 ) -> Iterator[tuple[SumRows, int]]:
     """Yield the truth about a shop: see `rows_of`.
 
-    `until`: event time up to which the shop lives, that included; it may be beyond the span, since it takes a sale for
-    a restock to be told of. `arrivals`: through which an engine sees the sales; None: it sees all.
+    `until`: event time up to and including which the shop is simulated; it may be after the span, because a restock is
+    published only with a sale. `arrivals`: simulates what an engine sees of the sales; None: it sees all.
     """
     return rows_of(blocks(plan, until, arrivals), keys, span)
 
