@@ -1,1 +1,1 @@
-"""The configuration: reading it, its rules, and the catalog of products."""
+"""The configuration: settings, validation rules, and the product catalog."""

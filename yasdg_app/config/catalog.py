@@ -1,7 +1,7 @@
-"""products.csv becomes the products of the shop.
+"""Reads products.csv into the shop's products.
 
-The file has one product a line; docs and the seed's README describe its columns. This file must not know how products
-are sold: it reads, checks, and adds up the weights.
+The file has one product per line; docs and the seed's README describe its columns. This module must not know how
+products are sold: it reads, validates, and adds up the weights.
 """
 
 import csv
@@ -20,13 +20,13 @@ from yasdg_app.errors import ConfigurationError
 from yasdg_app.text import printable, printable_path
 
 MOST_PROBLEMS = 100
-"""So many are reported one by one, the rest as their number: a wrong separator in a million lines is one mistake."""
+"""Problems reported one by one; of the rest only the count: a wrong separator in a million lines is one mistake."""
 
 BLANKS = "\t\n\v\f\r \xa0\u1680\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
-"""What is stripped from every cell: white space, no-break spaces and those of other scripts too, byte order marks."""
+"""Stripped from every cell: white space, no-break spaces (also those of other scripts), byte order marks."""
 
-# C0, DEL and C1, line and paragraph separators, and what reverses the direction of writing: they forge lines of a log,
-# and PostgreSQL takes no NUL.
+# C0, DEL and C1, line and paragraph separators, and characters that reverse the writing direction. They can forge log
+# lines, and PostgreSQL does not accept NUL.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _PRODUCT_ID = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -34,7 +34,7 @@ _BOOLEANS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
 class CatalogError(ConfigurationError):
-    """The catalog of products cannot be used."""
+    """The product catalog is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Product:
     product_id: str
     category: str
     item: str
-    """What the customer calls it."""
+    """The name that customers use."""
     size: str
     price_cents: int
-    """For one unit, without supplements."""
+    """Price of one unit without supplements, in cents."""
     cost_cents: int | None
-    """What one unit costs the shop; None where the catalog does not say."""
+    """Cost of one unit to the shop, in cents; None if the catalog does not give it."""
     inventory: int
     """Units on the shelf when the shop opens for the first time."""
     contains_fruit: bool
@@ -59,30 +59,31 @@ class Product:
     category_weight: int | float
     item_weight: int | float
     range_weight: int | float
-    """The sum of the weights of this product and all those above it in the file."""
+    """Sum of the weights of this product and of all products above it in the file."""
     written: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
-    """TEXTS as the file has them, if blanks were stripped from them; only a fingerprint looks at it."""
+    """TEXTS as written in the file, if blanks were stripped from them; used only by the fingerprint."""
 
     @property
     def weight(self) -> int | float:
-        """How often it is asked for, relative to the others."""
+        """Relative frequency with which customers ask for the product."""
         return self.category_weight * self.item_weight
 
     @property
     def supplement_group(self) -> int:
-        """1 for Superfoods and Supercharged, whose drinkers like supplements more; 2 for the others."""
+        """1 for Superfoods and Supercharged, whose customers buy supplements more often; 2 for all others."""
         return 1 if self.product_id.startswith(("SF", "SC")) else 2
 
 
 TEXTS = ("category", "item", "size")
-"""Fields of a product that are any text."""
+"""Product fields that hold free text."""
 
 
 def fingerprinted(products: Sequence[Product]) -> Iterator[dict[str, Any]]:
-    """Yield what identifies a catalog: the fields of its products, their texts with the blanks that the file has.
+    """Yield what identifies a catalog: the fields of each product, with its texts as written in the file.
 
-    Blanks were not stripped once, and a shop of then goes on with its file. But where two categories differ in blanks
-    alone, the shop is another one than it was then: then the texts are those without.
+    Early versions did not strip blanks. A shop opened by one of them can continue with the same file, because the texts
+    are hashed with their blanks. If two categories differ only in blanks, stripping them makes it a different shop, so
+    the stripped texts are hashed instead.
     """
     names = [each.name for each in fields(Product) if each.name != "written"]
     here = {product.category for product in products}
@@ -119,7 +120,7 @@ def _stripped(rule: Rule[Any]) -> Rule[Any]:
     return Rule(lambda text: rule.parse(text.strip(BLANKS)), rule.expected)
 
 
-# The id is the key of every message and a part of every transaction_id: it has to pass through all tools unharmed.
+# The id is the key of every message and part of every transaction_id, so it must survive all tools unchanged.
 _ID = Rule(lambda text: _parse_id(text.strip(BLANKS)), "1 to 64 letters, digits, underscores, dots or hyphens")
 _TEXT = _stripped(Rule(_parse_text, "a text"))
 _MONEY = _stripped(money())
@@ -127,10 +128,10 @@ _PRICE = Rule(lambda text: int(_MONEY.parse(text) * 100), _MONEY.expected)
 _COST = Rule(lambda text: _PRICE.parse(text) if text.strip(BLANKS) else None, f"nothing, or {_MONEY.expected}")
 _INVENTORY = _stripped(whole(LARGEST_QUANTITY, 10**9, f", because one sale takes up to {LARGEST_QUANTITY}"))
 _BOOLEAN = Rule(_parse_boolean, "TRUE, FALSE, 1 or 0")
-_WEIGHT = _stripped(number(1_000_000))  # the weights of a million products then still add up to less than 2**63
+_WEIGHT = _stripped(number(1_000_000))  # so the weights of a million products add up to less than 2**63
 
-# In the order of Product's fields, of which the last, range_weight, is computed. The file may have its columns in any
-# order, and more of them: those that are not here (_TotalWeight, _RangeWeight, somebody's notes) are not looked at.
+# In the order of Product's fields; the last field, range_weight, is computed. The file may have its columns in any
+# order and may have more of them: columns not listed here (_TotalWeight, _RangeWeight, personal notes) are ignored.
 _COLUMNS: dict[str, Rule[Any]] = {
     "ID": _ID,
     "Category": _TEXT,
@@ -151,7 +152,7 @@ _OPTIONAL = {"COGS"}
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column as it stands in one file. An optional one that is not there is the last, behind all others."""
+    """A column of one file. A missing optional column has the position after all others."""
 
     name: str
     position: int
@@ -160,7 +161,7 @@ class _Column:
 
 
 class _Problems:
-    """Collects problems of one file, in bounded space."""
+    """Collects the problems of one file, in bounded space."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -180,13 +181,13 @@ class _Problems:
 
 
 def load(path: Path) -> tuple[Product, ...]:
-    """The products of the file, in its order; at least one, and at least one of a weight above 0.
+    """Return the products of the file, in file order: at least one, and at least one with a weight above 0.
 
-    Raises CatalogError with every problem found.
+    Raises CatalogError, which lists every problem found.
     """
     name = printable_path(path.absolute(), Path.cwd())
     try:
-        # In UTF-8 again: a StringIO takes four bytes for each character.
+        # Encoded as UTF-8 again, because a StringIO takes four bytes per character.
         data = io.BytesIO(read_text(path, name).encode())
     except ConfigurationError as error:
         raise CatalogError(error.problems) from None
@@ -202,7 +203,7 @@ def load(path: Path) -> tuple[Product, ...]:
 
 
 def _products(file: TextIO, problems: _Problems) -> Iterator[Product]:
-    """The products whose line is in order; what is wrong with the others goes to `problems`."""
+    """Yield the products of all valid lines; add what is wrong with the other lines to `problems`."""
     rows = _rows(file, problems)
     header_line, header = next(rows, (None, []))
     if not header:
@@ -217,12 +218,12 @@ def _products(file: TextIO, problems: _Problems) -> Iterator[Product]:
     texts = [column.position for column in columns if column.name.lower() in TEXTS]
     id_position = next((column.position for column in columns if column.name == "ID"), None)
     range_weight: int | float = 0
-    lines: dict[str, int] = {}  # where each id was first seen
+    lines: dict[str, int] = {}  # line on which each id was first seen
     for line, row in rows:
         if len(row) != len(header):
             problems.add(line, f"cells = {len(row)}: expected {len(header)}, as in the header")
             continue
-        row.append("")  # the cell of a column that is not there
+        row.append("")  # the cell of a missing optional column
         try:
             values = [column.parse(row[column.position]) for column in columns]
         except ValueError:
@@ -252,7 +253,7 @@ def _try(column: _Column, cell: str, line: int, problems: _Problems) -> None:
 
 
 def _rows(file: TextIO, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not empty, and the line it begins on."""
+    """Yield each row that is not empty, with the line on which it begins."""
     reader = csv.reader(file, strict=True)
     while True:
         line = reader.line_num + 1
@@ -263,17 +264,17 @@ def _rows(file: TextIO, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             problems.add(line, f"not CSV: {error}")
             continue
-        if any(cell.strip(BLANKS) for cell in row):  # spreadsheets like to end a file with rows of nothing but commas
+        if any(cell.strip(BLANKS) for cell in row):  # spreadsheets often end a file with rows of commas only
             yield line, row
 
 
 def _columns(line: int | None, header: list[str], problems: _Problems) -> list[_Column]:
-    """The columns to read, in the order of Product's fields, without those that the file ought to have and has not."""
+    """Return the columns to read, in the order of Product's fields. Report missing required columns and skip them."""
     names = [name.strip(BLANKS) for name in header]
     columns = []
     for name, rule in _COLUMNS.items():
         here = [position for position, each in enumerate(names) if each == name]
-        # Of those that differ in case, the one that is written as here; others are somebody's own.
+        # If several names differ only in case, the exact spelling wins; the others are extra columns.
         here = here or [position for position, each in enumerate(names) if each.casefold() == name.casefold()]
         if not here and name not in _OPTIONAL:
             problems.add(line, f"column {name} is missing")
@@ -281,8 +282,8 @@ def _columns(line: int | None, header: list[str], problems: _Problems) -> list[_
         if len(here) > 1:
             problems.add(line, f"column {name}: found {len(here)} times")
         position = here[0] if here else len(names)
-        # Most columns have few different values: remembering them makes a million lines a matter of seconds, and one
-        # object of many.
+        # Most columns have few distinct values. Caching them lets a million lines load in seconds, and equal values
+        # share one object.
         parse = rule.parse if name == "ID" else lru_cache(maxsize=1024)(rule.parse)
         columns.append(_Column(name, position, parse, rule.expected))
     return columns

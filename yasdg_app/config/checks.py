@@ -1,4 +1,4 @@
-"""Checks across keys: what must hold between values that are each valid, and between settings and catalog."""
+"""Checks across keys: between values that are each valid, and between settings and catalog."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,7 +13,7 @@ from yasdg_app.text import printable
 
 
 def check_together(settings: Settings, values: ParsedValues) -> None:
-    """What must hold between values that are each right by themselves."""
+    """Check the conditions between values that are each valid; add each violation to the problems of `values`."""
     sales, pace = settings.sales, ("max_sale_freq", "min_sale_freq")
     if values.all_read("SALES", *pace):
         if sales.min_sale_freq > sales.max_sale_freq:
@@ -23,7 +23,7 @@ def check_together(settings: Settings, values: ParsedValues) -> None:
             least = f"{MIN_SECONDS_BETWEEN_SALES:f} seconds"
             values.refuse("SALES", pace, f"expected a mean of min_sale_freq and max_sale_freq of at least {least}")
 
-    # Kafka takes names that differ in nothing but "." and "_" for the same, and refuses the second one.
+    # Kafka treats names that differ only in "." and "_" as equal and rejects the second one.
     seen: dict[str, str] = {}
     for key in SECTIONS["KAFKA"]:
         if key.startswith("topic_") and values.all_read("KAFKA", key):
@@ -80,7 +80,7 @@ _NEEDED = {
     ),
     "aws_msk_iam": ("aws_region",),
 }  # fmt: skip
-"""Keys without which there is no login, by auth_method."""
+"""Keys required for authentication, by auth_method."""
 
 
 def _check_login(kafka: KafkaSettings, values: ParsedValues) -> None:
@@ -113,7 +113,7 @@ def _check_hours(settings: Settings, values: ParsedValues) -> None:
         next_day = (day + 1) % 7
         if spans and week[next_day] and spans[-1][1] - MINUTES_PER_DAY > week[next_day][0][0]:
             keys = [key for key in (WEEKDAYS[day], WEEKDAYS[next_day], "every_day") if ("HOURS", key) in values.given]
-            if keys[0] != "every_day" or not told:  # of that one it is the same on all days
+            if keys[0] != "every_day" or not told:  # every_day is the same on all days: report it once
                 told = told or keys[0] == "every_day"
                 until, since = clock_text(spans[-1][1]), clock_text(week[next_day][0][0])
                 closes = f"the hours of {WEEKDAYS[day]} to end before {WEEKDAYS[next_day]} opens at {since}"
@@ -138,7 +138,7 @@ TOKEN_REQUIRED = (
 
 
 def is_open_to(host: str, token: str) -> bool:
-    """Tell whether a web server may listen on an address: without a token on this machine's own alone."""
+    """Return whether a web server may listen on an address: without a token only on a loopback address."""
     return bool(token) or rules.is_loopback(host)
 
 
@@ -150,7 +150,10 @@ class _Product(Protocol):
 
 
 def check_products(settings: Settings, products: Iterable[_Product]) -> list[str]:
-    """Say what incidents and suppliers name that the catalog does not have, each with its section and key."""
+    """Return a message for each product and category that incidents and suppliers name but the catalog lacks.
+
+    Each message names the section and the key.
+    """
     names_products = any(each.products for each in settings.incidents)
     ids: dict[str, str] = {}
     categories: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""The fingerprint of a stream: everything it is a function of, apart from time, as texts by name.
+"""The fingerprint of a stream: everything that determines it except time, as texts by name.
 
-It is part of the manifest record, and a shop can only be continued with the same one. It hashes the names and types of
-the fields of `Product`; tests/cluster_state/test_manifest_record.py pins it.
+It is part of the manifest record, and a shop can only be continued with the same fingerprint. It hashes the names and
+types of the fields of `Product`; tests/cluster_state/test_manifest_record.py pins it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ from yasdg_app.config.settings import Settings, SupplierSettings
 
 PRODUCTS_PER_CHUNK = 10_000
 IMPLIED_DEFAULTS = {"FORMAT.value": "json", "FORMAT.time": "sql"}
-"""Values of a fingerprint that does not have the key: it is older than the key, or has the default."""
+"""Values assumed for keys missing from a fingerprint: it is older than the key, or the key has its default."""
 
 
 def fingerprint_of(settings: Settings, products: Sequence[Product]) -> dict[str, str]:
-    """Return the fingerprint of a shop. The number of sales is not part of it: it changes none of them."""
-    # The digest of `repr([*fingerprinted(products)])`, a chunk at a time.
+    """Return the fingerprint of a shop. It excludes the number of sales, which changes no sale."""
+    # The digest of `repr([*fingerprinted(products)])`, computed chunk by chunk.
     rows, digest = fingerprinted(products), sha256(b"[")
     for start in range(0, len(products), PRODUCTS_PER_CHUNK):
         chunk = ", ".join(map(repr, islice(rows, PRODUCTS_PER_CHUNK)))
@@ -43,9 +43,9 @@ def fingerprint_differences(recorded: Mapping[str, str], current: Mapping[str, s
 
 
 def setting_texts(settings: Settings) -> dict[str, str]:
-    """Return what the stream is a function of, beside products and time, by "SECTION.key".
+    """Return the settings that determine the stream, by "SECTION.key"; products and time are not included.
 
-    Settings that mean the same have the same texts, whatever was written.
+    Settings with the same meaning have the same texts, however they were written.
     """
     hours, volume, clock = settings.hours, settings.volume, settings.clock
     dates = {str(day): spans for day, spans in sorted(hours.dates)}
@@ -69,7 +69,7 @@ def setting_texts(settings: Settings) -> dict[str, str]:
     for each in sorted(settings.incidents, key=lambda each: each.name):
         scope = {"categories": listed(sorted(each.categories)), "products": listed(sorted(each.products))}
         sections[f"INCIDENT {each.name}"] = _fields(each, without=("name",)) | scope
-    if settings.faults.any:  # a shop without is the one it was before there were any
+    if settings.faults.any:  # without faults, the fingerprint is the same as before faults existed
         sections["FAULTS"] = _fields(settings.faults)
     if (form := settings.format).value != "json" or form.time != "sql":  # likewise
         sections["FORMAT"] = _fields(form, without=("registry",))

@@ -1,6 +1,6 @@
-"""Reads the settings from config/configuration.ini and from YASDG_ variables, and an incident from texts.
+"""Reads the settings from config/configuration.ini and YASDG_ variables, and an incident from texts.
 
-All problems are reported at once, each with its place and what was expected there.
+All problems are reported at once, each with its place and the expected value.
 """
 
 import configparser
@@ -46,17 +46,17 @@ _MINUTE = timedelta(minutes=1)
 
 
 class SettingsError(ConfigurationError):
-    """The configuration file or a YASDG_ variable cannot be used."""
+    """The configuration file or a YASDG_ variable is invalid."""
 
 
 def load(environ: Mapping[str, str], cwd: Path) -> Settings:
-    """Read the settings as a program started in `cwd` with the environment `environ` has them.
+    """Return the settings of a program started in the folder `cwd` with the environment `environ`.
 
-    The file is the one that YASDG_CONFIG names, in `cwd` or among the project's own, else config/configuration.ini in
-    `cwd`, else the project's own, else there is none and the defaults hold. A variable YASDG_<SECTION>_<KEY> overrides
-    one value of it.
+    The file is the one that YASDG_CONFIG names, in `cwd` or in the project; it must exist. Without YASDG_CONFIG it is
+    config/configuration.ini in `cwd`, else the project's own. If there is none, the defaults apply. A variable
+    YASDG_<SECTION>_<KEY> overrides one value of the file.
 
-    Raises SettingsError with every problem found.
+    Raises SettingsError, which lists every problem found.
     """
     cwd = cwd.absolute()
     values = ParsedValues()
@@ -96,12 +96,12 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
 
 
 def parse_incident(name: str, given: Mapping[str, str]) -> IncidentSettings:
-    """Make an incident of texts, as of the keys of a section [INCIDENT name], but for one that is about to happen.
+    """Return an incident that is about to happen, from texts like the keys of a section [INCIDENT name].
 
-    It may lack a start, and begins shortly then; it comes once, so `every` is refused. Whether the catalog has what it
-    names, `check_products` says.
+    The start is optional: without one, the incident starts shortly. It happens once, so `every` is rejected.
+    `check_products` checks its products and categories against the catalog.
 
-    Raises SettingsError with every problem found; each begins with the key that it is about, or with `name`.
+    Raises SettingsError, which lists every problem found. Each problem begins with its key, or with `name`.
     """
     section, values = f"INCIDENT {name}", ParsedValues()
     values.named[section] = ""
@@ -145,7 +145,7 @@ def _supplier(section: str, values: ParsedValues) -> SupplierSettings:
 
 
 def _incident(section: str, values: ParsedValues, *, live: bool = False) -> IncidentSettings:
-    """Make an incident of what could be read of a section, and complain about the rest; `live`: a start is optional."""
+    """Return the incident of a section from its valid values, and report the rest; `live`: a start is optional."""
     given = {key for in_section, key in values.given if in_section == section}
     values.require(section, "kind")
     if {"start", "every"} <= given:
@@ -177,12 +177,13 @@ def _find(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> Path | 
     named = environ.get("YASDG_CONFIG")
     if named is not None:
         for path in (cwd / named, files.PROJECT / named):
-            # Not is_file(): a pipe or /dev/stdin will do. os.path: Path.exists raises where a folder is closed to us.
+            # Not is_file(): a pipe or /dev/stdin is accepted. os.path: Path.exists raises if a folder is not
+            # accessible.
             if os.path.exists(path) and not os.path.isdir(path):
                 return path
         problems.append(f"YASDG_CONFIG={printable(named)}: expected the path of an existing file")
         return None
-    # lexists: a file that is there but cannot be read is a problem to report, not a reason to take another one.
+    # lexists: a file that exists but cannot be read is an error to report, not a reason to use another file.
     return next(
         (
             folder / files.CONFIGURATION
@@ -194,7 +195,7 @@ def _find(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> Path | 
 
 
 def _find_products(products: Path, source: Path | None, cwd: Path) -> Path:
-    """The absolute path of the catalog; where it is nowhere, the first place, for catalog.load to complain about."""
+    """Return the absolute path of the catalog; if there is none, the first candidate, which catalog.load reports."""
     folders = [cwd, *([source.parent.parent] if source else []), files.PROJECT]
     return next((folder / products for folder in folders if os.path.exists(folder / products)), cwd / products)
 
@@ -205,7 +206,7 @@ def _read_environment(environ: Mapping[str, str], values: ParsedValues) -> None:
             written = "…" if VARIABLES[name] in SECRET_KEYS else printable(text)
             values.given[VARIABLES[name]] = GivenValue(text.strip(), f"{name}={written}")
         elif name.startswith("YASDG_") and name != "YASDG_CONFIG":
-            # The value is not repeated: what we do not know might be a password.
+            # The value is not repeated: an unknown variable might hold a password.
             hint = did_you_mean(name, [*VARIABLES, "YASDG_CONFIG"])
             values.problems.append(f"{printable(name)}: unknown variable{hint}")
 
@@ -245,7 +246,7 @@ def _read_file(path: Path, name: str, values: ParsedValues) -> None:
 
 
 def _section(header: str, file: str, values: ParsedValues, again: bool) -> str | None:
-    """Return the section of a header; None if there is no such. `again`: the same one stood there before."""
+    """Return the section of a header; None if there is none. `again`: the same header occurred before."""
     if header in SECTIONS:
         return header
     place = f"{file}: [{printable(header)}]"
@@ -267,12 +268,12 @@ def _section(header: str, file: str, values: ParsedValues, again: bool) -> str |
 
 
 def _parse(text: str, name: str, problems: list[str]) -> list[tuple[str, dict[str, str]]]:
-    """The sections of the file, one that stands there twice as two.
+    """Return the sections of the file; a repeated section is returned twice.
 
-    configparser stops at the first error of most kinds. To report them all, the line is made harmless and the file
-    parsed again; a file with more than a few of them is no configuration file, and not worth the time.
+    configparser stops at the first error of most kinds. To report all errors, the line at fault is made harmless and
+    the file is parsed again, up to 20 times: a file with more errors is not a configuration file.
     """
-    lines = text.replace("\0", "\N{REPLACEMENT CHARACTER}").split("\n")  # NUL is then free to mark repeated sections
+    lines = text.replace("\0", "\N{REPLACEMENT CHARACTER}").split("\n")  # frees NUL to mark repeated sections
     for _ in range(20):
         parser = configparser.RawConfigParser(
             interpolation=None,
@@ -305,7 +306,7 @@ def _parse(text: str, name: str, problems: list[str]) -> list[tuple[str, dict[st
 
 
 def _shown_line(line: str) -> str:
-    """Return a line that cannot be read, fit for a terminal; nothing of one that may hold a secret."""
+    """Return an unreadable line as printable text; "…" if the line may hold a secret."""
     return "…" if any(key in line.lower() for _, key in SECRET_KEYS) else printable(line)
 
 

@@ -1,4 +1,4 @@
-"""The sections of the configuration file: their keys and the rule of each, those that are secret, the variables."""
+"""The sections of the configuration file: their keys with rules, the secret keys, and the environment variables."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -56,14 +56,14 @@ SECRET_KEYS = {
     for key in fields(kind)
     if key.metadata["secret"]
 }
-"""Section and key of what is repeated nowhere."""
+"""Section and key of values that must never be shown."""
 REPEATED_SECTIONS = {"SUPPLIER": _SUPPLIER_RULES, "INCIDENT": _rules_of_class(IncidentSettings)}
-"""Of sections that may stand there any number of times, as [KIND name]."""
+"""Rules of sections that may occur any number of times, as [KIND name]."""
 VARIABLES = {f"YASDG_{section}_{key}".upper(): (section, key) for section, keys in SECTIONS.items() for key in keys}
 AMBIGUOUS_SECTIONS = ("WEB", "FORMAT", "DATASTORE")
-"""Sections whose keys, such as port or time, mean something else elsewhere: there they are not told to belong here."""
+"""Sections with ambiguous keys, such as port or time: never suggested as the place of a misplaced key."""
 
 
 def rules_of(section: str) -> Mapping[str, Rule[Any]]:
-    """Return the rules of a section by key; `section`: its name, or "KIND name" if it may be repeated."""
+    """Return the rules of a section by key; `section`: its name, or "KIND name" for a repeated section."""
     return SECTIONS[section] if section in SECTIONS else REPEATED_SECTIONS[section.partition(" ")[0]]

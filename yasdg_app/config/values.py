@@ -1,4 +1,4 @@
-"""Values on their way from text to settings, with every problem found so far."""
+"""Values while they are parsed from texts to settings, with every problem found so far."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from yasdg_app.config.sections import rules_of
 
 @dataclass(frozen=True, slots=True)
 class GivenValue:
-    """A value as somebody wrote it: `place` is where, in words that begin a problem."""
+    """A value as written in the configuration; `place` says where, in words that begin a problem."""
 
     text: str
     place: str
@@ -19,16 +19,16 @@ class GivenValue:
 
 @dataclass(slots=True)
 class ParsedValues:
-    """Values on their way into the settings: what somebody wrote, what it means, and what is wrong with it."""
+    """Values while they are parsed: the texts given, the values read from them, and the problems found."""
 
     problems: list[str] = field(default_factory=list)
     given: dict[tuple[str, str], GivenValue] = field(default_factory=dict)
     """By section and key."""
     named: dict[str, str] = field(default_factory=dict)
-    """The sections [KIND name], and how a problem with one of their keys begins."""
+    """The repeated sections [KIND name], each with the prefix of problems with its keys."""
     read: defaultdict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     unread: set[tuple[str, str]] = field(default_factory=set)
-    """Section and key of what could not be read, and is not compared with anything."""
+    """Section and key of values that could not be read and are therefore not compared with others."""
 
     def parse(self) -> None:
         for (section, key), value in self.given.items():
@@ -44,17 +44,17 @@ class ParsedValues:
         return self.unread.isdisjoint((section, key) for key in keys)
 
     def refuse(self, section: str, keys: Iterable[str], why: str) -> None:
-        """At the first of the keys that somebody wrote. There is one, because the defaults agree with each other."""
+        """Add a problem at the first given key. At least one is given, because the defaults agree with each other."""
         place = next(self.given[section, key].place for key in keys if (section, key) in self.given)
         self.problems.append(f"{place}: {why}")
 
     def require(self, section: str, key: str, expected: str = "") -> None:
-        """Without `expected`, what the key's rule expects."""
+        """Add a problem if the key is missing; `expected`: by default what the key's rule expects."""
         if (section, key) not in self.given:
             expected = expected or rules_of(section)[key].expected
             self.problems.append(f"{self.named[section]}{key}: missing; expected {expected}")
 
 
 def is_date_key(section: str, key: str) -> bool:
-    """Whether the key is a day of the calendar, or meant to be: in [HOURS] any number of them may stand."""
+    """Return whether the key is meant to be a calendar date: [HOURS] may have any number of them."""
     return section == "HOURS" and key[:1].isdigit()

@@ -1,4 +1,4 @@
-"""How the text of one value is read, and what is expected of it. A rule knows neither its key nor its source."""
+"""Rules: how the text of one value is parsed, and what is expected of it. A rule knows neither key nor source."""
 
 from yasdg_app.config.rules.addresses import address, datastore, host, is_loopback, servers, token, web_address
 from yasdg_app.config.rules.base import InvalidValueError, Rule

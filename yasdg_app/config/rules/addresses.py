@@ -18,7 +18,7 @@ _ENDPOINT = re.compile(r"https?://[^\s/?#@]+/?")
 
 
 def web_address() -> Rule[str]:
-    """Where on the web a secret may be sent; or nothing."""
+    """Return the rule for a web address to which a secret may be sent, or nothing."""
     example = "nothing, or an address such as https://login.example.com/oauth2/token"
 
     def parse(text: str) -> str:
@@ -31,7 +31,7 @@ def web_address() -> Rule[str]:
 
 
 def _server(text: str) -> str:
-    """One server as host:port. Raises ValueError."""
+    """Return one server as host:port. Raises ValueError."""
     if text.startswith("["):
         address, closed, port = text[1:].partition("]")
         require(closed and port[:1] in ("", ":") and port != ":")
@@ -43,7 +43,7 @@ def _server(text: str) -> str:
 
 
 def servers() -> Rule[str]:
-    """The brokers of a cluster, or `embedded`."""
+    """Return the rule for the brokers of a cluster, or `embedded`."""
 
     def parse(text: str) -> str:
         if text.lower() == "embedded":
@@ -54,7 +54,7 @@ def servers() -> Rule[str]:
 
 
 def host() -> Rule[str]:
-    """A name or an address of this machine; an IPv6 address without the brackets that it may have."""
+    """Return the rule for a name or address of this machine; brackets around an IPv6 address are removed."""
 
     def parse(text: str) -> str:
         if ":" in text:
@@ -66,7 +66,7 @@ def host() -> Rule[str]:
 
 
 def datastore() -> Rule[str]:
-    """The address of a datastore, as it was written; or none."""
+    """Return the rule for the address of a datastore, kept as written, or nothing."""
     expected = (
         "nothing, sqlite:///path/of/file.db, postgresql://user:password@host:port/database, or "
         "dynamodb://table?region=…&endpoint=…; letters that mean something in an address, such as @ : / ? # in a "
@@ -97,7 +97,7 @@ def datastore() -> Rule[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address of its own, or a name that stands for one."""
+    """Return whether a host is a loopback address or `localhost`, which only this machine can reach."""
     try:
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
@@ -105,7 +105,7 @@ def is_loopback(host: str) -> bool:
 
 
 def token() -> Rule[str]:
-    """A secret that goes into a header, a cookie and an address as it is; or none."""
+    """Return the rule for a secret that needs no escaping in a header, a cookie or a URL, or nothing."""
 
     def parse(text: str) -> str:
         require(not text or _TOKEN.fullmatch(text))
@@ -115,7 +115,7 @@ def token() -> Rule[str]:
 
 
 def address() -> Rule[str]:
-    """The address of a server that speaks HTTP, with a user and a password or without; or none."""
+    """Return the rule for the address of an HTTP server, with optional user and password, or nothing."""
 
     def parse(text: str) -> str:
         if text:

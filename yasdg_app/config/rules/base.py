@@ -1,4 +1,4 @@
-"""What a rule is, and the error that it raises."""
+"""The class Rule, and the error that a rule raises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class InvalidValueError(ValueError):
-    """`str()` is what was expected of this very text, where that can be said better than for all texts alike."""
+    """The text is invalid. `str()` is what was expected of it, if that is more precise than the rule's `expected`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[T_co]):
-    """`parse` makes a value of a text or raises ValueError; then the person is told "expected `expected`"."""
+    """`parse` converts a text to a value or raises ValueError; the error message then says "expected `expected`"."""
 
     parse: Callable[[str], T_co]
     expected: str
@@ -29,6 +29,6 @@ class Rule(Generic[T_co]):
 
 
 def require(condition: object, otherwise: str = "") -> None:
-    """`otherwise`: what is expected, if not what the rule expects of any text."""
+    """Raise ValueError unless `condition` holds; InvalidValueError if `otherwise` says what was expected."""
     if not condition:
         raise InvalidValueError(otherwise) if otherwise else ValueError

@@ -16,7 +16,7 @@ _LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
 
 
 def kafka_name(longest: int, what: str) -> Rule[str]:
-    """A name that Apache Kafka takes."""
+    """Return the rule for a name that Apache Kafka accepts, of at most `longest` characters."""
 
     def parse(text: str) -> str:
         require(_KAFKA_NAME.fullmatch(text) and len(text) <= longest and text not in (".", ".."))
@@ -26,12 +26,12 @@ def kafka_name(longest: int, what: str) -> Rule[str]:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text may be the name of a supplier or an incident."""
+    """Return whether a text is a valid name of a supplier or an incident."""
     return _NAME.fullmatch(text) is not None
 
 
 def name() -> Rule[str]:
-    """The name of a supplier or an incident: in headers, addresses of the web, and keys of messages."""
+    """Return the rule for the name of a supplier or an incident, which occurs in headers, URLs and message keys."""
 
     def parse(text: str) -> str:
         require(is_name(text))
@@ -41,7 +41,7 @@ def name() -> Rule[str]:
 
 
 def names(what: str) -> Rule[tuple[str, ...]]:
-    """One or more of something that has a name, between commas, each of them once; see `listed`."""
+    """Return the rule for one or more names, separated by commas, without duplicates; see `listed`."""
 
     def parse(text: str) -> tuple[str, ...]:
         line = _LINE_ENDS.sub(" ", text.strip())
@@ -58,14 +58,14 @@ def names(what: str) -> Rule[tuple[str, ...]]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names as `names` reads them: with commas between them, in quotes where a name could be taken for more."""
+    """Return names as `names` reads them: separated by commas, quoted if they contain a comma or begin with a quote."""
     return ", ".join(
         '"' + name.replace('"', '""') + '"' if "," in name or name.startswith('"') else name for name in names
     )
 
 
 def choice(*known: str) -> Rule[str]:
-    """One of a few words."""
+    """Return the rule for one of a few words."""
     expected = f"{', '.join(known[:-1])} or {known[-1]}"
 
     def parse(text: str) -> str:
@@ -77,7 +77,7 @@ def choice(*known: str) -> Rule[str]:
 
 
 def path() -> Rule[Path]:
-    """A path of this machine; ~ is the home folder."""
+    """Return the rule for a path on this machine; ~ is the home folder."""
 
     def parse(text: str) -> Path:
         require(text and text.isprintable())
@@ -87,13 +87,13 @@ def path() -> Rule[Path]:
 
 
 def path_if_any() -> Rule[Path | None]:
-    """A path of this machine, or none."""
+    """Return the rule for a path on this machine, or nothing."""
     some = path()
     return Rule(lambda text: some.parse(text) if text else None, "a path, or nothing")
 
 
 def line() -> Rule[str]:
-    """A text as it is, on one line; or none."""
+    """Return the rule for any text on one line, or nothing."""
 
     def parse(text: str) -> str:
         require(text.isprintable())
@@ -103,7 +103,7 @@ def line() -> Rule[str]:
 
 
 def pairs() -> Rule[tuple[tuple[str, str], ...]]:
-    """Names and their values; or none."""
+    """Return the rule for pairs of name and value, or nothing."""
 
     def parse(text: str) -> tuple[tuple[str, str], ...]:
         found = [_PAIR.fullmatch(part.strip()) for part in text.split(",")] if text else []

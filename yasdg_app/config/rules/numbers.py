@@ -9,7 +9,7 @@ from yasdg_app.config.rules.base import Rule, require
 MAX_WEIGHT = 1_000_000
 """The highest weight of an hour or a month."""
 
-# Python's own int() and float() also accept "1_000", "nan", "infinity" and digits of other scripts: these do not.
+# Python's int() and float() also accept "1_000", "nan", "infinity" and digits of other scripts. These patterns do not.
 _WHOLE = re.compile(r"[0-9]+")
 DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _NUMBER = re.compile(rf"({DECIMAL.pattern})([eE][+-]?[0-9]+)?")
@@ -17,7 +17,7 @@ COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
 
 
 def whole(low: int, high: int, note: str = "") -> Rule[int]:
-    """A whole number from `low` to `high`, both included; `note` is added to the expectation."""
+    """Return the rule for an integer from `low` to `high`, both included; `note` is appended to the expectation."""
 
     def parse(text: str) -> int:
         require(_WHOLE.fullmatch(text))
@@ -29,7 +29,7 @@ def whole(low: int, high: int, note: str = "") -> Rule[int]:
 
 
 def number(high: int) -> Rule[int | float]:
-    """A finite number from 0 to `high`, both included; what is written as a whole number stays an int."""
+    """Return the rule for a finite number from 0 to `high`, both included; an integer stays an int."""
 
     def parse(text: str) -> int | float:
         require(_NUMBER.fullmatch(text))
@@ -41,7 +41,7 @@ def number(high: int) -> Rule[int | float]:
 
 
 def growth() -> Rule[float]:
-    """A share by which something grows or, below 0, shrinks, but not to nothing."""
+    """Return the rule for a growth rate: a share above -1 (shrinking, but not to nothing) and up to 10."""
 
     def parse(text: str) -> float:
         require(_NUMBER.fullmatch(text.removeprefix("-")))
@@ -53,7 +53,10 @@ def growth() -> Rule[float]:
 
 
 def numbers(count: int, each: str, *, all_zero: bool = True) -> Rule[tuple[float, ...]]:
-    """So many weights between commas or blanks; `each` says what each is for, `all_zero` whether all may be 0."""
+    """Return the rule for `count` weights from 0 to MAX_WEIGHT, separated by commas or blanks.
+
+    `each` says what a weight is for; `all_zero`: all of them may be 0.
+    """
     weight = number(MAX_WEIGHT)
     expected = f"{count} numbers from 0 to {MAX_WEIGHT}, {each}"
 
@@ -67,7 +70,7 @@ def numbers(count: int, each: str, *, all_zero: bool = True) -> Rule[tuple[float
 
 
 def seconds(*, above_zero: bool) -> Rule[float]:
-    """A finite length of time in seconds."""
+    """Return the rule for a finite duration in seconds, of at least 0; `above_zero`: not 0."""
 
     def parse(text: str) -> float:
         require(_NUMBER.fullmatch(text))
@@ -79,7 +82,7 @@ def seconds(*, above_zero: bool) -> Rule[float]:
 
 
 def speed() -> Rule[float | None]:
-    """How many times faster than time; None: at once."""
+    """Return the rule for a speed: how many times faster than real time event time passes; None: at once."""
 
     def parse(text: str) -> float | None:
         if text.lower() == "max":
@@ -98,11 +101,11 @@ def _decimal(text: str, places: int) -> Decimal:
 
 
 def money() -> Rule[Decimal]:
-    """An amount of money, in the shop's currency, exact to the cent."""
+    """Return the rule for an amount of money in the shop's currency, exact to the cent, below 1,000,000,000."""
 
     def parse(text: str) -> Decimal:
         value = _decimal(text, 2)
-        # Keeps quantity × cents × ten-thousandths of discount exact in 64 bits, of whole numbers or of floats.
+        # Keeps quantity × cents × ten-thousandths of discount exact in 64 bits, for integers and for floats.
         require(value < 1_000_000_000)
         return value
 
@@ -110,7 +113,7 @@ def money() -> Rule[Decimal]:
 
 
 def share(*, below_one: bool = False, of_a_million: bool = False) -> Rule[Decimal]:
-    """A share, exact to the hundredth of a percent, or to one of a million."""
+    """Return the rule for a share from 0 to 1, exact to 0.0001, or to 0.000001 with `of_a_million`."""
     places, words = (6, "six") if of_a_million else (4, "four")
 
     def parse(text: str) -> Decimal:

@@ -1,4 +1,4 @@
-"""Rules for time zones and for the regions whose public holidays are known."""
+"""Rules for time zones and for regions with known public holidays."""
 
 import importlib.resources
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from yasdg_app.config.rules.suggestions import did_you_mean, is_misspelt, is_sam
 
 
 def time_zone() -> Rule[str]:
-    """A name in the tz database of the package tzdata; not of this machine's, so that it means the same on each."""
+    """Return the rule for a time zone of the package tzdata; not of the machine, whose zones may differ."""
 
     def parse(text: str) -> str:
         known = importlib.resources.files("tzdata").joinpath("zones").read_text("utf-8").split()
@@ -21,9 +21,9 @@ def time_zone() -> Rule[str]:
 
 
 def _zone_meant(text: str, known: Sequence[str]) -> str:
-    """Return "; did you mean X?" for a time zone, or its city alone; "" if zones of several clocks may be meant."""
+    """Return "; did you mean X?" for a misspelt time zone or city; "" if zones with different rules match."""
     files = importlib.resources.files("tzdata").joinpath("zoneinfo")
-    names = [zone for zone in known if not zone.startswith("Etc/")]  # whose GMT+2 is what others call GMT-2
+    names = [zone for zone in known if not zone.startswith("Etc/")]  # Etc/GMT+2 is what others call GMT-2
     for is_meant in (is_same, is_misspelt(names)):
         meant = [
             zone
@@ -37,12 +37,12 @@ def _zone_meant(text: str, known: Sequence[str]) -> str:
 
 
 def region() -> Rule[str]:
-    """A country or country-subdivision whose public holidays the package holidays knows; nothing: none."""
+    """Return the rule for a country or subdivision with public holidays in the package holidays; empty: none."""
 
     def parse(text: str) -> str:
         if not text:
             return ""
-        import holidays  # a tenth of a second, for those who want it
+        import holidays  # takes 0.1 s, and only some configurations need it
         from holidays.registry import COUNTRIES
 
         countries = holidays.list_supported_countries(include_aliases=False)
@@ -54,7 +54,7 @@ def region() -> Rule[str]:
         known = [f"{code}-{part}" for code, parts in here.items() for part in parts]
         if any(is_same(text, code) for code in (*known, *here)):
             raise InvalidValueError(expected + did_you_mean(text, [*known, *here]))
-        # One letter more or less makes another code, but hardly another country's name.
+        # Changing one letter often gives another code, but hardly another country's name.
         raise InvalidValueError(expected + did_you_mean(text, codes, codes))
 
     expected = "a country such as DE, one with its subdivision such as DE-BY, or nothing"

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 def did_you_mean(
     word: str, known: Iterable[str], shown_as: Mapping[str, str] | None = None, *, cut_short: bool = False
 ) -> str:
-    """Return "; did you mean X?", X being the one known word that is meant, or what it is shown as; "" if none is sure.
+    """Return "; did you mean X?", X being the only known word that matches, as in `shown_as`; "" if none is certain.
 
-    A word is meant if no more differs than case, separators and leading zeros, or else one letter that is missing, too
-    much, or in the place of its neighbour; `cut_short`: or it is a part of one, as fri. Of several, none is meant.
+    Words match if they differ only in case, separators and leading zeros. Otherwise they match if one letter is missing
+    or extra, or two adjacent letters are swapped. With `cut_short` a part of a known word matches too, such as fri. If
+    several words match, none is suggested.
     """
     names = list(dict.fromkeys(known))
     for is_meant in (is_same, is_misspelt(names), *((_is_cut_short,) if cut_short else ())):
@@ -20,7 +21,7 @@ def did_you_mean(
     return ""
 
 
-MIN_LETTERS = 4  # letters in which one that is wrong leaves no doubt
+MIN_LETTERS = 4  # letters from which on one wrong letter leaves no doubt
 _SEPARATORS = re.compile(r"[\s_./-]+")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
@@ -30,7 +31,7 @@ def _words(text: str) -> list[str]:
 
 
 def is_same(word: str, name: str) -> bool:
-    """Tell whether two words differ in nothing but case, separators and leading zeros."""
+    """Return whether two words differ only in case, separators and leading zeros."""
     return "".join(_words(word)) == "".join(_words(name))
 
 
@@ -39,14 +40,14 @@ def _is_cut_short(word: str, name: str) -> bool:
 
 
 def is_misspelt(names: Iterable[str]) -> Callable[[str, str], bool]:
-    """Return what tells whether a word is a name of these with a letter wrong, not one with another of their words."""
+    """Return a function that checks whether a word is a misspelt name. Other words of the names are no misspellings."""
     vocabulary = {part for name in names for part in _words(name)}
 
     def is_misspelt(word: str, name: str) -> bool:
         ours, theirs = _words(word), _words(name)
         if not _differ_in_a_letter("".join(ours), "".join(theirs)):
             return False
-        if len(ours) == len(theirs):  # ssl is no misspelling of sasl where there are both, but sales is one of sale
+        if len(ours) == len(theirs):  # ssl is no misspelling of sasl if both are known, but sales is one of sale
             others = [(one, other) for one, other in zip(ours, theirs, strict=True) if one != other]
             return all(one not in vocabulary or one.rstrip("s") == other.rstrip("s") for one, other in others)
         return True
@@ -55,7 +56,7 @@ def is_misspelt(names: Iterable[str]) -> Callable[[str, str], bool]:
 
 
 def _differ_in_a_letter(one: str, other: str) -> bool:
-    """Tell whether one letter is missing in one of two words, or two that stand side by side are swapped."""
+    """Return whether one letter is missing in one of two words, or two adjacent letters are swapped."""
     short, long = sorted((one, other), key=len)
     if (
         len(short) < MIN_LETTERS

@@ -10,12 +10,12 @@ from yasdg_app.config.rules.numbers import COMMA_OR_BLANK, DECIMAL
 from yasdg_app.config.rules.suggestions import did_you_mean
 
 Span = tuple[int, int]
-"""Opening hours of a day: the first minute and the end (exclusive), since midnight; above 1440: after midnight."""
+"""Opening hours of a day: first minute and end (exclusive), in minutes since midnight; above 1440: after midnight."""
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MINUTES_PER_DAY = 1440
 
-MAX_DURATION = timedelta(days=50 * 365)  # from now to the past, it is still after 1970
+MAX_DURATION = timedelta(days=50 * 365)  # counted back from now, that is still after 1970
 FIRST_DATE, LAST_DATE = date(1971, 1, 1), date(2199, 12, 31)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 _PARTS = re.compile(rf"(?:(?:{DECIMAL.pattern})\s*[smhdwy]\s*)+")
@@ -33,7 +33,7 @@ def _duration(text: str) -> timedelta:
 
 
 def duration(*, zero: bool = False, minutes: bool = False) -> Rule[timedelta]:
-    """A length of time; `zero`: or none at all, `minutes`: in whole ones."""
+    """Return the rule for a duration of up to 50 years; `zero`: 0 is allowed, `minutes`: whole minutes only."""
 
     def parse(text: str) -> timedelta:
         if zero and text == "0":
@@ -48,7 +48,7 @@ def duration(*, zero: bool = False, minutes: bool = False) -> Rule[timedelta]:
 
 
 def day() -> Rule[date]:
-    """A day of the calendar."""
+    """Return the rule for a calendar date from FIRST_DATE to LAST_DATE."""
 
     def parse(text: str) -> date:
         require(_DATE.fullmatch(text))
@@ -68,7 +68,7 @@ def _moment(text: str) -> datetime:
 
 
 def moment() -> Rule[datetime | None]:
-    """A time on the shop's clock, in whole minutes."""
+    """Return the rule for a time on the shop's clock, in whole minutes."""
 
     def parse(text: str) -> datetime | None:
         value = _moment(text)
@@ -82,7 +82,10 @@ def moment() -> Rule[datetime | None]:
 
 
 def moment_or_duration(otherwise: str, direction: str) -> Rule[datetime | timedelta | None]:
-    """A time on the shop's clock, a duration, or the word for neither; `direction` says where the duration leads."""
+    """Return the rule for a time on the shop's clock, a duration, or the word `otherwise`, which is parsed as None.
+
+    `direction` says from where and in which direction the duration is counted.
+    """
     length = duration()
 
     def parse(text: str) -> datetime | timedelta | None:
@@ -95,7 +98,7 @@ def moment_or_duration(otherwise: str, direction: str) -> Rule[datetime | timede
 
 
 def lead_time() -> Rule[tuple[timedelta, timedelta, timedelta]]:
-    """The least, most frequent and longest duration of something."""
+    """Return the rule for the shortest, most frequent and longest duration of something; 0 is allowed."""
     each = duration(zero=True)
     expected = "0, a duration such as 2d, the least and the longest such as 1d - 3d, or with the most frequent between"
 
@@ -110,7 +113,7 @@ def lead_time() -> Rule[tuple[timedelta, timedelta, timedelta]]:
 
 
 def delay() -> Rule[tuple[timedelta, timedelta]]:
-    """The shortest and the longest duration of something, none of them 0."""
+    """Return the rule for the shortest and the longest duration of something, both above 0."""
     each = duration()
     expected = "a duration such as 10m, or the shortest and the longest such as 1m - 10m"
 
@@ -124,7 +127,7 @@ def delay() -> Rule[tuple[timedelta, timedelta]]:
 
 
 def weekdays() -> Rule[tuple[int, ...]]:
-    """Days of the week, Monday being 0."""
+    """Return the rule for days of the week; Monday is 0."""
     expected = "all, or days of the week such as monday, friday"
 
     def parse(text: str) -> tuple[int, ...]:
@@ -139,7 +142,7 @@ def weekdays() -> Rule[tuple[int, ...]]:
 
 
 def hours() -> Rule[tuple[Span, ...]]:
-    """Opening hours of a day."""
+    """Return the rule for the opening hours of a day."""
     expected = "closed, or hours such as 08:00-12:00, 13:00-20:00, from 00:00 to 24:00"
 
     def parse(text: str) -> tuple[Span, ...]:
@@ -166,7 +169,7 @@ def _span(text: str) -> Span:
 
 
 def clock_text(minute: int) -> str:
-    """Return the time of a minute since midnight, 24:00 for the day's end."""
+    """Return a minute since midnight as HH:MM; the end of the day is 24:00."""
     minute -= MINUTES_PER_DAY if minute > MINUTES_PER_DAY else 0
     return f"{minute // 60:02}:{minute % 60:02}"
 
