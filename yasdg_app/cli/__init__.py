@@ -1,1 +1,1 @@
-"""The command line beside that of Faust: one file a command."""
+"""The commands of `yasdg` in addition to those of Faust: one file per command."""

@@ -1,4 +1,4 @@
-"""`yasdg audit`: whether the books balance, by the topics alone."""
+"""`yasdg audit`: checks from the topics alone that the books balance."""
 
 import gc
 
@@ -35,7 +35,7 @@ async def audit(self: ShopCommand, urls: tuple[str, ...], as_json: bool) -> int:
 
     Examples: yasdg audit; yasdg audit --json; yasdg audit --table http://localhost:6066
     """
-    # Messages come by the hundred thousand and form no cycles: looking for these would take a fifth of the time.
+    # Messages come by the hundred thousand and form no cycles: looking for cycles would take a fifth of the time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
     shop_audit = ShopAudit(self.shop.settings, self.shop.products, self.shop.connection, self.shop.format)
@@ -53,7 +53,7 @@ async def audit(self: ShopCommand, urls: tuple[str, ...], as_json: bool) -> int:
 
 
 def show(report: AuditReport, topics: Topics) -> None:
-    """Print the report for people."""
+    """Print the report in human-readable form."""
     span = f", {report.first} to {report.last} (event time)" if report.first else ""
     print(f"{topics.purchases}: {report.purchases} sales of {report.products} products{span}")
     print(f"{topics.stockings}: {report.stockings} restocks")

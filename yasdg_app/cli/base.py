@@ -1,4 +1,4 @@
-"""What our commands have in common: they run on an event loop of their own, and print nothing but their answer."""
+"""What all commands have in common: each runs on its own event loop, and prints only its result."""
 
 import asyncio
 import os
@@ -20,31 +20,31 @@ from yasdg_app.process.exits import exit_with_error
 from yasdg_app.process.terminal import escape_what_the_output_cannot_take
 
 Run = Callable[..., Awaitable[int | None]]
-"""What a command does; returns the exit status, None for 0."""
+"""The body of a command; returns the exit status, None for 0."""
 
 
 class ShopCommand(AppCommand):
-    """A command of ours; its `run` returns the exit status, None for 0."""
+    """Base class of the commands; `run` returns the exit status, None for 0."""
 
     abstract: ClassVar[bool] = True
     app: ShopApp
 
     @property
     def shop(self) -> RunningShop:
-        """The shop that is configured."""
+        """The configured shop."""
         return self.app.shop
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it, with the embedded broker if that is the one that is configured."""
+        """Run the command, with the embedded broker if that is configured."""
         silence_libraries()
-        escape_what_the_output_cannot_take()  # for those who come through `faust -A yasdg_app`
+        escape_what_the_output_cannot_take()  # for callers that use `faust -A yasdg_app`
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see __main__.py
         try:
             status = asyncio.run(self._run_with_broker())
         except KeyboardInterrupt:
             status = 0
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; do not complain at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; avoid an error at exit
             status = 0
         except (YasdgError, KafkaError, OSError) as error:
             if str(self.state.loglevel).upper() == "DEBUG":
@@ -76,5 +76,5 @@ class OfflineCommand(ShopCommand):
 
 
 def command(*options: Any, base: type[ShopCommand] = ShopCommand) -> Callable[[Run], type[ShopCommand]]:
-    """Make a coroutine a command; `options`: Faust's `argument` and `option`. Its docstring is the help."""
+    """Turn a coroutine into a command; `options`: Faust's `argument` and `option`. Its docstring is the help text."""
     return cast(Callable[[Run], type[ShopCommand]], base.from_handler(*options))

@@ -1,4 +1,4 @@
-"""`yasdg consume`: the messages of a topic as they come, for people or for a pipe."""
+"""`yasdg consume`: prints the messages of a topic as they arrive, for people or for a pipe."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ from yasdg_app.messages.reference import receipt
 from yasdg_app.text import printable
 
 TOPICS = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
-KINDS = {"dirty": "purchases"}  # of topics that are not named after what stands on them
-FAULTY = ("dirty", "faults")  # of a flawed network
+KINDS = {"dirty": "purchases"}  # for topics whose name is not the kind of their messages
+FAULTY = ("dirty", "faults")  # topics of the faulty channel
 RETRY_SECONDS = 1.0
 MAX_LINE_CHARACTERS = 1000
 
 
 class NoFaultsError(YasdgError):
-    """The topic is one of a flawed network, and the shop's has no flaws."""
+    """The topic belongs to a faulty channel, and the shop has no faults configured."""
 
 
 def topic_of(kafka: KafkaSettings, what: str) -> str:
@@ -41,18 +41,18 @@ def topic_of(kafka: KafkaSettings, what: str) -> str:
 
 
 def label(headers: Sequence[tuple[str, bytes]]) -> str:
-    """Return what is added to the line of a message with a fault."""
+    """Return the text that is appended to the line of a message with a fault."""
     kind = dict(headers).get(FAULT_HEADER)
     return "" if kind is None else printable(f"  ({kind.decode(errors='replace').replace('_', ' ')})")
 
 
 def line(what: str, value: bytes | None, items: Mapping[str, str]) -> str:
-    """Return a message as a line for people; one that cannot be read as it is.
+    """Return a message as a human-readable line; one that cannot be read is returned unchanged.
 
     Parameters
     ----------
     what
-        Which of `TOPICS` it stands on.
+        The topic of the message, one of `TOPICS`.
     items
         Names of the products by id.
     """
@@ -115,7 +115,7 @@ LINES = {
 
 
 def json_of(record: Message, plain: Message, is_json: bool) -> str:
-    """Return a message as it is; one that is no text, as the JSON that says the same."""
+    """Return a message unchanged; one that is not text as the equivalent JSON."""
     value = record.value if is_json else plain.value or record.value
     return (value or b"null").decode("utf-8", "replace")
 
@@ -153,7 +153,7 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
 
 
 async def _connected(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
-    """Return a consumer of all partitions of a topic, once there is a cluster and the topic on it."""
+    """Return a consumer of all partitions of a topic, once the cluster is reachable and has the topic."""
     said = ""
     while True:
         try:
@@ -172,7 +172,7 @@ async def _connected(connection: Connection, topic: str, from_beginning: bool) -
 
 
 async def _consumer(connection: Connection, topic: str, from_beginning: bool) -> AIOKafkaConsumer:
-    # No group: whoever looks on changes nothing.
+    # Without a group, reading has no effect on the cluster.
     bound_consumers()
     offset_reset = "earliest" if from_beginning else "latest"
     consumer = AIOKafkaConsumer(topic, **connection.client, auto_offset_reset=offset_reset)

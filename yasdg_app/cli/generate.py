@@ -1,4 +1,4 @@
-"""`yasdg generate`: the stream that workers would append, as lines of JSON, without Kafka."""
+"""`yasdg generate`: the stream that workers would append, as JSON lines, without Kafka."""
 
 import errno
 import fcntl
@@ -31,20 +31,18 @@ from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, Str
 
 STDOUT = ("-", "stdout")
 NOW = "now"
-INTERRUPTED = 130  # exit status, as a shell has it
-PROGRESS_STEPS = 1000  # of the bar
-MIN_EXPECTED_SALES = 1e-3  # sales expected in all: fewer are none
+INTERRUPTED = 130  # exit status, as shells define it
+PROGRESS_STEPS = 1000  # of the progress bar
+MIN_EXPECTED_SALES = 1e-3  # expected sales in total: with fewer, no sale is expected
 NAMES = {"dirty": "dirty purchases"}  # for people
-SHOW_AFTER_SECONDS = (
-    1.0  # seconds before there is one beside a pipe, whose reader may want no more than the first lines
-)
+SHOW_AFTER_SECONDS = 1.0  # if the output is a pipe: its reader may want only the first lines, and no bar
 
 Until = datetime | timedelta | str | None
-"""A time on the shop's clock, how long after its first moment, NOW, or what the configuration says."""
+"""A time on the shop's clock, a duration after its first moment, NOW, or None for what is configured."""
 
 
 class GenerateError(YasdgError):
-    """What was asked for cannot be made."""
+    """The requested stream cannot be generated."""
 
 
 def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
@@ -56,7 +54,7 @@ def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
 
 
 def event_time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read an event time, to the microsecond."""
+    """Parse an event time, to the microsecond."""
     try:
         if value is None:
             return None
@@ -116,7 +114,7 @@ async def generate(
     if what in BY_SALES:
         refuse_if_too_slow(settings, plan, last, most_sales(settings, what, rows))
     run = GenerateRun(what, begin, last, rows)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may take for ever
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may block forever
     target = OutputFile(to, force)
     signal.signal(signal.SIGINT, run.interrupt)
     try:
@@ -148,7 +146,7 @@ async def generate(
 
 
 def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, rows: int | None) -> int:
-    """Return the event time up to which is generated, that included. Raises GenerateError if it has no end."""
+    """Return the last event time that is generated, inclusive. Raises GenerateError if the stream has no end."""
     closes_at = last_moment(settings, plan.opened_at)
     counted = settings.sales.number_of_sales or (rows is not None and what == "purchases")
     if isinstance(until, timedelta):
@@ -174,15 +172,15 @@ def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, 
 
 
 def most_sales(settings: Settings, what: str, rows: int | None) -> int:
-    """Return the number of sales that ends a stream at the latest; 0: none does."""
+    """Return the maximum number of sales of a stream; 0: no maximum."""
     number = settings.sales.number_of_sales
     return min(filter(None, (number, rows)), default=0) if what == "purchases" else number or rows or 0
 
 
 def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -> None:
-    """Refuse a shop whose sales are so rare that they would be looked for in vain. Raises GenerateError.
+    """Reject a shop whose sales are so rare that the search for them would not end. Raises GenerateError.
 
-    `last`: event time up to which, that included; `wanted`: number of sales that end it before, 0: none do.
+    `last`: last event time, inclusive; `wanted`: number of sales after which the stream ends, 0: none.
     """
     expected = most_expected(settings, plan, last)
     if expected < MIN_EXPECTED_SALES or (last == FOREVER and expected < wanted):
@@ -197,17 +195,17 @@ def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -
 
 
 def again_by(opened_at: int) -> str:
-    """Return how to make the same once more, of a shop whose first moment depends on when that is."""
+    """Return how to reproduce the stream of a shop whose first moment depends on the time of the run."""
     return f"\nThe first moment of this shop, to make its stream once more: --opened-at '{time_text(opened_at)}'"
 
 
 class GenerateRun:
-    """One run: how far it came, and whether it is to end.
+    """One run: its progress, and whether it should stop.
 
     Attributes
     ----------
     interrupted
-        Ctrl-C was pressed: it ends behind the lines that are being written. A second one ends the process.
+        Ctrl-C was pressed: the run stops after the lines that are being written. A second Ctrl-C ends the process.
     """
 
     def __init__(self, what: str, begin: int, last: int, most_rows: int | None) -> None:
@@ -222,7 +220,7 @@ class GenerateRun:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def write(self, parts: Iterator[StreamLines], target: "OutputFile") -> None:
-        """Write all parts, or those up to a Ctrl-C."""
+        """Write all parts, or those before a Ctrl-C."""
         after = 0.0 if target.partial else SHOW_AFTER_SECONDS
         with ProgressBar(PROGRESS_STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
             step = 0
@@ -248,9 +246,9 @@ class GenerateRun:
 
     @property
     def made(self) -> str:
-        """What was written, in words."""
+        """What was written, as a text."""
         until = ""
-        if self._rows and self._what == "dirty":  # whose messages may be damaged, and late
+        if self._rows and self._what == "dirty":  # a dirty message may be damaged or late
             until = time_text(self._through)
         elif self._rows and MOMENTS[self._what]:
             until = time_of(self._what, self._latest)
@@ -258,13 +256,13 @@ class GenerateRun:
 
     @property
     def took(self) -> str:
-        """How long it took, in words."""
+        """How long it took, as a text."""
         seconds = time.monotonic() - self._started
         return f"{self._bytes / 1e6:,.1f} MB in {length(seconds)}: {self._pace:,.0f} a second"
 
 
 class OutputFile:
-    """Where the lines go: a file, which has its name when it is complete, or what is there: a pipe, a device.
+    """The destination of the lines: a file, which gets its name when it is complete, or an existing pipe or device.
 
     Attributes
     ----------
@@ -289,7 +287,7 @@ class OutputFile:
             if sys.stdout is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return sys.stdout.fileno()
-        path = Path(os.path.realpath(to))  # a link stays one
+        path = Path(os.path.realpath(to))  # a link remains a link
         if path.exists():
             mode = path.stat().st_mode
             if stat.S_ISDIR(mode):
@@ -303,12 +301,12 @@ class OutputFile:
 
     @staticmethod
     def _open_partial(path: Path) -> int:
-        """Open the file for this process alone; what an earlier run left there is lost."""
+        """Open the file for this process alone; the remains of an earlier run are overwritten."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(fd), os.stat(path)):
-                raise BlockingIOError  # whoever wrote it has just completed it
+                raise BlockingIOError  # the process that wrote it has just completed it
             os.ftruncate(fd, 0)
         except (BlockingIOError, FileNotFoundError):
             os.close(fd)
@@ -331,7 +329,7 @@ class OutputFile:
         self.leave()
 
     def leave(self) -> None:
-        """Leave what was written as it is. Raises OSError."""
+        """Keep what was written. Raises OSError."""
         if self.name != "Standard output":
             os.close(self._fd)
 

@@ -1,4 +1,4 @@
-"""`yasdg incident`: what happens to the shop: listed, added and ended by way of the topics, with workers or without."""
+"""`yasdg incident`: lists, adds and ends incidents of the shop through its topics, with or without workers."""
 
 import asyncio
 import re
@@ -34,9 +34,9 @@ from yasdg_app.process.exits import exit_with_error
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 
-WRITE_SECONDS = 30.0  # seconds that it may take to write to the topic
+WRITE_SECONDS = 30.0  # max duration of a write to the topic
 OPTIONS = {"categories": "category", "products": "product"}
-"""Fields of an incident whose option is called otherwise."""
+"""Fields of an incident whose option has a different name."""
 
 FIELD = re.compile("(?!name)[a-z_]+")
 UNSET = (None, ())
@@ -45,14 +45,14 @@ T = TypeVar("T")
 
 
 class IncidentCommandError(YasdgError):
-    """What was asked for cannot be done."""
+    """The requested change is not possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenShop:
-    """A shop in the cluster, and what is needed to tell it something.
+    """A shop in the cluster, and what is needed to change it.
 
-    `configured`: the shop as it is configured here; `changes`: of the configuration since the shop was opened.
+    `configured`: the shop as configured here; `changes`: changes of the configuration since the shop was opened.
     """
 
     configured: RunningShop
@@ -66,7 +66,7 @@ class OpenShop:
         return self.manifest.clock.at(time.time_ns() // 1000)
 
     def is_configured(self, name: str) -> bool:
-        """Return whether an incident belongs to the configuration."""
+        """Return whether an incident is part of the configuration."""
         return is_configured(name, self.configured.settings.incidents)
 
 
@@ -113,7 +113,7 @@ async def incident(self: ShopCommand, action: str, name: str | None, as_json: bo
 
 
 def _misused(action: str, name: str | None, sent: Mapping[str, Any]) -> str:
-    """Return what is wrong with the arguments by themselves; nothing if they can be meant."""
+    """Return what is wrong with the arguments by themselves; an empty text if they are valid."""
     if action == "list" and name is not None:
         return f"list takes no name. To see all: yasdg incident; to end one: yasdg incident end {name}"
     if action != "list" and name is None:
@@ -130,7 +130,7 @@ def _option(key: str) -> str:
 
 
 def _as_option(problem: str) -> str:
-    """Name the option in a problem that begins with the name of a field."""
+    """Replace the field name at the start of a problem with the name of the option."""
     found = FIELD.match(problem)
     return problem if found is None else f"{_option(found[0])}{problem[found.end() :]}"
 
@@ -162,7 +162,7 @@ async def _open_shop(shop: RunningShop) -> AsyncIterator[OpenShop]:
 
 
 async def _find_shop(shop: RunningShop) -> tuple[ShopManifest, list[str]]:
-    """Return the manifest of the shop, and what of the configuration was changed. Raises UnknownShopError."""
+    """Return the manifest of the shop, and what was changed in the configuration. Raises UnknownShopError."""
     async with administration(shop.connection) as admin:
         existing = set(await admin.list_topics())
     try:
@@ -232,7 +232,7 @@ def _clock(shop: OpenShop, at: int) -> str:
 
 
 def _line(shop: OpenShop, told: Mapping[str, Any]) -> str:
-    """Return an incident as a line for people."""
+    """Return an incident as a human-readable line."""
     span = " to ".join(_clock(shop, event_time(told[edge])) for edge in ("start", "end"))
     effect = f"factor {told['factor']:g}" + (f", discount {told['discount']:g}" if told["discount"] else "")
     scope: Sequence[str] = [*told["categories"], *told["products"]]

@@ -1,6 +1,6 @@
-"""The picture of `yasdg plan`: customers over time by category, incidents beneath them, and the hours of the days.
+"""The picture of `yasdg plan`: customers over time by category, incidents below them, and customers by hour of day.
 
-It is the same, to the byte, for the same forecast and the same matplotlib, which is imported only when one is drawn.
+It is byte for byte the same for the same forecast and the same matplotlib, which is imported only to draw it.
 """
 
 import io
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg")
 SIZE_INCHES = (12.0, 8.0)  # inches, of 100 points
-MAX_NAMED_DAYS = 10  # days that have a name of their own on the axis
+MAX_NAMED_DAYS = 10  # days with a separate label on the axis
 MAX_INCIDENT_ROWS = 6  # of incidents
-LEGEND_CHARACTERS = 120  # characters of all its names
-CHARACTER_WIDTH = 0.0056  # width of one of a label, of the whole width
+LEGEND_CHARACTERS = 120  # total characters of all names
+CHARACTER_WIDTH = 0.0056  # width of a label's character, as a fraction of the total width
 
 COLORS = ("#4e79a7", "#59a14f", "#f28e2b", "#b07aa1", "#76b7b2", "#edc948", "#9c755f", "#bab0ac")
 KINDS = {
@@ -36,13 +36,13 @@ SHORT = {"power_outage": "power outage", "road_works": "road works"}
 
 
 def draw(forecast: Forecast, form: str) -> bytes:
-    """Return the picture as a file of a form, .png or .svg."""
+    """Return the picture as a file in a format, .png or .svg."""
     import matplotlib
     from matplotlib.figure import Figure
 
     file = io.BytesIO()
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever this machine's matplotlibrc says
+        matplotlib.rcdefaults()  # independent of this machine's matplotlibrc
         matplotlib.rcParams.update({"svg.hashsalt": "yasdg", "svg.fonttype": "none", "font.size": 9})
         rows = _rows(forecast)
         figure = Figure(figsize=SIZE_INCHES, dpi=100)
@@ -85,7 +85,7 @@ def _subtitle(forecast: Forecast) -> str:
 
 
 def _customers(axes: "Axes", forecast: Forecast) -> None:
-    """Draw customers by category; x is the number of the hour on the shop's clock."""
+    """Draw customers by category; x is the index of the hour on the shop's clock."""
     hours, hourly = 24 * len(forecast.days), len(forecast.days) <= MAX_DAYS_HOUR_BY_HOUR
     step = 1 if hourly else 24
     x = np.arange(0, hours + 1, step)
@@ -117,7 +117,7 @@ def _customers(axes: "Axes", forecast: Forecast) -> None:
 
 
 def _shade(axes: "Axes", days: Sequence[ForecastDay], hourly: bool) -> None:
-    """Shade the hours, or the whole days, in which the shop is closed."""
+    """Shade the hours, or the whole days, when the shop is closed."""
     opened = [is_open for day in days for is_open in day.open] if hourly else [any(day.open) for day in days]
     width, start = 1 if hourly else 24, None
     for place, is_open in enumerate([*opened, True]):
@@ -129,7 +129,7 @@ def _shade(axes: "Axes", days: Sequence[ForecastDay], hourly: bool) -> None:
 
 
 def _dates(axes: "Axes", days: Sequence[ForecastDay]) -> None:
-    """Write the dates beneath: of each day and its holiday, of some days, or of months."""
+    """Write the dates below: of each day with its holiday, of some days, or of months."""
     if len(days) <= MAX_NAMED_DAYS:
         axes.set_xticks(range(0, 24 * len(days) + 1, 24), [""] * (len(days) + 1))
         axes.set_xticks([24 * place + 12 for place in range(len(days))], [_day(day) for day in days], minor=True)
@@ -164,7 +164,7 @@ _AT_RANDOM = re.compile(r"-[0-9]{8}T[0-9]{4}(-[0-9]+)?")
 
 
 def _rows(forecast: Forecast) -> dict[str, list[Incident]]:
-    """Return incidents by their name in the configuration, as many rows as fit; the rest of them in one row."""
+    """Return incidents by their name in the configuration, one row each; those that do not fit share the last row."""
     rows: dict[str, list[Incident]] = {}
     random = {each.name for each in forecast.settings.incidents if each.start is None}
     for each in forecast.incidents:
@@ -180,7 +180,7 @@ def _rows(forecast: Forecast) -> dict[str, list[Incident]]:
 
 
 def _incidents(axes: "Axes", forecast: Forecast, rows: dict[str, list[Incident]]) -> None:
-    """Draw a row of bars for each incident, with what it does."""
+    """Draw a row of bars for each incident, with its effect."""
     hours = 24 * len(forecast.days)
     places, names = np.arange(hours + 1), []
     for row, (name, incidents) in enumerate(rows.items()):
@@ -188,8 +188,8 @@ def _incidents(axes: "Axes", forecast: Forecast, rows: dict[str, list[Incident]]
             np.interp(at, forecast.edges, places).tolist()
             for at in ([each.start for each in incidents], [each.end for each in incidents])
         )
-        free = {effect(each): "" for each in incidents}  # what has no label yet
-        reached = 0.0  # what is taken of the row
+        free = {effect(each): "" for each in incidents}  # labels that were not used yet
+        reached = 0.0  # right end of the last label in the row
         for each, start, end, after in zip(incidents, starts, ends, [*starts[1:], hours], strict=True):
             color, text = KINDS[each.kind], label(each, forecast)
             axes.barh(row, max(end - start, hours / 600), left=start, height=0.62, color=color, alpha=0.85)
@@ -213,7 +213,7 @@ def _incidents(axes: "Axes", forecast: Forecast, rows: dict[str, list[Incident]]
 
 
 def label(each: Incident, forecast: Forecast) -> str:
-    """Return what is written beside an incident: what it does, and when, where days are wide enough to tell."""
+    """Return the label of an incident: its effect, and its time if days are wide enough to show it."""
     if len(forecast.days) > MAX_NAMED_DAYS:
         return effect(each)
     start, end = (forecast.plan.calendar.local(at) for at in (each.start, each.end))
@@ -222,7 +222,7 @@ def label(each: Incident, forecast: Forecast) -> str:
 
 
 def effect(each: Incident) -> str:
-    """Return what an incident is and does, in a few characters."""
+    """Return kind and effect of an incident in a few characters."""
     words = [SHORT.get(each.kind, each.kind)]
     if each.factor != 1.0 or each.is_supply:
         words.append(f"×{each.factor:g}")
@@ -231,11 +231,11 @@ def effect(each: Incident) -> str:
     return " ".join(words)
 
 
-# --- The hours of the days ------------------------------------------------------------------------------------------
+# --- Hours of the day -----------------------------------------------------------------------------------------------
 
 
 def _hours(axes: "Axes", forecast: Forecast) -> None:
-    """Draw days, or weekdays, by hours: the more customers the darker; closed hours are grey."""
+    """Draw days, or weekdays, by hour: darker for more customers, grey for closed hours."""
     rows = list(by_hour(forecast))
     values = np.array([customers for _, _, customers in rows])
     opened = np.array([is_open for _, is_open, _ in rows], dtype=bool)

@@ -1,4 +1,4 @@
-"""`yasdg plan`: what a configuration will do, as a table and as a picture, before it does it."""
+"""`yasdg plan`: shows in advance what a configuration will do, as a table and as a picture."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -27,14 +27,14 @@ from yasdg_app.shop.plan import Plan
 from yasdg_app.text import cell, count, length, printable, printable_path
 
 MAX_DAYS = 3_660
-MAX_DAYS_DAY_BY_DAY = 31  # days that are shown one by one; more of them month by month
-MAX_INCIDENTS_PRINTED = 30  # shown to people
+MAX_DAYS_DAY_BY_DAY = 31  # shown one by one; more days are shown month by month
+MAX_INCIDENTS_PRINTED = 30  # in the human-readable output
 MAX_SHORTAGES_PRINTED = 5  # products, likewise
-CLOSED_HOUR = "·"  # of an hour in which the shop is closed
+CLOSED_HOUR = "·"  # for an hour in which the shop is closed
 
 
 class PlanError(YasdgError):
-    """What was asked for cannot be shown."""
+    """The requested plan cannot be shown."""
 
 
 def _picture(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
@@ -89,10 +89,10 @@ async def plan(self: ShopCommand, picture: Path | None, first: date | None, days
 def forecast_shop(
     settings: Settings, products: Sequence[catalog.Product], now: int, first: date | None = None, days: int = 7
 ) -> Forecast:
-    """Look at a shop that is opened `now`. Raises OpeningError if it cannot be."""
+    """Forecast a shop that is opened `now`. Raises OpeningError if it cannot be opened."""
     opened_at = first_moment(settings, now)
     of = Plan.of(settings, products, opened_at)
-    if settings.clock.start is None:  # all of today, so that it is the same at any hour
+    if settings.clock.start is None:  # from the start of today, so that the result is the same at any hour
         midnight = datetime.combine(of.calendar.local(now).date(), datetime.min.time())
         opened_at = of.calendar.utc(midnight)
         of = Plan.of(settings, products, opened_at)
@@ -100,11 +100,11 @@ def forecast_shop(
     return forecast_days(settings, of, closes_at, now, first, days)
 
 
-# --- For people -----------------------------------------------------------------------------------------------------
+# --- Human-readable output ------------------------------------------------------------------------------------------
 
 
 def lines(forecast: Forecast) -> Iterator[str]:
-    """Yield what is shown to people."""
+    """Yield the lines of the human-readable output."""
     yield from _headline(forecast)
     yield ""
     if len(forecast.days) <= MAX_DAYS_DAY_BY_DAY:
@@ -151,12 +151,12 @@ def _headline(forecast: Forecast) -> Iterator[str]:
 
 
 def at_speed(speed: float | None) -> str:
-    """Return how fast the shop's clock runs, in words."""
+    """Return the speed of the shop's clock as a text."""
     return "as fast as possible" if speed is None else f"at speed {speed:g}"
 
 
 def local(forecast: Forecast, at: int) -> str:
-    """Return what the shop's clock shows."""
+    """Return a time on the shop's clock."""
     return f"{forecast.plan.calendar.local(at):%Y-%m-%d %H:%M}"
 
 
@@ -215,7 +215,7 @@ def _aligned(rows: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> Iter
 
 
 def _grid(forecast: Forecast) -> Iterator[str]:
-    """Yield the expected customers of each hour: day by day, or of a usual week."""
+    """Yield the expected customers of each hour: day by day, or for a typical week."""
     mean = "" if len(forecast.days) <= MAX_DAYS_HOUR_BY_HOUR else ", mean of the days"
     yield f"Expected customers by the hour{mean}:"
     rows = [("", *(f"{hour:02}" for hour in range(24)))]
@@ -243,7 +243,7 @@ def _incidents(forecast: Forecast) -> Iterator[str]:
 
 
 def in_closed_hours(forecast: Forecast, each: Incident) -> bool:
-    """Return whether no day of those shown is open for any of an incident that is there for customers."""
+    """Return whether an incident that affects customers lies entirely in closed hours of the days shown."""
     if each.is_supply:
         return False
     first = max(int(np.searchsorted(forecast.edges, each.start, side="right")) - 1, 0)
@@ -254,7 +254,7 @@ def in_closed_hours(forecast: Forecast, each: Incident) -> bool:
 
 
 def effect(each: Incident) -> str:
-    """Return what an incident does, in short."""
+    """Return the effect of an incident in short form."""
     words = [f"deliveries × {each.factor:g}"] if each.is_supply else []
     if not each.is_supply and each.factor != 1.0:
         words.append(f"demand × {each.factor:g}")
@@ -264,7 +264,7 @@ def effect(each: Incident) -> str:
 
 
 def concerns(each: Incident) -> str:
-    """Return what an incident concerns, in words."""
+    """Return the scope of an incident as a text."""
     return ", ".join(printable(name) for name in (*sorted(each.categories), *sorted(each.products))) or "all"
 
 
@@ -296,7 +296,7 @@ def _supply(forecast: Forecast) -> Iterator[str]:
 
 
 def supplier(each: SupplierSettings) -> str:
-    """Return how a supplier delivers, in words."""
+    """Return a supplier's delivery terms as a text."""
     least, usual, longest = (length(time.total_seconds()) for time in each.lead_time)
     takes = f"takes {least}" if least == longest else f"takes {least} to {longest}, mostly {usual}"
     words = ["delivers at once" if not each.lead_time[2] else takes]
@@ -310,11 +310,11 @@ def supplier(each: SupplierSettings) -> str:
     return "; ".join(words)
 
 
-# --- For programs ---------------------------------------------------------------------------------------------------
+# --- Machine-readable output ----------------------------------------------------------------------------------------
 
 
 def as_data(forecast: Forecast) -> dict[str, Any]:
-    """Return all of it, for JSON; times are the shop's, with its offset from UTC."""
+    """Return the whole forecast for JSON; times are the shop's, with their offset from UTC."""
     settings, plan = forecast.settings, forecast.plan
     catch_up = forecast.catch_up
     return {

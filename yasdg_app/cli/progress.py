@@ -1,4 +1,4 @@
-"""How far long work is, on the standard error: a bar on a terminal, else a line every now and then, or nothing."""
+"""Progress of long work on standard error: a bar on a terminal, otherwise a line from time to time, or nothing."""
 
 import sys
 import time
@@ -8,22 +8,22 @@ import click
 
 
 class ProgressBar:
-    """See the module.
+    """Shows progress: see the module.
 
     Parameters
     ----------
     total
         Number of steps of the work.
     label
-        In front of the bar.
+        Text in front of the bar.
     line
-        What is said where there is no terminal, with {} for the steps done and for all of them; nothing: none is.
+        Line to print without a terminal, with {} for the steps done and for the total; empty: none is printed.
     width
         Of the bar, in characters.
     after
-        Seconds before the bar is shown: what does not take as long needs none.
+        Seconds before the bar is shown: shorter work needs none.
     hidden
-        Whether there is no bar, since the terminal shows something else.
+        Whether the bar is hidden because the terminal shows something else.
     """
 
     EVERY = 10.0  # seconds between two lines
@@ -53,7 +53,7 @@ class ProgressBar:
             self._bar.__exit__(*error)
 
     def advance(self, count: int, item: str | None = None) -> None:
-        """Note that so many more steps are done; `item` stands behind the bar."""
+        """Add a number of completed steps; `item` is shown after the bar."""
         self._done += count
         if self._begun:
             self._bar.update(count, item)

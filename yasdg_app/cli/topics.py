@@ -1,4 +1,4 @@
-"""`yasdg topics`: the topics of the shop, listed, created, described, deleted."""
+"""`yasdg topics`: lists, creates, describes and deletes the topics of the shop."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ NON_EMPTY_GROUP, GROUP_NOT_FOUND = 68, 69  # Kafka's error codes
 
 
 class TopicsCommandError(YasdgError):
-    """What was asked for cannot be done."""
+    """The requested action is not possible."""
 
 
 @command(
@@ -59,7 +59,7 @@ def _names(shop: RunningShop) -> list[str]:
 
 
 async def _existing(admin: AIOKafkaAdminClient, shop: RunningShop) -> list[str]:
-    """Return the topics that are there; those of faults, too, of a shop that has none any more."""
+    """Return the existing topics, including those of faults if the shop no longer has any."""
     there = set(await admin.list_topics())
     names = [*_names(shop), *(spec.name for spec in shop_topics.fault_specs(shop.settings.kafka))]
     return [name for name in dict.fromkeys(names) if name in there]
@@ -68,7 +68,7 @@ async def _existing(admin: AIOKafkaAdminClient, shop: RunningShop) -> list[str]:
 async def _offsets(
     names: Sequence[str], admin: AIOKafkaAdminClient, shop: RunningShop
 ) -> dict[str, dict[int, tuple[int, int]]]:
-    """Return, by topic and partition, its first offset and that behind its last message."""
+    """Return, by topic and partition, the first offset and the offset after the last message."""
     tps = [
         TopicPartition(description["topic"], partition["partition"])
         for description in (await admin.describe_topics(list(names)) if names else ())
@@ -132,7 +132,7 @@ async def _delete(admin: AIOKafkaAdminClient, shop: RunningShop, yes: bool) -> N
         if not await _agreed("Delete all of this?"):
             print("Nothing was deleted.")
             return
-    # The group goes first: the cluster refuses if a worker has started meanwhile, and nothing is deleted then.
+    # The group first: the cluster refuses if a worker was started in the meantime, and then nothing is deleted.
     await retry(lambda: _delete_group(admin, group))
     if existing:
         response = await admin.delete_topics(existing)
@@ -145,7 +145,7 @@ async def _delete(admin: AIOKafkaAdminClient, shop: RunningShop, yes: bool) -> N
 
 
 async def _agreed(question: str) -> bool:
-    """Ask; unlike a thread that reads, this ends at Ctrl-C. The end of the input is a no."""
+    """Ask the user; unlike a reading thread, this ends at Ctrl-C. The end of the input means no."""
     print(question, "[y/N]: ", end="", flush=True)
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
@@ -166,7 +166,7 @@ async def _is_used(admin: AIOKafkaAdminClient, group: str) -> bool:
 
 async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
     coordinator = await admin.find_coordinator(group)
-    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for it
+    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # aiokafka has no method for this
     ((_, code),) = answer.results
     if code == NON_EMPTY_GROUP:
         raise _running(group)

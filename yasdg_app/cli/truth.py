@@ -1,4 +1,4 @@
-"""`yasdg truth`: the exact aggregates that any engine must arrive at."""
+"""`yasdg truth`: the exact aggregates that any engine must produce."""
 
 import os
 import signal
@@ -88,7 +88,7 @@ async def truth(
     source = await resolve_truth_source(self.shop, opened_at)
     span = source.span(None if window == ALL else int(window), begin, end)
     arrivals = source.arrivals(span, lateness, deduplicated)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # nothing is waiting from here on
     target = OutputFile(to, force)
     try:
         rows = _write(source, by, span, arrivals, kind or _kind_of(to), target)
@@ -110,7 +110,7 @@ async def truth(
 
 
 def _kind_of(to: str) -> str:
-    """Return the format of a file by its name."""
+    """Return the format of a file from its name."""
     suffix = os.path.splitext(to)[1].lower().removeprefix(".")
     return {"jsonl": "json", "ndjson": "json", "pq": "parquet"}.get(suffix, suffix if suffix in FORMATS else "csv")
 
@@ -118,7 +118,7 @@ def _kind_of(to: str) -> str:
 def _write(
     source: TruthSource, by: str, span: Span, arrivals: ArrivalSimulator | None, kind: str, target: OutputFile
 ) -> str:
-    """Write all rows; return in words how many, and how long it took."""
+    """Write all rows; return their number and the duration as a text."""
     started, count = time.monotonic(), 0
     keys = Keys(sorted_products(source.plan), by)
     table = FORMATS[kind](keys, span)

@@ -1,4 +1,4 @@
-"""What the truth about a shop goes by: the shop in the cluster if it is there, else the configuration alone."""
+"""The source of the truth about a shop: the shop in the cluster if there is one, otherwise the configuration alone."""
 
 import asyncio
 import sys
@@ -34,29 +34,29 @@ from yasdg_app.truth.offline_stream import FOREVER
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import sorted_products
 
-SHOW_AFTER_SECONDS = 5.0  # seconds in which a cluster that is there answers
+SHOW_AFTER_SECONDS = 5.0  # in which a reachable cluster responds
 SECOND = 1_000_000
 ALL = "all"
 
 
 class TruthError(YasdgError):
-    """The truth that was asked for is not known."""
+    """The requested truth is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class TruthSource:
-    """What the truth goes by.
+    """What the truth is computed from.
 
     Attributes
     ----------
     shop
-        As it is configured.
+        As configured.
     plan
         Of the shop.
     now
         Event time.
     source
-        Where all this is from, for people.
+        Where these come from, for people.
     """
 
     shop: RunningShop
@@ -66,29 +66,29 @@ class TruthSource:
 
     @property
     def number_of_sales(self) -> int:
-        """After so many the shop closes; 0: it does not."""
+        """Number of sales after which the shop closes; 0: it does not."""
         return self.plan.sales.number_of_sales
 
     @property
     def closes(self) -> bool:
-        """Whether the shop closes one day, by what is configured."""
+        """Whether the configuration gives the shop an end."""
         return bool(self.number_of_sales) or self.shop.settings.clock.end is not None
 
     @property
     def until(self) -> int:
-        """Event time up to which the shop lives, that included."""
+        """Last event time of the shop, inclusive."""
         closes_at = last_moment(self.shop.settings, self.plan.opened_at)
         return FOREVER if closes_at is None else closes_at - 1
 
     def span(self, window: int | None, begin: int | None, end: int | None) -> Span:
-        """Return which event times count. Raises TruthError if there are none.
+        """Return the event times that count. Raises TruthError if there are none.
 
         Parameters
         ----------
         window
-            Length of a window; None: all is one.
+            Length of a window; None: a single window.
         begin, end
-            As they were asked for. Without an end: the shop's; of a shop that has none: the last window that is over.
+            As requested. Without an end: that of the shop; if the shop has none: the end of the last complete window.
         """
         opened_at = self.plan.opened_at
         if end is None and not self.closes:
@@ -105,9 +105,9 @@ class TruthSource:
         return Span(begin, end, window)
 
     def whole_windows(self, window: int | None, begin: int | None, end: int | None) -> Span:
-        """Return the span of the windows that are judged: see `span`, without those that `begin` or `end` cut.
+        """Return the span of the windows that are compared: see `span`, without those that `begin` or `end` cut.
 
-        What cuts a window is not the shop's own first or last moment: such a window has all that there was. Raises
+        The shop's first and last moment do not count as cuts: such a window contains all of its events. Raises
         TruthError if there are none.
         """
         span = self.span(window, begin, end)
@@ -126,13 +126,13 @@ class TruthSource:
         return Span(first, before, window)
 
     def _last_sale(self) -> int:
-        """Return the event time of the sale that ends a run of so many. Raises GenerateError if there is none."""
+        """Return the event time of the sale that ends a run of so many sales. Raises GenerateError if there is none."""
         refuse_if_too_slow(self.shop.settings, self.plan, self.until, self.number_of_sales)
         served = generate_all(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
     def arrivals(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator | None:
-        """Return what simulates the arrivals that an engine sees; None if no allowed lateness is given."""
+        """Return a simulator of the arrivals that an engine sees; None if no allowed lateness is given."""
         if lateness is None:
             if deduplicated:
                 raise TruthError(
@@ -146,7 +146,7 @@ class TruthSource:
         return self._network(span, lateness, deduplicated)
 
     def faults(self, span: Span) -> ArrivalSimulator:
-        """Return a simulator that says what became of each sale, and leaves all as it was."""
+        """Return a simulator that records the fault of each sale and changes nothing."""
         return self._network(span, None, False)
 
     def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator:
@@ -155,14 +155,14 @@ class TruthSource:
 
 
 async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_stream: bool = False) -> TruthSource:
-    """Return what the truth goes by, and say it on the standard error.
+    """Return the source of the truth, and print it on standard error.
 
     Parameters
     ----------
     opened_at
-        The shop's first moment, of which no cluster is asked then.
+        The shop's first moment; if given, no cluster is contacted.
     of_a_stream
-        There is a stream of the shop, so its first moment has been: if nobody knows it, this raises TruthError.
+        A stream of the shop exists, so its first moment is in the past: if it is unknown, this raises TruthError.
     """
     found, why = None, "the first moment is given"
     if opened_at is None:
@@ -191,7 +191,7 @@ async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_st
 
 
 async def _in_the_cluster(shop: RunningShop) -> tuple[TruthSource | None, str]:
-    """Return the shop in the cluster; if there is none, why."""
+    """Return the shop in the cluster; if there is none, the reason."""
     kafka = shop.settings.kafka
     if kafka.embedded:
         if not BrokerFolder(kafka.data_dir).data.exists():
@@ -225,7 +225,7 @@ async def _in_the_cluster(shop: RunningShop) -> tuple[TruthSource | None, str]:
 
 
 def window_option(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """Read the length of a window: microseconds, or ALL."""
+    """Parse the length of a window: microseconds, or ALL."""
     if value is None or value.lower() == ALL:
         return value and ALL
     try:
@@ -238,7 +238,7 @@ def window_option(_: click.Context, __: click.Parameter, value: str | None) -> i
 
 
 def lateness_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read an allowed lateness, in microseconds."""
+    """Parse an allowed lateness, in microseconds."""
     try:
         return None if value is None else microseconds(rules.duration(zero=True).read(value))
     except rules.InvalidValueError as error:
@@ -246,7 +246,7 @@ def lateness_option(_: click.Context, __: click.Parameter, value: str | None) ->
 
 
 def time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read an event time, in UTC."""
+    """Parse an event time, in UTC."""
     try:
         if value is None:
             return None

@@ -1,4 +1,4 @@
-"""`yasdg verify`: an engine's output, held against the truth."""
+"""`yasdg verify`: compares an engine's output with the truth."""
 
 import signal
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ MAX_COLUMNS_PRINTED = 20  # of those that were not compared
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What is options about a file: see the options of `verify`. Times are in microseconds."""
+    """The options for a file: see the options of `verify`. Times are in microseconds."""
 
     window: int | str | None = None
     by: str | None = None
@@ -57,7 +57,7 @@ class VerifyOptions:
 
 
 def _columns_option(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Read names of columns."""
+    """Parse names of columns."""
     names = tuple(dict.fromkeys(part.strip() for part in (value or "").split(",")))
     if value is not None and not all(names):
         raise click.BadParameter(f"{printable(value)}: expected names of columns with commas between them")
@@ -125,13 +125,13 @@ async def verify(
     """
     try:
         source = Source(path, kind)
-        source.columns()  # what cannot be read needs no cluster
+        source.columns()  # an unreadable file needs no cluster
         truth = await resolve_truth_source(self.shop, opened_at, of_a_stream=True)
         if end is None and not truth.closes:
             raise TruthError(
                 f"The shop has no end, so say up to which event time the file goes: --to '{time_text(truth.now)[:16]}'"
             )
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # there is nothing that waits any more
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # nothing is waiting from here on
         report = compare(source, truth, VerifyOptions(window, by, begin, end, lateness, deduplicated, named))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -146,7 +146,7 @@ async def verify(
 
 
 def compare(source: Source, truth: TruthSource, options: VerifyOptions) -> ComparisonReport:
-    """Compare what an engine has written with the truth. Raises YasdgError or OSError if that cannot be done."""
+    """Compare an engine's output with the truth. Raises YasdgError or OSError if that is not possible."""
     columns, report = source.columns(), ComparisonReport()
     if purchases.ID in columns:
         _verify_purchases(source, columns, truth, options, report)
@@ -161,7 +161,7 @@ def _length(window: int | str) -> int | None:
 
 
 def _by(columns: list[str]) -> str:
-    """Return what sums are made by, as the columns have it. Raises FileError."""
+    """Return the key of the sums, according to the columns. Raises FileError."""
     if sums.START in columns:
         for by in BY:
             if ("product_id" if by == "product" else by) in columns:
@@ -173,9 +173,10 @@ def _by(columns: list[str]) -> str:
 
 
 def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
-    """Return the length of the windows of a file that tells where they end, and the edges of the first of them.
+    """Return the length of the windows of a file that has window ends, and the edges of its first window.
 
-    A minute if it does not; ALL if there is but one, and it begins at no multiple of its length. Raises FileError.
+    Without window ends: a minute. ALL if there is only one window and it does not begin at a multiple of its length.
+    Raises FileError.
     """
     found: tuple[int, int] | None = None
     for batch in source.batches([sums.START, sums.END]) if sums.END in columns else ():
@@ -198,7 +199,7 @@ def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
 
 
 def _odd(start: int, end: int) -> FileError:
-    """Return what is said of windows that are no whole seconds long, such as those whose end is their last moment."""
+    """Return the error for windows that are not whole seconds long, such as those whose end is their last moment."""
     return FileError(
         f"windows that end at {time_text(end)} and begin at {time_text(start)}: expected whole seconds. If the ends "
         f"are the last moments of the windows, say --window, and in --columns what is to be compared, {sums.END} apart"
@@ -206,7 +207,7 @@ def _odd(start: int, end: int) -> FileError:
 
 
 def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
-    """Return which columns are compared besides the keys; `named`: those that have to be. Raises FileError."""
+    """Return the columns to compare besides the keys; `named`: those that were requested. Raises FileError."""
     if missing := [name for name in named if name not in columns]:
         raise FileError(
             f"there is no column {printable(', '.join(missing))}; found {printable(', '.join(columns), 500)}"
@@ -272,7 +273,7 @@ def _verify_sums(
 
 
 def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.EngineSums) -> None:
-    """Read all rows; the progress shows how many so far, since their number is not known."""
+    """Read all rows; the progress shows the number so far, because the total is unknown."""
     rows = 0
     with ProgressBar(1, "Reading", width=1, after=1.0) as progress:
         for batch in source.batches(columns):
@@ -285,7 +286,7 @@ def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.
 def _run(
     steps: Iterator[int], truth: TruthSource, span: Span, report: ComparisonReport, label: str = "Comparing"
 ) -> None:
-    """Go through the shop's time; `steps`: the event times up to which this has come."""
+    """Run through the shop's time; `steps`: the event times reached."""
     report.begin, report.end = time_text(span.begin), time_text(span.end)
     first, step = truth.plan.opened_at, 0
     with ProgressBar(PROGRESS_STEPS, label, width=10, after=1.0) as progress:
@@ -295,7 +296,7 @@ def _run(
 
 
 def _show(report: ComparisonReport) -> None:
-    """Print the report for people."""
+    """Print the report in human-readable form."""
     print(f"{report.rows:,} {report.what} compared with {report.wanted:,}, {report.begin} to {report.end} (UTC)")
     print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
     if others := report.uncompared:

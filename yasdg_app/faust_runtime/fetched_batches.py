@@ -1,8 +1,9 @@
-"""Chunks of messages, and how many of them an agent is handed at once.
+"""Chunks of messages, and how many of them an agent gets at once.
 
-A chunk costs an agent much the same whether it holds ten messages or a hundred: an event of Faust's, and two appends,
-whose requests those of other partitions can share if they are ready at the same moment. So what was fetched together is
-handed over together, and no more is while the agent works on it: what comes meanwhile comes together, too.
+A chunk costs an agent about the same for ten messages as for a hundred: one Faust event and two appends, whose requests
+can be shared with other partitions that are ready at the same moment. So messages that were fetched together are passed
+on together, and the next ones follow only when the agent is done: what arrives in the meantime is passed on together as
+well.
 """
 
 import asyncio
@@ -15,15 +16,15 @@ from aiokafka import TopicPartition
 
 from yasdg_app.kafka.reader import Chunk
 
-MOST = 10_000  # messages in a chunk and in a delivery, whose fold holds up everything else: a hundredth of a second
-FEW = MOST // 2  # messages from which a delivery is large enough by itself
-PATIENCE = 0.05  # seconds that one partition, whose leader is slow or away, may hold up the others
+MOST = 10_000  # max messages in a chunk and in a delivery; its fold blocks everything else for a hundredth of a second
+FEW = MOST // 2  # messages from which a delivery is large enough not to wait
+PATIENCE = 0.05  # max seconds for which one partition with a slow or unavailable leader may delay the others
 
 _offset = attrgetter("offset")
 
 
 class Delivery:
-    """What an agent is handed at once.
+    """The chunks that an agent gets at once.
 
     Parameters
     ----------
@@ -45,25 +46,25 @@ class Delivery:
         return self.chunks[0].tp
 
     def note_handled(self) -> None:
-        """Note that the agent has done with one of the chunks."""
+        """Mark one of the chunks as processed by the agent."""
         self._left -= 1
         if not self._left:
             self._handled.set()
 
     async def handled(self) -> None:
-        """Wait until the agent has done with all of them; not at all for many messages, and not long for few."""
+        """Wait until the agent has processed all chunks, at most PATIENCE seconds; do not wait for many messages."""
         if sum(map(size_of, self.chunks)) < FEW:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._handled.wait(), PATIENCE)
 
 
 def size_of(chunk: Chunk) -> int:
-    """Return the number of messages of a chunk, the foreign ones included."""
+    """Return the number of messages of a chunk, including foreign ones."""
     return len(chunk.messages) + len(chunk.foreign)
 
 
 def cut(chunk: Chunk, most: int) -> Iterator[Chunk]:
-    """Yield a chunk in pieces of so many messages at most."""
+    """Yield a chunk in pieces with at most so many messages."""
     if size_of(chunk) <= most:
         yield chunk
         return
@@ -76,7 +77,7 @@ def cut(chunk: Chunk, most: int) -> Iterator[Chunk]:
 
 
 def together(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    """Yield all chunks in order, as many at a time as go into one delivery."""
+    """Yield all chunks in order, grouped into deliveries."""
     some: list[Chunk] = []
     count = 0
     for chunk in chunks:

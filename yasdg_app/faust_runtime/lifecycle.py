@@ -1,4 +1,4 @@
-"""What parts of the pipeline ask of the worker that they run in: whether it is stopping, and to end it."""
+"""The worker as its pipeline sees it: whether it is stopping, and how to end it."""
 
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ class Lifecycle(Protocol):
 
     @property
     def is_closing(self) -> bool:
-        """True from the moment when the worker was told to stop: no more sales are produced."""
+        """True from the moment when the worker was asked to stop: no more sales are produced."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""From which level on each library's loggers are heard in the worker's own output."""
+"""The lowest level at which each library's loggers write to the worker's output."""
 
 import logging
 
@@ -15,13 +15,13 @@ LOG_LEVELS = {
         ),
         logging.WARNING,
     ),
-    # It reports that the first call of a timer was late, which it is: the worker recovers before.
+    # It reports that the first call of a timer was late, which is correct: the worker recovers before.
     "mode.timers": logging.ERROR,
-    # It reports each request that is not HTTP, with a traceback. Failed responses are logged by web/driver.py.
+    # It reports each request that is not HTTP with a traceback. Failed responses are logged by web/driver.py.
     "aiohttp.server": logging.CRITICAL,
     # It reports each attempt to reach a broker or a leader; we log once that we wait.
     "aiokafka": logging.CRITICAL,
-    # At DEBUG they log all that they send and receive: temporary AWS keys, signatures, URLs with a password.
+    # At DEBUG they log everything they send and receive: temporary AWS keys, signatures, URLs with a password.
     **dict.fromkeys(("boto3", "botocore", "aioboto3", "aiobotocore", "aws_msk_iam_sasl_signer"), logging.WARNING),
     **dict.fromkeys(("urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "confluent_kafka"), logging.WARNING),
 }
@@ -29,6 +29,6 @@ LOG_LEVELS = {
 
 
 def silence_libraries() -> None:
-    """Keep what libraries log at INFO, such as a table of partitions at each start, out of our own output."""
+    """Keep INFO messages of libraries, such as a table of partitions at each start, out of the worker's output."""
     for name, level in LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)

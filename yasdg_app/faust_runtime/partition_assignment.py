@@ -2,7 +2,8 @@
 
 A worker may touch a partition only between the end of a recovery and the start of the next rebalance, and may append
 sales only while the group has confirmed it within a lease that is shorter than the session timeout. This keeps workers
-out of each other's way; that nothing is appended twice does not depend on it (see kafka/producer.py).
+from interfering with each other; the guarantee that nothing is appended twice does not depend on it (see
+kafka/producer.py).
 """
 
 import asyncio
@@ -30,7 +31,7 @@ class PublishedState:
 
 
 class GroupMember(Protocol):
-    """The member of the consumer group that this worker is: the Faust app and its consumer."""
+    """The worker's membership of the consumer group: the Faust app and its consumer."""
 
     consumer_generation_id: int
     rebalancing: bool

@@ -1,8 +1,7 @@
-"""The Faust app of a shop, without its topics, agents and timers: settings of Faust, and what a worker does around
-them.
+"""The Faust app of a shop, without its topics, agents and timers: Faust's settings, and the worker's start and stop.
 
 It opens the shop before Faust connects, watches the broker, the login and the topics while it runs, and stops in order.
-`yasdg_app/app.py` declares what runs in it.
+`yasdg_app/app.py` declares the topics, agents and timers.
 """
 
 import asyncio
@@ -47,19 +46,19 @@ DRIVERS.aliases["yasdg"] = "yasdg_app.web.driver:Web"
 GC_THRESHOLD = 10_000
 """Allocations between two runs of the garbage collector: messages come by the thousand and contain no cycles."""
 THREAD_SWITCH_SECONDS = 0.001
-"""For which a thread makes another wait; with Python's 0.005 fetching slows down selling."""
+"""Time after which a running thread yields to a waiting one; with Python's 0.005 fetching slows down selling."""
 MAX_BROKER_FAILURES = 3
-"""In a row, of attempts to restart the embedded broker."""
+"""Maximum number of consecutive failures to restart the embedded broker."""
 WATCH_SECONDS = 1.0
 """Between two checks of the embedded broker, the login and the topics."""
 CHECK_LOGIN_AFTER_SECONDS = 5.0
-"""Without a response of the cluster, after which is checked whether it still accepts our login."""
+"""Time without a response of the cluster after which the login is checked."""
 DRAIN_SECONDS = 1.0
-"""In an orderly shutdown, for the table to process what was sold."""
+"""Maximum time of an orderly shutdown for the table to process what was sold."""
 FLUSH_SECONDS = 3.0
-"""In an orderly shutdown, for the datastore to take the rows that it lacks."""
+"""Maximum time of an orderly shutdown for the datastore to accept the pending rows."""
 POLL_SECONDS = 0.02
-"""Between two looks whether the table has processed all."""
+"""Between two checks whether the table has processed all."""
 
 logger = logging.getLogger("yasdg_app")
 
@@ -71,11 +70,11 @@ class FlushableSink(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Number of rows that the datastore may not have."""
+        """Number of rows that may be missing or outdated in the datastore."""
         ...
 
     async def flush(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         ...
 
 
@@ -85,13 +84,13 @@ class ShopApp(faust.App):
     Attributes
     ----------
     shop
-        The shop, which is handed to all parts of the app.
+        The shop, which is passed to all parts of the app.
     assignment
         The partitions of this worker; set by the app's declarations.
     datastore
         Where a copy of the inventory is kept; None without `[DATASTORE]`.
     sink
-        What keeps it there; set when the worker has started.
+        Writes that copy; set when the worker has started.
     """
 
     assignment: PartitionAssignment
@@ -104,7 +103,7 @@ class ShopApp(faust.App):
         kafka, web = shop.settings.kafka, shop.settings.web
         super().__init__(
             kafka.application_id,
-            env={},  # WEB_PORT, BROKER_URL and 90 more belong to other programs
+            env={},  # WEB_PORT, BROKER_URL and 90 more may belong to other programs
             broker=[f"yasdg://{server}" for server in shop.connection.servers.split(",")],
             broker_credentials=credentials(shop.connection),
             store="memory://",
@@ -138,7 +137,7 @@ class ShopApp(faust.App):
         super().worker_init()
 
     def _init_fixups(self) -> list[Any]:
-        return []  # Faust's is for Django, wherever Django's variable happens to be set
+        return []  # Faust's are for Django, if Django's environment variable is set
 
     # --- The consumer group, for PartitionAssignment --------------------------------------------------------------
 
@@ -154,7 +153,7 @@ class ShopApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Open the shop before Faust connects. A configuration that does not work ends the program with a message."""
-        raise_descriptor_limit()  # before an embedded broker is started, which inherits it
+        raise_descriptor_limit()  # before the embedded broker is started, which inherits it
         gc.set_threshold(GC_THRESHOLD)
         sys.setswitchinterval(THREAD_SWITCH_SECONDS)
         shop, kafka = self.shop, self.shop.settings.kafka
@@ -179,7 +178,7 @@ class ShopApp(faust.App):
         gc.freeze()  # modules and catalog are never garbage: a run through them takes a tenth of a second
 
     async def _open_datastore(self) -> None:
-        """Find out whether the datastore accepts us. One that is unavailable does not stop the worker."""
+        """Check that the datastore accepts our login. An unavailable datastore does not stop the worker."""
         if self.datastore is None:
             return
         try:
@@ -205,7 +204,7 @@ class ShopApp(faust.App):
                 try:
                     await asyncio.to_thread(broker.start)
                     break
-                except BrokerStateUnknownError as error:  # says nothing about the broker
+                except BrokerStateUnknownError as error:  # unknown whether the broker runs
                     logger.warning("%s Checking again.", error)
                     await self.sleep(WATCH_SECONDS)
                 except YasdgError as error:
@@ -218,7 +217,7 @@ class ShopApp(faust.App):
 
     @faust.Service.task
     async def _watch_login(self) -> None:
-        """End at once when the cluster does not accept our login any more: Faust would retry for ever."""
+        """End at once when the cluster no longer accepts our login: Faust would retry forever."""
         if self.shop.settings.kafka.embedded:
             return
         responded_at = time.monotonic()
@@ -236,7 +235,7 @@ class ShopApp(faust.App):
                 responded_at = time.monotonic()
 
     def _cluster_responds(self) -> bool:
-        """Return whether the cluster takes what we append, and the group confirms that we are a member."""
+        """Return whether the cluster accepts our appends, and the group confirms our membership."""
         since = self.shop.producer.waiting_since
         is_waiting = since is not None and time.monotonic() - since > CHECK_LOGIN_AFTER_SECONDS
         is_idle = self.assignment.is_active and not self.assignment.partitions
@@ -244,7 +243,7 @@ class ShopApp(faust.App):
 
     @faust.Service.task
     async def _watch_topics(self) -> None:
-        """End at once when a topic is deleted, cut or repartitioned: an orderly shutdown would wait for it for ever."""
+        """End at once when a topic is deleted, cut or repartitioned: an orderly shutdown would wait for it forever."""
         watch = TopicWatch(self.shop.connection, topics.specs(self.shop.settings))
         try:
             while not self.should_stop:
@@ -266,7 +265,7 @@ class ShopApp(faust.App):
 
     @property
     def is_closing(self) -> bool:
-        """True from the moment when the worker was told to stop: no more sales are produced."""
+        """True from the moment when the worker was asked to stop: no more sales are produced."""
         return self._stops_selling or self.should_stop
 
     def _crash(self, reason: BaseException) -> None:
@@ -281,7 +280,7 @@ class ShopApp(faust.App):
         await super().stop()
 
     async def _process_what_was_sold(self) -> None:
-        """Produce no more sales, and apply those produced to the table, so that the next worker has nothing to do."""
+        """Stop producing sales, and apply those produced to the table, so that the next worker has nothing to do."""
         self._stops_selling = True
         if self.crashed or not self.assignment.is_active:
             return
@@ -306,7 +305,7 @@ class ShopApp(faust.App):
         await self.assignment.renew_lease(at_once=True)
 
     async def _flush_sink(self) -> None:
-        """Have the datastore take the rows that it lacks, if it is available."""
+        """Write the pending rows to the datastore, if it is available."""
         if self.sink is None:
             return
         try:
@@ -319,7 +318,7 @@ class ShopApp(faust.App):
             )
 
     async def on_shutdown(self) -> None:
-        """Leave the embedded broker when all connections to it are closed."""
+        """Stop using the embedded broker when all connections to it are closed."""
         await super().on_shutdown()
         await self.shop.close()
         if self.datastore is not None:
@@ -328,7 +327,7 @@ class ShopApp(faust.App):
 
 
 def make_folder(path: Path) -> None:
-    """Create the folder for what is kept on disk. Raises ConfigurationError."""
+    """Create the folder for data on disk. Raises ConfigurationError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

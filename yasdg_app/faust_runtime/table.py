@@ -1,10 +1,10 @@
-"""A Faust table that reads its changelog itself, a chunk at a time, and writes it as the one producer of the shop.
+"""A Faust table that reads its changelog itself, a chunk at a time, and writes it with the shop's own producer.
 
-Its rows are kept as numbers, 170 bytes each, and made when they are asked for: a million objects would take gigabytes.
+Its rows are stored as numbers, 170 bytes each, and become objects on access: a million objects would take gigabytes.
 
 The changelog is written before the table: what the table shows is in the log, and a worker that lost its partitions can
-change neither. Faust's own way is slower by two orders of magnitude, may lose what it fetched in the middle of a
-rebalance, and writes the changelog behind the table, through a producer that nothing holds back.
+change neither. Faust's own implementation is slower by two orders of magnitude, may lose what it fetched in the middle
+of a rebalance, and writes the changelog after the table, through a producer without fencing.
 """
 
 import logging
@@ -32,7 +32,7 @@ from yasdg_app.shop.demand import Ints
 
 logger = logging.getLogger(__name__)
 
-NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; what comes before is the product_id
+NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; the field before them is the product_id
 COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
 TIMES = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # event times, as texts
 TOTALS = [COLUMNS[name] for name in ("sales", "sold", "revenue_cents")]
@@ -42,9 +42,9 @@ NO_TIME = -(2**62)
 
 
 class Rows:
-    """The rows of a partition's products: a line of numbers each, in the order of the products.
+    """The rows of a partition's products: one line of numbers per product, in the order of the products.
 
-    They remember which of them a datastore may not have (see inventory_sink.py): all of them at first.
+    Each row is flagged while a datastore may lack its current value (see inventory_sink.py): at first, all of them.
     """
 
     def __init__(self, products: Sequence[Product]) -> None:
@@ -52,31 +52,31 @@ class Rows:
         self._numbers = np.zeros((len(products), len(NUMBERS)), np.int64)
         self._held = np.zeros(len(products), bool)
         self._unsaved = np.ones(len(products), bool)
-        self._sold = np.zeros(len(products), bool)  # of these, since the last look
+        self._sold = np.zeros(len(products), bool)  # of the flagged ones, since the last call of `sold_seats`
 
     def __len__(self) -> int:
         return int(self._held.sum())
 
     def column(self, name: str) -> Ints:
-        """Return a field of the rows that there are: times in microseconds since 1970."""
+        """Return a field of the existing rows: times in microseconds since 1970."""
         column: Ints = self._numbers[self._held, COLUMNS[name]]
         return column
 
     def seats(self) -> Ints:
-        """Return the places in the partition of the rows that there are, in the order of the columns."""
+        """Return the places of the existing rows in the partition, in the order of the columns."""
         return np.flatnonzero(self._held)
 
     def totals(self) -> Ints:
-        """Return sales, units sold and revenue in cents, three lines, of all products by their seats; 0 if no row."""
+        """Return sales, units sold and revenue in cents, three lines, of all products by place; 0 without a row."""
         totals: Ints = self._numbers[:, TOTALS].T
         return totals
 
     def products(self) -> Iterator[Product]:
-        """Yield the products of the rows that there are, in the order of the columns."""
+        """Yield the products of the existing rows, in the order of the columns."""
         return (self._products[seat] for seat in np.flatnonzero(self._held).tolist())
 
     def last(self, name: str) -> tuple[int, str] | None:
-        """Return the greatest of a column of times, and the last product that has it; None if there is none."""
+        """Return the maximum of a column of times, and the last product that has it; None without rows."""
         times = self.column(name)
         latest = int(times.max(initial=NO_TIME))
         if latest == NO_TIME:
@@ -94,15 +94,15 @@ class Rows:
         return InventoryLevel(self._products[seat].product_id, *values)
 
     def put(self, seats: Sequence[int], numbers: Ints) -> None:
-        """Set rows, none of them twice."""
-        sold = self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes with a sale alone
+        """Set rows; no row may occur twice."""
+        sold = self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes only with a sale
         self._unsaved[seats] |= sold
         self._sold[seats] |= sold
         self._numbers[seats] = numbers
         self._held[seats] = True
 
     def states(self, seats: Ints) -> Iterator[tuple[Product, int, int, int]]:
-        """Yield of products their level, the number of their last sale, and when it was; NO_TIME before the first."""
+        """Yield products with their level, the number of their last sale, and its time; NO_TIME before the first."""
         held = self._held[seats].tolist()
         for seat, is_held, state in zip(seats.tolist(), held, self._numbers[seats][:, STATE].tolist(), strict=True):
             product = self._products[seat]
@@ -110,25 +110,25 @@ class Rows:
 
     @property
     def unsaved(self) -> int:
-        """How many products there are that the datastore may have otherwise."""
+        """Number of products whose row may differ in the datastore."""
         return int(self._unsaved.sum())
 
     def unsaved_seats(self) -> Ints:
-        """Return their places in the partition."""
+        """Return the places of these products in the partition."""
         return np.flatnonzero(self._unsaved)
 
     def sold_seats(self) -> Ints:
-        """Return the places of those of them that were sold since this was asked last."""
+        """Return the places of those of these products that were sold since the last call."""
         seats = np.flatnonzero(self._sold & self._unsaved)
         self._sold[:] = False
         return seats
 
     def mark(self, seats: Ints, *, unsaved: bool) -> None:
-        """Note whether the datastore may have products otherwise."""
+        """Set or clear the flag that products may differ in the datastore."""
         self._unsaved[seats] = unsaved
 
     def mark_all_unsaved(self) -> None:
-        """Note that it may have all of them otherwise."""
+        """Flag all products: each of them may differ in the datastore."""
         self._unsaved[:] = True
 
 
@@ -136,7 +136,7 @@ NO_ROWS = Rows(())
 
 
 def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
-    """Return rows as the numbers that are kept of them."""
+    """Return rows as the numbers that are stored."""
     lines = []
     for level in levels:
         _, *line = msgspec.structs.astuple(level)
@@ -147,14 +147,14 @@ def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
 
 
 def _read_row(value: bytes) -> InventoryLevel:
-    """Return a row that can be kept as numbers: its times are times, and nothing is beyond 64 bits."""
+    """Return a row that can be stored as numbers: its times are valid, and all numbers fit into 64 bits."""
     level = read_level(value)
     numbers_of([level])
     return level
 
 
 class Levels(Mapping[bytes, InventoryLevel]):
-    """All rows that a worker holds, by key: what Faust takes for the content of the table."""
+    """All rows that a worker holds, by key: Faust treats this as the content of the table."""
 
     def __init__(self, assortment: Assortment, rows: Mapping[int, Rows]) -> None:
         self._assortment = assortment
@@ -187,9 +187,9 @@ class ChunkedTable(faust.Table[bytes, Any]):
     Parameters
     ----------
     shop
-        Whose producer writes the changelog, and whose reader reads it.
+        Provides the producer that writes the changelog, and the reader that reads it.
     assortment
-        The products that the table has rows of, and their partitions.
+        The products with rows in the table, and their partitions.
     """
 
     def __init__(self, *args: Any, shop: RunningShop, assortment: Assortment, **kwargs: Any) -> None:
@@ -197,14 +197,14 @@ class ChunkedTable(faust.Table[bytes, Any]):
         self.shop = shop
         self.assortment = assortment
         self._rows: dict[int, Rows] = {}  # by partition we hold
-        self._through: dict[int, int] = {}  # next offset of the changelog to read, by the same
-        self._numbers: dict[int, int] = {}  # how many records the shop has appended to it, by the same
+        self._through: dict[int, int] = {}  # next offset of the changelog to read, by partition
+        self._numbers: dict[int, int] = {}  # number of changelog records that the shop has appended, by partition
         levels, store = Levels(assortment, self._rows), cast(Any, self.data)
         store.data = levels
         self.level_of = levels.level_of
 
     def rows_of(self, partition: int) -> Rows:
-        """Return the rows of a partition; of one that is not ours there are none."""
+        """Return the rows of a partition; empty if it is not ours."""
         return self._rows.get(partition, NO_ROWS)
 
     def column_of(self, partition: int, name: str) -> dict[str, int]:
@@ -218,10 +218,10 @@ class ChunkedTable(faust.Table[bytes, Any]):
         return sorted({tp.partition for tp in recovery.actives_for_table[self]})
 
     async def recover(self, partitions: Collection[int]) -> None:
-        """Hold these partitions and no others, each as its changelog has it now.
+        """Hold these partitions and no others, with the current content of their changelogs.
 
-        A row counts if the shop itself wrote it. One that cannot be read is left out: whether the rows belong to the
-        logs is told by their numbers (see restore.py). Raises KafkaError.
+        A row counts if the shop itself wrote it. An unreadable row is left out: the numbers of sales in the rows show
+        whether they match the logs (see restore.py). Raises KafkaError.
         """
         for partition in self._rows.keys() - set(partitions):
             self._forget(partition)
@@ -233,7 +233,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
     async def _read_changelog(self, tp: TP, first: int, end: int) -> None:
         """Bring the rows of a partition up to date."""
         partition, reader = tp.partition, self.shop.own_reader
-        if self._through.get(partition, end + 1) > end:  # never read, or of a topic that was deleted since
+        if self._through.get(partition, end + 1) > end:  # never read, or the topic was deleted since
             self._forget(partition)
         rows = self._rows.setdefault(partition, Rows(self.assortment.here(partition)))
         position, number = max(self._through.get(partition, first), first), self._numbers.get(partition)
@@ -246,7 +246,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
         self._through[partition], self._numbers[partition] = end, number
 
     def _levels(self, tp: TP, latest: Mapping[bytes | None, bytes | None]) -> tuple[list[InventoryLevel], Ints]:
-        """Return the rows that a chunk of the changelog holds of the shop's products, and their numbers."""
+        """Return the rows of the shop's products in a chunk of the changelog, and their numbers."""
         try:
             levels = [read_level(value or b"") for value in latest.values()]
             numbers = numbers_of(levels)
@@ -254,7 +254,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
             levels = [level for value in latest.values() if (level := decoded_or_none(_read_row, value)) is not None]
             numbers = numbers_of(levels)
             logger.warning("%s, partition %d: %d rows cannot be read.", *tp, len(latest) - len(levels))
-        # The catalog may have had more products once.
+        # An earlier catalog may have had more products.
         known = [self.assortment.home(level.product_id) == tp.partition for level in levels]
         return [level for level, is_known in zip(levels, known, strict=True) if is_known], numbers[known]
 
@@ -268,19 +268,19 @@ class ChunkedTable(faust.Table[bytes, Any]):
         self._rows[partition] = Rows(self.assortment.here(partition))
 
     async def write(self, partition: int, levels: Sequence[InventoryLevel], allowed: Callable[[], bool]) -> bool:
-        """Write rows, in order, to the changelog and then into the table; False if it may not.
+        """Write rows, in order, to the changelog and then into the table; return False if that is not allowed.
 
         Raises StaleStateError if the table has to be recovered first.
         """
         if not allowed():
-            return False  # the partition may be another worker's by now
+            return False  # the partition may belong to another worker by now
         now = jumps.record_time()
         numbers = numbers_of(levels)
         changes = [ProducerRecord(level.product_id.encode(), encode_level(level), now) for level in levels]
         number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()
         appended = await self.shop.producer.append(topic, partition, number, changes, allowed, atomic=True)
         if not appended.complete or not allowed():
-            return False  # what the log has of it comes back with the next recovery
+            return False  # the rows that are in the log return with the next recovery
         self._numbers[partition] = number + len(changes)
         if changes:
             self._through[partition] = appended.offset + len(changes)
@@ -293,7 +293,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
 
 
 class _NoRecovery(Recovery):
-    """Faust's recovery, which has nothing to read, and must not wait for a partition that has no leader."""
+    """Faust's recovery with nothing to read; it must not wait for a partition that has no leader."""
 
     def need_recovery(self) -> bool:
         return False
@@ -308,7 +308,7 @@ class ChunkedTableManager(TableManager):
 
     @property
     def recovery(self) -> Recovery:
-        """Return the service that goes through Faust's steps after a rebalance."""
+        """Return the service that runs Faust's steps after a rebalance."""
         if self._recovery is None:
             self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery

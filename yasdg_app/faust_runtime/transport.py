@@ -1,9 +1,9 @@
-"""A Faust transport that hands over purchases and lost sales in chunks, from positions that the table holds.
+"""A Faust transport that delivers purchases and lost sales in chunks, from positions stored in the table.
 
-What Faust does for an event it then does for all that came of a topic at once, a chunk for each partition: to Faust it
-is an event of the first of them. After a rebalance a partition is read from where the recovered table stands, not from
-the group's committed offset. That one is committed by the lease (see
-partition_assignment.py), for whoever looks at the group. Everything else is Faust's own aiokafka transport.
+Faust handles one event per topic and fetch, which carries a chunk for each partition; for Faust it is an event of the
+first of them. After a rebalance a partition is read from the position in the recovered table, not from the group's
+committed offset. The lease commits that offset (see partition_assignment.py), for tools that monitor the group.
+Everything else is Faust's own aiokafka transport.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 bound_consumers()
 
-FETCH_WAIT = 100  # milliseconds that a fetch waits where nothing is new; Faust has 1500
-CREATE_TIME = 0  # what the protocol calls a timestamp that is not the cluster's
-CONFIRM_SECONDS = 2.0  # how long the group may take to confirm a lease; longer is a no
+FETCH_WAIT = 100  # milliseconds that a fetch waits for new records; Faust's value is 1500
+CREATE_TIME = 0  # the protocol's value for a timestamp that the cluster did not set
+CONFIRM_SECONDS = 2.0  # max time for the group to confirm a lease; after it the lease is not confirmed
 
 
 class Whole(PartitionRecords):
-    """What was fetched of a partition, as one chunk, made by aiokafka's parser alone.
+    """The records fetched from a partition as one chunk; only aiokafka's parser is used.
 
-    aiokafka makes an object of eleven fields of every message, which takes longer than all that is done with it here.
-    It also does not say who wrote a message, and says nothing of a stretch of the log that holds none.
+    aiokafka creates an object with eleven fields for every message, which takes longer than all processing here. It
+    also does not say who wrote a message, and does not report a range of the log without messages.
     """
 
     next_fetch_offset: int
@@ -47,14 +47,14 @@ class Whole(PartitionRecords):
 
     @classmethod
     def of(cls, records: PartitionRecords, producer_id: int) -> "Whole":
-        """Return what was fetched, of which nothing was looked at yet; `producer_id`: the shop's."""
+        """Wrap fetched records that were not parsed yet; `producer_id`: the shop's."""
         isolation = records._isolation_level
         whole = cls(records._tp, records._records, [], records.next_fetch_offset, None, None, True, isolation)
         whole.producer_id = producer_id
         return whole
 
     def _unpack_records(self) -> Iterator[Chunk | DamagedLogError]:
-        """Yield a chunk, and the error if it ends where the log is damaged."""
+        """Yield a chunk, and then the error if the log is damaged after it."""
         chunk = Chunk(self._tp, self.next_fetch_offset, self.next_fetch_offset, [], [])
         damage = None
         while damage is None and self._records.has_next():
@@ -70,18 +70,18 @@ class Whole(PartitionRecords):
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer, which asks for new records more often and hands over whole batches."""
+    """Faust's thread around aiokafka's consumer; it fetches more often and delivers whole batches."""
 
     app: "ShopApp"
 
     async def on_start(self) -> None:
-        """Connect; from then on aiokafka does two things in our way."""
+        """Connect, then change two behaviours of aiokafka."""
         await super().on_start()
         self._fetch_whole()
         self._commit_as_member()
 
     def _fetch_whole(self) -> None:
-        """Have what is fetched of the chunked topics handed over whole."""
+        """Make the fetcher deliver chunks for the chunked topics."""
         fetcher = self._ensure_consumer()._fetcher
         process = fetcher._proc_fetch_request
 
@@ -92,7 +92,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     records = fetched._partition_records if isinstance(fetched, FetchResult) else None
                     if type(records) is PartitionRecords and tp.topic in self.app.assignment.topics:
                         fetched._partition_records = Whole.of(records, self.app.shop.manifest.producer_id)
-            except RENAMED as error:  # aiokafka would stop fetching, and say nothing
+            except RENAMED as error:  # aiokafka would stop fetching without an error
                 await self.crash(error)
                 raise
             return is_new
@@ -100,10 +100,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher._proc_fetch_request = process_whole
 
     def _commit_as_member(self) -> None:
-        """Have nothing committed from the moment on at which the group is to be joined anew, until it is.
+        """Prevent commits from the moment when the member has to rejoin the group until it has rejoined.
 
-        The cluster answers such a commit when it has let us in: it is one of the generation before. aiokafka takes that
-        for an answer to the new one, gives up its membership and joins again, and so on without end.
+        The cluster answers such a commit only after the rejoin, with an error about the previous generation. aiokafka
+        applies it to the new generation, gives up its membership and rejoins, and so on without end.
         """
         consumer = self._ensure_consumer()
         coordinator, subscription = consumer._coordinator, consumer._subscription
@@ -118,7 +118,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # The cluster answers a connection's requests in order: whatever is asked waits for the fetch before it.
+        # The cluster answers a connection's requests in order: each request waits for the fetch before it.
         consumer._fetch_max_wait_ms = FETCH_WAIT
         return consumer
 
@@ -127,14 +127,14 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
     """Leaves the changelogs to the table, which reads them itself. Called in the consumer's thread."""
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Stop fetching changelogs before it begins; then Faust's part."""
+        """Pause the changelogs before anything is fetched from them; then do Faust's part."""
         changelogs = self._thread.app.tables.changelog_topics
         self._thread._ensure_consumer().pause(*(tp for tp in assigned if tp.topic in changelogs))
         await super().on_partitions_assigned(assigned)
 
 
 class Consumer(driver.Consumer):
-    """Delivers purchases and lost sales in chunks: one message whose value is a `Delivery` of those of a topic."""
+    """Delivers purchases and lost sales in chunks: one message per topic, whose value is a `Delivery`."""
 
     RebalanceListener = RebalanceListener
     app: "ShopApp"
@@ -151,7 +151,7 @@ class Consumer(driver.Consumer):
         return tp.topic in self.app.assignment.topics
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
-        """Yield what was fetched: chunks of the chunked topics, and the messages of others one by one."""
+        """Yield the fetched chunks of the chunked topics, and the messages of others one by one."""
         while self._deliveries:
             await self._deliveries.pop().handled()
         records, active = await self._wait_next_records(timeout)
@@ -182,7 +182,7 @@ class Consumer(driver.Consumer):
                     return
                 delivery = Delivery(some, generation)
                 self._deliveries.append(delivery)
-                self._read_offset[TP(*delivery.tp)] = None  # or Faust drops what is fetched a second time
+                self._read_offset[TP(*delivery.tp)] = None  # otherwise Faust drops what is fetched a second time
                 yield TP(*delivery.tp), self._message_of(delivery)
         for tp, record in self.scheduler.iterate(others):
             if stale():
@@ -194,24 +194,24 @@ class Consumer(driver.Consumer):
         first = delivery.chunks[0]
         tp = TP(*first.tp)
         at = first.messages[-1].timestamp / 1000.0 if first.messages else time.time()
-        value = cast(Any, delivery)  # what Faust's message is meant to hold are the bytes of one
+        value = cast(Any, delivery)  # Faust's type says bytes
         return ConsumerMessage(
             tp.topic, tp.partition, first.end - 1, at, CREATE_TIME, [], None, value, None, 0, 0, tp,
             generation_id=delivery.generation,
         )  # fmt: skip
 
     async def verify_all_partitions_active(self) -> None:
-        """Do nothing: Faust would say, from the fifth minute on, that changelogs lie still and nothing is committed.
+        """Do nothing: Faust would warn from the fifth minute on that changelogs are idle and nothing is committed.
 
-        Both is meant to be so. What matters, whether sales and the table keep up, is told by /health.
+        Both is intended. /health reports what matters: whether sales and the table keep up.
         """
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        if not self._chunked(tp):  # the offsets inside of a chunk are no gaps
+        if not self._chunked(tp):  # the offsets inside a chunk are no gaps
             await super()._add_gap(tp, offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Return the offset that Faust is to commit: none where the lease does it."""
+        """Return the offset for Faust to commit; None for the topics whose offsets the lease commits."""
         if not self._chunked(tp):
             offset: int | None = super()._new_offset(tp)
             return offset
@@ -220,9 +220,9 @@ class Consumer(driver.Consumer):
         return None
 
     async def confirm(self, positions: Mapping[TP, tuple[int, str]]) -> bool:
-        """Commit positions and notes; tell whether the group took them: whether the partitions are still ours.
+        """Commit positions with metadata; return whether the group accepted them, so the partitions are still ours.
 
-        Raises AttributeError and the like if aiokafka has other names than those that we rely on.
+        Raises AttributeError and the like if the private names of aiokafka that we rely on have changed.
         """
         consumer = self._thread._ensure_consumer()
 
@@ -230,18 +230,18 @@ class Consumer(driver.Consumer):
             offsets = {TopicPartition(tp.topic, tp.partition): noted for tp, noted in positions.items()}
             try:
                 await consumer.commit(offsets)
-            except RENAMED:  # no absent broker: we would never be confirmed, and sell nothing without an error
+            except RENAMED:  # not an absent broker: we would never be confirmed, and sell nothing without an error
                 raise
-            except Exception:  # whatever it is, the group has not confirmed us
+            except Exception:  # after any error, the group has not confirmed us
                 return False
             return True
 
         async def confirm() -> bool:
             if self._confirming is None or self._confirming.done():
                 if self._confirming is not None and not self._confirming.cancelled():
-                    self._confirming.result()  # raises what ended one that was given up, as below
+                    self._confirming.result()  # raises the exception of a commit that timed out, see below
                 self._confirming = asyncio.ensure_future(commit())
-                # aiokafka goes on with a commit whose caller has given up: let it, and wait for no second one.
+                # aiokafka continues a commit whose caller has timed out: let it finish, and start no second one.
                 await asyncio.wait({self._confirming}, timeout=CONFIRM_SECONDS)
                 return self._confirming.done() and self._confirming.result()
             return False
@@ -249,15 +249,15 @@ class Consumer(driver.Consumer):
         return bool(await self._thread.call_thread(confirm))
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        """Note the generation before the recovery begins that belongs to it."""
+        """Store the generation before its recovery begins."""
         self.app.assignment.assigned = generation_id
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Set the positions of purchases and lost sales, once after each recovery: by the table."""
+        """Seek purchases and lost sales to the table's positions, once after each recovery."""
         assignment = self.app.assignment
         if assignment.generation != self.app.consumer_generation_id:
-            return {}  # the recovery is not over; it asks again at its end
+            return {}  # the recovery is not over; Faust calls this again at its end
         positions = dict(assignment.positions)
         await self.go_to(positions)
         return positions
@@ -266,7 +266,7 @@ class Consumer(driver.Consumer):
         """Fetch from these positions on, as far as the partitions are still assigned."""
         consumer = self._thread._ensure_consumer()
 
-        async def seek() -> None:  # in the consumer's thread: Faust's own seeks from ours, and aiokafka trips over it
+        async def seek() -> None:  # in the consumer's thread: Faust seeks from ours, which breaks aiokafka
             for tp in consumer.assignment():
                 if tp in positions:
                     consumer.seek(tp, positions[tp])
@@ -281,16 +281,16 @@ class Transport(driver.Transport):
     Consumer = Consumer
 
     async def _create_topic(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: all topics were made when the shop was opened, and the cluster may be away at this moment."""
+        """Do nothing: all topics were created when the shop was opened, and the cluster may be unavailable now."""
 
 
 class Chunks(faust.Schema[Any, Any]):
-    """Leaves chunks as they are: decoding them is the agents' work."""
+    """Leaves chunks undecoded: the agents decode them."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
-        """Chunks have many keys."""
+        """Return None: a chunk has many keys."""
 
     def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Delivery:
-        """Return the delivery that the message brings."""
+        """Return the delivery in the message."""
         delivery: Delivery = message.value
         return delivery

@@ -1,14 +1,14 @@
-"""Private names of aiokafka, Faust, mode and aiohttp that this package relies on: data, and nothing else.
+"""Private names of aiokafka, Faust, mode and aiohttp that this package relies on; the module contains only data.
 
-None of these names is promised by its library, so an upgrade may rename it. Some would then fail with an exception;
-others would be overridden or set in vain, and the worker would quietly do something else. test_upstream.py
-compares the list with the installed libraries. If you rely on one more name, add it here; if you stop, remove it.
+No library guarantees these names, so an upgrade may rename them. Some uses would then fail with an exception; others
+would override or set a name without effect, and the worker would silently behave differently. test_upstream.py
+compares the list with the installed libraries. Keep the list in step with the names that are used.
 """
 
 from typing import Literal, NamedTuple
 
 RENAMED = (AttributeError, NameError, TypeError)
-"""What Python raises if a name is gone, or takes other arguments: no handler may take it for an absent broker."""
+"""What Python raises if a name is gone or takes other arguments; no handler may mistake it for an absent broker."""
 
 Kind = Literal["class", "callable", "attribute"]
 
@@ -17,8 +17,8 @@ class Name(NamedTuple):
     """A name that this package relies on.
 
     `owner`: the module of the library, or the class in it as `module:Class`; empty `parameters` of a callable: none but
-    self; `read_by`: what in the library has to use the name, as `module:Class.method`, if it is overridden or set here;
-    `breaks`: what happens here if the name is gone.
+    self; `read_by`: what in the library must use the name, as `module:Class.method`, if it is overridden or set here;
+    `breaks`: what fails here if the name is gone.
     """
 
     owner: str
@@ -129,7 +129,7 @@ NAMES = (
          ("data",)),
     Name("aiokafka.partitioner", "murmur2", "callable", "messages/ids.py",
          "the partition of a product cannot be computed", ("data",)),
-    # --- aiokafka: signing in by hand
+    # --- aiokafka: authentication by hand
     Name(_CONN, "collect_hosts", "callable", _REFUSALS, _NO_SIGNIN, ("hosts", "randomize")),
     Name(f"{_CONN}:AIOKafkaConnection", "connect", "callable", _REFUSALS, _NO_SIGNIN),
     Name(f"{_CONN}:AIOKafkaConnection", "send", "callable", _REFUSALS, _NO_SIGNIN, ("request", "expect_response")),

@@ -10,9 +10,9 @@ from yasdg_app.process.crashes import OncePerError
 from yasdg_app.process.exits import abort_process, abort_soon, start_timer
 
 MAX_SHUTDOWN_SECONDS = 20.0
-"""An orderly shutdown takes about two seconds, on an overloaded machine more."""
+"""Maximum time of an orderly shutdown; usually it takes about two seconds, on an overloaded machine more."""
 EXIT_AFTER_STOP_SECONDS = 3.0
-"""Within this time a process ends whose worker has stopped."""
+"""Time in which a process ends after its worker has stopped."""
 NO_DATA_LOST = "No data was lost; the next start resumes from the end of the log."
 
 

@@ -1,1 +1,1 @@
-"""The Faust side: the timer that rings up sales, the agent and table of the inventory, where positions come from."""
+"""The streaming side: the timer that produces sales, the agent and table of the inventory, and where to resume."""

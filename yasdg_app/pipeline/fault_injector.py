@@ -1,8 +1,8 @@
-"""Delivers the sales as a faulty network would, on a topic of their own, and labels each fault on another topic.
+"""Delivers the sales as a faulty network would, on a separate topic, and labels each fault on another topic.
 
-The topic of the purchases stays clean. Content and order of the dirty topic are a function of it: the owner of a
-partition reads its sales after the table has processed them, and appends those that have arrived by the shop's clock. A
-fault is labelled before its message is delivered. The ends of the two logs say what is left to do, so a worker that
+The purchases topic stays clean. Content and order of the dirty topic are a function of it: the owner of a partition
+reads the partition's sales after the table has processed them, and appends those that have arrived by the shop's clock.
+A fault is labelled before its message is delivered. The ends of the two logs show what is left to do, so a worker that
 takes over a partition reads their last messages, and the sales back to the longest delay before. No other state is
 kept.
 """
@@ -29,11 +29,11 @@ from yasdg_app.shop.faults import Faults
 logger = logging.getLogger(__name__)
 
 DELIVER_SECONDS = 0.2
-"""Between two deliveries of what has arrived."""
+"""Between two deliveries of the messages that have arrived."""
 BLOCK_SALES = 2_000
-"""Sales after which other tasks have their turn: a hundredth of a second."""
+"""Sales after which other tasks may run: a hundredth of a second."""
 MAX_CLUSTER_WAIT_SECONDS = 1.0
-"""For which a delivery waits for the cluster."""
+"""Maximum time for which a delivery waits for the cluster."""
 RETRY_SECONDS = 0.5
 """Before the logs are read again, to see whether they contain what the cluster counts."""
 
@@ -43,9 +43,9 @@ class _Line:
     """The channel of a partition, and its state."""
 
     channel: FaultyChannel
-    position: int  # of the next sale that goes in
-    faults: int  # number of faults in their log
-    delivered: int  # number of messages in theirs
+    position: int  # of the next sale that enters the channel
+    faults: int  # number of faults in the log of faults
+    delivered: int  # number of messages in the dirty log
     through: int = -1  # event time up to which all that arrives has been delivered
 
 
@@ -77,15 +77,15 @@ class FaultInjector:
         return -1 if line is None else line.through
 
     async def run_round(self) -> None:
-        """Deliver what has arrived."""
+        """Deliver the messages that have arrived."""
         try:
             await self.deliver()
         except Exception:
-            if not self._life.is_closing:  # what a shutdown interrupted is delivered after the next start
+            if not self._life.is_closing:  # what a shutdown interrupts is delivered after the next start
                 raise
 
     async def deliver(self) -> None:
-        """Deliver what has arrived by now in our partitions."""
+        """Deliver the messages that have arrived by now in our partitions."""
         assignment = self._assignment
         if self._generation != assignment.generation:
             self._generation, self._lines = assignment.generation, {}
@@ -98,7 +98,7 @@ class FaultInjector:
         for partition, task in list(self._delivering.items()):
             if task.done():
                 del self._delivering[partition]
-                task.result()  # raises what went wrong
+                task.result()  # raises the task's exception
 
     def _is_owner(self) -> bool:
         assignment = self._assignment
@@ -117,7 +117,7 @@ class FaultInjector:
             await asyncio.sleep(RETRY_SECONDS)
         except KafkaError as error:
             if not is_retriable(error):
-                raise  # waiting does not help, and a channel that never delivers again must not go unnoticed
+                raise  # waiting does not help, and a channel that has stopped must not go unnoticed
             is_complete = False
             logger.debug("What has arrived is delivered later: %r", error)
         if generation == self._generation:
@@ -127,7 +127,7 @@ class FaultInjector:
                 self._lines.pop(partition, None)
 
     async def _open(self, partition: int) -> _Line:
-        """Find out what of a partition is delivered already."""
+        """Find out which messages of a partition are already delivered."""
         reader, sales = self._shop.own_reader, TP(self._kafka.topic_purchases, partition)
         last_fault, fault_count = await reader.last(TP(self._kafka.topic_faults, partition))
         last, delivered_count = await reader.last(TP(self._kafka.topic_dirty, partition))
@@ -145,7 +145,7 @@ class FaultInjector:
         )
 
     async def _catch_up(self, partition: int, line: _Line) -> bool:
-        """Deliver what has arrived by now; return False if not all could be: then the logs have to be read first."""
+        """Deliver what has arrived by now; return False if not all was appended: then the logs must be read first."""
         through, end = self._published.get(partition, (-1, 0))
         sales = TP(self._kafka.topic_purchases, partition)
         processed = self._assignment.positions.get(sales, 0)
@@ -163,7 +163,7 @@ class FaultInjector:
         return True
 
     async def _append(self, partition: int, line: _Line, before: int) -> bool:
-        """Append what arrives before an event time; return False if not all could be."""
+        """Append what arrives before an event time; return False if not all was appended."""
         faults, delivered = line.channel.arrived(before)
         if not await self._append_rows(TP(self._kafka.topic_faults, partition), line.faults, faults):
             return False

@@ -1,7 +1,7 @@
-"""The faulty channel of one partition: sales go in as they were sold, and come out as they arrive.
+"""The faulty channel of one partition: sales enter as they were sold, and leave as they arrive.
 
-What comes out, and in which order, is a function of the sales alone, however many go in at a time. Knows no Kafka
-except its messages, and no clock: its caller says up to which event time it has all sales.
+Content and order of the output are a function of the sales alone, however many enter at a time. The module knows
+nothing of Kafka except its messages, and no clock: the caller says up to which event time it has all sales.
 """
 
 import heapq
@@ -24,7 +24,7 @@ from yasdg_app.shop.randomness import UInts
 class DeliveryCursor(NamedTuple):
     """The position of a message among those that arrive in a partition, or of a fault among those that are labelled."""
 
-    released_at: int  # event time at which it arrives, or would if it were not dropped
+    released_at: int  # event time at which it arrives, or would arrive if it were not dropped
     product_id: str
     number: int  # of the sale
     copy: int = 0  # 1: the second of two
@@ -35,7 +35,7 @@ START = DeliveryCursor(-1, "", 0)
 
 
 class _Item(NamedTuple):
-    """A sale on its way."""
+    """A sale in transit."""
 
     released_at: int
     product_id: str
@@ -46,21 +46,21 @@ class _Item(NamedTuple):
 
 
 class FaultyChannel:
-    """The sales of a partition that are on their way.
+    """The sales of a partition that are in transit.
 
     Parameters
     ----------
     faults
-        What goes wrong in the channel.
+        The faults of the channel.
     delivered, labelled
-        The last message and the last fault that came out of it already.
+        The last message and the last fault that have already left the channel.
     write_fault
         Encodes faults in the format of their topic; None: they stay in the default format.
 
     Attributes
     ----------
     seen
-        Event time of the last sale that went in; -1 before the first.
+        Event time of the last sale that entered; -1 before the first.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class FaultyChannel:
         self.seen = -1
 
     def take(self, messages: Sequence[Message], plain: Sequence[Message] | None = None) -> None:
-        """Take the next sales, in the order of their log.
+        """Accept the next sales, in log order.
 
-        `plain`: the same in the default format; None: they are in it.
+        `plain`: the same messages in the default format; None: they are in it.
         """
         if not messages:
             return
@@ -102,9 +102,9 @@ class FaultyChannel:
     def arrived(self, before: int) -> tuple[list[ProducerRecord], list[ProducerRecord]]:
         """Return what arrives before an event time: the faults to label, and the messages to deliver, in order.
 
-        All sales of before that time must have gone in.
+        All sales before that time must have entered.
         """
-        self._in_time.sort()  # within a microsecond the log may have another order
+        self._in_time.sort()  # within a microsecond the order of the log may differ
         count = len(self._in_time)
         while count and self._in_time[count - 1].released_at >= before:
             count -= 1

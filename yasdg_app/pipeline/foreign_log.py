@@ -1,7 +1,7 @@
-"""Foreign messages: those that another producer wrote to the topics that the inventory is kept from.
+"""Logs foreign messages: those that another producer wrote to the topics from which the inventory is computed.
 
-The first few of a topic are logged one by one, of more only their number every now and then: a flood of them must not
-flood the log.
+The first few of a topic are logged one by one; for more, only their number is logged from time to time. So a flood of
+foreign messages does not flood the log.
 """
 
 import logging
@@ -29,7 +29,7 @@ def foreign_reason(message: Message) -> str:
 
 @dataclass(slots=True)
 class ForeignLog:
-    """What is logged of messages that are not the shop's."""
+    """Logs messages that are not the shop's."""
 
     clock: Callable[[], float] = time.monotonic
     _seen: Counter[str] = field(default_factory=Counter)  # by topic
@@ -48,7 +48,7 @@ class ForeignLog:
             self._unreported[tp.topic] += 1
 
     def report(self) -> None:
-        """Log how many more there were, if it is time."""
+        """Log the number of further messages, if it is time."""
         if self._unreported and self.clock() - self._reported >= REPORT_SECONDS:
             for topic, count in self._unreported.items():
                 logger.warning(

@@ -22,7 +22,7 @@ from yasdg_app.truth.offline_stream import INCIDENT_SPAN
 logger = logging.getLogger(__name__)
 
 ANY_OFFSET = 0
-"""In place of an offset: a sequence conflict is over only when everything is published."""
+"""Used as the offset: a sequence conflict is over only when everything is published."""
 RETRY_SECONDS = 0.5
 """Before the topic is read again, to see whether it contains what the cluster counts."""
 

@@ -145,7 +145,7 @@ class InventoryAgent:
 
     async def _reload_state(self) -> None:
         """Restore our partitions as if they were new: another producer has written, or a response was lost."""
-        self._assignment.invalidate()  # chunks that are being processed are given up
+        self._assignment.invalidate()  # chunks in flight are abandoned
         async with AsyncExitStack() as all_locks:
             for lock in self._partition_locks.values():
                 await all_locks.enter_async_context(lock)
@@ -175,7 +175,7 @@ class InventoryAgent:
                 async with self._reload_lock:
                     if published is assignment.published:  # else it was reloaded meanwhile
                         await self._reload_state()
-        except Exception as error:  # the rest stays unprocessed: an app that crashes processes no more
+        except Exception as error:  # the rest stays unprocessed: a crashing app processes nothing more
             if not self._life.should_stop:
                 await self._life.crash(error)
         finally:
@@ -184,7 +184,7 @@ class InventoryAgent:
             self._in_flight_limit.release()
 
     async def _is_outdated_after_applying(self, tp: TP, chunk: Chunk, generation: int) -> bool:
-        """Apply a chunk if it can be; return whether what is known of the logs turned out to be out of date."""
+        """Apply a chunk if possible; return whether the known state of the logs turned out to be out of date."""
         assignment = self._assignment
         published = assignment.published
         try:
@@ -193,7 +193,7 @@ class InventoryAgent:
         except StaleStateError as error:
             logger.debug("%s. Reloading the table.", error)
             if published is assignment.published:  # else a rebalance has restored it meanwhile
-                assignment.invalidate()  # while we have the lock: the next chunk must not rely on what is out of date
+                assignment.invalidate()  # while we hold the lock: the next chunk must not rely on outdated state
             if isinstance(error, SequenceConflictError):  # a cluster that does not respond contradicts nothing
                 self._shop.counts["overtaken"] += 1
                 self._conflicts.note(tp, chunk.begin, str(error))
@@ -226,14 +226,14 @@ class InventoryAgent:
                 await assignment.seek({tp: positions[tp]})
                 return False
         plain = await self._shop.format.plain("purchases" if are_sales else "lost_sales", chunk.messages)
-        await self._follower.wait_up_to_date()  # the chunk's producer may know of incidents that we do not know of yet
+        await self._follower.wait_up_to_date()  # the chunk's producer may know of incidents that we do not know yet
         if self._life.should_stop or not is_owner():
             return False
         apply_chunk = self._projection.fold if are_sales else self._projection.fold_lost
         plan = self._follower.plan
         folded = apply_chunk(tp, plain, self._table.level_of, plan.supply) if plain else Folded()
         counted = self._windows.count(tp.partition, folded) if are_sales and plain else None
-        folded.sales, folded.grouped = [], None  # what follows may have to wait for the cluster
+        folded.sales, folded.grouped = [], None  # the next steps may have to wait for the cluster
         published = assignment.published[tp.partition]
         letters = dead_letters_of(chunk, folded)
         if not (
@@ -303,10 +303,10 @@ class InventoryAgent:
     # --- The logs -------------------------------------------------------------------------------------------------
 
     async def _skip_deleted(self, tp: TP) -> None:
-        """Continue at the first message that is left, where those before it were deleted after they were processed.
+        """Continue at the first remaining message, if the messages before it were deleted after they were processed.
 
-        Nothing else may be applied to the partition meanwhile. Raises BooksError if messages were deleted that the
-        table does not contain.
+        Nothing else may be applied to the partition in the meantime. Raises BooksError if messages were deleted that
+        the table does not contain.
         """
         assignment, reader = self._assignment, self._shop.own_reader
         generation, position = assignment.generation, assignment.positions[tp]
@@ -315,7 +315,7 @@ class InventoryAgent:
             return
         count = await reader.count_before(tp, first)
         if not assignment.is_active_in(generation):
-            return  # the table is another one by now
+            return  # the table has been replaced in the meantime
         if is_cut(count, self._table, self._kafka, tp):
             raise cut_log(tp, position, first)
         assignment.positions[tp] = first
@@ -346,7 +346,7 @@ class InventoryAgent:
         for tp, position in positions.items():
             if generation != assignment.generation:
                 return
-            # What was fetched before it was deleted is processed first; and a broker that lags may not know all yet.
+            # What was fetched before the deletion is processed first; a lagging broker may not have all of it yet.
             if self._last_check.get(tp) != position:
                 continue
             if firsts[tp] <= position <= ends[tp]:
@@ -368,7 +368,7 @@ def dead_letters_of(chunk: Chunk, folded: Folded) -> list[tuple[Message, str]]:
 
 
 class TableShelves(Mapping[str, Shelf]):
-    """The shelves of a partition as the table has them, by product_id; each is made when it is asked for."""
+    """The shelves of a partition according to the table, by product_id; each is created on access."""
 
     def __init__(self, table: ChunkedTable, partition: int) -> None:
         self._table = table

@@ -1,8 +1,8 @@
-"""Keeps the datastore equal to the table: each row as it is now, whatever it was in between.
+"""Keeps the datastore equal to the table: the current state of each row, not the states in between.
 
-The table's rows have a flag if the datastore may not have them: all rows of a partition that was taken over, and each
-row that a sale has changed since. They are written in batches, as the table has them at that moment. So nothing piles
-up while the datastore is unavailable, nothing is lost if a worker dies, and sales never wait for it.
+The table flags each row that may differ in the datastore: all rows of a partition that was taken over, and each row
+that a sale has changed since. Flagged rows are written in batches, with their current values. So nothing piles up
+while the datastore is unavailable, nothing is lost if a worker dies, and sales never wait for the datastore.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from yasdg_app.sinks.base import Datastore, DatastoreError, Level, compare, reas
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.5
-"""Between two rounds: a product that sells all the time is written so often."""
+"""Between two rounds: a product that sells all the time is written once per round."""
 REST_FACTOR = 4.0
-"""Pause after a batch, in multiples of the processor time that passed with it: selling comes first."""
+"""Pause after a batch, in multiples of the processor time used during the batch: sales have priority."""
 FLUSH_RETRY_SECONDS = 0.01
-"""Between two attempts at a shutdown, so that its caller can give up."""
+"""Between two attempts at a shutdown, so that the caller can give up."""
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 8.0
 """Between two attempts, if the last one failed."""
 REPORT_SECONDS = 5.0
@@ -75,23 +75,23 @@ class InventorySink:
         self._store = store
         self._turn = asyncio.Lock()
         self._hurry = asyncio.Event()
-        self._look_at_all = False  # the datastore may lack what it had
-        self._saved_until = time.monotonic()  # what changed before is there
+        self._look_at_all = False  # the datastore may have lost rows
+        self._saved_until = time.monotonic()  # all earlier changes are in the datastore
         self._told_of_others = False
 
     @property
     def waiting(self) -> int:
-        """How many rows the datastore may not have."""
+        """Number of rows that may be missing or outdated in the datastore."""
         return sum(self._table.rows_of(partition).unsaved for partition in self._assignment.partitions)
 
     @property
     def lag(self) -> float:
-        """How old the oldest change may be that the datastore does not have, in seconds; 0 if it has all."""
+        """Age of the oldest change that the datastore may lack, in seconds; 0 if it has all."""
         return time.monotonic() - self._saved_until if self.waiting else 0.0
 
     @property
     def is_behind(self) -> bool:
-        """Whether it is worth waiting for: rows are on their way, ours to write, and the datastore takes them."""
+        """Whether it is worth waiting for: rows are pending, they are ours to write, and the datastore accepts them."""
         return not self.failing and self._assignment.is_active and self.waiting > 0
 
     async def run(self) -> None:
@@ -103,18 +103,18 @@ class InventorySink:
             retry = min(2 * retry, MAX_RETRY_SECONDS) if self.failing else MIN_RETRY_SECONDS
 
     async def flush(self) -> None:
-        """Write what is left, unless the datastore does not take it or a rebalance comes in between."""
+        """Write the remaining rows, unless the datastore does not accept them or a rebalance interrupts."""
         self._hurry.set()
         while self.is_behind:
             await self._try()
             await asyncio.sleep(FLUSH_RETRY_SECONDS)
 
     async def _try(self) -> None:
-        """Write all that waits now, if it is ours and the datastore takes it."""
+        """Write all pending rows, if the partitions are ours and the datastore accepts them."""
         async with self._turn:
             try:
                 await self._write_all()
-            except Exception as error:  # whatever it is, sales go on
+            except Exception as error:  # sales continue after any error
                 self.failures += 1
                 if not self.failing:
                     logger.warning(
@@ -125,10 +125,10 @@ class InventorySink:
                 self.failing = True
 
     async def _write_all(self) -> None:
-        """Write all that waits now. Raises DatastoreError."""
+        """Write all pending rows. Raises DatastoreError."""
         self._look_at_all |= await self._store.open()
         if not self._assignment.is_active:
-            return  # the table may be in the middle of being read
+            return  # the table may be recovering
         tables = {partition: self._table.rows_of(partition) for partition in self._assignment.partitions}
         if self._look_at_all:
             for rows in tables.values():
@@ -145,7 +145,7 @@ class InventorySink:
             if now - reported > REPORT_SECONDS:
                 reported = now
                 logger.info("%s: %d of %d rows of the inventory are compared", self.name, done, total)
-            if now - looked > ROUND_SECONDS:  # what was sold meanwhile does not wait for the rest
+            if now - looked > ROUND_SECONDS:  # rows sold in the meantime do not wait for the rest
                 looked = now
                 for sold in self._pieces(tables, {each: rows.sold_seats() for each, rows in tables.items()}):
                     await self._write_and_rest(sold)
@@ -169,9 +169,10 @@ class InventorySink:
             yield [(tables[each], seats[piece][homes[piece] == each]) for each in here]
 
     async def _write_and_rest(self, piece: list[tuple[Rows, Ints]]) -> None:
-        """Write some rows, then rest, so that all of this takes a fifth of the worker's processor time at most.
+        """Write some rows, then pause, so that writing takes at most a fifth of the worker's processor time.
 
-        What it took alone cannot be told from what was sold meanwhile, so the rest is for both.
+        The processor time of the write alone cannot be separated from that of sales meanwhile, so the pause covers
+        both.
         """
         began = time.process_time()
         await self._write(piece)
@@ -179,11 +180,11 @@ class InventorySink:
             await asyncio.wait_for(self._hurry.wait(), REST_FACTOR * (time.process_time() - began))
 
     async def _write(self, piece: list[tuple[Rows, Ints]]) -> None:
-        """Write some rows, as they are now, those that the datastore has otherwise. Raises DatastoreError."""
+        """Write the current values of some rows if the datastore's differ. Raises DatastoreError."""
         opened = time_text(self._shop.clock.started)
         levels = [_level(opened, *state) for rows, seats in piece for state in rows.states(seats)]
         for rows, seats in piece:
-            rows.mark(seats, unsaved=False)  # what changes from now on is written again
+            rows.mark(seats, unsaved=False)  # later changes are written again
         try:
             compared = compare(levels, await self._store.read([level.product_id for level in levels]))
             if compared.to_write:

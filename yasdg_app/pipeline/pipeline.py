@@ -1,6 +1,6 @@
-"""What a worker does, put together: the parts that produce sales, process them and publish what follows from them.
+"""The parts of a worker, assembled: they produce sales, process them and publish the results.
 
-Made once for each app; knows Faust only by the app's life, its group membership and its table.
+Created once per app; the only parts of Faust it knows are the app's life, its group membership and its table.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from yasdg_app.pipeline.sales_generator import SalesGenerator
 from yasdg_app.sinks.base import Datastore
 
 MAX_TABLE_ROWS = BATCH_BYTES // 700
-"""That a chunk may change, so that they fit into one batch of the changelog."""
+"""Rows that a chunk may change, so that they fit into one batch of the changelog."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +84,7 @@ class Pipeline:
         return cls(shop, life, catalog, inventory, assignment, follower, windows, agent, faults, sales)
 
     def connect_sink(self, datastore: Datastore) -> InventorySink:
-        """Return what keeps a datastore up to date; a run with an end is over only when it has done so."""
+        """Return the sink that keeps a datastore up to date; a run with an end is over only when it has done so."""
         sink = InventorySink(self.shop, self.life, self.assignment, self.inventory, datastore)
         self.sink = self.sales.sink = sink
         return sink

@@ -1,7 +1,7 @@
 """What a worker reads after a rebalance: where to continue, and which restocks and dead letters are published already.
 
 A worker that died may have published restocks of sales that the table does not contain yet. The worker that processes
-these sales again must not publish them twice.
+these sales again must not publish them a second time.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import restock_number
 
 MAX_CONFLICT_SECONDS = 120.0
-"""For which the cluster may expect another sequence number than the log shows."""
-CUT_LETTER_BYTES = 64 * 1024  # that are copied of a longer one
+"""Maximum time for which the cluster may expect a sequence number other than that of the log."""
+CUT_LETTER_BYTES = 64 * 1024  # copied from a longer message
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +41,13 @@ async def check_table(
 ) -> dict[TP, int]:
     """Compare the table with the logs of purchases and lost sales; return the next offsets to apply.
 
-    The rows of a partition say how many sales they hold, and the offset of the last one; the log says how many the
-    shop had appended before that offset. Where they differ a row is missing or old: the changelog was damaged, or a
-    foreign record took the place of a row when it was compacted. Such a partition is computed again, from logs that are
-    whole.
+    The rows of a partition hold the number of their sales and the offset of the last one; the log has the number of
+    sales that the shop had appended before that offset. Where they differ, a row is missing or old: the changelog was
+    damaged, or a foreign record replaced a row during compaction. Such a partition is computed again from the logs,
+    which must be complete.
 
-    `reader`: of the shop's own records. Raises BooksError if the logs were cut before the table knew, and KafkaError.
+    `reader`: of the shop's own records. Raises BooksError if messages were deleted that the table lacks, and
+    KafkaError.
     """
     found = await asyncio.gather(*(_check_partition(reader, kafka, table, partition) for partition in partitions))
     return {tp: position for positions in found for tp, position in positions.items()}
@@ -85,16 +86,16 @@ async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedT
 
 
 def _counted(table: ChunkedTable, partition: int) -> Iterator[tuple[int, int]]:
-    """Yield of purchases and of lost sales how many the table holds, and the offset that follows the last of them."""
+    """Yield for purchases and for lost sales how many the table holds, and the offset after the last of them."""
     rows = table.rows_of(partition)
     for count, offset in (("sales", "offset"), ("lost_sales", "lost_offset")):
         yield int(rows.column(count).sum()), int(rows.column(offset).max(initial=-1)) + 1
 
 
 def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP) -> bool:
-    """Tell whether a log lacks messages that the table has not seen.
+    """Return whether a log lacks messages that the table has not processed.
 
-    `count`: how many the shop had appended before the first offset that is left; None: nothing is left that says it.
+    `count`: how many the shop had appended before the first remaining offset; None: no remaining batch says so.
     """
     held = dict(zip((kafka.topic_purchases, kafka.topic_lost_sales), _counted(table, tp.partition), strict=True))
     return count is not None and count != held[tp.topic][0] % SEQUENCES
@@ -103,7 +104,7 @@ def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP)
 async def read_published_state(
     reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int], form: Format
 ) -> dict[int, PublishedState]:
-    """Return what the output topics contain of each partition; `table`: as it was recovered.
+    """Return what the output topics contain of each partition; `table`: after its recovery.
 
     Reads only what was written after the table. `reader`: of the shop's own records. Raises BooksError if a log is
     shorter than the table says.
@@ -119,7 +120,7 @@ async def _published_state(
 ) -> PublishedState:
     stockings, letters = TP(kafka.topic_stockings, partition), TP(kafka.topic_dead_letters, partition)
     published = PublishedState(restocks=await reader.count(stockings))
-    # The last restock that the table knows of has its stocking_offset, or a later one.
+    # The last restock in the table has its stocking_offset, or a later one.
     start = int(table.rows_of(partition).column("stocking_offset").max(initial=-1))
     first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
     if start >= end:
@@ -131,7 +132,7 @@ async def _published_state(
             if stocking is not None and table.assortment.home(stocking[0]) == partition:
                 _note(published, table, *stocking)
     try:
-        last, published.dead_letters = await reader.last(letters)  # its header says it of all before
+        last, published.dead_letters = await reader.last(letters)  # its header covers all before
     except DamagedLogError as error:
         logger.warning("%s Foreign messages may be copied a second time.", error)
         last, published.dead_letters = None, await reader.count(letters)
@@ -141,7 +142,7 @@ async def _published_state(
 
 
 def shorter(tp: Any, end: int, position: int) -> BooksError:
-    """Return the error that a log is shorter than the table says."""
+    """Return the error for a log that is shorter than the table says."""
     return BooksError(
         f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory has applied it up to offset "
         f"{position}: the topic was deleted or replaced, and the table's changelog was not. Restore the topic from a "
@@ -150,7 +151,7 @@ def shorter(tp: Any, end: int, position: int) -> BooksError:
 
 
 def cut_log(tp: Any, position: int, first: int) -> BooksError:
-    """Return the error that messages were deleted before the table had seen them."""
+    """Return the error for messages that were deleted before the table had processed them."""
     return BooksError(
         f"{tp.topic}, partition {tp.partition} begins at offset {first}, but the inventory has applied it up to "
         f"{position} only: the messages between them were deleted before they were applied. Restore the topic from a "
@@ -159,13 +160,13 @@ def cut_log(tp: Any, position: int, first: int) -> BooksError:
 
 
 class SequenceConflictTracker:
-    """For how long the sequence numbers of the cluster and the log of a partition have been in conflict."""
+    """How long the sequence numbers of the cluster and the log of a partition have been in conflict."""
 
     def __init__(self) -> None:
         self._since: dict[TP, tuple[int, float]] = {}
 
     def note(self, tp: TP, offset: int, what: str) -> None:
-        """Note a conflict at an offset of a partition. Raises BooksError if it has lasted for too long.
+        """Record a conflict at an offset of a partition. Raises BooksError if it has lasted too long.
 
         `what`: a sentence without its full stop.
         """
@@ -181,12 +182,12 @@ class SequenceConflictTracker:
             )
 
     def resolve(self, tp: TP) -> None:
-        """Note that there is no conflict in a partition."""
+        """Record that a partition has no conflict."""
         self._since.pop(tp, None)
 
 
 def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], max_bytes: int) -> ProducerRecord:
-    """Return the copy of a message that is not one of the shop's, with the reason and where it was found.
+    """Return the copy of a message that is not one of the shop's, with the reason and its original position.
 
     It has the message's key, and its headers as `original.<name>`.
 
@@ -195,8 +196,8 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], m
     buried
         The offset of the last message that was copied, by its topic.
     max_bytes
-        Of key, value and headers together. Of a longer message headers are left out and `CUT_LETTER_BYTES` of key and
-        value kept; `original.size` says how long it was.
+        Of key, value and headers together. From a longer message, headers are omitted and only `CUT_LETTER_BYTES` of
+        key and value are kept; `original.size` is the original length.
     """
     headers = [
         ("reason", reason.encode()),
@@ -217,7 +218,7 @@ def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], m
 
 
 def _note(published: PublishedState, table: ChunkedTable, product_id: str, number: int) -> None:
-    """Note a restock that stands in the log, if it is news."""
+    """Record a restock of the log, if it is new."""
     level = table.level_of(product_id)
     known = published.ahead.get(product_id, 0 if level is None else level.stockings)
     if number > known:
@@ -225,7 +226,7 @@ def _note(published: PublishedState, table: ChunkedTable, product_id: str, numbe
 
 
 def _heard(value: bytes | None) -> tuple[str, int] | None:
-    """Return product and number of a restock; None if it is somebody else's message."""
+    """Return product and number of a restock; None if it is another producer's message."""
     stocking = decoded_or_none(read_restock_key, value)
     if stocking is None:
         return None
@@ -234,5 +235,5 @@ def _heard(value: bytes | None) -> tuple[str, int] | None:
 
 
 def _buried(headers: Sequence[tuple[str, bytes]]) -> dict[str, int]:
-    """Return what a dead letter says was buried by then; nothing if it does not say it."""
+    """Return the offsets that a dead letter records as copied; empty if it has none."""
     return decoded_or_none(_read_buried, dict(headers).get("buried")) or {}

@@ -2,9 +2,9 @@
 
 Production of a partition starts only when the agent has processed its log to the end, and continues after the last sale
 in the table. What is in the log is never produced again; what is not in it will be. Lost sales are appended before the
-sales of the same period: whoever continues after the last sale serves the customers lost since then again, and does not
-publish them again. If not all could be appended, the state of the partition is discarded. When the cluster is slow,
-production waits for it with at most one block of sales per partition, and catches up afterwards.
+sales of the same period: the worker that continues after the last sale serves the customers lost since then again, and
+does not publish them again. If not all could be appended, the state of the partition is discarded. When the cluster is
+slow, production waits for it with at most one block of sales per partition, and catches up afterwards.
 """
 
 import asyncio
@@ -56,23 +56,23 @@ MIN_ROUND_SECONDS = 0.006
 MAX_ROUND_SECONDS = 0.1
 """From one round to the next, even if nothing is due."""
 ROUND_FACTOR = 3.0
-"""A round lasts at least so many times the usual duration of an append: the table needs its share of the time."""
+"""Minimum length of a round, in multiples of the usual duration of an append: the table needs its share of the time."""
 USUAL_WEIGHT = 0.05
 """Weight of the last round in the moving average of the usual duration."""
 MAX_SALES_AHEAD_OF_TABLE = 40_000
-"""In a partition; production waits while the table lags further behind the log."""
+"""Per partition; production waits while the table lags further behind the log."""
 BULK_FROM_SALES = 64
-"""Fewer are encoded faster one by one."""
+"""Minimum size of a block for bulk encoding; smaller blocks are encoded faster one by one."""
 RESEEK_AFTER_SECONDS = 2.0
-"""In which the agent has not advanced, although the log has more."""
+"""Time without progress of the agent, although the log has more, after which a partition is fetched again."""
 PREPARE_SECONDS = 0.5
-"""For which sales are computed before they are due."""
+"""How long before they are due sales are computed."""
 MAX_CLUSTER_WAIT_SECONDS = 1.0
-"""For which a round waits for the cluster."""
+"""Maximum time for which a round waits for the cluster."""
 FINISHED_CHECK_SECONDS = 0.5
 """Between two checks whether all workers have finished."""
 CONFLICT_RETRY_SECONDS = 0.5
-"""Before a partition is read again after a sequence conflict."""
+"""Time until a partition is read again after a sequence conflict."""
 REPORT_SECONDS = 10.0
 """Between two log lines about the number of sales."""
 MAX_AHEAD_SECONDS = 5.0
@@ -80,7 +80,7 @@ MAX_AHEAD_SECONDS = 5.0
 SHOW_FROM_MEAN_SECONDS = 0.5
 """Mean time between sales from which each of them is logged."""
 MAX_SHOWN_SALES = 3
-"""Of a block; a larger one is not logged sale by sale."""
+"""Maximum number in a block; the sales of a larger block are not logged one by one."""
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class SalesGenerator:
         self._announcing_partition = min(filter(self._products_in, range(self._kafka.partitions)), default=0)
         self._generation: int | None = -1
         self._open: dict[int, PartitionSales] = {}
-        self._last_sale: SaleLimit | None = None  # of a run of so many sales
+        self._last_sale: SaleLimit | None = None  # of a run with a limited number of sales
         self._waits: dict[TP, tuple[int, float]] = {}  # the agent's position, and since when it has not advanced
         self._serving: dict[TP, asyncio.Task[None]] = {}
         self._ends: dict[TP, int] = {}  # the offset after what we have appended
@@ -152,12 +152,12 @@ class SalesGenerator:
         self._waits_for_others = False
         self._has_warned_ahead = False
         self.jumps: Jumps = jumps
-        self.sink: InventorySink | None = None  # that has to have the inventory before a run with an end is over
+        self.sink: InventorySink | None = None  # must have the inventory before a run with an end is over
 
     # --- Rounds --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Produce sales as they become due, until the worker is told to stop."""
+        """Produce sales as they become due, until the worker is stopped."""
         try:
             while not self._life.is_closing:
                 self._due = self._next_round()
@@ -167,13 +167,13 @@ class SalesGenerator:
                 self._prepare()
                 await asyncio.sleep(_seconds_until(self._due))
         except Exception:
-            if not self._life.is_closing:  # what a shutdown interrupted is produced after the next start
+            if not self._life.is_closing:  # what a shutdown interrupts is produced after the next start
                 raise
 
     async def run_round(self, due: int) -> None:
-        """Append all sales of our partitions that are due at some moment, and not before that moment.
+        """Append all sales of our partitions that are due at a given time, and not before that time.
 
-        `due`: microseconds since 1970. Sales that will be due soon are produced before, and only have to be sent.
+        `due`: microseconds since 1970. Sales that will be due soon are produced in advance, and only have to be sent.
         """
         assignment = self._assignment
         if not self.jumps.is_steady(now()):
@@ -199,14 +199,14 @@ class SalesGenerator:
         return max(at, earliest, at + math.ceil(self._idle_seconds() * 1e6))
 
     def _prepare(self) -> None:
-        """Compute sales ahead for one partition, so that it has less to do when they are due."""
+        """Compute sales ahead for one partition, so that less work is left when they are due."""
         if self._serving or self._settings.sales.substitution_freq:  # snapshots must not contain unpublished sales
             return
         at, clock = now(), self._shop.clock
         until = min(clock.at(at) + int(PREPARE_SECONDS * clock.pace(at) * 1e6), self._follower.horizon)
         till = min((sales.till for sales in self._open.values()), key=attrgetter("prepared_watermark"), default=None)
         if till is not None:
-            self._update_plan(till)  # the horizon is that of the newest plan
+            self._update_plan(till)  # the horizon is that of the latest plan
             till.prepare(until)
 
     def _idle_seconds(self) -> float:
@@ -228,10 +228,10 @@ class SalesGenerator:
         for tp, task in list(self._serving.items()):
             if task.done():
                 del self._serving[tp]
-                task.result()  # raises what went wrong
+                task.result()  # raises the task's exception
 
     def _until(self, due: int) -> int:
-        """Return the event time up to which sales are produced: as far as incidents are known, and to the end."""
+        """Return the event time up to which sales are produced: as far as incidents are known, at most to the end."""
         until = min(self._shop.clock.at(due), self._follower.horizon, self._last_moment)
         if not self._settings.sales.number_of_sales:
             return until
@@ -247,11 +247,11 @@ class SalesGenerator:
         return END_OF_TIME if closes_at is None else closes_at - 1
 
     def _update_plan(self, till: Till | SaleLimit) -> None:
-        """Have a till use the newest plan."""
+        """Make a till use the latest plan."""
         if till.plan is not self._follower.plan:
             till.replan(self._follower.plan)
 
-    # --- What health and metrics ask for -------------------------------------------------------------------------
+    # --- State for health and metrics --------------------------------------------------------------------------------
 
     def delay(self, partition: int) -> int:
         """Return how late a partition's sales are, in microseconds of real time."""
@@ -264,7 +264,7 @@ class SalesGenerator:
     def sold_ahead(self) -> int | None:
         """Return the event time up to which a log of ours contains sales of the future; None if there are none.
 
-        The clock of this or another machine was ahead before; nothing is sold until the shop's clock is that far.
+        The clock of this or another machine was ahead before; nothing is sold until the shop's clock reaches that time.
         """
         at, clock = now(), self._shop.clock
         through = max(map(self._sold_through, self._assignment.partitions), default=0)
@@ -307,7 +307,7 @@ class SalesGenerator:
         positions = self._assignment.positions
         for each in both:
             if each not in positions:
-                return False  # a rebalance has taken it
+                return False  # a rebalance has revoked it
             if ends[each] < positions[each]:
                 raise shorter(each, ends[each], positions[each])
         lagging = [each for each in both if ends[each] > positions[each]]
@@ -323,7 +323,7 @@ class SalesGenerator:
         return True
 
     async def _reseek_if_stalled(self, tp: TP) -> None:
-        """Have a partition fetched again if its agent waits in vain, for what was lost during a rebalance."""
+        """Fetch a partition again if its agent waits in vain for records that were lost during a rebalance."""
         position, at = self._assignment.positions.get(tp), time.monotonic()
         if position is None or self._assignment.is_busy(tp.partition):
             return
@@ -366,7 +366,7 @@ class SalesGenerator:
     # --- Producing -----------------------------------------------------------------------------------------------
 
     async def _serve(self, tp: TP, until: int, due: int) -> None:
-        """Produce a partition's sales up to an event time, which is the moment when it is `due`, while it is ours."""
+        """Produce a partition's sales up to an event time, reached at the time `due`, while the partition is ours."""
         if not self._is_owner() or not await self._open_if_caught_up(tp):
             return
         partition, generation = tp.partition, self._generation
@@ -396,7 +396,7 @@ class SalesGenerator:
             await self._announcer.announce(till.watermark, is_owner)
 
     def _has_table_caught_up(self, tp: TP) -> bool:
-        """Return whether the table does not lag too far: a backfill is not produced faster than it is processed."""
+        """Return whether the table's lag is within bounds: a backfill is not produced faster than it is processed."""
         positions = self._assignment.positions
         both = tp, self._lost_sales(tp.partition)
         return all(self._ends.get(each, 0) - positions.get(each, 0) < MAX_SALES_AHEAD_OF_TABLE for each in both)
@@ -404,7 +404,7 @@ class SalesGenerator:
     async def _publish(
         self, partition: int, opened: PartitionSales, served: SalesBatch, due: int, is_owner: Callable[[], bool]
     ) -> bool:
-        """Append lost sales and sales; return False if not all could be: then the logs have to be read first."""
+        """Append lost sales and sales; return False if not all were appended: then the logs must be read first."""
         lost, sales = self._batches_of_lost(opened, served.lost), self._batches_of_sales(opened, served.sales)
         if self._shop.clock.at(now()) < opened.till.watermark:
             lost, sales = list(lost), list(sales)  # so that nothing is left to do when they are due
@@ -433,7 +433,7 @@ class SalesGenerator:
         )
 
     async def _wait(self, through: int, due: int, is_owner: Callable[[], bool]) -> bool:
-        """Wait for an event time, which comes when it is `due` at the latest; return False if the partition is lost."""
+        """Wait for an event time, which is reached by `due` at the latest; return False if the partition is lost."""
         while self._shop.clock.at(now()) < through:
             if not is_owner():
                 return False
@@ -473,8 +473,8 @@ class SalesGenerator:
         """Return whether a run that has an end is over: all is produced and processed, here and by other workers.
 
         A datastore must have the inventory as well, unless it is unavailable. A worker that has finished its part
-        commits that as metadata with its positions, and waits until all partitions have it: we may have to do the part
-        of a worker that died.
+        commits that as metadata with its positions, and waits until all partitions have it: it may have to take over
+        the part of a worker that died.
         """
         ends_at = self._last_moment
         if self._last_sale is not None:
@@ -531,7 +531,7 @@ class SalesGenerator:
     # --- The log -------------------------------------------------------------------------------------------------
 
     def _show(self, till: Till, sales: Sales) -> None:
-        """Log each sale where they are few enough to be read, and current."""
+        """Log each sale if the sales are current and few enough to read."""
         at, clock, settings = now(), self._shop.clock, self._settings.sales
         if settings.mean_seconds_between_sales / clock.pace(at) < SHOW_FROM_MEAN_SECONDS:
             return
@@ -544,7 +544,7 @@ class SalesGenerator:
             logger.info("%s", receipt(purchase(at, number, line, instead_of).asdict(), line.product.item))
 
     def _report(self) -> None:
-        """Log from time to time how much was sold, and how far the shop is."""
+        """Log from time to time how much was sold, and the shop's time."""
         count, at = self._reported
         passed = time.monotonic() - at
         if passed < REPORT_SECONDS:
@@ -587,5 +587,5 @@ def now() -> int:
 
 
 def _seconds_until(at: int) -> float:
-    """Return how long to wait for a round: never longer than one can take, even if the clock was set meanwhile."""
+    """Return how long to wait for a round: at most the longest round, even if the clock was set in the meantime."""
     return min(max(0, at - now()) / 1e6, max(MIN_ROUND_SECONDS, ROUND_FACTOR * MAX_ROUND_SECONDS))

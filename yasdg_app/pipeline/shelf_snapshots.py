@@ -1,10 +1,10 @@
-"""Snapshots of shelves, for shops whose customers buy one product instead of another.
+"""Snapshots of shelves, for shops whose customers buy substitutes.
 
-A sales generator then needs the shelves of other partitions' products, whose logs are elsewhere in event time. So it
-serves their customers as well, and writes down from time to time what all its shelves look like. The next generator of
-the partition starts there, serves the customers who came since, and publishes nothing that the logs contain. A snapshot
-is a function of event time alone: whichever worker wrote it, and however old it is, it is right. Without a snapshot a
-generator starts at the moment when the shop opened.
+A sales generator then needs the shelves of products in other partitions, whose logs are at other event times. So it
+serves the customers of those products as well, and from time to time writes a snapshot of all its shelves. The next
+generator of the partition starts from the snapshot, serves the customers who came since, and publishes nothing that the
+logs contain. A snapshot is a function of event time alone: it is valid whichever worker wrote it, and however old it
+is. Without a snapshot a generator starts at the moment when the shop opened.
 """
 
 import logging
@@ -30,17 +30,17 @@ from yasdg_app.shop.till import Till
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY_CUSTOMERS = 50_000
-"""At most so many customers are served again by the next generator, in a fraction of a second."""
+"""At most this many customers are served again by the next generator, in a fraction of a second."""
 SLOTS = 2
-"""Snapshots that are kept of a partition: one may be half written."""
+"""Snapshots kept per partition: one may be half written."""
 MAX_SHELVES_PER_RECORD = 4_000
 
 
 class SnapshotPart(msgspec.Struct):
-    """A part of a snapshot of a partition, as it is on the topic."""
+    """A part of a snapshot of a partition, as stored on the topic."""
 
     through: int  # event time up to which all customers were served
-    place: int  # of this part
+    place: int  # index of this part
     pieces: int  # number of parts
     # By product_id: initial, level, sales, sold, stockings, restocked, on order, ordered at.
     shelves: dict[str, tuple[int, int, int, int, int, int, int, int]]
@@ -58,11 +58,11 @@ class ShelfSnapshots:
         self._table = table
         self._topic = topics.shelves_topic(shop.settings.kafka)
         self._counts: dict[int, int] = {}  # of records on the topic, by partition
-        self._last: dict[int, tuple[Till, int]] = {}  # by partition: how many customers its till had served by then
+        self._last: dict[int, tuple[Till, int]] = {}  # by partition: number of customers its till had served by then
         self._slots: Counter[int] = Counter()  # by partition
 
     async def read(self, partition: int) -> tuple[EventCursor, Mapping[str, Shelf]] | None:
-        """Return the latest snapshot that is not later than the table, and the last customer who is in it.
+        """Return the latest snapshot that is not later than the table, and the last customer in it.
 
         None if the cluster does not respond.
         """

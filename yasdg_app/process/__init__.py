@@ -1,1 +1,1 @@
-"""What a process of ours asks of the operating system: descriptors, ports, a terminal, an end within seconds."""
+"""Services of the operating system for a process: descriptors, ports, a terminal, an exit within seconds."""

@@ -1,6 +1,6 @@
-"""What is logged of an error that ends the worker, and of others: a line where the cause is known, and each error once.
+"""How errors are logged, including the one that ends the worker: once each, on one line if the cause is known.
 
-Knows nothing of the worker.
+Independent of the worker.
 """
 
 import logging
@@ -10,14 +10,14 @@ from aiokafka.errors import KafkaError
 from yasdg_app.errors import YasdgError
 
 EXPLAINED = (YasdgError, KafkaError, MemoryError)
-"""Errors whose text says what went wrong; see `is_explained`."""
+"""Errors whose text explains what went wrong; see `is_explained`."""
 CRASH = (
     "Crashed reason=%r",
     "Error: %r",
 )
-"""How what mode logs of an error that ends a worker ends; the argument is the error."""
+"""Suffix of mode's log message about an error that ends a worker; the argument is the error."""
 NOISE = "We experienced a crash!"  # mode, at the end of a process whose error was logged before
-MAX_REMEMBERED = 100  # errors that are not logged a second time
+MAX_REMEMBERED = 100  # errors that are not logged again
 
 
 def one_line(error: BaseException) -> str:
@@ -34,15 +34,15 @@ def one_line(error: BaseException) -> str:
 
 
 def is_explained(error: BaseException) -> bool:
-    """Tell whether the text of an error says what went wrong, so that a traceback would add nothing for its reader.
+    """Return whether the text of an error explains it, so that a traceback would not help the reader.
 
-    Errors of the operating system do; such as a TimeoutError of our own, or of a library, does not.
+    True for errors of the operating system, but not for a TimeoutError raised by our code or by a library.
     """
     return isinstance(error, EXPLAINED) or (isinstance(error, OSError) and bool(error.strerror))
 
 
 class OncePerError(logging.Filter):
-    """For a handler: logs each error once, without a traceback if it is explained."""
+    """A handler's filter: logs each error once, without a traceback if it is explained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class OncePerError(logging.Filter):
         self._has_crashed = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log a record; shorten it to a line if that says enough."""
+        """Return whether to log a record; shorten it to one line if that is enough."""
         if getattr(record, "is_shortened", False):  # by another handler
             return True
         said = str(record.msg)
@@ -63,7 +63,7 @@ class OncePerError(logging.Filter):
         if error is None:
             return True
         if self._has_crashed or any(error is each for each in self._seen):
-            return False  # what fails after a crash, such as to stop what is gone, fails because of it
+            return False  # errors after a crash, for example when stopping what is gone, are caused by it
         self._has_crashed = ends
         self._seen = [*self._seen[1 - MAX_REMEMBERED :], error]
         if is_explained(error):

@@ -1,4 +1,4 @@
-"""How a process of YASDG ends: with a message, at once, or within seconds. Knows nothing of what it was doing."""
+"""How a YASDG process ends: with a message, at once, or within seconds. Independent of its work."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from yasdg_app.errors import YasdgError
 
 EXIT_AFTER_CRASH_SECONDS = 4.0
-"""After a crash the process ends within this time, whatever an orderly shutdown still waits for."""
+"""After a crash the process ends within this time, even if an orderly shutdown is still waiting."""
 
 
 def exit_with_error(error: YasdgError, status: int) -> None:
@@ -20,7 +20,7 @@ def exit_with_error(error: YasdgError, status: int) -> None:
 def abort_process(message: str) -> None:
     """Print a message and end the process at once with status 1, without any cleanup.
 
-    For ends that cannot wait for an orderly shutdown, because that would wait for what is gone.
+    For cases in which an orderly shutdown would wait for something that no longer exists.
     """
     print(f"yasdg: {message}", file=sys.stderr, flush=True)
     os._exit(1)
@@ -35,7 +35,7 @@ def abort_soon() -> None:
 def start_timer(seconds: float, action: Callable[..., object], *arguments: object) -> bool:
     """Call a function after some seconds in a thread, even if the event loop is blocked.
 
-    Returns False if the system has no thread left.
+    Returns False if the system cannot start another thread.
     """
     timer = threading.Timer(seconds, action, arguments)
     timer.daemon = True

@@ -1,4 +1,4 @@
-"""On which addresses and ports this machine can listen. Knows nothing of the servers that listen there."""
+"""The addresses and ports on which this machine can listen. Independent of the servers that listen there."""
 
 import errno
 import socket
@@ -10,9 +10,9 @@ from yasdg_app.process.crashes import one_line
 from yasdg_app.text import printable
 
 NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-"""Errors of the system that say: this machine has no such address, such as ::1 where IPv6 is off."""
+"""System errors that mean: this machine has no such address, for example ::1 when IPv6 is off."""
 WILDCARDS = ("0.0.0.0", "::")
-"""Addresses that stand for all addresses of a machine."""
+"""Addresses that mean all addresses of a machine."""
 
 
 class PortTakenError(YasdgError):
@@ -33,7 +33,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def _listener(port: int) -> str:
-    """Return which process listens on a port, as far as that can be found out."""
+    """Return the process that listens on a port, as far as it can be determined."""
     try:
         pids = {
             each.pid
@@ -43,7 +43,7 @@ def _listener(port: int) -> str:
         process = psutil.Process(min(pids))
         is_worker = any("yasdg" in part for part in process.cmdline())
         return f"process {process.pid} ({'a worker of yasdg' if is_worker else printable(process.name())})"
-    except (psutil.Error, OSError, ValueError):  # of another user, or ended meanwhile
+    except (psutil.Error, OSError, ValueError):  # of another user, or already ended
         return "another process"
 
 
@@ -55,7 +55,7 @@ def advertised_host(host: str) -> str:
 
 
 def addresses_of(host: str, port: int) -> list[str]:
-    """Return where to listen on a port of a host: the host itself, or those of its addresses that this machine has.
+    """Return the addresses to listen on for a host: the host itself, or those of its addresses that this machine has.
 
     Raises OSError if it has none of them, or if the port is taken at one of them.
     """

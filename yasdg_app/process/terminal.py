@@ -1,4 +1,4 @@
-"""Standard output that takes any text, whatever its encoding: under LC_ALL=C it takes no more than ASCII."""
+"""Makes standard output accept any text in any encoding: under LC_ALL=C it accepts only ASCII."""
 
 import codecs
 import io
@@ -8,7 +8,7 @@ ESCAPED = "yasdg.escaped"
 
 
 def escape_what_the_output_cannot_take() -> None:
-    r"""Have characters that standard output or error cannot encode written as \uXXXX, as JSON has them in its texts."""
+    r"""Write characters that standard output or error cannot encode as \uXXXX, as JSON does."""
     codecs.register_error(ESCAPED, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
