@@ -1,4 +1,5 @@
 """The simulated world: a pure function of configuration, seed and event time.
 
-Nothing here knows Faust, Kafka or the wall clock. Read in this order: randomness, demand, customer, price, till, shelf.
+Nothing here knows Faust, Kafka or the wall clock. Read in this order: randomness, demand, customer_behaviour, price,
+till, shelf.
 """

@@ -1,7 +1,7 @@
-"""The process: all customers who ask for some of the shop's products, whatever becomes of them.
+"""The arrival process: all customers who ask for some of the shop's products, whether they are served or not.
 
-It is computed in columns, for many products and cells of time at once. What it says of a customer is a function of
-(seed, product, place in time), so any other process with that product says the same.
+It is computed in columns, for many products and time cells at once. Each customer is a function of (seed, product,
+position in time), so every process with that product yields the same customers.
 """
 
 from bisect import bisect_left
@@ -24,9 +24,9 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class IncidentGroups:
-    """Products of which each incident of a stretch of time concerns all or none."""
+    """Products grouped so that each incident of a time span concerns all products of a group or none."""
 
-    incidents: Sequence[Sequence[Incident]]  # that concern each group
+    incidents: Sequence[Sequence[Incident]]  # those that concern each group
     of: NDArray[np.int32]  # group of each product
 
 
@@ -36,9 +36,9 @@ class ArrivalProcess:
     Parameters
     ----------
     plan
-        Of the shop; its other plans may be asked for as well.
+        Plan of the shop; methods also accept later plans of the same shop.
     products
-        In order of id.
+        Sorted by id.
     """
 
     def __init__(self, plan: Plan, products: Sequence[Product]) -> None:
@@ -48,7 +48,7 @@ class ArrivalProcess:
         self._families = keys(plan.sales.seed, ids, "arrival")
         self._per_second = np.array([plan.per_second[product_id] for product_id in ids], dtype=np.float64)
         self.per_second = float(self._per_second.sum())
-        """How many come while the shop is open, in the mean."""
+        """Mean number of customers per second while the shop is open."""
         numbers: dict[str, int] = {}
         category = [numbers.setdefault(product.category, len(numbers)) for product in products]
         self._category = np.array(category, dtype=np.int32)
@@ -57,7 +57,7 @@ class ArrivalProcess:
         self._grouped: tuple[Sequence[Incident], IncidentGroups] = (), self._group(())
 
     def arrivals(self, plan: Plan, first: int, activity: Floats) -> Arrivals:
-        """Return who comes in the cells from `first` on, but in gaps; `activity`: of these cells."""
+        """Return the customers of the cells from `first` on, except in gaps; `activity`: factors of these cells."""
         count, opened = len(activity), np.flatnonzero(activity)
         activity = activity[opened]
         rates = self._per_second * plan.grid.seconds
@@ -78,9 +78,9 @@ class ArrivalProcess:
         return came
 
     def discounts(self, plan: Plan, first: int, count: int, products: Ints, cells: Ints) -> Ints:
-        """Return the discount on each of some products in a cell each, in ten-thousandths.
+        """Return the discount on each of some products, each in one cell, in ten-thousandths.
 
-        Of the cells each is one of `count` from `first`.
+        Each of `cells` is one of the `count` cells from `first`.
         """
         groups = self._groups(plan, first, count)
         discounts = [plan.discount_by(incidents, first, count) for incidents in groups.incidents]
@@ -91,7 +91,7 @@ class ArrivalProcess:
         return result
 
     def by_category(self, tell: Callable[[Product], bool]) -> NDArray[np.bool_]:
-        """Return what is told of each product; `tell` looks at nothing but its category."""
+        """Return the result of `tell` for each product; `tell` must depend only on the product's category."""
         told = np.array([tell(product) for product in self._one_of_each], dtype=np.bool_)
         return told[self._category]
 
@@ -120,7 +120,7 @@ class ArrivalProcess:
 
 
 def _rows(values: Sequence[NDArray[T] | None], otherwise: NDArray[T]) -> NDArray[T] | None:
-    """Return arrays of equal length as the rows of one, `otherwise` in place of None; None if all of them are."""
+    """Return arrays of equal length as the rows of one array, with `otherwise` for None; None if all are None."""
     if all(each is None for each in values):
         return None
     return np.stack([otherwise if each is None else each for each in values])

@@ -1,8 +1,9 @@
-"""The shop's clock, its opening hours, and how demand differs from one minute to the next.
+"""The shop's clock, its opening hours, and how demand varies from minute to minute.
 
-Event time is counted in microseconds since 1970, UTC, and in minutes since then. A place on the shop's clock is counted
-the same way, as if the clock showed UTC: "shown". Nothing here depends on the machine: zones are those of the package
-tzdata whatever the system has, and floats are only added, subtracted, multiplied and divided (IEEE 754).
+Event time is counted in microseconds since 1970, UTC, and in minutes since then. A time on the shop's clock is counted
+in the same way, as if the clock showed UTC; it is called "shown". Nothing here depends on the machine: time zones come
+from the package tzdata, whatever the system has, and floats are only added, subtracted, multiplied and divided (IEEE
+754).
 """
 
 import importlib.resources
@@ -30,18 +31,18 @@ Bools = NDArray[np.bool_]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SECOND = 1_000_000  # microseconds
-HOUR = 3600  # seconds, as the next ones
+HOUR = 3600  # seconds, as are DAY and WEEK
 DAY = 24 * HOUR
 WEEK = 7 * DAY
 YEAR = 31_557_600 * SECOND  # 365.25 days, in microseconds
 MINUTES = 1440  # of a day
 THURSDAY = 3  # weekday of the first day of 1970
 
-DAYS_KEPT = 512  # days whose minutes are remembered: 6 MB
+DAYS_KEPT = 512  # days whose minutes are cached: 6 MB
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return a zone of the package tzdata. Raises ZoneInfoNotFoundError where it has none of that name."""
+    """Return a time zone of the package tzdata. Raises ZoneInfoNotFoundError if it has none of that name."""
     data = importlib.resources.files("tzdata")
     if name not in data.joinpath("zones").read_text("utf-8").split():
         raise ZoneInfoNotFoundError(f"No time zone found with key {name}")
@@ -50,7 +51,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 class _Piece(NamedTuple):
-    """A stretch of time in which the clock is not set: it shows UTC and `offset`. All in seconds."""
+    """A span of time between two changes of the clock, which shows UTC plus `offset`. All values are seconds."""
 
     begin: int
     end: int
@@ -58,14 +59,14 @@ class _Piece(NamedTuple):
 
 
 class Calendar:
-    """Tells what the shop's clock shows, whether the shop is open, and how busy it is.
+    """Computes what the shop's clock shows, whether the shop is open, and how busy it is.
 
     Parameters
     ----------
     clock, hours, volume
         The shop's configuration.
     opened_at
-        Event time of the shop's first moment, microseconds since 1970: growth begins here.
+        Event time of the shop's first moment, in microseconds since 1970: growth starts here.
     """
 
     def __init__(self, clock: ClockSettings, hours: HoursSettings, volume: VolumeSettings, opened_at: int) -> None:
@@ -83,18 +84,18 @@ class Calendar:
         self._open_on = lru_cache(DAYS_KEPT)(self._find_open_on)
         self._row = lru_cache(DAYS_KEPT)(self._compute_row)
         self.peak = float(self._curve.max() * self._months.max())
-        """The most that `activity` can be, growth apart."""
+        """The highest value of `activity`, without growth."""
 
     # --- The clock ---
 
     def local(self, at: int) -> datetime:
-        """Return what the shop's clock shows, a naive time."""
+        """Return what the shop's clock shows, as a naive time."""
         return (EPOCH + at * MICROSECOND).astimezone(self._zone).replace(tzinfo=None, fold=0)
 
     def utc(self, local: datetime) -> int:
-        """Return when the shop's clock shows the naive time `local`: the first of two times.
+        """Return the event time at which the shop's clock shows the naive time `local`: the first one if there are two.
 
-        A time that the clock skips is moved forward by as much as the clock is.
+        A time that the clock skips is moved forward by the same amount as the clock.
         """
         return (local.replace(tzinfo=self._zone, fold=0) - EPOCH) // MICROSECOND
 
@@ -103,7 +104,10 @@ class Calendar:
         return self.local(at).weekday()
 
     def next_midnight_on(self, at: int, weekdays: Collection[int]) -> int:
-        """Return the first moment from `at` on that lies on one of the weekdays: `at` itself, or the day's first."""
+        """Return the first event time from `at` on that is on one of the weekdays: `at`, or the first one of a day.
+
+        Raises ValueError if `weekdays` is empty.
+        """
         if not weekdays:
             raise ValueError("no weekdays")
         for day in itertools.count(at // (DAY * SECOND)):
@@ -117,9 +121,9 @@ class Calendar:
         raise AssertionError  # count() does not end
 
     def _find_pieces(self, day: int) -> tuple[_Piece, ...]:
-        """Return a UTC day (its number since 1970) in pieces; it takes more than one when the clock is set.
+        """Return the pieces of a UTC day (its number since 1970): more than one if the clock changes on that day.
 
-        The clock was never set twice within an hour, nor within three days, in any zone.
+        No zone has ever changed its clock twice within an hour, nor twice within three days.
         """
         begin, end = day * DAY, (day + 1) * DAY
         marks = itertools.pairwise(range(begin, end + 1, HOUR))
@@ -128,12 +132,12 @@ class Calendar:
         return tuple(_Piece(a, b, self._offset(a)) for a, b in itertools.pairwise(edges))
 
     def _change(self, before: int, after: int) -> int:
-        """Return when the clock was set, in seconds since 1970."""
+        """Return when the clock changed between two times, in seconds since 1970."""
         old = self._offset(before)
         return before + bisect_left(range(before, after), True, key=lambda at: self._offset(at) != old)
 
     def _offset(self, at: int) -> int:
-        """Return by how much the clock is ahead of UTC, in seconds; `at`: seconds since 1970."""
+        """Return how far the clock is ahead of UTC in seconds; `at`: seconds since 1970."""
         moment = EPOCH + timedelta(seconds=at)
         shown = moment.astimezone(self._zone).replace(tzinfo=UTC)
         return (shown - moment) // timedelta(seconds=1)
@@ -141,7 +145,7 @@ class Calendar:
     # --- The hours ---
 
     def spans(self, local_date: date) -> tuple[Span, ...]:
-        """Return the hours of a date: its own, else those of a holiday if it is one, else its weekday's."""
+        """Return the opening hours of a date: its own, else those of a holiday, else those of its weekday."""
         if local_date in self._dates:
             return self._dates[local_date]
         if local_date in self._holidays:
@@ -149,17 +153,17 @@ class Calendar:
         return self._hours.week[local_date.weekday()]
 
     def is_open(self, at: int) -> bool:
-        """Return whether the shop's clock shows a time within the hours."""
+        """Return whether the shop's clock shows a time within the opening hours."""
         local = self.local(at)
         return bool(self._open_on(local.toordinal() - EPOCH.toordinal())[local.hour * 60 + local.minute])
 
     def _find_open_on(self, day: int) -> Bools:
-        """Return for each minute that the clock may show on a day (its number since 1970) whether the shop is open."""
+        """Return whether the shop is open, for each minute that the clock may show on a day (its number since 1970)."""
         today = date.fromordinal(EPOCH.toordinal() + day)
         return _open_minutes(self.spans(today), self.spans(today - timedelta(days=1)))
 
     def _shown_open(self, first: Ints, last: Ints) -> Bools:
-        """Return whether the shop is open in both of two shown minutes; the arrays increase, within two days or so."""
+        """Return whether the shop is open in both of two shown minutes; the arrays increase, over about two days."""
         days = range(int(first[0]) // MINUTES, int(last[-1]) // MINUTES + 1)
         minutes = np.concatenate([self._open_on(day) for day in days])
         start = days[0] * MINUTES
@@ -169,10 +173,10 @@ class Calendar:
     # --- The volume ---
 
     def activity(self, minutes: Ints) -> Floats:
-        """Return by how much more than the mean is asked for in each minute; where not all of it is open, 0.
+        """Return the factor on mean demand in each minute; 0 for minutes in which the shop is not open throughout.
 
-        The mean over the open minutes of an ordinary week, and over the seasons, is 1. It is what the settings say in
-        the middle of the minute. Any minutes may be asked for in any order, they are always the same.
+        The mean is 1 over the open minutes of an ordinary week, and 1 over the seasons. The value of a minute is that
+        of its middle. Results do not depend on which minutes are requested together, nor on the order of calls.
         """
         if self._even or not minutes.size:
             return np.ones(minutes.shape)
@@ -187,9 +191,10 @@ class Calendar:
     def _compute_row(self, day: int) -> Floats:
         """Return the activity in each minute of a UTC day."""
         opened = np.ones(MINUTES, dtype=np.bool_)
-        middle = np.empty(MINUTES, dtype=np.int64)  # what the clock shows then, in seconds
+        middle = np.empty(MINUTES, dtype=np.int64)  # what the clock shows in the middle of each minute, in seconds
         for begin, end, offset in self._pieces(day):
-            # A zone whose offset is no whole minute may be set in the middle of one: that has a part in both pieces.
+            # In a zone whose offset is not a whole minute, the clock may change in the middle of a minute. That minute
+            # is part of both pieces.
             starts = np.arange(begin // 60, -(-end // 60), dtype=np.int64) * 60
             minutes = starts // 60 - day * MINUTES
             first = np.maximum(starts, begin) + offset
@@ -213,7 +218,7 @@ def _flat(factors: Floats) -> bool:
 
 
 def _open_minutes(today: Sequence[Span], yesterday: Sequence[Span]) -> Bools:
-    """Return for each minute of a day whether it lies in its own spans, or in those of the day before past midnight."""
+    """Return for each minute of a day whether it is in the day's own spans, or in the previous day's past midnight."""
     minutes = np.zeros(MINUTES, dtype=np.bool_)
     for first, end in today:
         minutes[first:end] = True
@@ -232,22 +237,22 @@ def _always_open(hours: HoursSettings) -> bool:
     return all(bool(_open_minutes(spans, ()).all()) for spans in days)
 
 
-# --- Volume: factors that hold in the middle of an hour or month; between two middles they change evenly -------------
+# --- Volume: factors apply to the middle of an hour or month, and are interpolated linearly in between --------------
 
 
 def _curve(factors: Sequence[Sequence[float]], hours: Sequence[Sequence[Span]]) -> Floats:
-    """Return the factors of the week's 168 hours, scaled so that the mean over its open minutes is 1."""
+    """Return the factors of the week's 168 hours, scaled so that their mean over the week's open minutes is 1."""
     curve = _below_one(np.concatenate([np.asarray(day, dtype=np.float64) for day in factors]))
     minutes = np.arange(7 * MINUTES, dtype=np.int64)[_open_in_week(hours)]
     monday = (7 - THURSDAY) * DAY
     mean = math.fsum(_by_hour(curve, monday + minutes * 60 + 30)) / max(len(minutes), 1)
-    return curve / (mean or 1.0)  # never open, but on some dates: the highest is 1
+    return curve / (mean or 1.0)  # never open except on some dates: the highest is 1
 
 
 def _months(factors: Sequence[float]) -> Floats:
-    """Return the months' factors, scaled so that the mean over a year of 365 days is 1."""
+    """Return the factors of the months, scaled so that their mean over a year of 365 days is 1."""
     months = _below_one(np.asarray(factors, dtype=np.float64))
-    middles = _middle_of_month(np.arange(12, 25))  # of 1971, and January
+    middles = _middle_of_month(np.arange(12, 25))  # of 1971, and of the next January
     lengths = (middles[1:] - middles[:-1]).tolist()
     means = ((months + np.roll(months, -1)) / 2.0).tolist()
     mean = math.fsum(map(operator.mul, means, lengths)) / (365 * DAY)
@@ -255,12 +260,12 @@ def _months(factors: Sequence[float]) -> Floats:
 
 
 def _below_one(factors: Floats) -> Floats:
-    """Divide by the highest, so that equal factors are exactly 1, and so is their mean."""
+    """Divide by the highest factor, so that equal factors, and their mean, are exactly 1."""
     return factors / (factors.max() or 1.0)
 
 
 def _by_hour(curve: Floats, shown: Ints) -> Floats:
-    since = (shown + THURSDAY * DAY - HOUR // 2) % WEEK  # the middle of Monday's first hour
+    since = (shown + THURSDAY * DAY - HOUR // 2) % WEEK  # since the middle of Monday's first hour
     return _between(curve, since // HOUR, since % HOUR / HOUR)
 
 
@@ -272,19 +277,19 @@ def _by_month(months: Floats, shown: Ints) -> Floats:
 
 
 def _middle_of_month(months: Ints) -> Ints:
-    """Return the middle of months, counted since 1970, in seconds since then."""
+    """Return the middle of months, in seconds since 1970; `months`: counted since 1970."""
     begin, end = (n.astype("datetime64[M]").astype("datetime64[s]").astype(np.int64) for n in (months, months + 1))
     return (begin + end) // 2
 
 
 def _between(factors: Floats, left: Ints, fraction: Floats) -> Floats:
-    """Return what lies between the factors at the places `left` and `left + 1`, which go round."""
+    """Interpolate linearly between the factors at `left` and `left + 1`; positions wrap around."""
     here, there = factors[left % len(factors)], factors[(left + 1) % len(factors)]
     return here + (there - here) * fraction
 
 
 def _growth(a_year: float, since: Ints) -> Floats:
-    """Return the growth in increasing numbers of microseconds since the shop opened: linear within each year."""
+    """Return the growth factor at increasing numbers of microseconds since the opening: linear within each year."""
     whole, rest = np.divmod(np.maximum(since, 0), YEAR)
     powers = itertools.accumulate(itertools.repeat(a_year, int(whole[-1])), operator.mul, initial=1.0)
     return np.array(list(powers))[whole] * (1.0 + (a_year - 1.0) * (rest / YEAR))

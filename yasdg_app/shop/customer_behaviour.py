@@ -1,4 +1,4 @@
-"""What a customer who asks for a product takes: how many, as a member or not, with supplements or not."""
+"""How a customer buys a product: one or two units, as a member or not, with supplements or not."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -14,11 +14,11 @@ from yasdg_app.shop.randomness import Floats, keys, keys_of_cells, uniforms
 Option = TypeVar("Option", int, Ints)
 
 OUT_OF = 10  # frequencies in the configuration are chances out of ten, as in the seed
-PURCHASE_OPTIONS = 8  # to buy a product: one or two, as a member or not, with supplements or not
+PURCHASE_OPTIONS = 8  # ways to buy a product: one or two units, as a member or not, with supplements or not
 
 
 class CustomerBehaviour:
-    """What the customers of some products are like: pure functions of seed, product and their places in time."""
+    """The behaviour of the customers of some products: pure functions of seed, product and position in time."""
 
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
         self._sales = sales
@@ -30,7 +30,7 @@ class CustomerBehaviour:
         self._families = {what: keys(sales.seed, ids, what) for what in purposes}
 
     def options(self, arrivals: Arrivals) -> Ints:
-        """Return the number of the way in which each customer buys, 0 to 7: see `line_of`."""
+        """Return the purchase option of each customer, from 0 to 7; see `line_of`."""
         option = (self.uniforms("quantity", arrivals) * OUT_OF >= self._sales.quantity_one_freq).astype(np.int64)
         option <<= 1
         option += self.uniforms("member", arrivals) * OUT_OF < self._sales.member_freq
@@ -40,21 +40,21 @@ class CustomerBehaviour:
         return option
 
     def uniforms(self, what: str, arrivals: Arrivals) -> Floats:
-        """Return a number of each customer for a purpose, uniform in [0, 1)."""
+        """Return a random number per customer for a purpose, uniform in [0, 1)."""
         rows = arrivals.rows
         return uniforms(keys_of_cells(self._families[what][rows.product], rows.cell)[arrivals.row], arrivals.index)
 
 
 def quantity_of(option: Option) -> Option:
-    """Return the units of a way to buy."""
+    """Return the number of units of a purchase option."""
     return (option >> 2) + 1
 
 
 def terms_of(option: int, sales: SalesSettings) -> Terms:
-    """Return the terms of a way to buy."""
+    """Return the terms of a purchase option."""
     return terms(quantity_of(option), bool(option & 2), bool(option & 1), sales)
 
 
 def line_of(product: Product, option: int, promotion: int, sales: SalesSettings) -> Line:
-    """Return the receipt's line of a way to buy a product, at a promotion's discount in ten-thousandths."""
+    """Return the receipt line of a product bought with an option, at a promotion's discount in ten-thousandths."""
     return line(product, terms_of(option, sales), promotion)

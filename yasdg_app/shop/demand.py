@@ -1,10 +1,10 @@
-"""When customers walk up and ask for a product: a Poisson process in event time, drawn cell by cell.
+"""When customers ask for a product: a Poisson process in event time, drawn cell by cell.
 
-Within a cell of time arrivals are cumulative sums of unit exponentials until they pass the expected count; a Poisson
-process has no memory, so drawing each cell anew is exact. A cell depends on nothing but (seed, product, cell). Event
+Within a time cell, arrivals are cumulative sums of unit exponentials until they exceed the expected count. A Poisson
+process has no memory, so drawing each cell separately is exact. A cell depends only on (seed, product, cell). Event
 time is counted in microseconds since 1970, UTC.
 
-Many products and cells are drawn together, which changes no number: a loop over a million products would take longer
+Many products and cells are drawn together. This changes no number; a loop over a million products would take longer
 than all of their draws.
 """
 
@@ -20,13 +20,13 @@ from yasdg_app.shop.randomness import Floats, UInts, exponentials, keys_of_cells
 Ints = NDArray[np.int64]
 
 MINUTE = 60_000_000  # microseconds
-MAX_PRODUCT_CUSTOMERS_PER_CELL = 1_000  # customers of a product expected in a cell, at most
+MAX_PRODUCT_CUSTOMERS_PER_CELL = 1_000  # highest expected number of customers of one product in a cell
 MAX_SHOP_CUSTOMERS_PER_CELL = 100_000  # and of all products
-DRAWS_PER_CHUNK = 16_384  # numbers that are worked on at a time, so that they stay in a processor's cache
+DRAWS_PER_CHUNK = 16_384  # numbers processed at a time, so that they stay in the processor's cache
 
 
 def microseconds(time: timedelta) -> int:
-    """Return a length of time as event time is counted."""
+    """Return a duration in microseconds, the unit of event time."""
     return time // timedelta(microseconds=1)
 
 
@@ -38,19 +38,19 @@ class TimeGrid:
 
     @classmethod
     def for_rates(cls, busiest: float, in_all: float) -> "TimeGrid":
-        """Return the longest cells that hold about 1,000 customers of a product at most, and 100,000 in all.
+        """Return the longest cells with at most about 1,000 customers of one product, and at most 100,000 in all.
 
-        A till computes whole cells, and holds its part of one in memory at least; its work for a cell is a few
-        nanoseconds for each product, and some fifty for each customer. With a million products and 100,000 customers a
-        cell the former is as much as the latter; 10,000 would make it ten times that. Up to a hundred products the
-        second bound never counts.
+        A till computes whole cells and holds at least its part of one cell in memory. The work for a cell is a few
+        nanoseconds per product and about fifty per customer. With a million products and 100,000 customers per cell
+        both parts are equal; with 10,000 customers the part of the products would be ten times that of the customers.
+        With up to a hundred products the second bound never applies.
 
         Parameters
         ----------
         busiest
-            Customers a second of the product that is asked for most.
+            Customers per second of the most popular product.
         in_all
-            Customers a second of all products.
+            Customers per second of all products.
         """
         halvings = 0
         while (
@@ -70,34 +70,34 @@ class TimeGrid:
         return (cell * MINUTE) >> self.halvings
 
     def starts(self, first: int, count: int) -> Ints:
-        """Return the first microseconds of `count` cells from `first`, and that of the one behind them."""
+        """Return the first microsecond of each of `count` cells from `first`, and of the cell after them."""
         whole = first * MINUTE
         rest = whole & ((1 << self.halvings) - 1)
         offsets: Ints = (np.arange(count + 1, dtype=np.int64) * MINUTE + rest) >> self.halvings
         return offsets + (whole >> self.halvings)
 
     def cell_at(self, at: int) -> int:
-        """Return the cell in which the microsecond `at` lies."""
+        """Return the cell that contains the microsecond `at`."""
         return (((at + 1) << self.halvings) - 1) // MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """TimeGrid of products in which somebody may come, in order of product and time: arrays of one length."""
+    """Cells of products that may have customers, sorted by product and time: arrays of equal length."""
 
-    product: Ints  # its place among the products
+    product: Ints  # index among the products
     cell: Ints
     key: UInts  # of its draws
-    expected: Floats  # how many are to come
+    expected: Floats  # expected number of customers
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Customers in order of product and time: three arrays of one length, and the rows that they belong to."""
+    """Customers sorted by product and time: three arrays of equal length, and the rows that they refer to."""
 
     at: Ints  # microseconds since 1970, strictly increasing within a product
-    index: Ints  # place in the cell, from 0
-    row: Ints  # place of its cell and product among `rows`
+    index: Ints  # position in the cell, from 0
+    row: Ints  # index in `rows` of its cell and product
     rows: Rows
 
     def __getitem__(self, which: NDArray[np.bool_]) -> "Arrivals":
@@ -105,36 +105,36 @@ class Arrivals:
 
 
 def rows_with_arrivals(place: int, families: UInts, numbers: Ints, expected: Floats) -> Rows:
-    """Return the cells in which somebody comes, and maybe a few others.
+    """Return all cells that have customers, and possibly a few that have none.
 
     Parameters
     ----------
     place
-        Of the first of these products.
+        Index of the first of these products.
     families
-        Key of the arrivals of each of them.
+        Arrival key of each product.
     numbers
-        Of the cells.
+        Numbers of the cells.
     expected
-        How many customers are to come, by product and cell.
+        Expected number of customers, by product and cell.
     """
     keys = keys_of_cells(families[:, None], numbers)
     first = uniforms(keys, np.zeros(1, dtype=np.int64))
-    # The first customer comes at -ln(1 - u), which is never less than u: where hardly anybody comes one draw tells so,
-    # without its logarithm. The logarithm's error is far less than a billionth.
+    # The first customer arrives at -ln(1 - u), which is never less than u. So where customers are rare, one draw
+    # decides, without computing its logarithm. The error of the logarithm is far below a billionth.
     there = np.flatnonzero((first <= expected * (1.0 + 1e-9)) & (expected > 0.0))
     product, cell = np.divmod(there, len(numbers))
     return Rows(place + product, numbers[cell], keys.ravel()[there], expected.ravel()[there])
 
 
 def together(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of some products behind those of others."""
+    """Concatenate the rows of several groups of products."""
     columns = zip(*((each.product, each.cell, each.key, each.expected) for each in parts), strict=True)
     return Rows(*(np.concatenate(column) for column in columns))
 
 
 def arrivals(rows: Rows, grid: TimeGrid) -> Arrivals:
-    """Return all customers who come in these cells."""
+    """Return all customers who arrive in these cells."""
     count = np.zeros(len(rows.key), dtype=np.int64)
     drawn = list(_draws(rows, count))
     row = np.repeat(np.arange(len(count)), count)
@@ -149,22 +149,22 @@ def arrivals(rows: Rows, grid: TimeGrid) -> Arrivals:
 
 
 def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
-    """Draw the customers of all rows, which are counted in `count`.
+    """Draw the customers of all rows, and add their numbers to `count`.
 
-    Yield some rows, how many customers of each were drawn before and how many are now, and the positions of these: the
+    Yield some rows, the number of customers drawn before and now for each, and the positions of those drawn now: the
     cumulative sums of their exponentials.
     """
     last = np.zeros(len(count))  # position of the last draw
     going_on = np.arange(len(count))
     while len(going_on):
         left = rows.expected[going_on] - last[going_on]
-        width = (left + np.sqrt(left)).astype(np.int64) + 1  # for most rows it is enough; the others go on
+        width = (left + np.sqrt(left)).astype(np.int64) + 1  # enough for most rows; the others continue
         order = np.argsort(-width, kind="stable")
         going_on, width = going_on[order], width[order]
         narrow, start, unfinished = -width, 0, []
         while start < len(going_on):
             widest = int(width[start])
-            alike = int(np.searchsorted(narrow, -(widest * 3 // 4)))  # so that few of the draws are in vain
+            alike = int(np.searchsorted(narrow, -(widest * 3 // 4)))  # so that few draws are wasted
             its = going_on[start : max(start + 1, min(start + DRAWS_PER_CHUNK // widest, alike))]
             before = count[its]
             position = exponentials(rows.key[its, None], before[:, None] + np.arange(widest))
@@ -181,7 +181,7 @@ def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]
 
 
 def _in_order(fraction: Floats, row: Ints, index: Ints, count: Ints, cell: Ints, grid: TimeGrid) -> Ints:
-    """Turn places in a cell (0 to 1) into microseconds, each later than the one before, none beyond the cell.
+    """Convert positions in a cell (0 to 1) to strictly increasing microseconds within the cell.
 
     Two customers of a product never share a microsecond, so (time, product) is an order without ties.
     """
@@ -191,7 +191,7 @@ def _in_order(fraction: Floats, row: Ints, index: Ints, count: Ints, cell: Ints,
     edges = grid.starts(first, int(cell.max()) - first + 1)
     start, length = edges[cell - first], np.diff(edges)[cell - first]
     at = (fraction * length[row]).astype(np.int64)
-    # What is later is so within a row: each row begins behind all that the one before can come to.
+    # The running maximum must not cross rows, so each row is shifted beyond the highest value of the row before.
     ahead = np.arange(len(count)) * (int(length.max()) + int(count.max()) + 1)
     shift = ahead[row] - index
     at += shift

@@ -1,7 +1,7 @@
-"""What a flawed network does to the sales on their way: which message is late, doubled, lost, overtaken or damaged.
+"""Network faults of sales messages: which message is late, duplicated, dropped, overtaken or corrupt.
 
-A pure function of the seed, the product and the number of its sale: it needs no stream, and holds for any part of one.
-The sales themselves know nothing of it. Times and delays are in microseconds, by the shop's clock.
+A pure function of the seed, the product and the number of its sale. It needs no stream, and works for any part of one.
+The sales themselves do not depend on it. Times and delays are in microseconds, on the shop's clock.
 """
 
 from collections.abc import Iterable
@@ -22,32 +22,32 @@ KINDS = ("none", *FAULTS)
 """Names of the kinds, by their numbers."""
 NONE, LATE, DUPLICATE, DROPPED, OUT_OF_ORDER, CORRUPT = range(len(KINDS))
 
-_DRAWS = 4  # of each sale: its fault, how long it takes, and of what is damaged the way and the place
+_DRAWS = 4  # per sale: its fault, its delay, and for a corrupt message the kind and the position of the damage
 _KIND, _DELAY, _DAMAGE, _PLACE = range(_DRAWS)
 
 
 class Drawn(NamedTuple):
-    """What becomes of some sales, each a row."""
+    """The faults of some sales, one row per sale."""
 
     kinds: Kinds
     """One of NONE, LATE, DUPLICATE, DROPPED, OUT_OF_ORDER, CORRUPT."""
     delays: Ints
-    """From its event time to its arrival: above 0 where it is LATE or OUT_OF_ORDER, else 0."""
+    """Microseconds from event time to arrival: above 0 for LATE and OUT_OF_ORDER, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The faults of a shop. Made by `of`."""
+    """The faults of a shop. Create it with `of`."""
 
     seed: int
     shares: tuple[float, ...]
-    """By kind, in the order of `FAULTS`: the share of the sales that have it or one before it."""
+    """Cumulative shares in the order of `FAULTS`: the share of sales that have this fault or one before it."""
     late_by: tuple[int, int]
     out_of_order_by: int
 
     @classmethod
     def of(cls, settings: FaultSettings, seed: int) -> "Faults":
-        """Return the faults of a shop with a seed."""
+        """Return the faults of a shop with the given seed."""
         shares = [getattr(settings, kind) for kind in FAULTS]
         through = tuple(float(sum(shares[: place + 1])) for place in range(len(shares)))
         shortest, longest = map(microseconds, settings.late_by)
@@ -55,7 +55,7 @@ class Faults:
 
     @property
     def longest(self) -> int:
-        """The longest delay there can be."""
+        """The longest possible delay in microseconds."""
         late, _, dropped, out_of_order, _ = self.shares
         return max(self.late_by[1] if late else 0, self.out_of_order_by if out_of_order > dropped else 0)
 
@@ -64,11 +64,11 @@ class Faults:
         return keys(self.seed, product_ids, "fault")
 
     def of_sales(self, product: Product, numbers: Ints) -> Drawn:
-        """Return what becomes of sales of a product, by their numbers."""
+        """Return the faults of sales of a product, by their numbers."""
         return self.of_rows(self.keys([product.product_id]), numbers)
 
     def of_rows(self, products: UInts, numbers: Ints) -> Drawn:
-        """Return what becomes of sales of many products, each by the key of its product and its number."""
+        """Return the faults of sales of many products, each given by the key of its product and its number."""
         products = np.broadcast_to(products, numbers.shape)
         passed = np.searchsorted(self.shares, uniforms(products, numbers * _DRAWS + _KIND), side="right")
         kinds: Kinds = np.where(passed < len(self.shares), passed + 1, NONE).astype(np.int8)
@@ -79,26 +79,26 @@ class Faults:
         return Drawn(kinds, delays)
 
     def damaged(self, product: int, number: int, value: bytes) -> bytes:
-        """Return what is left of a message that is CORRUPT: a JSON object before, and no JSON at all now.
+        """Return the damaged value of a CORRUPT message: a JSON object before, invalid JSON afterwards.
 
-        `product`: the key of its product. The object has no quotes within its texts.
+        `product`: the key of its product. The texts in the object must not contain quotes.
         """
         at = uniform(product, number * _DRAWS + _PLACE)
         match int(uniform(product, number * _DRAWS + _DAMAGE) * 4):
             case 0:  # nothing is left
                 return b""
-            case 1:  # cut: the last bracket is always missing
+            case 1:  # truncated: the last bracket is always missing
                 return value[: 1 + int(at * (len(value) - 1))]
-            case 2:  # a quote is lost, and the others do not pair up
+            case 2:  # a quote is missing, so the others do not pair up
                 places = [place for place, byte in enumerate(value) if byte == ord('"')]
                 place = places[int(at * len(places))]
                 return value[:place] + value[place + 1 :]
-            case _:  # a byte that stands in no text in UTF-8
+            case _:  # a byte that is never valid in UTF-8
                 place = int(at * len(value))
                 return value[:place] + b"\xff" + value[place + 1 :]
 
     def _delays(self, kinds: Kinds, u: Floats) -> Ints:
-        """Return delays of what is LATE or OUT_OF_ORDER, evenly from the shortest to the longest."""
+        """Return delays of LATE and OUT_OF_ORDER messages, uniform from the shortest to the longest."""
         late = kinds == LATE
         least = np.where(late, self.late_by[0], 1)
         most = np.where(late, self.late_by[1], self.out_of_order_by)

@@ -1,4 +1,4 @@
-"""One incident: what it concerns, when it has which effect, and the limits of what it may be.
+"""One incident: what it concerns, what effect it has when, and its limits.
 
 All times of an incident are whole minutes.
 """
@@ -22,12 +22,12 @@ from yasdg_app.shop.demand import MINUTE, Ints, microseconds
 from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.shop.randomness import Floats
 
-LATEST_START = 10**16  # microseconds since 1970 (the year 2286): the last time that fits into all of our messages
+LATEST_START = 10**16  # microseconds since 1970 (the year 2286): the last time that fits into all message formats
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One incident, from `start` up to but not including `end`; without effect if that is no time at all."""
+    """One incident, from `start` up to but not including `end`; without effect if it is empty."""
 
     name: str
     """Different for each occurrence."""
@@ -35,37 +35,37 @@ class Incident:
     """One of INCIDENT_KINDS."""
     start: int  # event time, microseconds since 1970
     end: int
-    ramp_up: int  # microseconds from the start until it has its full effect
+    ramp_up: int  # microseconds from the start until the full effect
     ramp_down: int  # microseconds before the end in which the effect fades
     categories: frozenset[str]
-    products: frozenset[str]  # ids; neither these nor categories: all products
-    factor: float  # on demand; of kind `supply`: on the speed of deliveries
+    products: frozenset[str]  # ids; if there are neither products nor categories: all products
+    factor: float  # on demand; for kind `supply`: on the speed of deliveries
     discount: int  # ten-thousandths
-    planned_end: int | None = None  # when it was to end, of one that was ended earlier
+    planned_end: int | None = None  # the original end of an incident that was ended early
 
     @property
     def planned(self) -> int:
-        """Event time at which it was to end when it began."""
+        """Event time of the end that was planned when the incident began."""
         return self.end if self.planned_end is None else self.planned_end
 
     @property
     def is_supply(self) -> bool:
-        """Whether the factor is one on deliveries, not on demand."""
+        """Whether the factor applies to deliveries instead of demand."""
         return self.kind == "supply"
 
     def is_over(self, at: int) -> bool:
-        """Tell whether it has no effect any more from an event time on, be it that it was ended before it began."""
+        """Return whether it has no effect from an event time on; also true if it was ended before it began."""
         return self.end <= max(self.start, at)
 
     def concerns(self, product: Product) -> bool:
         return self.concerns_category(product.category) or product.product_id in self.products
 
     def concerns_category(self, category: str) -> bool:
-        """Tell whether it concerns all products of a category, not only some that it names."""
+        """Return whether it concerns all products of a category, not only some that it lists."""
         return category in self.categories or not (self.categories or self.products)
 
     def weight(self, minutes: Ints) -> Floats:
-        """Return the share of its full effect that it has in the middle of each minute since 1970."""
+        """Return the share of its full effect in the middle of each minute since 1970."""
         at = minutes * MINUTE + MINUTE // 2
         weight = np.ones(len(minutes))
         if self.ramp_up:
@@ -84,7 +84,7 @@ class Incident:
 
 
 def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
-    """Return the incident of a name that begins in a minute since 1970."""
+    """Return the incident with a name that starts at a minute since 1970."""
     start = minute * MINUTE
     return Incident(
         name,
@@ -101,7 +101,7 @@ def incident_of(settings: IncidentSettings, name: str, minute: int) -> Incident:
 
 
 def is_within_limits(incident: Incident) -> bool:
-    """Tell whether an incident is one that the configuration or a request can make, but for what the catalog has."""
+    """Return whether the configuration or a request could create the incident, whatever the catalog has."""
     duration = incident.end - incident.start
     times = (incident.start, incident.end, incident.ramp_up, incident.ramp_down)
     return (

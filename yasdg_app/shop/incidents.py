@@ -1,7 +1,7 @@
-"""Incidents: what happens to the shop, and what it does to demand, prices and deliveries.
+"""Incidents: what happens to the shop, and its effect on demand, prices and deliveries.
 
-Those that come at random are a Poisson process in event time, drawn day by day (UTC): a day depends on nothing but
-(seed, name, day), so any stretch of time can be asked for by itself. All times of an incident are whole minutes.
+Random incidents are a Poisson process in event time, drawn day by day (UTC). A day depends only on (seed, name, day),
+so any time span can be computed separately. All times of an incident are whole minutes.
 """
 
 from bisect import bisect_right
@@ -25,11 +25,11 @@ from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 DAY_MINUTES = 1440
 DAY = DAY_MINUTES * MINUTE
 LONGEST_DELAY = 36_525 * DAY  # of a delivery: 100 years
-UNBOUNDED_FACTOR = 1e100  # a product of factors above it is cut off, so that it never becomes infinite
+UNBOUNDED_FACTOR = 1e100  # products of factors are capped here, so that they never become infinite
 
-_BLOCK = 16  # random incidents that are drawn at a time, more or less
-_MOST_DAYS = 512  # and days, where there is hardly any
-_ANNOUNCED = 8 * DAY  # event time whose announcements are gathered at a time
+_BLOCK = 16  # random incidents drawn at a time, roughly
+_MOST_DAYS = 512  # highest number of days drawn at a time, for rare incidents
+_ANNOUNCED = 8 * DAY  # event time whose announcements are collected at a time
 
 
 class Incidents:
@@ -38,20 +38,20 @@ class Incidents:
     Parameters
     ----------
     settings
-        Incidents as they are configured.
+        Configured incidents.
     utc
-        Turns a time on the shop's clock into event time.
+        Converts a time on the shop's clock to event time.
     seed
-        Of the random ones.
+        Seed of the random incidents.
     opened_at
-        Event time of the shop's first moment: no random one starts before.
+        Event time of the shop's first moment: no random incident starts earlier.
     live
-        Incidents that somebody gave the shop while it ran.
+        Incidents that were added while the shop was running.
 
     Attributes
     ----------
     has_supply
-        Whether there are any that hold up deliveries, at whatever time.
+        Whether any incident delays deliveries, at whatever time.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Incidents:
         self._set_live(live)
 
     def with_live(self, live: Sequence[Incident]) -> "Incidents":
-        """Return the same timeline with these live incidents in place of its own."""
+        """Return the same timeline with these live incidents in place of the current ones."""
         other = copy(self)
         other._set_live(live)
         return other
@@ -87,15 +87,15 @@ class Incidents:
         self.has_supply = bool(self._supply_fixed or self._supply_random)
 
     def known(self) -> tuple[Incident, ...]:
-        """Return the configured ones with a fixed start, and the live ones, even those without effect."""
+        """Return the configured incidents with a fixed start and the live ones, including those without effect."""
         return self._known
 
     def between(self, first: int, last: int) -> tuple[Incident, ...]:
-        """Return those that last for some time from `first` up to `last`, ordered by start and name."""
+        """Return the incidents active at some time from `first` up to `last`, sorted by start and name."""
         return _between(self._fixed, self._random, first, last) if self._has_any else ()
 
     def random_between(self, first: int, last: int, number: int) -> list[Incident]:
-        """Return the first ones, so many at most, of those that come at random and last for some time in between."""
+        """Return the first random incidents active at some time from `first` up to `last`, at most `number` of them."""
         found = [incident for process in self._random for incident in islice(process.between(first, last), number)]
         return sorted(found, key=_order)[:number]
 
@@ -104,29 +104,30 @@ class Incidents:
         return demand_of([incident for incident in self.during(minutes) if incident.concerns(product)], minutes)
 
     def discount(self, product: Product, minutes: Ints) -> Ints | None:
-        """Return the discount on a product in consecutive minutes since 1970, in ten-thousandths; None: none at all."""
+        """Return the discount on a product in consecutive minutes since 1970, in ten-thousandths; None: no discount."""
         return discount_of([incident for incident in self.during(minutes) if incident.concerns(product)], minutes)
 
     def during(self, minutes: Ints) -> tuple[Incident, ...]:
-        """Return those that last for some time of consecutive minutes since 1970."""
+        """Return the incidents active at some time of consecutive minutes since 1970."""
         if not self._has_any or not len(minutes):
             return ()
         return self.between(int(minutes[0]) * MINUTE, (int(minutes[-1]) + 1) * MINUTE)
 
     def delivery(self, product: Product, at: int, lead: int) -> tuple[int, str | None]:
-        """Return when a delivery arrives, and the name of the first incident that delayed it, None if it is in time.
+        """Return when a delivery arrives, and the name of the first incident that delayed it; None if it is on time.
 
-        It arrives at the first microsecond from `at` on at which deliveries come and the whole way lies behind it.
+        It arrives at the first microsecond from `at` on at which the whole way is completed and deliveries are not
+        blocked.
 
         Parameters
         ----------
         product
-            What is delivered.
+            The delivered product.
         at
             Event time of the order.
         lead
-            Microseconds that it takes at a speed of 1. The speed at a time is the product of the factors of the supply
-            incidents of that time.
+            Lead time in microseconds at a speed of 1. The speed at a time is the product of the factors of all supply
+            incidents active at that time.
         """
         in_time = at + lead
         if not self.has_supply:
@@ -156,11 +157,11 @@ class Incidents:
         return latest, slowed_by
 
     def announcements(self, first: int, last: int) -> Iterator[tuple[int, str, Incident]]:
-        """Yield (time, "start" or "end", incident) from `first` up to `last`, in order; of one time ends come first."""
+        """Yield (time, "start" or "end", incident) from `first` up to `last`, in order; of equal times, ends first."""
         step = _ANNOUNCED if self._random else max(last - first, 1)
         for start in range(first, last if self._has_any else first, step):
             end = min(start + step, last)
-            here = self.between(start - 1, end)  # one that ends at `start` lasted until a microsecond before
+            here = self.between(start - 1, end)  # one that ends at `start` is active until a microsecond before
             events = [(incident.start, "start", incident) for incident in here]
             events += [(incident.end, "end", incident) for incident in here]
             events = [event for event in events if start <= event[0] < end]
@@ -168,7 +169,7 @@ class Incidents:
 
 
 class _Process:
-    """One incident's occurrences at random: those of a day are cumulative sums of exponentials, as customers are."""
+    """The random occurrences of one incident: those of a day are cumulative sums of exponentials, as for customers."""
 
     def __init__(self, settings: IncidentSettings, every: timedelta, seed: int, opened_at: int) -> None:
         self.is_supply = settings.kind == "supply"
@@ -181,7 +182,7 @@ class _Process:
         self._block = lru_cache(maxsize=1024)(self._draw)
 
     def between(self, first: int, last: int) -> Iterator[Incident]:
-        """Yield those that last for some time from `first` up to `last`, by their start."""
+        """Yield the occurrences active at some time from `first` up to `last`, sorted by start."""
         length = self._days * DAY
         earliest = max(first - self._duration, self._opened_at)
         for block in range(earliest // length, (last - 1) // length + 1):
@@ -190,7 +191,7 @@ class _Process:
                     yield incident
 
     def _draw(self, block: int) -> tuple[Incident, ...]:
-        """Return those that start in some days: days are drawn together for speed only."""
+        """Return the occurrences that start in a block of days; days are drawn together only for speed."""
         days = np.arange(block * self._days, (block + 1) * self._days, dtype=np.int64)
         keys = keys_of_cells(self._key, days)[:, None]
         width = int(self._per_day + 6.0 * self._per_day**0.5) + 8
@@ -205,7 +206,7 @@ class _Process:
         return tuple(self._named(starts))
 
     def _named(self, starts: list[int]) -> Iterator[Incident]:
-        """Yield the incident that starts in each minute since 1970, if the shop is there yet."""
+        """Yield the occurrence that starts in each minute since 1970, unless the shop is not open yet."""
         before, same = None, 1
         for start in starts:
             same = same + 1 if start == before else 1
@@ -217,9 +218,9 @@ class _Process:
 
 
 def demand_of(incidents: Iterable[Incident], minutes: Ints) -> Floats | None:
-    """Return the factor on the demand of products that the incidents concern, in consecutive minutes since 1970.
+    """Return the factor on demand for products that all of the incidents concern, in consecutive minutes since 1970.
 
-    None: 1 throughout. The incidents come in the order of the timeline: the last bit depends on it.
+    None: 1 throughout. Incidents must be in timeline order, because the last bit of the result depends on it.
     """
     here = [incident for incident in incidents if incident.factor != 1.0 and not incident.is_supply]
     if not here:
@@ -234,9 +235,10 @@ def demand_of(incidents: Iterable[Incident], minutes: Ints) -> Floats | None:
 
 
 def discount_of(incidents: Iterable[Incident], minutes: Ints) -> Ints | None:
-    """Return the discount on products that the incidents concern, in consecutive minutes since 1970; None: none at all.
+    """Return the discount on products that all of the incidents concern, in consecutive minutes since 1970.
 
-    In ten-thousandths. Discounts combine as if one were given after the other: together they never exceed the price.
+    In ten-thousandths; None: no discount. Discounts combine as if applied one after the other: together they never
+    exceed the price.
     """
     here = [incident for incident in incidents if incident.discount]
     if not here:
@@ -265,7 +267,7 @@ def _between(fixed: Sequence[Incident], random: Sequence[_Process], first: int, 
 
 
 def _combined(discounts: Iterable[int]) -> int:
-    """Return one minus the product of what each discount leaves, rounded half up to ten-thousandths."""
+    """Return one minus the product of the remaining shares, rounded half up to ten-thousandths."""
     left, whole = 1, 1
     for discount in discounts:
         left *= BASIS_POINTS - discount
@@ -276,9 +278,9 @@ def _combined(discounts: Iterable[int]) -> int:
 
 @lru_cache(maxsize=1024)
 def _speed(factors: tuple[float, ...]) -> Fraction:
-    """Return the product of factors as they were written: 0.3 is three tenths, where the float is a little less.
+    """Return the exact product of the factors as they were written: 0.3 is three tenths; the float is slightly less.
 
-    Without an error of rounding, what is ordered later can never arrive a microsecond earlier.
+    Without rounding errors, a later order can never arrive a microsecond earlier.
     """
     speed = Fraction(1)
     for factor in factors:

@@ -1,7 +1,7 @@
-"""The plan of a shop: how many customers are expected to ask for which product at any event time, and at what discount.
+"""The plan of a shop: the expected customers of each product at any event time, and the discounts.
 
-It is all that the stream is a function of: configuration, catalog, the shop's first moment, and what the control topic
-says. Tills, the inventory, audits and `yasdg plan` look at one and the same.
+The stream is a function of it alone: of configuration, catalog, the shop's first moment, and the control topic. Tills,
+inventory, audit and `yasdg plan` use the same plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
 
 MAX_CUSTOMERS_PER_CELL = 10_000_000
-"""That incidents together can bring: more than any worker sells in that time.
+"""Upper bound of customers that incidents together can bring: more than any worker sells in that time.
 
-Tills compute whole cells, in memory, some 120 bytes a customer, so that those of all partitions need 1.2 GB.
+Tills compute whole cells in memory, at about 120 bytes per customer, so the cells of all partitions need 1.2 GB.
 """
-SUBSTITUTION_GROUP_SIZE = 8  # products that stand beside each other: among them a customer looks for another
+SUBSTITUTION_GROUP_SIZE = 8  # products of a group: among them a customer looks for a substitute
 
 
 class Gap(NamedTuple):
-    """Time that the shop left out: customers behind `after`, up to `until`, do not come."""
+    """Time that the shop skipped: customers after `after`, up to `until`, do not arrive."""
 
     after: int  # microseconds since 1970
     until: int
@@ -37,16 +37,16 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """See the module.
+    """The plan of a shop; see the module. Create it with `of`.
 
     Attributes
     ----------
     per_second
-        Mean rate at which each product is asked for while the shop is open, by product_id.
-    beside
-        The products of its category that a customer may take instead of one, by product_id.
+        Mean rate of customers per second while the shop is open, by product_id.
+    substitutes
+        Products of the same category that a customer may buy instead, by product_id.
     max_factor
-        The highest factor that incidents have on demand together: what goes beyond is cut off.
+        Highest combined factor of incidents on demand; higher values are capped.
     """
 
     products: tuple[Product, ...]
@@ -64,16 +64,16 @@ class Plan:
 
     @classmethod
     def of(cls, settings: Settings, products: Sequence[Product], opened_at: int) -> "Plan":
-        """Return the plan of a shop that opened at an event time, before anything was said on its control topic."""
+        """Return the plan of a shop that opened at an event time, without any records of its control topic."""
         sales = settings.sales
         calendar = Calendar(settings.clock, settings.hours, settings.volume, opened_at)
         incidents = Incidents(settings.incidents, calendar.utc, sales.seed, opened_at)
-        # Independent Poisson processes add up to one: each product is a stream of its own.
+        # Independent Poisson processes add up to one, so each product is a stream of its own.
         in_all = 1.0 / sales.mean_seconds_between_sales
         share = in_all / sum(product.weight for product in products)
         rates = {weight: weight * share for weight in {product.weight for product in products}}  # one of each: memory
         per_second = {product.product_id: rates[product.weight] for product in products}
-        # Not of incidents, which may be set at any time: the length of a cell is part of the stream.
+        # Without incidents, which may be added at any time: the length of a cell is part of the stream.
         grid = TimeGrid.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak)
         return cls(
             products=tuple(products),
@@ -91,52 +91,52 @@ class Plan:
         )
 
     def with_control(self, live: Sequence[Incident], gaps: Sequence[Gap]) -> "Plan":
-        """Return the plan with what the control topic says."""
+        """Return the plan with the incidents and gaps of the control topic."""
         incidents = self.incidents.with_live(live)
         supply = _supply(self._settings, self.calendar, incidents)
         return replace(self, incidents=incidents, supply=supply, gaps=tuple(gaps))
 
     def holds(self, kept_at: int) -> bool:
-        """Tell whether shelves that were kept at an event time have seen nobody whom a gap has sent away since."""
+        """Return whether shelves saved at an event time are valid: no gap has removed customers whom they served."""
         return not any(gap.after < kept_at < gap.until for gap in self.gaps)
 
     def activity(self, first: int, count: int) -> Floats:
-        """Return the factor on all mean rates in `count` cells from `first`, incidents apart; 0: the shop is closed."""
+        """Return the factor on mean rates in `count` cells from `first`, without incidents; 0: the shop is closed."""
         minutes = self._minutes(first, count)
         return self._by_cell(self.calendar.activity(minutes), first, count)
 
     def during(self, first: int, count: int) -> tuple[Incident, ...]:
-        """Return the incidents that last for some time of the minutes in which `count` cells from `first` lie."""
+        """Return the incidents active in the minutes that contain `count` cells from `first`."""
         return self.incidents.during(self._minutes(first, count))
 
     def rush(self, first: int, count: int) -> float:
-        """Return how many times as many customers as usual incidents bring at most, in `count` cells from `first`."""
+        """Return the highest factor by which incidents increase demand in `count` cells from `first`; at least 1."""
         here = self.incidents.between(self.grid.start(first), self.grid.start(first + count))
         return min(self.max_factor, prod(max(1.0, incident.factor) for incident in here if not incident.is_supply))
 
     def expected(self, product: Product, first: int, activity: Floats) -> Floats:
-        """Return how many customers are expected to ask for a product in each cell from `first` on.
+        """Return the expected number of customers of a product in each cell from `first` on.
 
-        `activity`: of these cells.
+        `activity`: factors of these cells.
         """
         expected: Floats = activity * (self.per_second[product.product_id] * self.grid.seconds)
         factor = self.factor(self._concern(product, first, len(activity)), first, len(activity))
         return expected if factor is None else expected * factor
 
     def factor(self, incidents: Sequence[Incident], first: int, count: int) -> Floats | None:
-        """Return the factor on demand that incidents have in each cell from `first`; None: 1 throughout.
+        """Return the factor of incidents on demand in each cell from `first`; None: 1 throughout.
 
-        `incidents`: of `during`, those that concern a product.
+        `incidents`: those of `during` that concern a product.
         """
         factor = demand_of(incidents, self._minutes(first, count))
         return None if factor is None else np.minimum(self._by_cell(factor, first, count), self.max_factor)
 
     def discount(self, product: Product, first: int, count: int) -> Ints | None:
-        """Return a product's discount in each cell from `first`, in ten-thousandths; None: none at all."""
+        """Return a product's discount in each cell from `first`, in ten-thousandths; None: no discount."""
         return self.discount_by(self._concern(product, first, count), first, count)
 
     def discount_by(self, incidents: Sequence[Incident], first: int, count: int) -> Ints | None:
-        """Return the discount that incidents give in each cell from `first`; as `factor`."""
+        """Return the discount of incidents in each cell from `first`, in ten-thousandths; see `factor`."""
         discount = discount_of(incidents, self._minutes(first, count))
         if discount is None:
             return None
@@ -151,7 +151,7 @@ class Plan:
         return np.arange(first >> halvings, ((first + count - 1) >> halvings) + 1, dtype=np.int64)
 
     def _places(self, first: int, count: int) -> Ints:
-        """Return the place of each cell's minute among those of `_minutes`."""
+        """Return the index of each cell's minute in `_minutes`."""
         halvings = self.grid.halvings
         return (np.arange(first, first + count, dtype=np.int64) >> halvings) - (first >> halvings)
 
@@ -169,7 +169,7 @@ def _supply(settings: Settings, calendar: Calendar, incidents: Incidents) -> Sup
 def _substitutes(products: Sequence[Product]) -> dict[str, tuple[Product, ...]]:
     """Return the substitutes of each product.
 
-    A category is divided, in the catalog's order, into groups of SUBSTITUTION_GROUP_SIZE products.
+    Each category is divided, in catalog order, into groups of SUBSTITUTION_GROUP_SIZE products.
     """
     by_category: dict[str, list[Product]] = {}
     for product in products:

@@ -1,4 +1,4 @@
-"""What a purchase costs and brings: the one place where money is computed, in integer cents."""
+"""What a purchase costs and earns: the only place where money is computed, in integer cents."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple, TypeVar
@@ -15,20 +15,20 @@ BASIS_POINTS = 10_000  # discounts are counted in hundredths of a percent
 def total_cents(
     quantity: Number, price_cents: Number, supplement_cents: Number, member: Number, promotion: Number
 ) -> Number:
-    """Return quantity × (price + supplement) × (1 − discount) × (1 − promotion), rounded half up once.
+    """Return quantity × (price + supplement) × (1 − discount) × (1 − promotion) in cents, rounded half up once.
 
-    The seed's formula, with a promotion's discount behind it; of one sale, or of many in columns.
+    The seed's formula, with a promotion's discount added; for one sale, or for many in columns.
 
     Parameters
     ----------
     quantity
         Units sold.
     price_cents, supplement_cents
-        Of one unit.
+        Price of one unit in cents.
     member
-        The share that a member does not pay, in ten-thousandths; 0 for all others.
+        Member discount in ten-thousandths; 0 for customers who are not members.
     promotion
-        The share that nobody pays in the meantime, in ten-thousandths.
+        Discount for all customers during a promotion, in ten-thousandths.
     """
     kept = (BASIS_POINTS - member) * (BASIS_POINTS - promotion)
     whole = BASIS_POINTS * BASIS_POINTS
@@ -42,23 +42,23 @@ def cents(amount: Decimal) -> int:
 
 
 class Terms(NamedTuple):
-    """One way to buy, of whatever product, and what it comes to."""
+    """One way to buy any product, with its quantity, discount and supplements."""
 
     quantity: int
     is_member: bool
     add_supplements: bool
     member_discount: int  # ten-thousandths
-    supplement_cents: int  # of one unit, what it sells for
-    supplement_cogs: int  # and costs
+    supplement_cents: int  # price of the supplement of one unit
+    supplement_cogs: int  # its cost to the shop
 
     def total_cents(self, product: Product, promotion: int) -> int:
-        """Return what a product is sold for, at a promotion's discount in ten-thousandths."""
+        """Return the price of a purchase of a product in cents, at a promotion's discount in ten-thousandths."""
         return total_cents(
             self.quantity, product.price_cents, self.supplement_cents, self.member_discount, promotion
         )  # fmt: skip
 
     def cost_cents(self, product: Product) -> int | None:
-        """Return what a product had cost the shop; None where the catalog does not say."""
+        """Return the cost of the sold units to the shop in cents; None if the catalog does not give it."""
         return None if product.cost_cents is None else self.quantity * (product.cost_cents + self.supplement_cogs)
 
 
@@ -75,7 +75,7 @@ def terms(quantity: int, is_member: bool, add_supplements: bool, sales: SalesSet
 
 
 class Line(NamedTuple):
-    """What stands on the receipt for one way to buy a product, and what its goods had cost the shop."""
+    """The receipt line of one purchase of a product, and the cost of its goods to the shop."""
 
     product: Product
     quantity: int
@@ -85,11 +85,11 @@ class Line(NamedTuple):
     supplement_cents: int
     promotion: int  # discount in ten-thousandths
     total_cents: int
-    cost_cents: int | None  # of all units, supplements included; None where the catalog does not say
+    cost_cents: int | None  # of all units, including supplements; None if the catalog does not give it
 
 
 def line(product: Product, terms: Terms, promotion: int) -> Line:
-    """Return the receipt's line of a product, bought on some terms."""
+    """Return the receipt line of a product, bought on the given terms."""
     return Line(
         product, terms.quantity, terms.is_member, terms.add_supplements, terms.member_discount, terms.supplement_cents,
         promotion, terms.total_cents(product, promotion), terms.cost_cents(product),

@@ -1,6 +1,6 @@
-"""Counter-based random numbers: a draw is a hash of what it is for, so any of them can be made anywhere, in any order.
+"""Counter-based random numbers: a draw is a hash of its purpose, so draws can be computed anywhere, in any order.
 
-There is no generator with a state that would have to be kept, shared or moved between workers.
+There is no generator state that would have to be stored, shared or moved between workers.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _ATANH_TERMS = tuple(1.0 / (2 * k + 1) for k in range(12))
 def key(seed: int, *names: str) -> np.uint64:
     """Return the 64-bit key of a family of draws, such as the members among the customers of one product.
 
-    Names are hashed whole, so no family depends on the order or number of others.
+    Names are hashed in full, so no family depends on the order or number of others.
     """
     text = "\x1f".join((str(seed), *names)).encode()
     return np.uint64(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
@@ -46,7 +46,7 @@ def keys(seed: int, names: Iterable[str], what: str) -> UInts:
 
 
 def keys_of_cells(family: np.uint64 | UInts, cells: NDArray[np.int64]) -> UInts:
-    """Return the key of each cell of time within a family; `family` and `cells` are broadcast."""
+    """Return the key of each time cell within a family; `family` and `cells` are broadcast."""
     return _mix(family + cells.astype(np.uint64) * _GOLDEN)
 
 
@@ -54,13 +54,13 @@ def uniforms(keys: UInts, index: NDArray[np.int64]) -> Floats:
     """Return the `index`-th number of each key, uniform in [0, 1) with 53 bits; `keys` and `index` are broadcast."""
     bits = _mix(keys + (index.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
     bits >>= np.uint64(11)
-    numbers = bits.view(np.int64).astype(np.float64)  # from signed numbers it is faster
+    numbers = bits.view(np.int64).astype(np.float64)  # faster from signed numbers
     numbers *= 2.0**-53
     return numbers
 
 
 def uniform(key: int, index: int) -> float:
-    """Return one of the numbers of `uniforms`: for a single draw plain integers are faster."""
+    """Return one number of `uniforms`; plain integers are faster for a single draw."""
     z = (key + (index + 1) * int(_GOLDEN)) & _ALL_BITS
     z = ((z ^ (z >> 30)) * int(_MIX_1)) & _ALL_BITS
     z = ((z ^ (z >> 27)) * int(_MIX_2)) & _ALL_BITS
@@ -77,7 +77,7 @@ def exponentials(keys: UInts, index: NDArray[np.int64]) -> Floats:
 def logarithm(x: Floats) -> Floats:
     """Return the natural logarithm of positive numbers, to within a few units in the last place.
 
-    numpy's own differs in the last bit from one processor to the next. Additions, multiplications and divisions do not
+    The last bit of numpy's logarithm differs between processors. Additions, multiplications and divisions do not differ
     (IEEE 754), so the stream is the same on every machine: ln(m 2^e) = e ln 2 + 2 atanh((m - 1) / (m + 1)).
     """
     mantissa, exponent = np.frexp(x)
@@ -100,7 +100,7 @@ def logarithm(x: Floats) -> Floats:
 
 
 def _mix(z: UInts) -> UInts:
-    """Return the splitmix64 finaliser of each number: every bit of the input moves half of the output's. In place."""
+    """Apply the splitmix64 finaliser to each number in place: every input bit changes half of the output bits."""
     shifted = z >> np.uint64(30)
     z ^= shifted
     z *= _MIX_1

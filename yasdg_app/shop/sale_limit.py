@@ -1,6 +1,6 @@
-"""The one rule for a shop that closes after a number of sales, for workers and for offline generation.
+"""The only rule for a shop that closes after a number of sales, for workers and for offline generation.
 
-It closes with the customer of the last sale: who comes after them in the stream's order is not served.
+The shop closes after the customer of the last sale: customers after it in stream order are not served.
 """
 
 from bisect import bisect_right
@@ -20,7 +20,7 @@ class SaleCounter:
     Attributes
     ----------
     cursor
-        The customer of the last sale; None as long as it is not known.
+        The customer of the last sale; None until it is known.
     """
 
     def __init__(self, number_of_sales: int) -> None:
@@ -28,7 +28,7 @@ class SaleCounter:
         self.cursor: EventCursor | None = None
 
     def count(self, batch: SalesBatch, products: Sequence[Product]) -> bool:
-        """Count the next batch of all products, in order of id; return whether the last sale is known by now."""
+        """Count the next batch of all products, sorted by id; return whether the last sale is known now."""
         sales = batch.sales
         if self.cursor is not None:
             return True
@@ -42,9 +42,9 @@ class SaleCounter:
         return True
 
     def without_later(self, batch: SalesBatch, products: Sequence[Product]) -> SalesBatch:
-        """Drop the customers after the last sale; `products`: those that the batch refers to, in order of id.
+        """Drop the customers after the last sale; `products`: those that the batch refers to, sorted by id.
 
-        Customers of its very microsecond who precede it in order stay.
+        Customers of the same microsecond who precede it in stream order are kept.
         """
         if self.cursor is None:
             return batch
@@ -59,9 +59,9 @@ class SaleCounter:
 
 
 class SaleLimit:
-    """Finds the last sale of a shop, as far as event time has come.
+    """Finds the last sale of a shop, as far as event time has advanced.
 
-    Every worker finds it on its own: it simulates the whole shop, whichever partitions it sells for.
+    Every worker finds it independently: it simulates the whole shop, whichever partitions it sells for.
     """
 
     def __init__(self, plan: Plan, number_of_sales: int) -> None:
@@ -75,7 +75,7 @@ class SaleLimit:
 
     @property
     def cursor(self) -> EventCursor | None:
-        """The customer of the last sale; None as long as it is not known."""
+        """The customer of the last sale; None until it is known."""
         return self._counter.cursor
 
     def replan(self, plan: Plan) -> None:
@@ -83,7 +83,7 @@ class SaleLimit:
         self._till.replan(plan)
 
     def look(self, until: int) -> int:
-        """Count on towards `until`, a block at most; return the event time up to which sales may be generated."""
+        """Count on towards `until`, at most one block; return the event time up to which sales may be generated."""
         if self.cursor is None:
             self._counter.count(self._till.generate_until(until), self._till.products)
         return self._till.watermark if self.cursor is None else self.cursor.at
@@ -94,9 +94,9 @@ class SaleLimit:
 
 
 def generate_all(till: Till, until: int, number_of_sales: int = 0) -> Iterator[tuple[SalesBatch, int]]:
-    """Yield what becomes of the whole shop's customers, block by block, each with its watermark.
+    """Yield the sales and lost sales of the whole shop, block by block, each with its watermark.
 
-    `number_of_sales`: sales after which the shop closes; 0: it does not.
+    `number_of_sales`: sales after which the shop closes; 0: no limit.
     """
     counter = SaleCounter(number_of_sales)
     while till.watermark < until:

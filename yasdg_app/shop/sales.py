@@ -1,4 +1,4 @@
-"""What becomes of customers, in columns: sales, lost sales, and the order of both."""
+"""The outcome of customers' requests, in columns: sales, lost sales, and the order of both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ NO_PRODUCT = -1  # in place of a product's index
 
 
 class EventCursor(NamedTuple):
-    """A place in the stream's order: customers are served by time, those of one microsecond by what they ask for."""
+    """A position in stream order: customers are served by time, and within a microsecond by requested product."""
 
     at: int  # microseconds since 1970
     product_id: str
@@ -23,20 +23,20 @@ STREAM_START = EventCursor(-(2**62), "")
 
 
 def cursor_after(at: int) -> EventCursor:
-    """Return the place behind all customers up to an event time."""
+    """Return the position after all customers up to an event time, inclusive."""
     return EventCursor(at, "\U0010ffff")
 
 
 @dataclass(frozen=True, slots=True)
 class Sales:
-    """Sales in the stream's order: arrays of one length."""
+    """Sales in stream order: arrays of equal length."""
 
-    product: Ints  # place of the product in the till's tuple of products
+    product: Ints  # index in the till's tuple of products
     number: Ints  # of this sale among those of its product, from 1
     at: Ints  # event time, microseconds since 1970
-    option: Ints  # way to buy: see `customer.line_of`
+    option: Ints  # purchase option: see `customer_behaviour.line_of`
     promotion: Ints  # discount in ten-thousandths
-    requested_product: Ints  # place of the product that the customer had asked for; NO_PRODUCT: this one
+    requested_product: Ints  # index of the product that the customer asked for; NO_PRODUCT: the same as `product`
 
     def __len__(self) -> int:
         return len(self.at)
@@ -57,7 +57,7 @@ NO_SALES = Sales(*(np.empty(0, dtype=np.int64) for _ in range(6)))
 
 
 class LostSale(NamedTuple):
-    """A customer who found too little of what was asked for."""
+    """A customer who found too little of the requested product."""
 
     product: int  # as in `Sales`
     number: int  # among the lost sales of the product, from 1
@@ -65,14 +65,14 @@ class LostSale(NamedTuple):
     option: int
     promotion: int
     level: int  # units that were left
-    promised: int  # when more was to come; `shelf.END_OF_TIME`: nothing is on order
-    delayed_by: str | None  # name of the incident that makes it late by now
-    substitute: int  # what the customer took instead; NO_PRODUCT: nothing
+    promised: int  # promised time of the next delivery; `shelf.END_OF_TIME`: nothing is on order
+    delayed_by: str | None  # name of the incident that has delayed it so far
+    substitute: int  # what the customer bought instead; NO_PRODUCT: nothing
 
 
 @dataclass(frozen=True, slots=True)
 class SalesBatch:
-    """What became of the customers of a stretch of time."""
+    """The sales and lost sales of a time span."""
 
     sales: Sales = NO_SALES
     lost: Sequence[LostSale] = ()

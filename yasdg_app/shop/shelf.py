@@ -1,7 +1,7 @@
-"""A product's shelf: what was sold and restocked, what is on order, and the rule that orders it.
+"""A product's shelf: what was sold and restocked, what is on order, and the rule for orders.
 
-The rule is the seed's: after a sale, a level at or below the minimum has `restock_amount` put on the shelf. Where the
-supplier needs no time, it is there at once; else it comes when it is due, and nothing more is ordered until then. A
+The rule is the seed's: if a sale leaves the level at or below the minimum, `restock_amount` is ordered. If the supplier
+needs no time, it arrives instantly. Otherwise it arrives when it is due, and nothing more is ordered until then. A
 delivery is received before the next customer is served, so a shelf needs no clock.
 """
 
@@ -14,7 +14,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.supply import Supply
 
-END_OF_TIME = 2**62  # event time of a delivery that does not come, since nothing is on order
+END_OF_TIME = 2**62  # event time of a delivery that does not come, because nothing is on order
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Restock:
 
     @property
     def new_level(self) -> int:
-        """Level after the restock."""
+        """Level in units after the restock."""
         return self.existing_level + self.stock_quantity
 
 
@@ -39,23 +39,23 @@ class Shelf:
     product: Product
     initial: int
     level: int
-    sales: int = 0  # number of sales, which is the number of the last one
+    sales: int = 0  # number of sales, and so the number of the last one
     sold: int = 0
     stockings: int = 0
     restocked: int = 0
     on_order: int = 0
-    ordered_at: int = 0  # event time from which the lead time runs of what is on order
-    due: int = END_OF_TIME  # when it comes, by all that is known
-    promised: int = END_OF_TIME  # when it would come if nothing held it up
-    delayed_by: str | None = None  # name of the incident that makes it come later than that
+    ordered_at: int = 0  # event time at which the lead time of the outstanding order starts
+    due: int = END_OF_TIME  # event time at which the delivery is due, as far as is known
+    promised: int = END_OF_TIME  # event time at which it would arrive without delay
+    delayed_by: str | None = None  # name of the incident that delays it beyond `promised`
 
     @classmethod
     def of(cls, product: Product) -> "Shelf":
-        """Return the shelf of a product as the shop opens."""
+        """Return the shelf of a product when the shop opens."""
         return cls(product, initial=product.inventory, level=product.inventory)
 
     def update_eta(self, supply: Supply) -> None:
-        """Compute again when the delivery of what is on order is due."""
+        """Recompute when the delivery of the outstanding order is due."""
         if self.on_order:
             of = self.product, self.stockings + 1, self.ordered_at
             self.promised, (self.due, self.delayed_by) = supply.promised(*of), supply.delivery(*of)
@@ -63,9 +63,9 @@ class Shelf:
             self.promised, self.due, self.delayed_by = END_OF_TIME, END_OF_TIME, None
 
     def backorder_info(self, at: int) -> tuple[int, str | None]:
-        """Return what a customer who finds too little is told: when more was promised, and what delays it by now.
+        """Return what a lost sale reports: the promised time of the delivery, and what has delayed it so far.
 
-        An incident that is set later may change the delivery, but neither of the two.
+        An incident that is added later may change the delivery, but neither of the two.
         """
         return self.promised, self.delayed_by if self.promised <= at else None
 
@@ -80,7 +80,7 @@ class Shelf:
             self.restocked += brought
             self.level += brought
             self.on_order -= brought
-            # What took its time may be too little by now; the seed's restock, which takes none, is not repeated.
+            # A delivery that took time may be too little by now. The seed's restock, which takes none, is not repeated.
             if not self.on_order and at > self.ordered_at and self.level <= supply.min_inventory:
                 self.on_order = supply.restock_amount
             self.ordered_at = at
@@ -101,7 +101,7 @@ class Shelf:
     def receive_and_sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
         """Receive what is due by `at`, then sell: one step of a shelf. Return all restocks, in order.
 
-        It is what every path does that takes one sale after the other. `instant_restocks` and `truth.restocking` do the
+        Every code path that handles one sale after the other uses it. `instant_restocks` and `truth.restocking` do the
         same for many sales in columns.
         """
         if self.due > at:
@@ -110,19 +110,19 @@ class Shelf:
 
 
 def instant_restocks(level: Ints, sold: Ints, supply: Supply) -> Ints:
-    """Return how many restocks a shelf has had after each of its sales, where all that is ordered is there at once.
+    """Return the number of restocks of a shelf after each of its sales, if all orders arrive instantly.
 
-    It is what `Shelf.sell` comes to, for many sales in one go: each restock adds more than a sale takes, so there is
-    one after each sale that takes the level to the minimum.
+    It has the same result as `Shelf.sell`, for many sales at once: each restock adds more than a sale takes, so there
+    is one after each sale that takes the level to the minimum.
 
     Parameters
     ----------
     level
-        Units that were on the shelf before the first of the sales; above the minimum, and nothing was on order.
+        Units on the shelf before the first sale; above the minimum, with nothing on order.
     sold
-        Units sold with this sale and all before it. The level after the sale is ``level - sold + restocks * amount``.
+        Units sold by this sale and all earlier ones. The level after the sale is ``level - sold + restocks * amount``.
     supply
-        Whose `instant` is true for the products.
+        `supply.is_instant` must be true for the products.
     """
     short = sold + (supply.min_inventory - level)  # below 0: above the minimum
     restocks: Ints = np.maximum(short // supply.restock_amount + 1, 0)

@@ -1,4 +1,4 @@
-"""The shelves of a till: in columns where whoever comes finds enough, as objects where somebody may not."""
+"""The shelves of a till: in columns if every customer finds enough, as objects if some may not."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,26 +16,26 @@ NOT_SOLD = 0  # in place of a sale's number
 
 
 class Shelves:
-    """The shelves of some products, by their place among these.
+    """The shelves of some products, by their index.
 
-    Where all that is ordered is there at once, a shelf above its minimum is steady: nobody is turned away from it, and
-    many sales come to a few sums. From any other customers are served one by one.
+    If all orders arrive instantly, a shelf above its minimum is steady: it never has too little for a customer, and
+    many sales reduce to a few sums. Customers of all other shelves are served one by one.
 
     Parameters
     ----------
     products
-        Whose shelves they are.
+        The products of the shelves.
     known
-        Shelves by product_id; one that is not named is as the shop opens.
+        Known shelves by product_id; all others are as when the shop opens.
     supply, instant
-        As of `replan`.
+        See `replan`.
     """
 
     def __init__(
         self, products: Sequence[Product], known: Mapping[str, Shelf], supply: Supply, instant: NDArray[np.bool_]
     ) -> None:
         self._products = products
-        # Of shelves that are no objects; on these nothing is on order.
+        # Of shelves without an object; they have nothing on order.
         self._level = np.array([product.inventory for product in products], dtype=np.int64)
         self._sales, self._sold, self._stockings, self._restocked = np.zeros((4, len(products)), dtype=np.int64)
         self._objects: dict[int, Shelf] = {}
@@ -50,10 +50,10 @@ class Shelves:
         self.replan(supply, instant)
 
     def replan(self, supply: Supply, instant: NDArray[np.bool_]) -> None:
-        """Go on by what is known now.
+        """Continue with changed supply.
 
-        `instant`: whether all that is ordered of a product is there at once. Where customers look at several shelves,
-        say of none that it is so.
+        `instant`: whether all orders of a product arrive instantly. If customers may look at several shelves, pass
+        False for all products.
         """
         self._supply, self._instant = supply, instant
         self._steady = instant & (self._level > supply.min_inventory)
@@ -63,14 +63,14 @@ class Shelves:
         self.close(list(self._objects))
 
     def sell_in_bulk(self, product: Ints, option: Ints) -> Ints:
-        """Serve all customers of the shelves that are steady; return the number of each sale, NOT_SOLD for the others.
+        """Serve all customers of the steady shelves; return the number of each sale, NOT_SOLD for all other customers.
 
         Parameters
         ----------
         product
-            Place of what each customer asks for, in increasing order; the customers of each product by time.
+            Index of the product of each customer, in increasing order; customers of the same product sorted by time.
         option
-            In which they buy.
+            Purchase option of each customer.
         """
         begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first customer of each product
         if not len(begin):
@@ -93,7 +93,7 @@ class Shelves:
         return number
 
     def __getitem__(self, place: int) -> Shelf:
-        """Return a shelf to serve customers from, one by one. Afterwards `close` it."""
+        """Return a shelf from which customers are served one by one. Pass it to `close` afterwards."""
         shelf = self._objects.get(place)
         if shelf is None:
             shelf = self._objects[place] = self.copy(place)
@@ -101,7 +101,7 @@ class Shelves:
         return shelf
 
     def close(self, places: Iterable[int]) -> None:
-        """Keep shelves in columns again that have become steady."""
+        """Move shelves that have become steady back to columns."""
         for place in places:
             shelf = self._objects[place]
             if self._instant[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
@@ -110,7 +110,7 @@ class Shelves:
                 del self._objects[place]
 
     def copy(self, place: int) -> Shelf:
-        """Return a shelf as it is; nothing that is done to it counts."""
+        """Return a copy of a shelf; changes to the copy have no effect."""
         if place in self._objects:
             return replace(self._objects[place])
         level, sold, restocked = int(self._level[place]), int(self._sold[place]), int(self._restocked[place])

@@ -1,4 +1,4 @@
-"""What becomes of an order: when the supplier delivers it, and how much of it at a time."""
+"""What happens to an order: when the supplier delivers it, and how much at a time."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -23,15 +23,15 @@ class Supply:
     Parameters
     ----------
     inventory
-        When is ordered, and how much.
+        When to order, and how much.
     supplier
-        The supplier of whatever no other supplies.
+        The default supplier, for products without a supplier of their own.
     suppliers
-        The others, each of some categories.
+        The other suppliers, each for some categories.
     calendar, incidents
-        Delivery days, and what holds up deliveries.
+        Delivery days, and incidents that delay deliveries.
     seed
-        Of the shop.
+        The shop's seed.
     """
 
     def __init__(
@@ -52,35 +52,35 @@ class Supply:
         self._seed = seed
 
     def is_instant(self, product: Product) -> bool:
-        """Tell whether orders of a product arrive at the moment they are placed."""
+        """Return whether orders of a product arrive at the moment they are placed."""
         supplier = self._by_category.get(product.category, self._supplier)
         no_time = max(_lead_times(supplier.lead_time)) == 0 and _any_day(supplier) and not supplier.partial_freq
         return no_time and not self._incidents.has_supply
 
     def promised(self, product: Product, number: int, ordered_at: int) -> int:
-        """Return when a product's `number`-th delivery would come if nothing held it up."""
+        """Return the event time at which a product's `number`-th delivery would arrive without delay."""
         supplier = self._by_category.get(product.category, self._supplier)
         due = ordered_at + self._lead_time(supplier, product, number)
         return due if _any_day(supplier) else self._calendar.next_midnight_on(due, supplier.delivery_days)
 
     def delivery(self, product: Product, number: int, ordered_at: int) -> tuple[int, str | None]:
-        """Return when a product's `number`-th delivery comes, and the incident that makes it late, if any does."""
+        """Return when a product's `number`-th delivery arrives, and the incident that makes it late, if any."""
         supplier = self._by_category.get(product.category, self._supplier)
         due, late = self._incidents.delivery(product, ordered_at, self._lead_time(supplier, product, number))
         if _any_day(supplier):
             return due, late
         for _ in range(MOST_DELAYS):
             on_the_day = self._calendar.next_midnight_on(due, supplier.delivery_days)
-            # It may meet with an incident that it would have been ahead of.
+            # The delivery may now meet an incident that it would otherwise have avoided.
             due, later = self._incidents.delivery(product, on_the_day, 0)
             late = late or later
             if due == on_the_day:
                 break
-        # What is late by less than the wait for the day of delivery is in time.
+        # A delay that is shorter than the wait for the delivery day does not make the delivery late.
         return due, late if late and due > self.promised(product, number, ordered_at) else None
 
     def delivered_quantity(self, product: Product, number: int, outstanding: int) -> int:
-        """Return how many of the units that are outstanding a product's `number`-th delivery brings: one at least."""
+        """Return how many of the outstanding units a product's `number`-th delivery brings: at least one."""
         supplier = self._by_category.get(product.category, self._supplier)
         if outstanding < 2 or not supplier.partial_freq:
             return outstanding
@@ -89,7 +89,7 @@ class Supply:
         return 1 + int(self._chance(product, "part", number) * (outstanding - 1))
 
     def _lead_time(self, supplier: SupplierSettings, product: Product, number: int) -> int:
-        """Return the lead time of a delivery in microseconds, of a triangular distribution."""
+        """Return the lead time of a delivery in microseconds, with a triangular distribution."""
         least, usual, longest = _lead_times(supplier.lead_time)
         if least == longest:
             return least

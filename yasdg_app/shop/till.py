@@ -1,9 +1,9 @@
-"""A till: demand over a stretch of event time, turned into numbered sales and customers turned away, in order.
+"""A till: turns demand over a span of event time into numbered sales and lost sales, in order.
 
-A till resumes with the shelves as others left them and keeps no other state, so every till over the same products that
-starts at the same cursor generates the same sales.
+A till resumes with the shelves of an earlier one and keeps no other state, so all tills over the same products that
+start at the same cursor generate the same sales.
 
-Where restocks are instant and the shelf is above its minimum, every customer finds enough: many are served at once, in
+If restocks are instant and the shelf is above its minimum, every customer finds enough: many are served at once, in
 columns. All others are served one by one.
 """
 
@@ -28,26 +28,26 @@ from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.shelves import NOT_SOLD, Shelves
 
 CUSTOMERS_PER_BLOCK = 20_000  # computed at a time; bounds the memory of a till
-MAX_CELLS_PER_BLOCK = 4_096  # fewer customers than that come in so many cells: the bound where hardly anybody comes
-MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # and cells of all products: some of a till's time
+MAX_CELLS_PER_BLOCK = 4_096  # the bound if customers are rare: these cells have fewer than CUSTOMERS_PER_BLOCK
+MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # and cells of all products: bounds the time of a till
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where a till goes on.
+    """Where a till resumes.
 
     Attributes
     ----------
     after
-        The last customer whom the shelves have seen.
+        The last customer whom the shelves have served.
     shelves
-        By product_id; one that is not named is as the shop opens.
+        By product_id; all others are as when the shop opens.
     sold
-        Number of sales that were told, by product_id: none of them is told again.
+        Number of published sales, by product_id: none of them is published again.
     lost
-        Number of lost sales that were told, by product_id.
+        Number of published lost sales, by product_id.
     lost_after
-        The last customer turned away of whom was told.
+        The last customer with a published lost sale.
     """
 
     after: EventCursor
@@ -58,27 +58,27 @@ class ResumePoint:
 
 
 class Till:
-    """Serves the customers of some products, from a place in the stream onwards.
+    """Serves the customers of some products, from a position in the stream on.
 
-    Where customers take one product instead of another, it serves those of the products beside its own as well, and
-    does not tell of them.
+    If customers buy substitutes, the till also serves the customers of those substitutes, but does not return their
+    sales.
 
     Parameters
     ----------
     plan
-        Of the shop.
+        Plan of the shop.
     products
-        Products that this till sells; any part of the shop's.
+        Products that this till sells; any subset of the shop's.
     start
-        Where it goes on; None: at the shop's first moment.
+        Where to resume; None: at the shop's first moment.
 
     Attributes
     ----------
     products
-        In order of id: those that it sells, and those beside them.
-    through
-        Event time up to which everybody was served and is told of.
-    served
+        Sorted by id: the products that it sells, and their substitutes.
+    watermark
+        Event time up to which all customers were served and returned.
+    customers_served
         Number of customers computed so far.
     """
 
@@ -86,7 +86,7 @@ class Till:
         start = start or ResumePoint(EventCursor(plan.opened_at, ""))
         own = {product.product_id: product for product in products}
         substitutes = {other.product_id: other for product_id in own for other in plan.substitutes.get(product_id, ())}
-        # In order of id, so that the order within a microsecond is that of `EventCursor`.
+        # Sorted by id, so that the order within a microsecond is that of `EventCursor`.
         self.products = tuple(sorted((substitutes | own).values(), key=attrgetter("product_id")))
         self.plan = plan
         self._after = start.after
@@ -99,8 +99,8 @@ class Till:
         self._lost = np.array([start.lost.get(product_id, 0) for product_id in ids], dtype=np.int64)
         self._lost_after = start.lost_after
         self._places = {product_id: place for place, product_id in enumerate(ids)} if plan.substitutes else {}
-        self._waiting = SalesBatch()  # customers of computed cells whose time has not come
-        self._ahead: tuple[SalesBatch, int] | None = None  # those of the next cells, and the cell behind these
+        self._waiting = SalesBatch()  # customers of computed cells who are not due yet
+        self._ahead: tuple[SalesBatch, int] | None = None  # those of the next cells, and the cell after these
         busiest = self._arrivals.per_second * plan.calendar.peak * plan.grid.seconds
         most = min(
             MAX_CELLS_PER_BLOCK,
@@ -112,31 +112,31 @@ class Till:
         self.customers_served = 0
 
     def replan(self, plan: Plan) -> None:
-        """Go on by another plan, which differs from the one before in nothing that was computed so far."""
+        """Continue with another plan, which must not differ in anything computed so far."""
         self.plan = plan
         self._shelves.replan(plan.supply, self._instant())
 
     def _instant(self) -> NDArray[np.bool_]:
-        """Tell of which products all that is ordered is there at once, and nobody looks at other shelves as well."""
+        """Return for which products all orders arrive instantly, and no customer looks at other shelves as well."""
         if self.plan.sales.substitution_freq:
             return np.zeros(len(self.products), dtype=np.bool_)
         return self._arrivals.by_category(self.plan.supply.is_instant)
 
     @property
     def shelves(self) -> Sequence[Shelf]:
-        """The shelves as those have left them who were computed so far; see `shelves_watermark`."""
+        """The shelves after all customers computed so far; see `shelves_watermark`."""
         return [self._shelves.copy(place) for place in range(len(self.products))]
 
     @property
     def shelves_watermark(self) -> int | None:
-        """Event time up to which the shelves have seen everybody; None while some of them wait to be told of."""
+        """Event time up to which the shelves have served all customers; None while some are not returned yet."""
         if len(self._waiting.sales) or self._waiting.lost or self._ahead is not None:
             return None
         return self.plan.grid.start(self._next_cell) - 1
 
     @property
     def next_at(self) -> int:
-        """Event time before which nobody is to be told of; it may be that of somebody, or of nobody."""
+        """Event time before which no customer is due; there may or may not be one at that time."""
         waiting = self._waiting
         first = self.plan.grid.start(self._next_cell)
         if len(waiting.sales):
@@ -144,9 +144,9 @@ class Till:
         return min(first, waiting.lost[0].at) if waiting.lost else first
 
     def generate_until(self, until: int) -> SalesBatch:
-        """Serve the next customers up to the event time `until` (inclusive): a block at most, and who is prepared.
+        """Serve the next customers up to the event time `until` (inclusive): at most one block and the prepared one.
 
-        Call it again while `through` is before `until`.
+        Call it again while `watermark` is before `until`.
         """
         served = self._generate_block(until)
         if self.watermark < until and self._ahead is not None:
@@ -168,14 +168,14 @@ class Till:
 
     @property
     def prepared_watermark(self) -> int:
-        """Event time up to which everybody is computed."""
+        """Event time up to which all customers are computed."""
         return self.plan.grid.start(self._next_cell if self._ahead is None else self._ahead[1]) - 1
 
     def prepare(self, until: int) -> None:
-        """Compute ahead who comes next, up to the cell of `until`, a block at most, unless that is done already.
+        """Compute the next customers ahead, up to the cell of `until`, at most one block, unless that is already done.
 
-        Whoever rings up every few milliseconds would else have a block to compute for every till at the same moment.
-        What is known of the shop has to hold up to `until`, as for `generate_until`.
+        Otherwise a caller that generates sales every few milliseconds would have to compute a block for every till at
+        the same moment. The plan must be final up to `until`, as for `generate_until`.
         """
         first, last = self._next_cell, self.plan.grid.cell_at(until)
         if self._ahead is not None or first > last:
@@ -191,7 +191,7 @@ class Till:
             return SalesBatch()
         came = self._arrivals.arrivals(self.plan, first, activity)
         if self._after.at >= self.plan.grid.start(first):
-            # At the microsecond of the last customer, products behind it in order may still have one.
+            # At the microsecond of the last customer, products after it in order may still have one.
             behind = bisect_right(self.products, self._after.product_id, key=lambda product: product.product_id)
             product = came.rows.product[came.row]
             came = came[(came.at > self._after.at) | ((came.at == self._after.at) & (product >= behind))]
@@ -199,10 +199,10 @@ class Till:
         return self._serve(self._customers(came), first, count)
 
     def _customers(self, came: Arrivals) -> "_Customers":
-        """Return what customers ask for and what they are like, in the order in which they are served."""
+        """Return what customers ask for and how they behave, in the order in which they are served."""
         product, option, none = came.rows.product[came.row], self._arrivals.behaviour.options(came), np.empty(0)
         number = self._shelves.sell_in_bulk(product, option)
-        order = np.argsort(came.at, kind="stable")  # they came in order of product
+        order = np.argsort(came.at, kind="stable")  # they were sorted by product
         willing, taste = (
             self._arrivals.behaviour.uniforms(what, came)[order] if self.plan.sales.substitution_freq else none
             for what in ("willing", "taste")
@@ -211,7 +211,7 @@ class Till:
         return _Customers(product[order], came.at[order], cell, option[order], number[order], willing, taste)
 
     def _serve(self, customers: "_Customers", first: int, count: int) -> SalesBatch:
-        """Serve customers who came in `count` cells from `first`."""
+        """Serve the customers who arrived in `count` cells from `first`."""
         discounts = partial(self._arrivals.discounts, self.plan, first, count)
         bought, number = customers.product.copy(), customers.number.copy()
         requested_product = np.full(len(number), NO_PRODUCT, dtype=np.int64)
@@ -238,9 +238,9 @@ class Till:
         requested_product: Ints,
         lost: list[LostSale],
     ) -> None:
-        """Serve some of the customers one after the other, as far as there is something on the shelves.
+        """Serve some customers one after the other, as long as the shelves have enough.
 
-        It is written down who buys what, with what number, and who is turned away.
+        The arrays and `lost` are filled in: who buys what, with which number, and which sales are lost.
         """
         supply = self.plan.supply
         shelves = {place: self._shelves[place] for place in np.unique(customers.product[rows]).tolist()}
@@ -288,12 +288,12 @@ class Till:
 
 
 class _Customers(NamedTuple):
-    """Customers in the order in which they are served: arrays of one length."""
+    """Customers in the order in which they are served: arrays of equal length."""
 
     product: Ints  # what they ask for
     at: Ints
     cell: Ints
     option: Ints
-    number: Ints  # of the sale, of those that were served at once; NOT_SOLD: of the others
-    willing: Floats  # to take another: uniform in [0, 1); nothing where nobody may
-    taste: Floats  # which other: uniform in [0, 1)
+    number: Ints  # of the sale, for customers served in bulk; NOT_SOLD: for all others
+    willing: Floats  # to buy a substitute: uniform in [0, 1); empty if there is no substitution
+    taste: Floats  # which substitute: uniform in [0, 1)
