@@ -1,7 +1,7 @@
 """The sales of one partition by minute of event time: pure sums, fed from what is applied to the table, chunk by chunk.
 
-Next to every chunk lies in the newest minute as a whole, and costs nothing: the sales of that minute are what the table
-counts now, less what it counted before. Only a chunk that leaves the minute is looked at sale by sale.
+Almost every chunk is entirely within the newest minute and costs nothing: the sales of that minute are the current
+totals of the table minus its earlier totals. Only a chunk that leaves the minute is processed sale by sale.
 """
 
 from bisect import bisect_left
@@ -19,22 +19,23 @@ from yasdg_app.shop.demand import Ints
 
 MINUTE = 60_000_000  # microseconds
 ONE_MINUTE = timedelta(minutes=1)
-# Minutes that are kept: a day, and three hours so that whoever asks for a moment that is past has the day before it.
+# Minutes that are kept: a day, and three hours so that a query for a time in the recent past has the whole day before
+# it.
 KEPT = 27 * 60
-MANY = 20_000  # cells that are put together, even if nobody asks
+MANY = 20_000  # cells that are merged even without a query
 SEAT_BITS = 32  # of a key
 SEAT_MASK = (1 << SEAT_BITS) - 1
 NO_MINUTE = -(2**30)  # before all others
 
 Totals = Callable[[], Ints]
-"""Returns what the table counts now: sales, units sold and revenue in cents, three lines, by the seat of a product."""
+"""Returns the table's current totals: sales, units and revenue in cents, three rows, by seat of the product."""
 
 
 class Cells(NamedTuple):
-    """Sales by minute and product, of which each pair may come several times."""
+    """Sales by minute and product; each pair may occur several times."""
 
     keys: Ints  # the minute since 1970, and in the lower half the seat of the product
-    sums: Ints  # sales, units, revenue in cents: three lines
+    sums: Ints  # sales, units, revenue in cents: three rows
 
     @property
     def minutes(self) -> Ints:
@@ -49,23 +50,23 @@ class Cells(NamedTuple):
         return seats
 
     def where(self, mask: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "Cells":
-        """Return some of the cells."""
+        """Return the cells selected by a mask."""
         return Cells(self.keys[mask], self.sums[:, mask])
 
     def added_up(self) -> "Cells":
-        """Return the same sums, each pair of minute and product once, in order."""
+        """Return the same sums, sorted, with each pair of minute and product once."""
         order = np.argsort(self.keys, kind="stable")
         return Cells(self.keys[order], self.sums[:, order]).runs()
 
     def runs(self) -> "Cells":
-        """Return the same sums, with neighbours of the same minute and product in one."""
+        """Return the same sums, with adjacent cells of the same minute and product merged."""
         if not len(self.keys):
             return self
         starts = np.flatnonzero(np.diff(self.keys, prepend=~self.keys[0]))
         return Cells(self.keys[starts], np.add.reduceat(self.sums, starts, axis=1))
 
     def by(self, places: Ints, count: int) -> Ints:
-        """Return the sums at each of `count` places; `places`: that of each cell."""
+        """Return the sums at each of `count` positions; `places`: the position of each cell."""
         sums = np.zeros((3, count), np.int64)
         for line, own in zip(sums, self.sums, strict=True):
             np.add.at(line, places, own)
@@ -76,7 +77,7 @@ NO_CELLS = Cells(np.zeros(0, np.int64), np.zeros((3, 0), np.int64))
 
 
 def cells(minutes: Ints, seats: Ints, quantity: Ints, cents: Ints) -> Cells:
-    """Return a cell for each sale."""
+    """Return one cell per sale."""
     return Cells(minutes << SEAT_BITS | seats, np.stack([np.ones_like(quantity), quantity, cents]))
 
 
@@ -91,18 +92,18 @@ def minute_of(sale: SaleEvent) -> int:
 
 
 Row = tuple[int, int, int, int]
-"""A cell by itself: key, sales, units, revenue in cents."""
+"""A single cell: key, sales, units, revenue in cents."""
 
 
 class Minutes:
-    """Cells in the order in which they become known, for as long as they are of use.
+    """Cells in the order in which they become known, kept as long as they are needed.
 
     Parameters
     ----------
     categories
-        The number of the category of each product, by its seat.
+        Number of the category of each product, by its seat.
     most
-        How many cells are kept by product. If there are more, the oldest ones go on by category alone.
+        Highest number of cells kept by product. Beyond it, the oldest ones are kept only by category.
 
     Attributes
     ----------
@@ -111,7 +112,7 @@ class Minutes:
     products_from
         The minute from which sums are kept by product.
     oldest
-        The minute from which there are any.
+        The minute from which any sums are kept.
     """
 
     def __init__(self, categories: Ints, most: int) -> None:
@@ -119,7 +120,7 @@ class Minutes:
         self.of_seats = categories
         self._most = most
         self._whole = NO_CELLS
-        self._blocks: list[Cells] = []  # what came since, in two forms
+        self._blocks: list[Cells] = []  # added since the last merge, in two forms
         self._rows: list[Row] = []
         self._count = 0  # of both
         self._by_category = NO_CELLS
@@ -141,12 +142,12 @@ class Minutes:
             self._put_together()
 
     def by_product(self, first: int, end: int) -> Ints:
-        """Return the sums of each product over minutes from `first` to before `end`."""
+        """Return the sums of each product over the minutes from `first` to before `end`."""
         own = self._between(self._all(), first, end)
         return own.by(own.seats, len(self.of_seats))
 
     def by_category(self, first: int, end: int, categories: int) -> Ints:
-        """Return the sums by minute from `first` to before `end` and category: 3 × minutes × categories."""
+        """Return the sums by minute, from `first` to before `end`, and category: 3 × minutes × categories."""
         count, shape = (end - first) * categories, (3, end - first, categories)
         own, old = self._between(self._all(), first, end), self._between(self._by_category, first, end)
         sums = own.by((own.minutes - first) * categories + self.of_seats[own.seats], count)
@@ -163,7 +164,7 @@ class Minutes:
         return self._whole
 
     def _put_together(self) -> None:
-        """Put all that came into one, and let go of what is too old or too much."""
+        """Merge all added cells; drop those that are too old, and keep those above the limit by category only."""
         keys, *sums = np.array(self._rows, np.int64).reshape(-1, 4).T
         whole = joined([self._whole, *self._blocks, Cells(keys, np.array(sums))]).added_up()
         self._blocks, self._rows, self._count = [], [], 0
@@ -171,44 +172,44 @@ class Minutes:
         self.oldest = max(self.oldest, int(minutes[-1]) - KEPT)
         kept = int(np.searchsorted(minutes, self.oldest))
         if len(minutes) - kept > self._most:
-            # A quarter less than there may be, so that this is done now and again, not always.
+            # A quarter below the limit, so that this happens only occasionally.
             self.products_from = max(self.products_from, int(minutes[len(minutes) - self._most * 3 // 4]) + 1)
         old = max(kept, int(np.searchsorted(minutes, self.products_from)))
         self._let_go(Cells(whole.keys[kept:old], whole.sums[:, kept:old]))
         self._whole = Cells(whole.keys[old:].copy(), whole.sums[:, old:].copy())
 
     def _let_go(self, old: Cells) -> None:
-        """Keep cells by category alone."""
+        """Keep cells by category only."""
         by_category = Cells(old.minutes << SEAT_BITS | self.of_seats[old.seats], old.sums)
         whole = joined([self._by_category, by_category]).added_up()
         self._by_category = whole.where(whole.minutes >= self.oldest)
 
 
 class Counted(NamedTuple):
-    """What a chunk has to say that is about more than the newest minute."""
+    """The contribution of a chunk that reaches beyond the newest minute."""
 
     last: int  # minute of its last sale
-    came: Cells | list[Row] | None  # None: it is too old to be looked at
+    came: Cells | list[Row] | None  # None: it is too old to be counted
 
 
 class Window:
-    """The sales of a partition from some place of its log on, and those before as far as they are told later.
+    """The sales of a partition from some position of its log on, and earlier ones as far as they are added later.
 
     Parameters
     ----------
     minutes
-        Where they are kept.
+        Where the sums are kept.
     totals
-        What the table counts.
+        Returns the totals of the table.
     whole_from
         See below.
 
     Attributes
     ----------
     whole_from
-        The minute from which all sales are in the sums; `NO_MINUTE`: all that there ever were.
+        The minute from which the sums include all sales; `NO_MINUTE`: all sales ever.
     is_cut_off
-        True if some sales were left out because they were too old: what was before them is of no use.
+        True if some sales were skipped because they were too old: earlier sales are then of no use.
     """
 
     def __init__(self, minutes: Minutes, totals: Totals, whole_from: int) -> None:
@@ -217,23 +218,23 @@ class Window:
         self._minutes = minutes
         self._totals = totals
         self._newest = NO_MINUTE
-        self._ends = EPOCH  # the newest minute
-        self._before: Ints | None = None  # what the table counted before the first chunk that was not looked at, if any
+        self._ends = EPOCH  # the end of the newest minute
+        self._before: Ints | None = None  # totals before the first chunk that was not processed sale by sale, if any
 
     @property
     def products_from(self) -> int:
-        """The minute from which sums by product are whole."""
+        """The minute from which sums by product are complete."""
         return max(self.categories_from, self._minutes.products_from)
 
     @property
     def categories_from(self) -> int:
-        """The minute from which sums by category are whole."""
+        """The minute from which sums by category are complete."""
         return max(self.whole_from, self._minutes.oldest)
 
     def count(self, folded: Folded, horizon: Callable[[], int], seats: Callable[[str], int]) -> Counted | None:
-        """Look at a chunk before it is written to the table; return what is to be added once it is.
+        """Process a chunk before it is written to the table; return what to add once it is written.
 
-        `horizon`: returns the minute before which nothing is of use.
+        `horizon`: returns the minute before which no sales are needed.
         """
         sales = folded.sales
         if not sales:
@@ -252,11 +253,11 @@ class Window:
         return Counted(last, _cells_by_product(sales, folded.grouped, seats))
 
     def add(self, counted: Counted | None) -> None:
-        """Add a chunk that is in the table now."""
+        """Add a chunk that has been written to the table."""
         if counted is None:
             return
         if counted.came is None:
-            self.is_cut_off, self.whole_from = True, counted.last + 1  # some sales of that minute are left out
+            self.is_cut_off, self.whole_from = True, counted.last + 1  # some sales of that minute are skipped
             return
         if isinstance(counted.came, list):
             self._minutes.add_rows(counted.came)
@@ -272,7 +273,7 @@ class Window:
             self.whole_from = whole_from
 
     def by_product(self, first: int, end: int) -> Ints:
-        """Return the sums of each product over minutes from `first` to before `end`."""
+        """Return the sums of each product over the minutes from `first` to before `end`."""
         sums = self._minutes.by_product(first, end)
         if first <= self._newest < end:
             unseen = self._unseen()
@@ -280,7 +281,7 @@ class Window:
         return sums
 
     def by_category(self, first: int, end: int, categories: int) -> Ints:
-        """Return the sums by minute from `first` to before `end` and category: 3 × minutes × categories."""
+        """Return the sums by minute, from `first` to before `end`, and category: 3 × minutes × categories."""
         sums = self._minutes.by_category(first, end, categories)
         if first <= self._newest < end:
             unseen = self._unseen()
@@ -288,7 +289,7 @@ class Window:
         return sums
 
     def _unseen(self) -> Cells:
-        """Return the sales of the chunks that were not looked at, all of which lie in the newest minute."""
+        """Return the sales of the chunks that were not processed sale by sale; all are in the newest minute."""
         if self._before is None:
             return NO_CELLS
         sums = self._totals() - self._before
@@ -301,7 +302,7 @@ def _row(sale: SaleEvent, seats: Callable[[str], int]) -> Row:
 
 
 def _cells_by_product(sales: Sequence[SaleEvent], grouped: Grouped, seats: Callable[[str], int]) -> Cells:
-    """Return the cells of sales that are in the order of their times, without a look at each."""
+    """Return the cells of sales sorted by time, without processing them one by one."""
     minutes, lengths, begin = list[int](), list[int](), 0
     while begin < len(sales):
         minute = minute_of(sales[begin])
@@ -319,10 +320,10 @@ _time_of = attrgetter("transaction_time")
 
 
 def not_counted(left: Ints, seats: Ints, numbers: Ints) -> Ints:
-    """Return which sales of a piece of the log count: of each product the last ones that nobody has counted yet, once.
+    """Return which sales of a piece of the log count: for each product the last ones not counted yet, each once.
 
-    Pieces are read from the end of the log to its beginning. `left`: by seat, how many sales of each product are left
-    to be counted, which are those up to that number; it is brought up to date.
+    Pieces are read from the end of the log to its beginning. `left`: by seat, how many sales of each product are still
+    to be counted, which are those up to that number; it is updated.
     """
     order = np.lexsort((-numbers, seats))
     order = order[numbers[order] <= left[seats[order]]]

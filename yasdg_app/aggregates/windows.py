@@ -1,12 +1,12 @@
-"""Sales over event time in this worker's own partitions: the last minute, hour and day, and the series of minutes.
+"""Sales over event time in this worker's partitions: the last minute, hour and day, and the series of minutes.
 
-They come from what the inventory's agent applies to the table. The log of a partition that is taken over is read again,
-from where the table stands back to the day before, a piece at a time, in the background, in steps that give way to the
-tills. What was counted before a rebalance stays if the table stands where the last chunk left it.
+They come from what the inventory's agent applies to the table. After a takeover, the log of the partition is read again
+in the background, from the position of the table back to the day before, piece by piece, in steps that give way to the
+tills. Sums from before a rebalance are kept if the table is still at the position after the last chunk.
 
-Memory: 32 bytes for each pair of a product and a minute in which it was sold, and at most `MOST_CELLS` of them in a
-worker that holds all partitions: 48 MB, or a day and three hours of 900 products that are sold in every minute. What is
-more goes on by category alone, the oldest first; `products_from` tells from when sums by product are whole.
+Memory: 32 bytes for each pair of a product and a minute in which it was sold, and at most `MOST_CELLS` pairs in a
+worker that holds all partitions: 48 MB, or a day and three hours of 900 products that are sold in every minute. Beyond
+that, the oldest pairs are kept by category only; `products_from` returns from when on sums by product are complete.
 """
 
 import asyncio
@@ -62,8 +62,8 @@ LATEST = 50  # restocks, and lost sales, of each partition
 MOST_CELLS = 1_500_000
 MOST_READ = 2_000_000  # sales of a partition that are read again
 PIECE = 50_000  # of them at once
-STEP = 500  # that are looked at before others have their turn
-GIVE_WAY = 3.0  # times what a step took is what the others have then
+STEP = 500  # sales processed before other tasks get their turn
+GIVE_WAY = 3.0  # other tasks get this multiple of the time that a step took
 RETRY = 0.5  # seconds before the cluster is asked again
 
 TOO_MUCH = 2**62  # units, or cents: no such sale is in the table
@@ -74,16 +74,16 @@ Sums = tuple[int, int, int]
 
 
 class Past:
-    """What of a partition's logs is to be read again: what the table held when it was taken over.
+    """The part of a partition's logs to be read again: what the table contained at the takeover.
 
     Parameters
     ----------
     position, lost_position
-        Where that ends.
+        Offsets at which it ends, of sales and of lost sales.
     oldest
-        The minute before which nothing is of use.
+        The minute before which no sales are needed.
     left
-        How many sales of each product are not read yet, by seat.
+        Number of sales of each product that are not read yet, by seat.
     """
 
     def __init__(self, position: int, lost_position: int, oldest: int, left: Ints) -> None:
@@ -101,15 +101,15 @@ class Share:
     window
         Its sales by minute.
     past
-        What is to be read again; None when that is done.
+        What is still to be read again; None when that is done.
     position
-        The offset behind its last sale in the table.
+        The offset after its last sale in the table.
     last_sale
-        Event time of that: microseconds since 1970, or text.
+        Event time of that sale: microseconds since 1970, or text.
     restocks, lost_sales
         The last ones that were applied; the lost sales as messages.
     restocks_before, lost_sales_before
-        The last ones that were told before those.
+        The last ones that were published before those.
     """
 
     def __init__(self, window: Window, past: Past, last_sale: int) -> None:
@@ -124,26 +124,26 @@ class Share:
         self._lost_position = past.lost_position
 
     def add_lost(self, chunk: Sequence[Message]) -> None:
-        """Add lost sales; those that come again are left out."""
+        """Add lost sales; repeated ones are skipped."""
         self.lost_sales.extend(m.value or b"" for m in chunk[-LATEST:] if m.offset >= self._lost_position)
         self._lost_position = max(self._lost_position, chunk[-1].offset + 1)
 
 
 class Windows:
-    """What was sold when, in the partitions that are this worker's.
+    """Sales over time in the partitions of this worker.
 
     Parameters
     ----------
     shop
-        The shop, whose logs are read.
+        The shop whose logs are read.
     life
-        The worker's life.
+        The worker's life cycle.
     assignment
         The partitions of this worker.
     assortment
         The shop's products.
     rows_of
-        Returns what the table holds of a partition.
+        Returns the table's rows of a partition.
     """
 
     def __init__(
@@ -172,20 +172,20 @@ class Windows:
             self._of_seats[partition] = np.fromiter(own, np.int32, len(here))
         self._names = list(numbers)
 
-    # --- What is asked ----------------------------------------------------------------------------------------------
+    # --- Queries --------------------------------------------------------------------------------------------------
 
     def sums(self, window: str, through: int, choose: Choice | None = None) -> dict[str, Sums]:
-        """Return sales, units and revenue in cents of each product that had any, in our partitions.
+        """Return sales, units and revenue in cents of each product with any sales, in this worker's partitions.
 
         Parameters
         ----------
         window
-            `minute`, `hour` or `day`: so many whole minutes.
+            `minute`, `hour` or `day`: length of the window in whole minutes.
         through
-            The event time at which they end, that excluded: a whole minute, in microseconds since 1970.
+            Event time at which it ends, exclusive: a whole minute, in microseconds since 1970.
         choose
-            Whose sums are wanted, where a million products have some: of a partition's seats in ascending order, and
-            the sums of these, three lines, it returns some places in them.
+            Selects products where a million have sums. It receives a partition, its seats in ascending order, and their
+            sums in three rows, and returns some indexes into them.
         """
         end = through // MINUTE
         found = {}
@@ -200,7 +200,7 @@ class Windows:
         return found
 
     def by_category(self, window: str, through: int) -> dict[str, Sums]:
-        """Return sales, units and revenue in cents of each category that had any; see `sums`."""
+        """Return sales, units and revenue in cents of each category with any sales; see `sums`."""
         end, count = through // MINUTE, len(self._names)
         sums = np.zeros((3, count), np.int64)
         for share in self._ours().values():
@@ -208,7 +208,10 @@ class Windows:
         return {name: _sums(own) for name, own in zip(self._names, sums.T.tolist(), strict=True) if own[0]}
 
     def series(self, first: int, through: int) -> dict[str, list[Sums]]:
-        """Return sales, units and revenue in cents in our partitions by category, for each minute between two times."""
+        """Return sales, units and revenue in cents in this worker's partitions, by category, minute by minute.
+
+        From `first` to before `through`, both event times in microseconds since 1970.
+        """
         begin, end, count = first // MINUTE, through // MINUTE, len(self._names)
         sums = np.zeros((3, max(end - begin, 0), count), np.int64)
         for share in self._ours().values() if begin < end else ():
@@ -217,20 +220,20 @@ class Windows:
         return {name: list(map(_sums, own)) for name, own in zip(self._names, lines, strict=True)}
 
     def complete_from(self) -> dict[int, int]:
-        """Return the event time from which the sums by category of each of our partitions are whole."""
+        """Return the event time from which on the sums by category of each of this worker's partitions are complete."""
         return {partition: _moment(share.window.categories_from) for partition, share in self._ours().items()}
 
     def products_from(self) -> dict[int, int]:
-        """Return the event time from which the sums by product of each of our partitions are whole."""
+        """Return the event time from which on the sums by product of each of this worker's partitions are complete."""
         return {partition: _moment(share.window.products_from) for partition, share in self._ours().items()}
 
     def complete_through(self) -> dict[int, int]:
-        """Return the event time up to which, that excluded, all sales of each of our partitions are in the sums."""
+        """Return the event time before which the sums of each of this worker's partitions include all sales."""
         return {partition: self._complete_through(partition, share) for partition, share in self._ours().items()}
 
     @property
     def latest_restocks(self) -> list[dict[str, Any]]:
-        """The last restocks of each of our partitions, as their messages say, newest first."""
+        """The last restocks of each of this worker's partitions, as in their messages, newest first."""
         told = []
         for share in self._ours().values():
             own = share.restocks_before + [stocking(*restock).asdict() for restock in share.restocks]
@@ -239,24 +242,24 @@ class Windows:
 
     @property
     def latest_lost_sales(self) -> list[dict[str, Any]]:
-        """The last lost sales of each of our partitions, as their messages say, newest first."""
+        """The last lost sales of each of this worker's partitions, as in their messages, newest first."""
         told = []
         for partition, share in self._ours().items():
             own = share.lost_sales_before + self._lost_sales(partition, share.lost_sales)
             told += _latest(own, "lost_sale_id")
         return _newest_first(told)
 
-    # --- What the agents and tills tell -----------------------------------------------------------------------------
+    # --- Updates by the agents and tills --------------------------------------------------------------------------
 
     def count(self, partition: int, folded: Folded) -> Counted | None:
-        """Return what a chunk of purchases has to say, before it is written to the table."""
+        """Return the contribution of a chunk of purchases, before it is written to the table."""
         share = self._shares.get(partition)
         if share is None:
             return None
         return share.window.count(folded, self._horizon, self._seat)
 
     def add(self, partition: int, folded: Folded, counted: Counted | None) -> None:
-        """Add a chunk of purchases that was written to the table."""
+        """Add a chunk of purchases that has been written to the table."""
         share = self._shares.get(partition)
         if share is None or not folded.levels:
             return
@@ -266,24 +269,24 @@ class Windows:
         share.position, share.last_sale = last.offset + 1, last.last_sale
 
     def add_lost(self, partition: int, chunk: Sequence[Message]) -> None:
-        """Add a chunk of lost sales that was written to the table."""
+        """Add a chunk of lost sales that has been written to the table."""
         share = self._shares.get(partition)
         if share is not None:
             share.add_lost(chunk)
 
     def all_told(self, partition: int, through: int, end: int) -> None:
-        """Note that all sales of a partition up to an event time, that included, stand in its log before an offset."""
+        """Note that all sales of a partition up to an event time, inclusive, are in its log before an offset."""
         self._told[partition] = through, end
 
     def activate(self, generation: int, positions: Mapping[TP, int]) -> None:
-        """Begin a generation of the group, with the positions of its partitions."""
+        """Start a generation of the consumer group, with the positions of its partitions."""
         purchases, lost_sales = self._assignment.topics
         kept, self._shares = self._shares, {}
         for tp, position in positions.items():
             if tp.topic != purchases or not self._assortment.here(tp.partition):
                 continue
             share = kept.get(tp.partition)
-            # Else the table was changed without our knowing, or its newest sales are gone.
+            # Otherwise the table was changed without our knowledge, or its newest sales are gone.
             if share is None or share.position != position:
                 share = self._opened(tp.partition, position, positions[TP(lost_sales, tp.partition)])
             self._shares[tp.partition] = share
@@ -292,10 +295,10 @@ class Windows:
             self._is_reading = True
             self._life.run_in_background(self._read_again())
 
-    # --- What was before we had a partition -------------------------------------------------------------------------
+    # --- Reading the log of earlier sales -------------------------------------------------------------------------
 
     async def _read_again(self) -> None:
-        """Read what has to be read again, until nothing is left of it."""
+        """Read everything that has to be read again, until nothing is left."""
         try:
             while not self._life.should_stop and (new := {p: s for p, s in self._shares.items() if s.past is not None}):
                 try:
@@ -308,13 +311,13 @@ class Windows:
                     await asyncio.sleep(RETRY)
         except YasdgError as error:
             logger.warning("The views lack the sales of the last day: %s", error)
-        except Exception:  # the shop goes on without
+        except Exception:  # the shop continues without
             logger.exception("The sales of the last day cannot be read again.")
         finally:
             self._is_reading = False
 
     async def _read_sales(self, partition: int, share: Share) -> None:
-        """Read the sales of the last day from the last one to the first, as far as they can be read."""
+        """Read the sales of the last day, from the last to the first, as far as possible."""
         window, past = share.window, share.past
         if past is None:
             return
@@ -343,7 +346,7 @@ class Windows:
         share.past = None
 
     async def _read_latest(self, partition: int, share: Share) -> None:
-        """Read which restocks and lost sales were told of last."""
+        """Read the restocks and lost sales that were published last."""
         if share.past is None:
             return
         reader = self._shop.own_reader
@@ -358,10 +361,10 @@ class Windows:
         share.restocks_before = _restocks(values[restocks])
         share.lost_sales_before = self._lost_sales(partition, values[lost])
 
-    # --- What belongs to a partition --------------------------------------------------------------------------------
+    # --- Partitions -----------------------------------------------------------------------------------------------
 
     def _ours(self) -> dict[int, Share]:
-        """Return the partitions that are ours now: none during a rebalance, in which another worker may show them."""
+        """Return the partitions owned now: none during a rebalance, in which another worker may show them."""
         return self._shares if self._assignment.is_current(self._generation) else {}
 
     def _opened(self, partition: int, position: int, lost_position: int) -> Share:
@@ -377,7 +380,7 @@ class Windows:
         return self._assortment.seats[self._assortment.places[product_id]]
 
     def _horizon(self) -> int:
-        """Return the minute before which nothing is of use: a day before now, by the shop's clock."""
+        """Return the minute before which no sales are needed: a day and three hours before now, by the shop's clock."""
         return self._shop.clock.at(time.time_ns() // 1000) // MINUTE - KEPT
 
     def _complete_through(self, partition: int, share: Share) -> int:
@@ -404,12 +407,12 @@ def _sums(three: list[int]) -> Sums:
 
 
 def _moment(minute: int) -> int:
-    """Return the first moment of a minute; 0 if it is before all others."""
+    """Return the first moment of a minute, in microseconds since 1970; 0 if it is before all others."""
     return max(minute, 0) * MINUTE
 
 
 def _columns(messages: Sequence[Message], partition: int, assortment: Assortment) -> Ints:
-    """Return the sales among messages: seat, number, minute, quantity and cents, five lines."""
+    """Return the sales among messages: seat, number, minute, quantity and cents, five rows."""
     try:
         told = list(map(read_valid_sale, [message.value or b"" for message in messages]))
         numbers = [sale_number(sale.product_id, sale.transaction_id) for sale in told]
@@ -441,7 +444,7 @@ def _restocks(values: Collection[bytes]) -> list[dict[str, Any]]:
 
 
 def _latest(told: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Return the last messages, none of them twice; `name`: of the field that tells them apart."""
+    """Return the last messages, each once; `name`: the field that identifies a message."""
     return list({message[name]: message for message in told}.values())[-LATEST:]
 
 

@@ -1,1 +1,1 @@
-"""What a configuration will do, before it does; it knows neither brokers nor how it is shown."""
+"""The forecast of what a configuration will do; independent of brokers and of how it is displayed."""

@@ -1,4 +1,4 @@
-"""Looks at a shop's plan: minute by minute, for products together wherever no incident tells them apart."""
+"""Computes the forecast from a shop's plan: minute by minute, for groups of products that incidents affect equally."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,37 +21,39 @@ from yasdg_app.shop.shelf import END_OF_TIME
 
 WEEK = 7 * DAY
 OTHERS = "others"
-MAX_CATEGORIES = 7  # that are told apart, the largest ones; the rest are OTHERS
-MAX_PRODUCTS = 100  # products whose shelves are looked at: those that are asked for most while an order is on its way
-WARM_UP = 60 * DAY  # event time before the span in which shelves are looked at, too
-MAX_WEEKS = 260  # of the way to the present that are looked at; of a longer one, so many of them
+MAX_CATEGORIES = 7  # highest number of categories shown separately, the largest ones; the rest are OTHERS
+MAX_PRODUCTS = 100  # products whose shelves are simulated: those with the highest demand while an order is on its way
+WARM_UP = 60 * DAY  # event time simulated before the requested span, in microseconds
+MAX_WEEKS = 260  # highest number of weeks of the catch-up that are computed; from a longer one, this many are sampled
 
 
 @dataclass(frozen=True, slots=True)
 class ProductGroup:
-    """Products that no incident tells apart, of one category: their demand differs by a factor only."""
+    """Products of one category that incidents affect equally: their demand differs only by a factor."""
 
     category: str
-    product: Product  # that stands for them
-    factor: float  # by which all of them are asked for more than that one
+    product: Product  # representative of the group
+    factor: float  # demand of the group relative to that product
     scopes: frozenset[int]
 
 
 def forecast_days(
     settings: Settings, plan: Plan, closes_at: int | None, now: int, first: date | None = None, days: int = 7
 ) -> Forecast:
-    """Look at some days of a shop.
+    """Forecast some days of a shop.
 
     Parameters
     ----------
     plan
-        As of a shop that is opened now.
+        Plan of the shop if it is opened now.
     closes_at
-        Its last moment; None: it has none.
+        Event time of its last moment, in microseconds since 1970; None: it never closes.
     now
-        The present.
+        The present, in microseconds since 1970.
     first
         Date of the first day; None: that of the shop's first moment.
+    days
+        Number of days.
     """
     calculator = _Calculator(settings, plan, closes_at)
     first = first or plan.calendar.local(plan.opened_at).date()
@@ -81,13 +83,13 @@ def forecast_days(
 
 
 class _Calculator:
-    """Adds up what the plan expects, in the shop's life: from its first to its last moment."""
+    """Adds up the expected values of the plan over the shop's lifetime, from its first to its last moment."""
 
     def __init__(self, settings: Settings, plan: Plan, closes_at: int | None) -> None:
         self.settings = settings
         self.plan = replace(plan, grid=TimeGrid(0))  # in minutes
         self.opened_at, self.closes_at = plan.opened_at, closes_at
-        self.units = 2.0 - settings.sales.quantity_one_freq / 10  # that a customer wants
+        self.units = 2.0 - settings.sales.quantity_one_freq / 10  # mean units that a customer wants
         country, _, subdivision = settings.hours.holidays.partition("-")
         self._holidays = (
             holidays.country_holidays(country, subdiv=subdivision or None, language="en_US") if country else {}
@@ -124,12 +126,12 @@ class _Calculator:
     # --- Days ---
 
     def edges(self, dates: Sequence[date]) -> Ints:
-        """Return when each hour of the dates begins, and when the last one ends; one that the clock skips is empty."""
+        """Return when each hour of the dates begins, and when the last one ends; a skipped hour is empty."""
         midnights = [datetime.combine(day, datetime.min.time()) for day in dates]
         hours = [midnight + timedelta(hours=hour) for midnight in midnights for hour in range(24)]
         hours.append(midnights[-1] + timedelta(days=1))
         edges = np.array([self.plan.calendar.utc(hour) for hour in hours], dtype=np.int64)
-        # Where the clock skips a whole date, its hours are those behind it.
+        # If the clock skips a whole date, its hours are those after it.
         return np.minimum.accumulate(edges[::-1])[::-1]
 
     def why(self, day: date) -> str:
@@ -138,7 +140,7 @@ class _Calculator:
         return str(self._holidays.get(day) or "")
 
     def open_hours(self, day: date, edges: Ints) -> tuple[bool, ...]:
-        """Return whether the shop is open for some of each hour of a day; `edges`: of the hours."""
+        """Return whether the shop is open at some time of each hour of a day; `edges`: those of the hours."""
         before = self.plan.calendar.spans(day - timedelta(days=1))
         spans = [*self.plan.calendar.spans(day), *((start - DAY_MINUTES, end - DAY_MINUTES) for start, end in before)]
         there = np.diff(self.within(edges)) > 0
@@ -148,18 +150,18 @@ class _Calculator:
         )
 
     def within(self, at: Ints) -> Ints:
-        """Return event times, those outside of the shop's life moved to its first or last moment."""
+        """Return event times, with times outside the shop's lifetime moved to its first or last moment."""
         last = END_OF_TIME if self.closes_at is None else self.closes_at + 1
         return np.clip(at, self.opened_at, last)
 
     # --- Customers ---
 
     def by_category(self, edges: Ints) -> dict[str, Floats]:
-        """Return how many customers are expected between each two event times, by category."""
+        """Return the expected number of customers between consecutive event times, by category."""
         edges = self.within(edges)
         result = {group.category: np.zeros(len(edges) - 1) for group in self.groups}
         for first, expected in self._minutes(int(edges[0]), int(edges[-1])):
-            # Those between which some of these minutes lie.
+            # The edges between which some of these minutes are.
             begin = max(int(np.searchsorted(edges, first * MINUTE, side="right")) - 1, 0)
             end = int(np.searchsorted(edges, (first + len(expected[0][1])) * MINUTE)) + 1
             for group, by_minute in expected:
@@ -167,11 +169,11 @@ class _Calculator:
         return result
 
     def expected(self, begin: int, end: int) -> float:
-        """Return how many customers are expected in a stretch of event time."""
+        """Return the expected number of customers in a span of event time."""
         return sum(float(each[0]) for each in self.by_category(np.array([begin, end], dtype=np.int64)).values())
 
     def _minutes(self, begin: int, end: int) -> Iterator[tuple[int, list[tuple[ProductGroup, Floats]]]]:
-        """Yield the first of some minutes, and what is expected in each, by group."""
+        """Yield the first of some minutes, and the expected customers of each group in each minute."""
         for first in range(begin // MINUTE, -(-end // MINUTE), WEEK // MINUTE):
             count = min(WEEK // MINUTE, -(-end // MINUTE) - first)
             activity = self.plan.activity(first, count)
@@ -195,7 +197,7 @@ class _Calculator:
         return None
 
     def catch_up(self, now: int) -> CatchUpForecast | None:
-        """Return what lies between the shop's first moment and the present."""
+        """Return the forecast of the catch-up from the shop's first moment to the present; None: there is none."""
         if self.opened_at >= now or self.settings.clock.start is None:
             return None
         end = now if self.closes_at is None else min(now, self.closes_at)
@@ -221,7 +223,7 @@ class _Calculator:
         return next(named, self.settings.supply)
 
     def lost(self, edges: Ints) -> tuple[Floats, tuple[Shortage, ...], int]:
-        """Return how many customers are expected to find too little between each two event times, and of what."""
+        """Return the expected lost sales between consecutive event times, the shortages, and the shelves simulated."""
         edges = self.within(edges)
         begin, end = max(self.opened_at, int(edges[0]) - WARM_UP), int(edges[-1])
         lost = np.zeros(len(edges) - 1)

@@ -1,4 +1,4 @@
-"""An forecast: what a configuration will do, as plain data.
+"""The forecast of a configuration, as plain data.
 
 Times are microseconds since 1970, as elsewhere.
 """
@@ -17,24 +17,24 @@ from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats
 
-MAX_DAYS_HOUR_BY_HOUR = 14  # days whose hours are told; of more, those of a usual week
+MAX_DAYS_HOUR_BY_HOUR = 14  # up to this many days are shown hour by hour; longer forecasts show an average week
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastDay:
-    """One day of the shop's clock."""
+    """One day on the shop's clock."""
 
     date: date
     spans: tuple[Span, ...]
-    why: str  # its hours are other ones than its weekday's; empty: they are not
-    open: tuple[bool, ...]  # by hour: is it open for some of it?
-    customers: Floats  # expected, by hour
-    lost: Floats  # of these, who may be expected to find too little
+    why: str  # reason why its hours differ from its weekday's; empty: they do not differ
+    open: tuple[bool, ...]  # by hour: is it open at some time of it?
+    customers: Floats  # expected number, by hour
+    lost: Floats  # of these, those expected to find too little
     incidents: tuple[Incident, ...]
 
     @property
     def total(self) -> float:
-        """Customers of the day."""
+        """Expected number of customers of the day."""
         return float(self.customers.sum())
 
     @property
@@ -48,37 +48,37 @@ class Shortage:
     """A product of which customers will find too little."""
 
     product: Product
-    share: float  # of its customers, in the span
-    a_day: float  # units that are asked for on the average
-    in_lead_time: float  # and while an order is on its way, when most are
-    lead_time: timedelta  # on the average, with the wait for a delivery day
+    share: float  # share of its customers in the forecast span who find too little
+    a_day: float  # mean units requested per day
+    in_lead_time: float  # units requested during one lead time, at the busiest time
+    lead_time: timedelta  # mean, including the wait for a delivery day
     held_up: bool  # by an incident in the span
 
 
 @dataclass(frozen=True, slots=True)
 class CatchUpForecast:
-    """What lies between the shop's first moment and the present."""
+    """The catch-up from the shop's first moment to the present."""
 
     behind: timedelta
     customers: float
     restocks: float
-    seconds: float | None  # that it takes; None: it never ends
-    closes: bool  # at the end of it, for good
+    seconds: float | None  # expected duration; None: it never ends
+    closes: bool  # whether the shop closes at the end of it, for good
 
     @property
     def a_second(self) -> float:
-        """Customers in a second of it, on the average; 0: it never ends."""
+        """Mean number of customers per second of the catch-up; 0: it never ends."""
         return self.customers / self.seconds if self.seconds else 0.0
 
     @property
     def messages(self) -> float:
-        """Sales and restocks."""
+        """Number of sales and restocks."""
         return self.customers + self.restocks
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """See the module."""
+    """The complete forecast; see the module."""
 
     settings: Settings
     plan: Plan
@@ -88,24 +88,24 @@ class Forecast:
     by_category: dict[str, Floats]  # expected customers, hour by hour
     incidents: tuple[Incident, ...]
     short: tuple[Shortage, ...]  # the worst first
-    looked_at: int  # products whose shelves were looked at
+    looked_at: int  # number of products whose shelves were simulated
     catch_up: CatchUpForecast | None  # None: the shop begins now
-    last_sale: int | None  # when number_of_sales may be expected to be reached; None: not in these days
+    last_sale: int | None  # expected event time at which number_of_sales is reached; None: not in these days
     warnings: tuple[str, ...]
 
     @property
     def customers(self) -> float:
-        """Customers expected in all of the days."""
+        """Expected number of customers in all of the days."""
         return sum(day.total for day in self.days)
 
     @property
     def lost(self) -> float:
-        """Of these, who may be expected to find too little."""
+        """Of these, the number expected to find too little."""
         return sum(float(day.lost.sum()) for day in self.days)
 
 
 def by_hour(forecast: Forecast) -> Iterator[tuple[str, Sequence[bool], Sequence[float]]]:
-    """Yield a name, whether the shop is open, and customers by the hour: of each day, or of each weekday's mean."""
+    """Yield name, open flags and customers by hour: of each day, or of each weekday's mean in a long forecast."""
     if len(forecast.days) <= MAX_DAYS_HOUR_BY_HOUR:
         for day in forecast.days:
             yield f"{day.date:%a %d}", day.open, day.customers.tolist()

@@ -1,7 +1,7 @@
-"""How well suppliers can keep up with what is expected to be asked for.
+"""How well suppliers can keep up with the expected demand.
 
-It is an estimate: as if units left the shelf evenly, as many as are expected, and came when the plan's suppliers bring
-them. Chance makes it worse: a shelf that is just enough on the average is too little every other time.
+It is an estimate: it assumes that units leave the shelf evenly, as many as are expected, and that the plan's suppliers
+deliver them. Chance makes it worse: a shelf that is just sufficient on average is insufficient every other time.
 """
 
 from datetime import datetime, timedelta
@@ -16,18 +16,18 @@ from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.shelf import END_OF_TIME
 
 HOUR = 60 * MINUTE
-MAX_DELIVERIES = 3_000  # of a product that are looked at; beyond, it goes on as it was so far
+MAX_DELIVERIES = 3_000  # deliveries of a product that are simulated; after them, the result so far is extrapolated
 
 
 def edges_of_minutes(first: int, count: int) -> Ints:
-    """Return when each minute begins, and when the last one ends."""
+    """Return when each minute begins, and when the last one ends, in microseconds since 1970."""
     return np.arange(first, first + count + 1, dtype=np.int64) * MINUTE
 
 
 def up_to(at: Ints, first: int, by_minute: Floats) -> Floats:
-    """Return how much of what is spread over minutes from `first` lies before each event time."""
+    """Return how much of a quantity spread over minutes from `first` on is before each event time."""
     sums = np.concatenate([[0.0], np.cumsum(by_minute)])
-    # Counted from the first minute: microseconds since 1970 take all the digits of a float.
+    # Counted from the first minute: microseconds since 1970 use all digits of a float.
     place = np.clip(at - first * MINUTE, 0, len(by_minute) * MINUTE)
     whole = place // MINUTE
     part: Floats = np.append(by_minute, 0.0)[whole] * ((place - whole * MINUTE) / MINUTE)
@@ -36,23 +36,24 @@ def up_to(at: Ints, first: int, by_minute: Floats) -> Floats:
 
 
 def mean_lead_time(supplier: SupplierSettings) -> timedelta:
-    """Return how long an order takes on the average, with the wait for a day on which deliveries come."""
+    """Return the mean duration of an order, including the wait for a delivery day."""
     days = [day in supplier.delivery_days for day in range(7)]
     turned = days[days.index(True) :] + days[: days.index(True)]
     waits = "".join("x" if come else "." for come in turned).split("x")
-    waiting = sum(len(run) ** 2 for run in waits) / 14  # days: half a run, and a run is met by its share of the week
+    waiting = sum(len(run) ** 2 for run in waits) / 14  # days: half a run, and a run is hit with its share of the week
     return sum(supplier.lead_time, timedelta()) / 3 + timedelta(days=waiting)
 
 
 def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int, end: int) -> Floats | None:
-    """Return the share of each minute from `first` in which a shelf is expected to be empty; None: it never is.
+    """Return the share of each minute from `first` on in which the shelf is expected to be empty; None: it never is.
 
     Parameters
     ----------
     units
-        Expected to be asked for in each minute from `first` on.
+        Expected units requested in each minute from `first` on.
     begin, end
-        Event times between which the shelf is looked at. It begins full, or at the shop's first moment as it opens.
+        Event times between which the shelf is simulated. It starts full, or with its opening stock at the shop's first
+        moment.
     """
     supply, last = plan.supply, len(units) * MINUTE
     sums = np.concatenate([[0.0], np.cumsum(units)])
@@ -64,7 +65,7 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
         return float(sums[whole]) + (float(units[whole]) * part / MINUTE if part else 0.0)
 
     def when(amount: float, earliest: int) -> int:
-        """Return when so many units are asked for, `end` if they are not."""
+        """Return when this many units have been requested; `end` if that is later."""
         if amount > sums[-1]:
             return end
         whole = max(int(np.searchsorted(sums, amount)) - 1, 0)
@@ -82,7 +83,7 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
             if now >= end:
                 break
             due, _ = supply.delivery(product, number + 1, now)
-            if due <= now and level + on_order > supply.min_inventory:  # and so it goes on for a while
+            if due <= now and level + on_order > supply.min_inventory:  # and this repeats for a while
                 until = min(_next_change(plan, product, now), end)
                 times = max(int((asked(until) - asked(now)) / supply.restock_amount), 1)
                 level, on_order, number = level + supply.restock_amount, 0, number + times
@@ -113,7 +114,7 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
 
 
 def _next_change(plan: Plan, product: Product, at: int) -> int:
-    """Return the next midnight, or the start of what holds up deliveries if that is before."""
+    """Return the next midnight, or the earlier start of an incident that delays deliveries."""
     midnight = datetime.combine(plan.calendar.local(at).date() + timedelta(days=1), datetime.min.time())
     until = max(plan.calendar.utc(midnight), at + HOUR)
     here = plan.incidents.between(at, until)

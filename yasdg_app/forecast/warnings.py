@@ -1,4 +1,4 @@
-"""What a person should see in an forecast, since it may well not be meant as it is configured."""
+"""Warnings about parts of a forecast that are probably not intended."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,15 +11,15 @@ from yasdg_app.shop.incident import incident_of
 from yasdg_app.shop.incidents import DAY_MINUTES
 from yasdg_app.text import count, length
 
-CUSTOMERS_PER_WORKER_SECOND = 50_000  # that one worker on a usual machine handles, roughly
-LONG_CATCH_UP_SECONDS = 3600  # a warning says so of a longer one
-MANY_MESSAGES = 1_000_000_000  # likewise
-BAD_LOSS_SHARE = 0.1  # of a product's customers: losing more of them is worth a warning
-MAX_EXAMPLES = 3  # examples of a kind
+CUSTOMERS_PER_WORKER_SECOND = 50_000  # roughly what one worker on an ordinary machine handles
+LONG_CATCH_UP_SECONDS = 3600  # a longer catch-up causes a warning
+MANY_MESSAGES = 1_000_000_000  # more messages cause a warning
+BAD_LOSS_SHARE = 0.1  # of a product's customers: losing more of them causes a warning
+MAX_EXAMPLES = 3  # examples in one warning
 
 
 def likely_mistakes(forecast: Forecast) -> Iterator[str]:
-    """Yield a warning, of one or two sentences, for each setting that is probably a mistake."""
+    """Yield a warning of one or two sentences for each setting that is probably a mistake."""
     yield from _about_time(forecast)
     yield from _about_days(forecast)
     for each in forecast.settings.incidents:

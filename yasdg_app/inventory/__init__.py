@@ -1,1 +1,1 @@
-"""The inventory table's rows, and how purchases change them. Knows no Faust."""
+"""The rows of the inventory table, and how purchases change them. Of Faust only the type TP is used."""

@@ -1,6 +1,6 @@
-"""The shop's products as the inventory finds them: each has a partition, and a place in it.
+"""The shop's products by partition: each has a home partition and an index in it.
 
-There is one dictionary of all ids. What else is known of a product stands in lists at its place: at a million products
+There is a single dictionary of all ids. All other data of a product is in lists at its index: with a million products
 every further dictionary takes 100 MB.
 """
 
@@ -12,23 +12,23 @@ from yasdg_app.messages.ids import home
 
 
 class Assortment(Mapping[str, Product]):
-    """The products of a shop by id, in the order of the catalog.
+    """The products of a shop by id, in catalog order.
 
     Parameters
     ----------
     products
         The catalog.
     homes
-        The partition of the messages of each product.
+        Partition of each product's messages, in catalog order.
 
     Attributes
     ----------
     places
-        The place of each product in the catalog, by id.
+        Index of each product in the catalog, by id.
     homes
-        Its partition, by that place.
+        Its partition, by that index.
     seats
-        Its place among the products of that partition, by the same.
+        Its index among the products of that partition, by the same index.
     """
 
     def __init__(self, products: Sequence[Product], homes: Sequence[int]) -> None:
@@ -44,7 +44,7 @@ class Assortment(Mapping[str, Product]):
 
     @classmethod
     def of(cls, products: Sequence[Product], partitions: int) -> "Assortment":
-        """Return that of a shop, whose messages go where Kafka's default partitioner has them."""
+        """Return the assortment of a shop whose messages are partitioned by Kafka's default partitioner."""
         return cls(products, [home(product.product_id, partitions) for product in products])
 
     def __getitem__(self, product_id: str) -> Product:
@@ -57,11 +57,11 @@ class Assortment(Mapping[str, Product]):
         return len(self.places)
 
     def at(self, place: int) -> Product:
-        """Return the product at a place in the catalog."""
+        """Return the product at an index in the catalog."""
         return self._products[place]
 
     def here(self, partition: int) -> Sequence[Product]:
-        """Return the products of a partition, in the order of the catalog."""
+        """Return the products of a partition, in catalog order."""
         return self._here.get(partition, ())
 
     def home(self, product_id: str) -> int | None:

@@ -1,6 +1,6 @@
-"""The fold of purchases and lost sales into inventory levels: pure logic, a chunk at a time.
+"""Folds purchases and lost sales into inventory levels: pure logic, one chunk at a time.
 
-It decides what is applied, what was seen before, what is no message of the shop at all, and what must stop the worker.
+It decides which messages are applied, which are duplicates, which are foreign messages, and which must stop the worker.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,8 +36,8 @@ from yasdg_app.shop.supply import Supply
 
 M = TypeVar("M", SaleEvent, LostSaleEvent)
 
-MANY = 32  # messages from which arrays are faster than a loop
-EXACT = 2**52  # numbers below it are as exact in an array as they are here
+MANY = 32  # number of messages from which on arrays are faster than a loop
+EXACT = 2**52  # numbers below it are exact in an array of floats
 NOTHING = -1  # in place of an offset
 
 
@@ -45,11 +45,11 @@ OTHER_SHOP = (
     "Or leave everything as it is and open another shop: set [KAFKA] application_id and the names of its topics "
     "(topic_…) to new ones."
 )
-"""The advice that destroys nothing, where the topics of a shop can no longer be continued."""
+"""Advice for topics of a shop that can no longer be continued; following it deletes nothing."""
 
 
 class BooksError(YasdgError):
-    """The log and the table do not belong together: going on would be a guess."""
+    """The log and the table are inconsistent: continuing would be a guess."""
 
 
 class ProductRestock(NamedTuple):
@@ -61,39 +61,39 @@ class ProductRestock(NamedTuple):
 
 @dataclass(slots=True)
 class Account:
-    """A product's row of the table, and its shelf, while a chunk is applied to them."""
+    """A product's table row and shelf, while a chunk is applied to them."""
 
     row: InventoryLevel
     shelf: Shelf
-    applied: int = NOTHING  # offset of the last message that was
+    applied: int = NOTHING  # offset of the last message that was applied
 
 
 class Grouped(NamedTuple):
-    """The sales of a chunk product by product."""
+    """The sales of a chunk, grouped by product."""
 
-    products: list[tuple[Product, int, int]]  # where the sales of each begin and end
-    order: Ints  # the place of each in the chunk
+    products: list[tuple[Product, int, int]]  # start and end of the sales of each
+    order: Ints  # position of each in the chunk
     quantity: Ints
     cents: Ints  # paid
 
 
 @dataclass(slots=True)
 class Folded:
-    """What a chunk comes to."""
+    """The result of a chunk."""
 
-    levels: list[InventoryLevel] = field(default_factory=list)  # new table records, that with the highest offset last
+    levels: list[InventoryLevel] = field(default_factory=list)  # new table records, the highest offset last
     restocks: list[ProductRestock] = field(default_factory=list)
-    dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # messages that are none of ours, and why
-    sales: list[SaleEvent] = field(default_factory=list)  # those that are applied, in the order of the log
+    dead_letters: list[tuple[Any, str]] = field(default_factory=list)  # foreign messages, with the reason
+    sales: list[SaleEvent] = field(default_factory=list)  # those that were applied, in log order
     grouped: Grouped | None = None  # the same, if they were folded product by product
 
 
 LevelOf = Callable[[str], InventoryLevel | None]
-"""Returns the table's record of a product, None if it has none."""
+"""Returns the table's record of a product; None if it has none."""
 
 
 class Ledger:
-    """The accounts that a chunk changes: copies, so that the table stays as it is.
+    """The accounts that a chunk changes. They are copies, so the table is not modified.
 
     Parameters
     ----------
@@ -119,9 +119,10 @@ class Ledger:
         return account
 
     def levels(self) -> list[InventoryLevel]:
-        """Return the rows that changed, in the order of the last message of each.
+        """Return the changed rows, ordered by the last message of each.
 
-        The last write has the highest offset: a position never stands behind a sale that is not in the table.
+        The last write has the highest offset, so a stored position is never ahead of a sale that is missing from the
+        table.
         """
         changed = [account for account in self._accounts.values() if account.applied != NOTHING]
         return [_level(account) for account in sorted(changed, key=attrgetter("applied"))]
@@ -130,27 +131,27 @@ class Ledger:
 class Books:
     """Folds purchases and lost sales.
 
-    A chunk in which everything is as it should be, which is next to every one, is folded product by product. Any other
-    is folded message by message, as is one in which a product has hardly more than one: that way decides what is a dead
-    letter, what was seen before, and what is an error.
+    Almost every chunk is valid throughout and is folded product by product. All other chunks, and those with hardly
+    more than one message per product, are folded message by message. That path decides what is a dead letter, a
+    duplicate or an error.
 
     Parameters
     ----------
     assortment
-        The shop's products, and where the messages of each stand.
+        The shop's products, and the partition of each product's messages.
     """
 
     def __init__(self, assortment: Assortment) -> None:
         self._assortment = assortment
 
     def _is_worth_it(self, tp: TP, chunk: Sequence[Any]) -> bool:
-        """Tell whether products have so many messages that it is faster to take these together."""
+        """Return whether products have so many messages that folding by product is faster."""
         return len(chunk) >= max(MANY, 2 * len(self._assortment.here(tp.partition)))
 
     def fold(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
-        """Apply purchases to the levels that the table holds, which stay as they are.
+        """Apply purchases to copies of the table's levels.
 
-        `supply`: when is restocked, with all that is known up to the time of the chunk.
+        `supply`: when shelves are restocked, with everything known up to the time of the chunk.
 
         Raises
         ------
@@ -161,7 +162,7 @@ class Books:
         return folded or self.fold_one_by_one(tp, chunk, level_of, supply)
 
     def fold_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
-        """Apply purchases as `fold_one_by_one` does, but faster; None if not each is a purchase and the next."""
+        """Apply purchases like `fold_one_by_one`, but faster; None unless each is the next one of its product."""
         grouped = _grouped(chunk, read_valid_sale, tp.partition, self._assortment)
         if grouped is None:
             return None
@@ -202,7 +203,7 @@ class Books:
         return Folded(ledger.levels(), [each for _, each in restocks], sales=told, grouped=by_product)
 
     def fold_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
-        """Apply purchases in the plain way, which is the reference of the other."""
+        """Apply purchases message by message; `fold_by_product` must have the same result."""
         ledger, folded = Ledger(level_of, supply), Folded()
         for message in chunk:
             try:
@@ -226,12 +227,12 @@ class Books:
         return folded
 
     def fold_lost(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
-        """Apply lost sales to the levels that the table holds, which stay as they are. Raises as `fold`."""
+        """Apply lost sales to copies of the table's levels. Raises BooksError like `fold`."""
         folded = self.fold_lost_by_product(tp, chunk, level_of, supply) if self._is_worth_it(tp, chunk) else None
         return folded or self.fold_lost_one_by_one(tp, chunk, level_of, supply)
 
     def fold_lost_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
-        """Apply lost sales as `fold_lost_one_by_one` does, but faster; None if not each is one and the next."""
+        """Apply lost sales like `fold_lost_one_by_one`, but faster; None unless each is the next one of its product."""
         grouped = _grouped(chunk, read_valid_lost_sale, tp.partition, self._assortment)
         if grouped is None:
             return None
@@ -254,7 +255,7 @@ class Books:
         return Folded(ledger.levels())
 
     def fold_lost_one_by_one(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
-        """Apply lost sales in the plain way, which is the reference of the other."""
+        """Apply lost sales message by message; `fold_lost_by_product` must have the same result."""
         ledger, folded = Ledger(level_of, supply), Folded()
         for message in chunk:
             try:
@@ -277,9 +278,10 @@ class Books:
 def _grouped(
     chunk: Sequence[Any], read: Callable[[bytes], M], partition: int, assortment: Assortment
 ) -> tuple[Ints, list[M], list[tuple[Product, int, int]]] | None:
-    """Return what the messages of a chunk say, and how to take them product by product; None if one is out of place.
+    """Return the order by product, the parsed messages, and the range of each product; None if any message is invalid.
 
-    It is the place in the chunk of each, all in the order of the chunk, and where those of each product begin and end.
+    The order is the position of each message in the chunk; the parsed messages are in chunk order. A range is a product
+    with start and end in the order.
     """
     try:
         told = list(map(read, [message.value for message in chunk]))
@@ -297,12 +299,12 @@ def _grouped(
 
 
 def _follow(ids: list[str], prefix: str, last: int) -> bool:
-    """Tell whether messages of a product are the very next ones behind a number."""
+    """Return whether ids of a product's messages are the next consecutive ones after a number."""
     return last < EXACT and ids == [f"{prefix}{number:06d}" for number in range(last + 1, last + 1 + len(ids))]
 
 
 def _is_filled_at_once(shelf: Shelf, quantity: Ints, supply: Supply) -> bool:
-    """Tell whether a shelf that customers of these quantities come to is restocked by the plain rule alone."""
+    """Return whether sales of these quantities restock the shelf instantly, by the basic rule alone."""
     return (
         not shelf.on_order
         and supply.min_inventory < shelf.level < EXACT
@@ -312,7 +314,7 @@ def _is_filled_at_once(shelf: Shelf, quantity: Ints, supply: Supply) -> bool:
 
 
 def _sell(shelf: Shelf, sales: Sequence[SaleEvent], supply: Supply) -> list[tuple[int, Restock]]:
-    """Apply sales to the shelf of their product; return the restocks, each with the place of the sale it came with."""
+    """Apply sales to the shelf of their product; return each restock with the index of the sale that caused it."""
     came: list[tuple[int, Restock]] = []
     for place, sale in enumerate(sales):
         at = microseconds(sale.transaction_time)
@@ -323,7 +325,7 @@ def _sell(shelf: Shelf, sales: Sequence[SaleEvent], supply: Supply) -> list[tupl
 def _sell_in_bulk(
     shelf: Shelf, sales: Sequence[SaleEvent], quantity: Ints, supply: Supply
 ) -> list[tuple[int, Restock]]:
-    """Do as `_sell` does, with a shelf that is filled at once."""
+    """Like `_sell`, for a shelf with instant restocks."""
     amount, sold = supply.restock_amount, np.cumsum(quantity)
     restocks = instant_restocks(np.array(shelf.level), sold, supply)
     with_restock = np.flatnonzero(np.diff(restocks, prepend=0))
@@ -341,7 +343,7 @@ def _sell_in_bulk(
 
 
 def _turn_away(row: InventoryLevel, lost: LostSaleEvent) -> None:
-    """Count what was asked for in vain."""
+    """Count units that were requested but not available."""
     if lost.substitute is None:
         row.lost += lost.quantity
         row.lost_cents += round(lost.value * 100)
@@ -350,7 +352,7 @@ def _turn_away(row: InventoryLevel, lost: LostSaleEvent) -> None:
 
 
 def shelf_of(product: Product, level: InventoryLevel | None) -> Shelf:
-    """Return the shelf of a product as a row of the table has it, but for when its delivery comes."""
+    """Return the shelf of a product from its table row, without the time of its delivery."""
     if level is None:
         return Shelf.of(product)
     return Shelf(
@@ -360,7 +362,7 @@ def shelf_of(product: Product, level: InventoryLevel | None) -> Shelf:
 
 
 def _is_next(tp: TP, message: Any, name: str, number: int, last: int) -> bool:
-    """Tell whether a message is the next of its product; False if it was seen before. Raises BooksError."""
+    """Return whether a message is the next of its product; False if it is a duplicate. Raises BooksError."""
     if number > last + 1:
         raise BooksError(
             f"{tp.topic}, partition {tp.partition}, offset {message.offset}: {name} follows number {last} of its "

@@ -1,5 +1,5 @@
-"""The stores outside of Kafka that keep a copy of the inventory for whoever asks SQL or DynamoDB: one row a product.
+"""Stores outside Kafka that keep a copy of the inventory for SQL or DynamoDB clients: one row per product.
 
-`base` says what a row is and which of two is the newer one, `kinds` which store an address means, and the others are
-the stores. None of them knows Faust, Kafka, or where the rows come from.
+`base` defines a row and which of two rows is newer, `factory` selects the store of an address, and the other modules
+are the stores. None of them knows Faust, Kafka, or the source of the rows.
 """

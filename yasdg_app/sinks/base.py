@@ -1,8 +1,9 @@
-"""What a datastore keeps of a product, which of two rows is the newer one, and what any datastore can do.
+"""What a datastore stores of a product, which of two rows is newer, and the interface of all datastores.
 
-A row says of which sale its level is: the number of the product's last sale, which only grows, and the level is a
-function of it. A shop that is opened anew begins to count again, so a row also says when its shop was opened. Whoever
-writes, and in whatever order, the row with the later opening and the higher number stays. Pure, but for the protocol.
+A row identifies the sale to which its level belongs by the number of the product's last sale. This number only grows,
+and the level is a function of it. A shop that is started over counts from the beginning again, so a row also has the
+time when its shop was opened. Whichever worker writes, and in whatever order, the row with the later opening and the
+higher number is kept. This module is pure, except for the protocol.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,28 +13,28 @@ from typing import Any, NamedTuple, Protocol
 from yasdg_app.errors import YasdgError
 
 TABLE = "inventory"
-"""Name of the table, where the address does not say it."""
+"""Name of the table, unless the address specifies it."""
 CONNECT = 3.0
-"""Seconds in which a datastore has to take a connection."""
+"""Timeout for connecting to a datastore, in seconds."""
 PATIENCE = 10.0
-"""Seconds in which it has to answer."""
+"""Timeout for a response of a datastore, in seconds."""
 
 
 class Level(NamedTuple):
-    """The level of a product, as a row of the datastore; its fields are the columns, in their order."""
+    """The level of a product, as a row of the datastore; the fields are its columns, in order."""
 
     product_id: str
-    item: str  # these three as the catalog has them
+    item: str  # this and the next two as in the catalog
     category: str
-    price_cents: int  # the column is the price, in the currency of the shop
+    price_cents: int  # the column is the price, in the shop's currency
     level: int
-    sales: int  # number of the sale that the level is of; 0: none was sold yet
-    last_sale: str  # event time of that sale, YYYY-MM-DD HH:MM:SS.ffffff, UTC; "" if there was none
-    shop_opened: str  # time when the shop was opened whose sales these are, likewise
+    sales: int  # number of the sale that the level belongs to; 0: none yet
+    last_sale: str  # event time of that sale, YYYY-MM-DD HH:MM:SS.ffffff, UTC; "" if there is none
+    shop_opened: str  # time when the shop of these sales was opened, same format
 
     @property
     def place(self) -> tuple[str, int]:
-        """What decides which row of a product is the newer one."""
+        """Decides which of two rows of a product is newer: the larger value."""
         return self.shop_opened, self.sales
 
 
@@ -42,54 +43,54 @@ COLUMNS = ("product_id", "item", "category", "price", "level", "sales", "last_sa
 NEWER_STAYS = f"""
 ON CONFLICT (product_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])}
 WHERE (excluded.shop_opened, excluded.sales) >= (stored.shop_opened, stored.sales)"""
-"""The end of an INSERT in SQL into the table AS stored: `Level.place` decides which row stays."""
+"""The end of an INSERT in SQL into the table AS stored; `Level.place` decides which row is kept."""
 
 
 class DatastoreError(YasdgError):
-    """The datastore does not answer, or not as it should: it is to be tried again. The text says why, in a line."""
+    """The datastore does not answer, or not as expected: retry the operation. The text says why, in one line."""
 
 
 class DatastoreRefusedError(DatastoreError):
-    """The datastore answers, and will not have us: trying again does not help until somebody mends it."""
+    """The datastore refuses access or has another schema: retrying does not help until the cause is fixed."""
 
 
 class Datastore(Protocol):
-    """A table of levels somewhere. Used by one task at a time."""
+    """A table of levels. Used by one task at a time."""
 
     name: str
-    """What it is and where, for people; without a password."""
+    """Kind and location for display, without a password."""
     batch: int
-    """So many rows are written in one go, at most."""
+    """Highest number of rows written at once."""
 
     async def open(self) -> bool:
-        """Connect if we are not connected, and make the table if there is none.
+        """Connect unless already connected, and create the table if there is none.
 
-        Tell whether rows that were written before may be gone: the connection is a new one, and whoever answers may
-        have been restored from a backup, or be a copy that lacks the last of them. Raises DatastoreError.
+        Return whether rows written before may be lost: the connection is new, and the server may have been restored
+        from a backup, or be a replica that lacks the latest rows. Raises DatastoreError.
         """
 
     async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
-        """Return the rows of these products that are there. Raises DatastoreError."""
+        """Return the existing rows of these products. Raises DatastoreError."""
 
     async def write(self, levels: Sequence[Level]) -> None:
-        """Write rows of different products, each unless a newer one is there. Raises DatastoreError.
+        """Write rows of different products, each unless a newer one exists. Raises DatastoreError.
 
-        After an error some of them may be there.
+        After an error, some of the rows may have been written.
         """
 
     async def close(self) -> None:
-        """Let the connection go. Raises nothing, and may be called again."""
+        """Close the connection. Raises nothing, and may be called again."""
 
 
 class Compared(NamedTuple):
-    """What rows come to that were compared with those stored."""
+    """The result of comparing rows with those stored."""
 
-    to_write: list[Level]  # missing there, older there, or of the same sale and different
-    others: list[str]  # when the shops were opened, later than ours, whose rows are there instead
+    to_write: list[Level]  # missing in the store, older there, or of the same sale and different
+    others: list[str]  # opening times, later than ours, of the shops whose rows are stored instead
 
 
 def read_level(columns: Iterable[object]) -> Level:
-    """Return the row that stands in the columns; what somebody put there that cannot be is -1 or empty."""
+    """Return the row in the columns; values that are invalid, written by other programs, are read as -1 or empty."""
     product_id, item, category, price, level, sales, last_sale, shop_opened = columns
     return Level(
         product_id=_text(product_id),
@@ -115,7 +116,7 @@ def _whole(value: Any, times: int = 1) -> int:
 
 
 def compare(levels: Iterable[Level], stored: Mapping[str, Level]) -> Compared:
-    """Compare rows with those that the datastore has; what is equal there needs no write."""
+    """Compare rows with those in the datastore; equal rows need no write."""
     compared = Compared([], [])
     for level in levels:
         there = stored.get(level.product_id)
@@ -127,9 +128,9 @@ def compare(levels: Iterable[Level], stored: Mapping[str, Level]) -> Compared:
 
 
 def check_columns(there: Mapping[str, tuple[str, bool]], kinds: Iterable[str]) -> None:
-    """See that the columns that are there are ours: the kind of each, and whether it is the key.
+    """Check that an existing table has our columns: the type of each, and whether it is the key.
 
-    `kinds`: of ours, in their order, as the datastore calls them. Raises DatastoreRefusedError.
+    `kinds`: our column types, in order, as the datastore names them. Raises DatastoreRefusedError.
     """
     expected = {name: (kind, name == "product_id") for name, kind in zip(COLUMNS, kinds, strict=True)}
     wrong = [name for name, what in expected.items() if there.get(name) != what]
@@ -141,5 +142,5 @@ def check_columns(there: Mapping[str, tuple[str, bool]], kinds: Iterable[str]) -
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, in one line and without a full stop; its kind if it says nothing."""
+    """Return the text of an error on one line, without a full stop; its class name if it has no text."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

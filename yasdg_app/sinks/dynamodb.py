@@ -1,4 +1,4 @@
-"""Amazon DynamoDB, and what speaks its protocol."""
+"""Amazon DynamoDB, and databases that speak its protocol."""
 
 import asyncio
 import time
@@ -22,10 +22,10 @@ from yasdg_app.sinks.base import (
     reason,
 )
 
-AT_ONCE = 16  # writes; each is a request of its own, since those of many rows have no conditions
-LOOK = 0.25  # seconds between two looks whether the table is made
+AT_ONCE = 16  # writes; each is a separate request, because batch writes have no conditions
+LOOK = 0.25  # seconds between two checks whether the table has been created
 KEY = "product_id"
-# Names of attributes may be words of the language, such as level: #level never is.
+# Attribute names may be reserved words, such as level; #level never is.
 SET = "SET " + ", ".join(f"#{name} = :{name}" for name in COLUMNS if name not in (KEY, "last_sale"))
 WITH_LAST_SALE, WITHOUT = f"{SET}, #last_sale = :last_sale", f"{SET} REMOVE #last_sale"
 GUARD = (
@@ -47,15 +47,15 @@ REFUSED = {
 
 
 class DynamoDB:
-    """A table of DynamoDB, with one item a product.
+    """A DynamoDB table with one item per product.
 
-    Who we are and, unless given, which region and endpoint: as boto3 finds it, in the environment, its files, or the
+    Credentials and, unless given, region and endpoint are found by boto3: in the environment, in its files, or in the
     machine's role.
 
     Parameters
     ----------
     table
-        Its name. It is made if there is none, and paid by request.
+        Name of the table. It is created if there is none, with on-demand billing.
     region, endpoint
         None: see above.
     """
@@ -77,11 +77,11 @@ class DynamoDB:
             return False
         try:
             async with _translated():
-                if self._client is None:  # else it is kept: to make one takes a tenth of a second from selling
+                if self._client is None:  # otherwise it is kept: creating one takes 0.1 s during which nothing is sold
                     self._client = await self._connect()
                 await self._make(self._client)
         except DatastoreRefusedError:
-            await self.close()  # who we are is looked up once by each client
+            await self.close()  # each client looks up its credentials only once
             raise
         self._is_there = True
         return True
@@ -90,7 +90,7 @@ class DynamoDB:
         wanted = {self._table: {"Keys": [{KEY: {"S": each}} for each in product_ids], "ConsistentRead": True}}
         async with self._at_work() as client:
             answer = await client.batch_get_item(RequestItems=wanted)
-        # What it left out, because it had too much to do, is taken for missing: the guard knows better.
+        # Items that an overloaded server left out are treated as missing: the condition of the write decides.
         items = answer["Responses"].get(self._table, ())
         levels = (read_level(next(iter(item.get(name, {}).values()), None) for name in COLUMNS) for item in items)
         return {level.product_id: level for level in levels}
@@ -122,7 +122,7 @@ class DynamoDB:
         return await self._held.enter_async_context(session.client("dynamodb", config=limits, **self._where))
 
     async def _make(self, client: Any) -> None:
-        """Make the table if there is none, which takes seconds. Raises DatastoreError."""
+        """Create the table if there is none, which takes seconds. Raises DatastoreError."""
         deadline = time.monotonic() + PATIENCE
         while (table := await self._look(client)) is None or table["TableStatus"] not in ("ACTIVE", "UPDATING"):
             if table is None:
@@ -136,7 +136,7 @@ class DynamoDB:
             raise DatastoreRefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
 
     async def _look(self, client: Any) -> Any:
-        """Return what the table is; None if there is none."""
+        """Return the description of the table; None if there is none."""
         try:
             return (await client.describe_table(TableName=self._table))["Table"]
         except client.exceptions.ResourceNotFoundException:
@@ -166,7 +166,7 @@ class DynamoDB:
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator[Any]:
-        """Yield the client. What it raises is raised as an error of ours."""
+        """Yield the client; convert its errors to DatastoreError."""
         if self._client is None:
             raise DatastoreError("it is not open")
         async with _translated():
@@ -187,7 +187,7 @@ def _attributes(level: Level) -> dict[str, dict[str, str]]:
 
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
-    """Raise what boto3 raises as an error of ours."""
+    """Convert errors of boto3 to DatastoreError or DatastoreRefusedError."""
     try:
         yield
     except exceptions.ClientError as error:

@@ -1,4 +1,4 @@
-"""Which datastore an address means. A package that only some need is imported when it is named."""
+"""Selects the datastore of an address. Optional packages are imported only when they are needed."""
 
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit

@@ -1,4 +1,4 @@
-"""PostgreSQL, and what speaks its protocol and has its upsert."""
+"""PostgreSQL, and databases that speak its protocol and have its upsert."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -47,9 +47,9 @@ INSERT INTO {TABLE} AS stored ({", ".join(COLUMNS)})
 SELECT * FROM unnest({", ".join(f"${place}::{kind}[]" for place, kind in enumerate(TYPES, 1))}){NEWER_STAYS}"""
 REFUSED = {
     "28000", "28P01",  # user or password
-    "3D000", "3F000",  # no such database, no schema to make a table in
-    "42501", "25006",  # no permission, a server that is only read from
-    "42704",  # a parameter in the address that it does not know
+    "3D000", "3F000",  # no such database, no schema to create a table in
+    "42501", "25006",  # no permission, or a read-only server
+    "42704",  # an unknown parameter in the address
 }  # fmt: skip
 
 
@@ -59,8 +59,8 @@ class PostgreSQL:
     Parameters
     ----------
     url
-        As asyncpg takes it: `postgresql://user:password@host:port/database`, with parameters such as `sslmode`. What it
-        leaves out, PGPASSWORD and the like may say.
+        As asyncpg accepts it: `postgresql://user:password@host:port/database`, with parameters such as `sslmode`.
+        Missing parts are taken from PGPASSWORD and similar variables.
     """
 
     batch = 500
@@ -111,7 +111,7 @@ class PostgreSQL:
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """Yield the connection; when something goes wrong it is given up, and the next `open` looks anew."""
+        """Yield the connection; after an error it is closed, and the next `open` connects again."""
         connection = self._connection
         if connection is None:
             raise DatastoreError("it is not open")
@@ -124,10 +124,10 @@ class PostgreSQL:
 
 
 async def _make(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make the table if there is none, and see that the one that is there is ours. Raises DatastoreRefusedError."""
+    """Create the table if there is none, and check the columns of an existing one. Raises DatastoreRefusedError."""
     if not await connection.fetch(THERE):
         async with connection.transaction():
-            await connection.execute(LOCK)  # of workers that start at once one makes it
+            await connection.execute(LOCK)  # if several workers start at once, one creates it
             if not await connection.fetch(THERE):
                 await connection.execute(CREATE)
     there = {record["name"]: (record["kind"], record["is_key"]) for record in await connection.fetch(THERE)}
@@ -136,7 +136,7 @@ async def _make(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
-    """Raise what asyncpg raises as an error of ours."""
+    """Convert errors of asyncpg to DatastoreError or DatastoreRefusedError."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -148,7 +148,7 @@ async def _translated() -> AsyncIterator[None]:
         raise DatastoreRefusedError(reason(error)) from error
     except (OSError, asyncpg.InterfaceError) as error:
         raise DatastoreError(reason(error)) from error
-    except ValueError as error:  # no host can have such a name
+    except ValueError as error:  # invalid host name
         raise DatastoreRefusedError(reason(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""SQLite: a file on this machine, which any number of workers may write at once."""
+"""SQLite: a file on this machine that any number of workers may write concurrently."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from yasdg_app.sinks.base import (
 
 T = TypeVar("T")
 
-BUSY = 2.0  # seconds that a call waits for that of another worker, or of whoever else has the file
+BUSY = 2.0  # seconds that a call waits for another worker, or for another program that has locked the file
 TYPES = ("TEXT", "TEXT", "TEXT", "NUMERIC", "INTEGER", "INTEGER", "TEXT", "TEXT")  # of the columns
 CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
@@ -42,18 +42,18 @@ TEMPORARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sq
 
 
 class GoneError(DatastoreError):
-    """The file is not there any more, or it is another one."""
+    """The file no longer exists, or is another one."""
 
 
 class SQLite:
     """The table `inventory` in a file.
 
-    Its calls run in a thread of their own: one that waits for another worker's holds up nobody.
+    Its calls run in a separate thread, so that a call that waits for another worker blocks nothing else.
 
     Parameters
     ----------
     path
-        Of the file, which is made if there is none, with its folder.
+        Path of the file, which is created with its folder if there is none.
     """
 
     batch = 500
@@ -91,7 +91,7 @@ class SQLite:
             await self._in_thread(connection.close)
 
     def _opened(self) -> sqlite3.Connection:
-        """Return the connection, if its file is still the one at the path: else nobody would see what is written."""
+        """Return the connection. Raises GoneError if the path has another file or none: writes would not be visible."""
         if self._connection is None or self._file() != self._opened_file:
             raise GoneError("its file was taken away")
         return self._connection
@@ -110,8 +110,8 @@ class SQLite:
             raise DatastoreRefusedError(f"its folder cannot be made: {error.strerror or error}") from error
         connection = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)  # we begin transactions ourselves
         try:
-            connection.execute("PRAGMA journal_mode = WAL")  # who reads holds up nobody who writes
-            # What a power cut takes back is written again by the next takeover.
+            connection.execute("PRAGMA journal_mode = WAL")  # readers do not block writers
+            # Rows lost in a power failure are written again by the next takeover.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(CREATE)
             self._check(connection)
@@ -121,7 +121,7 @@ class SQLite:
         self._connection, self._opened_file = connection, self._file()
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        """See that the table that is there is ours. Raises DatastoreRefusedError."""
+        """Check the columns of an existing table. Raises DatastoreRefusedError."""
         there = {
             name: (kind.upper(), bool(key))
             for _, name, kind, _, _, key in connection.execute(f"PRAGMA table_info({TABLE})")
