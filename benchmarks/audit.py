@@ -1,8 +1,8 @@
-"""How fast `yasdg audit` is: a log is made by a worker, then audited several times.
+"""Speed of `yasdg audit`: a worker makes a log, which is then audited several times.
 
 make bench-audit                       # 3 million purchases
 make bench-audit ARGS="--sales 500000"
-make bench-audit ARGS=--lively         # with lead times, promotions, and customers who take something else
+make bench-audit ARGS=--lively         # with lead times, promotions, and customers who buy substitutes
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def audited(shop: Shop) -> float:
-    """Purchases, lost sales and restocks audited in a second, the start of the process included."""
+    """Purchases, lost sales and restocks audited per second, including the start of the process."""
     began = time.monotonic()
     command = [sys.executable, "-m", "yasdg_app", "audit", "--json"]
     output = subprocess.run(command, cwd=shop.folder, env=shop.environment, check=True, capture_output=True).stdout

@@ -1,12 +1,12 @@
-"""How fast the past is made up for: the year of config/scenarios/year.ini, to Apache Kafka and to a file.
+"""Speed of a backfill: the year of config/scenarios/year.ini, to Apache Kafka and to a file.
 
     make bench-backfill
     make bench-backfill ARGS="--days 30"
 
-- to Kafka: one worker, from its first sale until it is live and its table is up to date, restocks and all;
-- to a file: `yasdg generate --to FILE`, purchases as lines of JSON, its start included.
+- to Kafka: one worker, from its first sale until it is live and its table is up to date, including restocks;
+- to a file: `yasdg generate --to FILE`, purchases as JSON lines, including its start.
 
-Whether what is in Kafka is right, and how long the audit takes, says `make bench-year`.
+`make bench-year` checks the data in Kafka, and measures the duration of the audit.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What those who watch cost: sales with and without a hundred event streams, as many as a hundred browsers have.
+"""Cost of dashboard viewers: sales with and without a hundred event streams, as many as a hundred browsers have.
 
     make bench-browsers
     make bench-browsers ARGS="--listeners 10 --seconds 5 --rounds 1"
 
-One worker; another process takes what comes on its event streams and looks at nothing of it, on the same machine. First
-flat out: a day of 500,000 sales a second to make up for, counted from outside as what was both appended and applied.
-Then live: how much of a processor the worker takes. In turn, so that whatever else the machine does meets all of them.
+One worker; another process on the same machine reads its event streams and does not parse them. First at full speed:
+a day of 500,000 sales per second to backfill, counted from outside as what was both appended and applied. Then live:
+processor time of the worker. The runs alternate, so that other load on the machine affects all of them equally.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from support.shop import Worker
 from table import compared, limit, ratio
 
 WARM_UP = 5.0  # seconds
-LIVE = 2_000  # sales a second
-LEAST = 0.95  # of the sales without listeners
+LIVE = 2_000  # sales per second
+LEAST = 0.95  # min fraction of the sales without listeners
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         names = (f"shop{number}" for number in range(1000))
 
         def measured(listeners: int, settings: Mapping[str, str]) -> tuple[float, float]:
-            """Sales a second, and processors that the worker took."""
+            """Sales per second, and processors used by the worker."""
             with shop_on(folder, servers, next(names), **settings) as shop:
                 worker = shop.worker()
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)
@@ -82,7 +82,7 @@ def main() -> None:
 
 @contextmanager
 def listening(worker: Worker, listeners: int, taken: list[tuple[int, int]]) -> Iterator[None]:
-    """Have others listen meanwhile; adds how many events they took, and bytes."""
+    """Run listeners in another process meanwhile; append the number of events and bytes they received to `taken`."""
     if not listeners:
         yield
         return
@@ -90,7 +90,7 @@ def listening(worker: Worker, listeners: int, taken: list[tuple[int, int]]) -> I
     others = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield
-        output, _ = others.communicate("", timeout=30)  # the end of what they are told is the end of all
+        output, _ = others.communicate("", timeout=30)  # closing their standard input ends them
         taken.append(tuple(json.loads(output)))
     finally:
         others.kill()
@@ -98,7 +98,7 @@ def listening(worker: Worker, listeners: int, taken: list[tuple[int, int]]) -> I
 
 
 async def listen_all(url: str, listeners: int) -> None:
-    """Listen until nothing more is to be read from standard input; print how many events came, and bytes."""
+    """Listen until standard input ends; print the number of events and bytes received."""
     events = size = 0
 
     async def listen(session: aiohttp.ClientSession) -> None:

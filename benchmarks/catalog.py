@@ -1,13 +1,13 @@
-"""What a sale costs a worker, by the size of the catalog: CPU, start, reading the table, memory.
+"""Cost of a sale for a worker, by size of the catalog: CPU, start, reading the table, memory.
 
     make bench-catalog                                   # 27, 10,000 and 1,000,000 products, 20,000 sales a second
     make bench-catalog ARGS="--products 27 10000"
-    make bench-catalog ARGS="--rate 500000"              # flat out
+    make bench-catalog ARGS="--rate 500000"              # at full speed
 
-The log is made beforehand: one sale of each product, and the changelog of it, so the table is a full one. A worker
-starts on it, makes up for the time since the opening and goes on live. It is watched from when it is up to date, or
-after `--patience` seconds. "CPU" is the worker's own, all its threads, per sale that was both appended and applied;
-"lag" is how late its sales are at the end.
+The log is prepared: one sale of each product, and their changelog, so the table is full. A worker starts on it,
+backfills the time since the opening and continues live. It is measured once it is up to date, or after `--patience`
+seconds. "CPU" is the worker's own, all its threads, per sale that was both appended and applied; "lag" is how late its
+sales are at the end.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from support.shop import Worker, yasdg
 from table import at_most, bar, number, table
 from year import is_ready
 
-STARTS = 1200.0  # seconds that a worker may take to read its table
+STARTS = 1200.0  # max seconds for a worker to read its table
 
 
 class Found(NamedTuple):
-    start: float  # seconds until it begins to read the table
-    recovery: float  # seconds in which it reads the table
-    rate: float  # sales a second, appended and applied
+    start: float  # seconds until it starts to read the table
+    recovery: float  # seconds it takes to read the table
+    rate: float  # sales per second, appended and applied
     cpu: float  # seconds in the window
     sales: int  # both appended and applied in the window
     memory: int  # bytes
@@ -105,12 +105,12 @@ def measure(folder: Path, servers: str, count: int, arguments: argparse.Namespac
 
 
 def behind(worker: Worker) -> float:
-    """Return by how many seconds the sales of its latest partition are late."""
+    """Return how many seconds late the sales of the worker's latest partition are."""
     try:
         with urllib.request.urlopen(f"{worker.web}/metrics", timeout=60) as response:
             text = response.read().decode()
     except OSError:
-        return float("nan")  # it is too busy to answer
+        return float("nan")  # the worker is too busy to answer
     return max(float(delay) for delay in re.findall(r"^yasdg_till_delay_seconds\{.*\} (\S+)$", text, re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""Large catalogs, and a log in which each of their products was sold once, so that the table holds all of them."""
+"""Large catalogs, and a log with one sale of each product, so that the table has a row for all of them."""
 
 import csv
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def write_catalog(path: Path, count: int) -> None:
 
 
 async def fill(shop: Shop) -> None:
-    """Open the shop, and put one sale of each product into the log and the changelog."""
+    """Open the shop, and write one sale of each product to the log and the changelog."""
     configured = ini.load(shop.environment, shop.folder)
     products = catalog.load(configured.sales.products)
     opening = await open_shop(Connection(shop.servers), configured, products, Format())

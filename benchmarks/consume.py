@@ -1,18 +1,18 @@
-"""How many purchases a second the inventory's agent applies to its table, from a log that is there: ours and others.
+"""Purchases per second that the inventory agent applies to its table from an existing log, compared with others.
 
     make bench-consume
     make bench-consume ARGS="--sales 200000 --rounds 2"
 
-- ours: a worker that finds the whole log of its shop unread, with an empty table, and has nothing to sell: the shop's
-  end has come. It parses, checks and folds each purchase, writes restocks and the table's changelog;
-- aiokafka's `getmany` and orjson, without Faust: a dict of levels, nothing is written, nothing checked;
-- a Faust agent as a tutorial has it (plain/shop.py), on the same log: a record and a write to the table per purchase,
-  and restocks.
+- ours: a worker with an unread log, an empty table and nothing to sell, because the shop's end has passed. It parses,
+  validates and folds each purchase, and writes restocks and the table's changelog;
+- aiokafka's `getmany` and orjson, without Faust: a dict of levels; nothing is written or validated;
+- a Faust agent as in a tutorial (plain/shop.py), on the same log: one record and one table write per purchase, and
+  restocks.
 
-The logs are written by the product's own classes: one for the others, and one for each run of ours, since a worker only
-applies what its own shop has written. A worker's rate is that between the first and the last of its
-positions in the log that are seen from outside before it is at the end, so its start is no part of it. (Ours: what the
-group has committed. The plain one: the changelog, which has a record for each purchase.)
+The logs are written by the product's own classes: one for the others, and one for each run of ours, because a worker
+applies only what its own shop has written. A worker's rate is that between the first and the last of its positions in
+the log that are observed from outside before it is at the end, so its start is not included. (Ours: what the group has
+committed. The plain one: the changelog, which has a record for each purchase.)
 """
 
 import argparse
@@ -33,7 +33,7 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.shop.plan import Plan
 
 OURS, AIOKAFKA, FAUST = "YASDG", "aiokafka + orjson", "Faust agent"
-SETTLED = 2.0  # seconds until new topics certainly have leaders
+SETTLED = 2.0  # seconds after which new topics certainly have leaders
 
 
 def main() -> None:
@@ -86,13 +86,13 @@ def main() -> None:
 
 
 def yesterday(count: int) -> dict[str, str]:
-    """Return the settings of a shop that was open yesterday, until it had sold so many."""
+    """Return the settings of a shop that opened yesterday and closed after a number of sales."""
     start = datetime.now(UTC) - timedelta(days=1)
     return {"CLOCK_START": f"{start:%Y-%m-%d %H:%M:%S}", "CLOCK_END": f"{count / FASTEST:.3f}s"}
 
 
 async def write(shop: Shop) -> int:
-    """Write all sales of a shop whose end has come; their number."""
+    """Write all sales of a shop whose end has passed; return their number."""
     settings, products = configured(shop.environment)
     opening = await open_shop(Connection(shop.servers), settings, products, Format())
     closes_at = last_moment(settings, opening.opened_at)
@@ -103,7 +103,7 @@ async def write(shop: Shop) -> int:
 
 
 async def by_aiokafka(servers: str, topic: str) -> dict[str, float]:
-    """Fold the log into a dict of levels; how many purchases that were, and the seconds from the first to the last."""
+    """Fold the log into a dict of levels; return the number of purchases, and the seconds from first to last."""
     import orjson
     from aiokafka import AIOKafkaConsumer, TopicPartition
 

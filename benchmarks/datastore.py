@@ -1,15 +1,15 @@
-"""What a datastore costs: processor time a row, sales a second with one and without, how long a large catalog takes.
+"""Cost of a datastore: processor time per row, sales per second with and without, time to write a large catalog.
 
     make bench-datastore
     make bench-datastore ARGS="--seconds 5 --rounds 1 --products 10000"
-    make bench-datastore ARGS=--rows         # the first of the three alone
+    make bench-datastore ARGS=--rows         # only the first of the three
 
-- a row is compared with what is stored, and written if it is missing there, or older; what is counted is this process's
-  time, in batches as the worker's, not the server's;
-- the rate is that of bench-end-to-end, one worker with more to make up for than it can. PostgreSQL and dynalite (for
-  DynamoDB) run on the same machine, so that what they take themselves is in it;
-- "first" is how long a worker writes all products into an empty datastore, while the shop is quiet; "again" how long
-  the next worker compares them with the table. Both are as the worker's /health/ has it.
+- a row is compared with the stored one, and written if that is missing or older; the processor time is that of this
+  process, in batches as in the worker, without that of the server;
+- the rate is that of bench-end-to-end, one worker with more to backfill than it can. PostgreSQL and dynalite (for
+  DynamoDB) run on the same machine, so the time they take is included;
+- "first" is how long a worker takes to write all products into an empty datastore, while the shop is quiet; "again" how
+  long the next worker takes to compare them with the table. Both are from the worker's /health/.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def rows(kinds: Sequence[str]) -> None:
-    """Show the processor time of a row by kind."""
+    """Print the processor time per row, by kind of datastore."""
     print(machine())
     lines = []
     for kind in kinds:
@@ -82,7 +82,7 @@ def rows(kinds: Sequence[str]) -> None:
 
 
 async def costs(url: str) -> list[float]:
-    """Microseconds of this process for a row that is missing, then up to date, then outdated."""
+    """Microseconds of this process for a missing row, then for an up-to-date one, then for an outdated one."""
     store = datastore_of(url)
     assert store is not None
     await store.open()
@@ -105,7 +105,7 @@ def level(number: int, sales: int) -> Level:
 
 @contextmanager
 def store(kind: str, folder: Path) -> Iterator[str]:
-    """Start a datastore; yields an address in it, and nothing for none."""
+    """Start a datastore; yield an address in it, or an empty text for no datastore."""
     if kind == NONE:
         yield ""
         return
@@ -123,7 +123,7 @@ def kept_in(shop: Shop, url: str) -> Shop:
 
 
 def until_equal(shop: Shop) -> float:
-    """Seconds from a worker's having its partitions until the datastore has all."""
+    """Seconds from the time when a worker has its partitions until the datastore has all rows."""
     worker = shop.worker()
     worker.until(lambda: "table rows in" in worker.said, "the table", 600)
     began = time.monotonic()

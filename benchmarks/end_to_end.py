@@ -1,16 +1,16 @@
-"""How many sales a second go all the way, timer → purchases → table → restocks: ours and the plain Faust app, in turn.
+"""Sales per second through the whole chain, timer → purchases → table → restocks: ours and a plain Faust app, in turn.
 
     make bench-end-to-end
     make bench-end-to-end ARGS="--seconds 5 --rounds 1"
-    make bench-end-to-end ARGS="--rate 100000"      # so many sales are due each second, instead of all it can
-    make bench-end-to-end ARGS=--double             # the rate is doubled before, as long as the table follows
+    make bench-end-to-end ARGS="--rate 100000"      # sales due per second, instead of full speed
+    make bench-end-to-end ARGS=--double             # first doubles the rate, as long as the table keeps up
 
-- YASDG: one worker, and two workers, default configuration, with a day of 500,000 sales a second to make up for;
+- YASDG: one worker, and two workers, default configuration, with a day of 500,000 sales per second to backfill;
 - plain/shop.py: one worker; its timer sells as fast as its agent can follow.
 
-What counts is what was both appended and applied to the table within a window of time, seen from outside: the smaller
-of the two. "Lag" is how many seconds the table was behind the log at the window's start and end, at that rate; ours
-tells of its position once a second, so one second is none.
+The result is what was both appended and applied to the table within a window of time, observed from outside: the
+smaller of the two. "Lag" is how many seconds the table was behind the log at the window's start and end, at that rate;
+our worker publishes its position once a second, so a lag of one second means none.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from support.shop import Worker
 from table import bar, limit, number, ratio, table
 
 WARM_UP = 5.0  # seconds
-SLOWEST = 7_812.5  # sales a second; doubled six times it is the highest rate there is
-DOUBLING = 8.0  # seconds that each rate is tried
-KEEPS_UP = 0.95  # of the rate: what is both appended and applied
+SLOWEST = 7_812.5  # sales per second; doubled six times it is the maximum rate
+DOUBLING = 8.0  # seconds per rate
+KEEPS_UP = 0.95  # min fraction of the rate that is both appended and applied
 OURS, TWO, PLAIN = "YASDG", "YASDG, 2 workers", "plain Faust"
 
 
 class Flow(NamedTuple):
-    """What went through in a window: sales a second, and how far the table was behind at its start and end."""
+    """The result of a window: sales per second, and the table's lag at its start and end."""
 
     appended: float
     applied: float
@@ -101,7 +101,7 @@ def has(worker: Worker, partitions: int) -> bool:
 
 
 def flow(outside: Outside, worker: Worker, seconds: float) -> Flow:
-    """Wait until sales go all the way, and a little longer; then watch."""
+    """Wait until sales pass the whole chain, and a little longer; then measure."""
     outside.until(worker, 60, lambda sample: sample.applied > 0)
     time.sleep(WARM_UP)
     return Flow.of(outside.during(worker, seconds))

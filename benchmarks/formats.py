@@ -1,11 +1,11 @@
-"""What each [FORMAT] costs: a processor's time and bytes for a purchase, without a cluster.
+"""Cost of each [FORMAT]: processor time and bytes per purchase, without a cluster.
 
     make bench-formats
     make bench-formats ARGS="--sales 50000 --rounds 3"
 
-Written: a block of sales becomes finished record batches, compressed, as tills append them. Read: the messages of such
-batches become purchases in the table's fold. A registry is not asked: schemas are registered once, in Confluent's
-stand-in for one.
+Written: a block of sales becomes finished, compressed record batches, as the sales generator appends them. Read: the
+messages of such batches become purchases in the table's fold. No registry is contacted during the measurement: schemas
+are registered once, in Confluent's mock registry.
 """
 
 import argparse
@@ -40,7 +40,7 @@ FORMATS = {
     **{f"json, {time}": FormatSettings(time=time) for time in ("iso-z", "epoch_ms", "epoch_us")},
     **{value: FormatSettings(value, f"mock://{value}") for value in ("avro", "protobuf")},
 }
-CHUNK = 10_000  # messages, as the agent gets them at most
+CHUNK = 10_000  # max messages that the agent gets at once
 EVERYTHING = TP("purchases", 0)
 
 

@@ -1,16 +1,16 @@
-"""Whether the rate holds as the log grows: one worker, all that it can, until 20 million sales are in its table.
+"""Whether the rate stays constant as the log grows: one worker at full speed until its table has 20 million sales.
 
     make bench-growth
     make bench-growth ARGS="--sales 4000000"
-    make bench-growth ARGS="--rate 100000"      # so many sales are due each second, instead of all it can
+    make bench-growth ARGS="--rate 100000"      # sales due per second, instead of full speed
 
-Default configuration, with a day of 500,000 sales a second to make up for. The rate is that at which sales are applied
-to the table, seen from outside; those that are appended run ahead of it and are shown beside. The first million is
-warm-up: the ratio is that of the last million to the one behind the warm-up.
+Default configuration, with a day of 500,000 sales per second to backfill. The rate is that at which sales are applied
+to the table, observed from outside; the appended sales are ahead of it and are shown as well. The first million is the
+warm-up: the ratio is that of the last million to the one after the warm-up.
 
-Minutes lie between these two, and a shared machine is half as fast again from one minute to the next. So the same is
-asked in turn as well: a worker goes on with the long log, another one opens a shop with an empty log, and so forth; of
-each the million behind a million of warm-up.
+Minutes pass between these two, and the speed of a shared machine may change by a factor of 1.5 from one minute to the
+next. So the same is measured in turn as well: a worker continues with the long log, another one opens a shop with an
+empty log, and so on; for each, the million after a million of warm-up.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from table import bar, limit, number, ratio, table
 MILLION = 1_000_000
 LONGEST = 1800.0  # seconds
 LONG, EMPTY = "a long log", "an empty log"
-MOST_AHEAD = 3  # times as many sales as asked for that may be in the log
+MOST_AHEAD = 3  # max sales in the log, in multiples of the requested number
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="of sales a second; left out: as many as it can")
     arguments = parser.parse_args()
     settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
-    most = MOST_AHEAD * arguments.sales  # what lies on the disk is bounded
+    most = MOST_AHEAD * arguments.sales  # bounds the disk usage
     with kafka() as (folder, servers), shop_on(folder, servers, "bench", **settings) as shop:
         outside = Outside(servers, shop.topic("purchases"), group=shop.name)
         samples = grow(shop, outside, arguments.sales, most)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def grow(shop: Shop, outside: Outside, sales: int, most: int) -> list[Sample]:
-    """Have a worker sell until so many more sales are applied, and be told to stop; return how it went."""
+    """Run a worker until so many more sales are applied, then stop it; return the samples."""
     worker = shop.worker()
     worker.until(lambda: outside.has(shop.topic("purchases")), "the topics")
     wanted = outside.look().applied + sales
@@ -76,7 +76,7 @@ def grow(shop: Shop, outside: Outside, sales: int, most: int) -> list[Sample]:
 
 
 def behind_warm_up(shop: Shop, outside: Outside, window: int) -> float:
-    """Have a worker start; return by how many sales a second the table grows, behind as many of warm-up."""
+    """Start a worker; return the rate at which the table grows, sales per second, after a warm-up of `window` sales."""
     samples = grow(shop, outside, 2 * window, 2**62)
     start = samples[0].applied + window
     return rate(samples, start, start + window)
@@ -96,12 +96,12 @@ def shown(samples: Sequence[Sample], step: int, sales: int, warm_up: int) -> str
 
 
 def rate(samples: Sequence[Sample], start: int, end: int) -> float:
-    """Return by how many sales a second the table grew from one number of sales to another."""
+    """Return the rate at which the table grew from one number of sales to another, sales per second."""
     return (end - start) / (moment(samples, end) - moment(samples, start))
 
 
 def moment(samples: Sequence[Sample], sales: int) -> float:
-    """Return when so many sales were applied: between two positions, as if it had grown evenly."""
+    """Return when so many sales were applied: interpolated between two samples."""
     steps = [samples[0], *(b for a, b in pairwise(samples) if a.applied != b.applied)]
     place = max(1, bisect_left(steps, sales, key=applied))
     before, after = steps[place - 1], steps[place]

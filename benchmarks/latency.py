@@ -1,17 +1,17 @@
-"""How long it takes from a purchase's append until its restock can be read, and how late sales are appended.
+"""Latency from the append of a purchase until its restock can be read, and how late sales are appended.
 
     make bench-latency
     make bench-latency ARGS="--rates 2000 --seconds 5 --rounds 1"
 
-One worker, live, default configuration but for the rate; at the first rate the plain Faust app (plain/shop.py) as well.
-A reader in a process of its own (librdkafka, which asks for new messages all the time) notes when each one arrives:
+One worker, live, default configuration except for the rate; at the first rate the plain Faust app (plain/shop.py) as
+well. A reader in a separate process (librdkafka, which polls all the time) records when each message arrives:
 
 - purchase → restock: from the arrival of the purchase to that of the restock that it caused, which is the one of its
   product with the same event time;
-- due → appended: from the event time in a purchase to the moment in which the broker appended it, which it notes
-  (LogAppendTime) in whole milliseconds; they are rounded up. Half of a round is what appending together who is due
-  meanwhile costs on average, at least;
-- due → read: from the event time in a purchase to its arrival.
+- due → appended: from the event time of a purchase to the time when the broker appended it, which it records
+  (LogAppendTime) in whole milliseconds; they are rounded up. Appending together what becomes due in one round costs on
+  average at least half of a round;
+- due → read: from the event time of a purchase to its arrival.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from table import at_most, bar, table
 from yasdg_app.pipeline.sales_generator import MIN_ROUND_SECONDS
 
 WARM_UP = 3.0  # seconds
-LONGEST = 3.0  # seconds that restocks are waited for at the end
-ASKED = 5_000  # purchases a second whose delay is computed
+LONGEST = 3.0  # max seconds to wait for restocks at the end
+ASKED = 5_000  # purchases per second whose latency is computed
 LIMITED = ("YASDG, 2,000/s", "YASDG, 20,000/s")
 FIGURES = ("restock_50", "restock_99", "append_50", "append_99", "read_50", "read_99")
 
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def stamped_by_the_broker(servers: str, topic: str) -> None:
-    """Have the broker note in each message when it appends it, in place of the event time, which is in it anyway."""
+    """Make the broker stamp messages with the time of their append instead of the event time, which the value has."""
     stamp = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[stamp])
     admin = admin_of(servers)
@@ -125,7 +125,7 @@ def shown(figures: dict[str, dict[str, float]]) -> str:
 
 
 def read(servers: str, name: str, every: int, seconds: float) -> dict[str, float]:
-    """Read what is written from now on; times in milliseconds. Of `every` so many purchases one's delay is computed."""
+    """Read new messages; times in milliseconds. The latency is computed for one of every `every` purchases."""
     from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
     consumer = Consumer(
@@ -137,8 +137,8 @@ def read(servers: str, name: str, every: int, seconds: float) -> dict[str, float
         [TopicPartition(topic, p, OFFSET_END) for topic in (purchases, stockings) for p in range(PARTITIONS)]
     )
     bought, restocked = msgspec.json.Decoder(Bought).decode, msgspec.json.Decoder(Restocked).decode
-    arrivals: dict[tuple[str, str], float] = {}  # of purchases, by what the restock says of them
-    waiting: dict[tuple[str, str], float] = {}  # restocks that came before their purchase, in the same fetch
+    arrivals: dict[tuple[str, str], float] = {}  # of purchases, by the fields that the restock repeats
+    waiting: dict[tuple[str, str], float] = {}  # restocks that arrived before their purchase, in the same fetch
     restocks, appends, reads = [], [], []
     count = 0
     while not (messages := consumer.consume(1, 1.0)):
@@ -177,7 +177,7 @@ def seconds_of(event_time: str) -> float:
 
 
 def percentiles(seconds: Sequence[float]) -> list[float]:
-    """The 50th and the 99th, in milliseconds; infinite if nothing came."""
+    """The 50th and the 99th percentile, in milliseconds; infinite without data."""
     return [float(each) * 1000 for each in np.percentile(seconds, [50, 99])] if seconds else [inf, inf]
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, as one line."""
+"""The environment of a benchmark, as one line."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Sales straight from the product's own classes, without Faust: till, encoder, producer."""
+"""Sales directly from the product's own classes, without Faust: till, encoder, producer."""
 
 import asyncio
 import time
@@ -21,18 +21,18 @@ PARTITIONS = 8
 
 
 def configured(environment: dict[str, str]) -> tuple[Settings, tuple[Product, ...]]:
-    """Return the settings and the catalog that YASDG_ variables describe; all else has its default."""
+    """Return the settings and the catalog that YASDG_ variables describe; everything else has its default."""
     given = ini.load(environment, Path.cwd())
     return given, catalog.load(given.sales.products)
 
 
 def encoded(products: Sequence[Product], settings: SalesSettings, sales: Sales) -> Iterator[ProducerRecord]:
-    """The rows that a till's sales become."""
+    """Return the records of a till's sales."""
     return (ProducerRecord(*row) for row in PurchaseEncoder(products, settings).encode(sales))
 
 
 async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: int) -> int:
-    """Ring up all sales up to an event time and append them, all partitions at once; their number."""
+    """Produce all sales up to an event time and append them, all partitions at once; return their number."""
     producer = ShopProducer(Connection(servers), producer_id)
 
     async def serve(partition: int) -> int:
@@ -54,7 +54,7 @@ async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: in
 
 
 def first(count: int, plan: Plan) -> list[tuple[int, ProducerRecord]]:
-    """The first sales of a shop, each with its partition, in order of time."""
+    """Return the first sales of a shop, each with its partition, in order of time."""
     till, rows = Till(plan, plan.products), []
     while len(rows) < count:
         sales = till.generate_until(time.time_ns() // 1000).sales

@@ -1,17 +1,17 @@
-"""How many messages a second one process gets into a topic of 8 partitions: ours and others, in turn.
+"""Messages per second that one process appends to a topic with 8 partitions: ours and others, in turn.
 
     make bench-produce
     make bench-produce ARGS="--messages 200000 --rounds 2"
 
-- ours: simulation, encoding and append by the product's own classes, default configuration, 500,000 sales a second;
-- librdkafka, the client in C, from Python: `produce()` of bytes that were made before, with and without compression.
-  The messages and their partitions are ours, 100,000 again and again; the faster of the two is the reference;
+- ours: simulation, encoding and append by the product's own classes, default configuration, 500,000 sales per second;
+- librdkafka, the client in C, from Python: `produce()` of prepared bytes, with and without compression. The messages
+  and their partitions are ours, 100,000 repeated; the faster of the two is the reference;
 - Apache Kafka's own ProducerPerformance, in Java, with the values of ours;
-- Faust's `await topic.send()` of a record, as a tutorial has it (plain/send.py);
-- the original: kafka-python, a KafkaProducer for each message; its sleeps left out.
+- Faust's `await topic.send()` of a record, as in a tutorial (plain/send.py);
+- the original: kafka-python, a KafkaProducer for each message; without its sleeps.
 
-Each runs in a process of its own and says how long it took from its first message to its last answer from the cluster;
-that all of them are in the log is counted at the end. All wait for all replicas (acks=all), of which there is one.
+Each runs in a separate process and reports the time from its first message to the last acknowledgement of the cluster;
+at the end the messages in the log are counted. All wait for all replicas (acks=all), of which there is one.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from yasdg_app.kafka.embedded.java import find_java
 from yasdg_app.kafka.producer import new_producer_id
 from yasdg_app.shop.plan import Plan
 
-DISTINCT = 100_000  # messages that are made before
+DISTINCT = 100_000  # prepared messages
 BATCH_BYTES = 1_000_000
 LINGER = 20  # milliseconds
 OURS, NONE, ZSTD = "YASDG", "librdkafka", "librdkafka, zstd"
@@ -60,7 +60,7 @@ def main() -> None:
         outside = 0
 
         def rate(name: str) -> float:
-            """Messages a second of one contender on a topic of its own, all of which are in the log."""
+            """Messages per second of one contender on a separate topic; checks that all of them are in the log."""
             nonlocal outside
             outside += 1
             topic = f"bench{outside}.purchases"
@@ -89,12 +89,12 @@ def main() -> None:
 
 
 def plan() -> Plan:
-    """The plan of a shop with the default configuration, but for its rate."""
+    """The plan of a shop with the default configuration, except for its rate."""
     settings, products = configured({f"YASDG_{name}": value for name, value in FLAT_OUT.items()})
     return Plan.of(settings, products, time.time_ns() // 1000 - 3_600_000_000)
 
 
-# --- The contenders: how many messages they have sent, and the seconds that it took ---
+# --- The contenders: number of messages sent, and the seconds that it took ---
 
 
 def by_us(servers: str, topic: str, count: int) -> tuple[int, float]:
@@ -151,7 +151,7 @@ def by_the_original(servers: str, topic: str, count: int) -> tuple[int, float]:
             bootstrap_servers=servers, value_serializer=lambda v: json.dumps(v, default=vars).encode("utf-8")
         )
         producer.send(topic, value=value)
-        del producer  # it sends what it holds as it goes
+        del producer  # flushes its buffer
     return count, time.monotonic() - began
 
 
@@ -164,7 +164,7 @@ CONTENDERS = {
 
 
 def java(servers: str, topic: str, count: int, payloads: Path) -> dict[str, float]:
-    """Kafka's own tool, with Java's own settings; the seconds are as it counts them, without the start of Java."""
+    """Kafka's own tool, with Java's defaults; the seconds are those it reports, without the start of Java."""
     properties = (
         f"bootstrap.servers={servers}", "acks=all", "compression.type=lz4", f"batch.size={BATCH_BYTES}",
         f"linger.ms={LINGER}", "max.request.size=2000000", "buffer.memory=268435456",

@@ -1,11 +1,11 @@
-"""How long a worker needs to read the table when it takes over, and how much memory that takes, by number of products.
+"""Time and memory that a worker needs to read the table at a takeover, by number of products.
 
     make bench-recovery                    # 1,000, 100,000 and 1,000,000 products
     make bench-recovery ARGS="--products 27 10000"
 
-The log is made beforehand: one sale of every product, and the changelog of it. What is measured is what the worker
-says of its recovery, and the memory of its process at that moment; its start (the catalog, the products topic) comes
-before that, and is told too.
+The log is prepared: one sale of every product, and their changelog. The results are the recovery time that the worker
+logs, and the memory of its process at that moment; the time of its start (the catalog, the products topic), which comes
+before, is shown as well.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def measure(count: int) -> tuple[float, float, int]:
-    """Seconds until the recovery begins, seconds that it takes, and the process's memory in bytes."""
+    """Seconds until the recovery starts, seconds that it takes, and the process's memory in bytes."""
     with tempfile.TemporaryDirectory(prefix="yasdg-bench-") as name:
         folder = Path(name)
         write_catalog(folder / "products.csv", count)

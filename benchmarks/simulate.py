@@ -1,4 +1,4 @@
-"""What the simulated shop costs by itself, without a cluster: customers a second of a processor's time, and memory.
+"""Cost of the simulated shop alone, without a cluster: customers per second of processor time, and memory.
 
     make bench-simulate                              # the default shop, and shops of 27 to 1,000,000 products
     make bench-simulate ARGS="--products 1000000"    # one of these
@@ -22,8 +22,8 @@ from yasdg_app.shop.till import Till
 
 PRODUCTS = Path(__file__).parents[1] / "products.csv"
 OPENED = 1_709_285_025_123_456
-MEANS = (1.0, 0.0005, 0.00001, 0.000002)  # seconds between two sales
-RATE = 100_000  # customers a second of the other shops
+MEANS = (1.0, 0.0005, 0.00001, 0.000002)  # mean seconds between two sales
+RATE = 100_000  # customers per second of the other shops
 SIZES = (27, 10_000, 1_000_000)
 PARTITIONS = 8
 SECOND = 1_000_000
@@ -82,7 +82,7 @@ def settings(mean: float) -> Settings:
 
 
 def serve(tills: list[Till], step: int, seconds: float) -> tuple[int, float]:
-    """Return how many customers were served, and how long it took."""
+    """Return the number of customers served, and the duration in seconds."""
     until, began = OPENED, time.process_time()
     while time.process_time() - began < seconds:
         until += step

@@ -1,7 +1,7 @@
-"""Where a benchmark takes place: a throw-away Apache Kafka, shops on it, contenders in processes of their own.
+"""The environment of benchmarks: a temporary Apache Kafka, shops on it, contenders in separate processes.
 
-What they come to is read off the cluster from outside, so that all are measured alike: how many messages the logs hold,
-and how many of them were applied.
+Results are observed from outside, in the cluster, so that all contenders are measured alike: how many messages the logs
+hold, and how many of them were applied.
 """
 
 import json
@@ -26,14 +26,14 @@ from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.node import free_port
 
 PARTITIONS = 8
-FASTEST = 500_000  # sales a second, the highest rate that can be configured
-LOOK = 0.05  # seconds between two looks from outside
+FASTEST = 500_000  # sales per second, the highest rate that can be configured
+LOOK = 0.05  # seconds between two samples
 PLAIN = Path(__file__).with_name("plain")
 
 
 @contextmanager
 def kafka() -> Iterator[tuple[Path, str]]:
-    """Start an Apache Kafka in a new folder; both are gone afterwards. Yields the folder and the cluster's address."""
+    """Start an Apache Kafka in a new folder, and remove both afterwards. Yields folder and address of the cluster."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="yasdg-bench-", ignore_cleanup_errors=True) as name:
@@ -46,7 +46,7 @@ def kafka() -> Iterator[tuple[Path, str]]:
 
 @contextmanager
 def shop_on(folder: Path, servers: str, name: str, **settings: str) -> Iterator[Shop]:
-    """Make a shop with a folder and topics of its own. Its workers are gone afterwards, and its topics too."""
+    """Make a shop with a separate folder and topics. Its workers are stopped and its topics deleted afterwards."""
     (folder / name).mkdir()
     shop = Shop(folder / name, name).on(servers).configure(**settings)
     try:
@@ -58,9 +58,9 @@ def shop_on(folder: Path, servers: str, name: str, **settings: str) -> Iterator[
 
 @contextmanager
 def plain_shop(folder: Path, servers: str, name: str, purchases: str = "", rate: float = 0.0) -> Iterator[Worker]:
-    """Start the shop that is written plainly; its worker and its topics are gone afterwards.
+    """Start the shop in plain Faust style; its worker is stopped and its topics are deleted afterwards.
 
-    `purchases`: the topic of a log that is there; `rate`: of sales a second, inf: as many as it can.
+    `purchases`: the topic of an existing log; `rate`: in sales per second, inf: full speed.
     """
     (folder / name).mkdir()
     own = () if purchases else (f"{name}.purchases",)
@@ -79,16 +79,16 @@ def plain_shop(folder: Path, servers: str, name: str, purchases: str = "", rate:
 
 
 def pace(rate: float) -> dict[str, str]:
-    """Return the settings of so many sales a second."""
+    """Return the settings for a number of sales per second."""
     return {"SALES_MIN_SALE_FREQ": "0", "SALES_MAX_SALE_FREQ": f"{2 / rate:.9f}"}
 
 
 FLAT_OUT = {**pace(FASTEST), "CLOCK_START": "1d"}
-"""The settings of a shop that has more to make up for than it can."""
+"""The settings of a shop with more to backfill than a worker can."""
 
 
 def run(*command: str, cwd: Path | None = None, seconds: float = 600.0) -> dict[str, Any]:
-    """Run a contender, with this Python unless it starts otherwise; what it reports in JSON on its last line."""
+    """Run a contender, with this Python unless it has its own program; return the JSON on its last line of output."""
     if command[0].endswith(".py"):
         command = (sys.executable, *command)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*([str(cwd)] if cwd else []), *sys.path])}
@@ -101,7 +101,7 @@ def run(*command: str, cwd: Path | None = None, seconds: float = 600.0) -> dict[
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
-    """Run contenders in turn, A B C A B C …, so that whatever else the machine does meets all of them."""
+    """Run contenders in turn, A B C A B C …, so that other load on the machine affects all of them equally."""
     results: dict[str, list[Any]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):
         for name, contender in contenders.items():
@@ -119,7 +119,7 @@ def shown(result: Any) -> str:
 
 def create_topics(servers: str, *names: str) -> None:
     """Create topics and wait until they can be used."""
-    kept = {"retention.ms": "-1"}  # records may be of any time
+    kept = {"retention.ms": "-1"}  # records may have any time
     admin = admin_of(servers)
     for made in admin.create_topics([NewTopic(name, PARTITIONS, 1, config=kept) for name in names]).values():
         made.result()
@@ -133,7 +133,7 @@ def create_topics(servers: str, *names: str) -> None:
 
 
 def delete_topics(servers: str, name: str) -> None:
-    """Delete all topics whose names begin with a shop's."""
+    """Delete all topics whose names start with the name of a shop."""
     admin = admin_of(servers)
     topics = [topic for topic in admin.list_topics(timeout=30).topics if topic.startswith((f"{name}.", f"{name}-"))]
     for gone in (admin.delete_topics(topics) if topics else {}).values():
@@ -144,11 +144,11 @@ def admin_of(servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": servers, "log_level": 0})
 
 
-# --- Looking from outside ---
+# --- Observation from outside ---
 
 
 class Sample(NamedTuple):
-    """How many sales the log holds, and how many of them were applied to the table, at a moment."""
+    """Number of sales in the log, and number of sales applied to the table, at one moment."""
 
     at: float  # time.monotonic()
     appended: int
@@ -156,18 +156,18 @@ class Sample(NamedTuple):
 
 
 class Outside:
-    """Looks at a shop from outside.
+    """Observes a shop from outside.
 
     Parameters
     ----------
     group
-        Whose committed positions say what is applied.
+        Its committed positions show what is applied.
     changelog
-        Where there is no such group: the topic that has a record for each sale that was applied.
+        Used if there is no such group: the topic that has a record for each applied sale.
     """
 
     def __init__(self, servers: str, purchases: str, group: str = "", changelog: str = "") -> None:
-        # It joins no group: it only asks.
+        # It joins no group: it only queries.
         self._consumer = Consumer({"bootstrap.servers": servers, "group.id": group or "outside", "log_level": 0})
         self._purchases, self._group, self._changelog = purchases, group, changelog
 
@@ -176,7 +176,7 @@ class Outside:
         return Sample(time.monotonic(), self.end(self._purchases), applied)
 
     def has(self, topic: str) -> bool:
-        """Tell whether a topic is there and can be used."""
+        """Return whether a topic exists and can be used."""
         try:
             self.end(topic)
         except KafkaException:
@@ -184,17 +184,17 @@ class Outside:
         return True
 
     def end(self, topic: str) -> int:
-        """Return how many messages a topic holds."""
+        """Return the number of messages of a topic."""
         tps = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
         return sum(self._consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in tps)
 
     def committed(self) -> int:
-        """Return how many purchases the group has applied."""
+        """Return the number of purchases that the group has applied."""
         tps = [TopicPartition(self._purchases, partition) for partition in range(PARTITIONS)]
         return sum(max(0, tp.offset) for tp in self._consumer.committed(tps, timeout=10))
 
     def until(self, worker: Worker, seconds: float, over: Callable[[Sample], bool]) -> list[Sample]:
-        """Look again and again until one look is the last, or the time is up."""
+        """Take samples until one of them is the last, or the time is up."""
         worker.until(lambda: self.has(self._purchases), "the topics")
         samples = [self.look()]
         while samples[-1].at - samples[0].at < seconds and not over(samples[-1]):
@@ -205,12 +205,12 @@ class Outside:
         return samples
 
     def during(self, worker: Worker, seconds: float) -> list[Sample]:
-        """Look again and again for some time."""
+        """Take samples for some time."""
         return self.until(worker, seconds, lambda sample: False)
 
 
 def growth(samples: Sequence[Sample], what: str) -> float:
-    """Return by how many sales a second a count grew; positions are committed now and then, so from step to step."""
+    """Return the growth rate of a count, in sales per second: from step to step, as positions are committed."""
     steps = [b for a, b in pairwise(samples) if getattr(a, what) != getattr(b, what)]
     if len(steps) < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""How figures are shown: medians, ratios of runs that were made in turn, a table with bars for docs/performance.md."""
+"""Formatting of results: medians, ratios of runs made in turn, a table with bars for docs/performance.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log10
@@ -8,16 +8,16 @@ WIDTH = 20  # characters of the longest bar
 EIGHTHS = ["", *"▏▎▍▌▋▊▉"]
 
 Figures = Mapping[str, Sequence[float]]
-"""What was measured of each contender, round by round."""
+"""The measured values of each contender, by round."""
 
 
 def ratio(figures: Figures, name: str, reference: str) -> float:
-    """Return the median of the ratios of each round: what slows down a whole round does not change it."""
+    """Return the median of the ratios of all rounds: what slows down a whole round does not change it."""
     return median(a / b for a, b in zip(figures[name], figures[reference], strict=True))
 
 
 def compared(figures: Figures, reference: str, unit: str) -> str:
-    """Return the medians of all contenders and their ratios to one of them, with bars."""
+    """Return the medians of all contenders and their ratios to the reference, with bars."""
     medians = {name: median(values) for name, values in figures.items()}
     rows = [
         (name, f"{medians[name]:,.0f}", number(ratio(figures, name, reference)), bar(medians[name], medians.values()))
@@ -28,7 +28,7 @@ def compared(figures: Figures, reference: str, unit: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown that can be read as it is."""
+    """Return a Markdown table that is readable as plain text."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
@@ -37,22 +37,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def bar(value: float, others: Iterable[float]) -> str:
-    """Return a bar as long as `value` is large, beside the largest of `others`; something is always to be seen."""
+    """Return a bar for `value`, relative to the largest of `others`; at least one character long."""
     eighths = max(1, round(value / max(others) * WIDTH * 8)) if value > 0 else 0
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8]
 
 
 def limit(what: str, value: float, least: float) -> str:
-    """Return a line that says whether a limit is kept."""
+    """Return a line that says whether a lower limit is met."""
     return f"{'kept' if value >= least else 'MISSED'}: {what} is {number(value)}, at least {least:,g} is wanted"
 
 
 def at_most(what: str, value: float, most: float) -> str:
-    """Return a line that says whether a limit is kept."""
+    """Return a line that says whether an upper limit is met."""
     return f"{'kept' if value <= most else 'MISSED'}: {what} is {number(value)}, at most {most:,g} is wanted"
 
 
 def number(value: float) -> str:
-    """Return a number with three digits, or all those before the point."""
+    """Return a number with three digits, or with all digits before the decimal point."""
     digits = 2 - floor(log10(abs(value))) if value else 0
     return f"{value:,.{max(0, digits)}f}"

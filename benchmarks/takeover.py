@@ -1,9 +1,10 @@
-"""How long partitions lie still when their worker goes: from a `kill -9`, and from Ctrl-C, to the first sale of each.
+"""How long partitions are idle after their worker ends: from `kill -9`, and from Ctrl-C, to the first sale of each.
 
-    make bench-takeover                    # five of each, of two workers
+    make bench-takeover                    # five of each, with two workers
 
-Each sale carries the event time at which it was due, so the stream has no hole; what is measured is how late the sales
-of the gap are appended. (Stopped beyond the session timeout a worker is the same to the others as a killed one.)
+Each sale carries the event time at which it was due, so the stream has no gap; the result is how late the sales of the
+idle time are appended. (For the others, a worker that is stopped beyond the session timeout is the same as a killed
+one.)
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def takeover(shop: Shop, stays: Worker, number: signal.Signals) -> float:
-    """Start a second worker, end it; seconds until each of its partitions has a sale by the other one."""
+    """Start a second worker, end it; return seconds until each of its partitions has a sale by the remaining worker."""
     goes = shop.worker()
     goes.until(lambda: len(goes.owned()) == PARTITIONS // 2, "half of the partitions")
     goes.until(lambda: len(goes.get("/inventory/")["inventory"]) > 5, "sales")
@@ -62,12 +63,12 @@ def takeover(shop: Shop, stays: Worker, number: signal.Signals) -> float:
 
 
 async def all_grow(shop: Shop, partitions: list[int], goes: Worker) -> None:
-    """Wait until the other worker has appended to all of these partitions."""
+    """Wait until the remaining worker has appended to all of these partitions."""
     tps = [TopicPartition(shop.topic("purchases"), partition) for partition in partitions]
     async with Reader(Connection(shop.servers)) as reader:
         ends = await reader.ends(tps)
         quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < 0.35:  # while the worker that was told to stop still sells
+        while time.monotonic() - quiet_since < 0.35:  # while the stopping worker still sells
             await asyncio.sleep(0.02)
             now = await reader.ends(tps)
             if now != ends:

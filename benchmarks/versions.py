@@ -1,15 +1,15 @@
-"""This checkout and another one in alternating rounds: whether a change has cost speed.
+"""Compares this checkout with another one in alternating rounds, to find out whether a change has reduced speed.
 
     git worktree add /tmp/before <commit>
     make bench-versions ARGS="--before /tmp/before"
     make bench-versions ARGS="--before /tmp/before --only produce --rounds 3"
 
-Both run with the packages of this checkout's .venv. What is measured is what the benchmarks of the same names measure:
+Both run with the packages of this checkout's .venv. They measure the same as the benchmarks of the same names:
 
-- end-to-end: sales a second that are both appended and applied by one worker at full speed;
-- produce: sales a second that are simulated, encoded and appended;
-- consume: purchases a second that a worker applies from a log that it has not read;
-- latency: milliseconds from a purchase to its restock, p50, at 2,000 sales a second; here a ratio above 1 is worse.
+- end-to-end: sales per second that are both appended and applied by one worker at full speed;
+- produce: sales per second that are simulated, encoded and appended;
+- consume: purchases per second that a worker applies from an unread log;
+- latency: milliseconds from a purchase to its restock, p50, at 2,000 sales per second; here a ratio above 1 is worse.
 
 A ratio is the median of this checkout divided by that of the other; the spread is the lowest and the highest ratio
 within a round.
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def produced(checkout: Path, servers: str, topic: str, messages: int) -> float:
-    """Return how many messages a second the classes of a checkout append, by its own benchmark."""
+    """Return how many messages per second the classes of a checkout append, by its own benchmark."""
     path = os.pathsep.join(map(str, (checkout / "benchmarks", checkout, checkout / "tests")))
     script = f"import json, produce; print(json.dumps(produce.by_us({servers!r}, {topic!r}, {messages})))"
     sent, seconds = run("env", f"PYTHONPATH={path}", sys.executable, "-c", script, cwd=checkout)

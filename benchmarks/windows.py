@@ -1,9 +1,9 @@
-"""What it costs to keep the sales of the last day by minute, beside what it costs to apply them, without a cluster.
+"""Cost of keeping the sales of the last day by minute, compared with that of applying them, without a cluster.
 
     make bench-windows
 
-Chunks of one partition of the default shop are applied: folded, encoded for the changelog, put into the table. What the
-windows do before and after is timed in the same run, so the load of the machine is in both.
+Chunks of one partition of the default shop are applied: folded, encoded for the changelog, put into the table. The work
+of the windows before and after is timed in the same run, so both times include the same load of the machine.
 """
 
 import argparse
@@ -33,7 +33,7 @@ OPENED = 1_709_285_025_123_456
 PARTITIONS = 8
 PARTITION = 0
 TOPICS = "purchases", "lost_sales"
-# Messages in a chunk, mean seconds between two sales of the shop, and what that is.
+# Messages in a chunk, mean seconds between two sales of the shop, and a description.
 CHUNKS = (
     (10_000, 0.00002, "a chunk lies in a minute"),
     (20, 0.005, "a chunk lies in a minute"),
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measured(size: int, mean: float, most: int) -> tuple[float, float]:
-    """Return the seconds that a message takes to be applied, and to be counted."""
+    """Return the seconds per message to apply it, and to count it."""
     products = catalog.load(PRODUCTS)
     assortment = Assortment.of(products, PARTITIONS)
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=2 * mean)), products, OPENED)
@@ -86,7 +86,7 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
         at_count = time.perf_counter()
         counted = windows.count(PARTITION, folded)
         at_write = time.perf_counter()
-        folded.sales, folded.grouped = [], None  # a fold that does not tell of them lets them go as well
+        folded.sales, folded.grouped = [], None  # free the sales, as a fold does that does not return them
         numbers = numbers_of(folded.levels)
         for level in folded.levels:
             encode_level(level)

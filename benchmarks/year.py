@@ -1,10 +1,10 @@
-"""How long a year of a shop takes to make up for, and whether all of it is right: some 5 million sales, then live.
+"""Duration and correctness of a year's backfill: some 5 million sales, then live.
 
     make bench-year                            # config/scenarios/year.ini, one worker
     make bench-year ARGS="--workers 2"
 
-The year ends now, so its incidents and its number of sales differ a little from day to day. The audit is part of it,
-and so is a comparison of all sales and lost sales with the simulation, byte for byte.
+The year ends now, so its incidents and its number of sales differ slightly from day to day. An audit follows, and a
+comparison of all sales and lost sales with the simulation, byte for byte.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from yasdg_app.config.files import PROJECT
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.node import free_port
 
-LIVE = 20.0  # seconds that it goes on afterwards
-LONGEST = 3600.0  # seconds
+LIVE = 20.0  # seconds for which it continues afterwards
+LONGEST = 3600.0  # max seconds
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def is_ready(worker: Worker) -> bool:
     try:
         with urllib.request.urlopen(f"{worker.web}/ready/", timeout=30) as response:
             return bool(response.status == 200)
-    except OSError:  # status 503 is one
+    except OSError:  # a status 503 raises one, too
         return False
 
 

@@ -1,10 +1,10 @@
 """The jars of an example, and the Java that runs them.
 
-    python examples/jars.py examples/flink                      # prints them as Java's class path
+    python examples/jars.py examples/flink                      # prints them as a Java class path
     python examples/jars.py examples/flink Sql.java job.sql     # runs a source file of that folder with them
 
-They are those of the folder's jgo.lock.toml, with its hashes (`jgo lock` made it from jgo.toml), fetched once, into
-the cache folder that has the embedded broker's. A file java.options beside it has options for Java.
+The jars are those of the folder's jgo.lock.toml, with its hashes (`jgo lock` made it from jgo.toml). They are fetched
+once, into the cache folder that also has the embedded broker's. A file java.options in the folder has options for Java.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from yasdg_app.kafka.embedded.jars import JarCache, default_folder
 from yasdg_app.kafka.embedded.java import installed_java
 
 NEWEST_JAVA = 21
-"""Flink 1.20, Spark 4.0 and Beam 2.63 were made for 17 and 21. The embedded broker's own is newer."""
+"""Flink 1.20, Spark 4.0 and Beam 2.63 are made for 17 and 21. The embedded broker's Java is newer."""
 INSTALL = "Install one, such as Debian's default-jdk-headless, and set JAVA_HOME if another comes first on PATH."
 
 
 def class_path(folder: Path) -> list[Path]:
-    """All jars of an example, fetched if they are not there. Raises YasdgError if they cannot be had."""
+    """Return all jars of an example; fetch missing ones. Raises YasdgError if they are unavailable."""
     folder = folder.resolve()
-    # A cache for each, so that nobody waits for the jars of another one.
+    # One cache per example, so that no example waits for the jars of another one.
     cache = JarCache(
         default_folder() / folder.name,
         lock=folder / "jgo.lock.toml",
@@ -39,14 +39,14 @@ def class_path(folder: Path) -> list[Path]:
 
 
 def java() -> Path:
-    """The Java for the engines: $JAVA_HOME's, or the one on PATH. Raises YasdgError if it is too old or too new."""
+    """Return the Java for the engines: $JAVA_HOME's, or that on PATH. Raises YasdgError if it is too old or too new."""
     return installed_java("This engine", INSTALL, newest=NEWEST_JAVA)
 
 
 def command(folder: Path, source: str, *arguments: str) -> list[str]:
-    """The command line that runs a source file of an example, compiled if it is not yet.
+    """Return the command line that runs a source file of an example, compiled if necessary.
 
-    Raises YasdgError if there is no Java for it, if that cannot compile, or if the file cannot be compiled.
+    Raises YasdgError if there is no suitable Java, if it has no compiler, or if the file cannot be compiled.
     """
     its_java = java()
     javac = its_java.resolve().with_name("javac")
@@ -60,7 +60,7 @@ def command(folder: Path, source: str, *arguments: str) -> list[str]:
 
 
 def _compiled(source: Path, javac: Path, path: str) -> Path:
-    """Where the classes of a source file are. (Java runs such a file as it is; but then Beam cannot copy its parts.)"""
+    """Return the folder of a file's classes. (Java can run a source file itself, but Beam cannot copy its classes.)"""
     made_from = source.read_bytes() + source.with_name("jgo.lock.toml").read_bytes()
     digest = hashlib.sha256(made_from).hexdigest()[:16]
     classes = default_folder() / "classes" / f"{source.stem}-{digest}"
@@ -77,7 +77,7 @@ def _compiled(source: Path, javac: Path, path: str) -> Path:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     match sys.argv[1:]:
         case [folder]:
             print(os.pathsep.join(str(jar) for jar in class_path(Path(folder))))

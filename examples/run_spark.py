@@ -1,9 +1,9 @@
-"""Runs a PySpark program here, on two cores, with a PySpark, a Java and Kafka's jars that are pinned.
+"""Runs a PySpark program locally, on two cores, with pinned versions of PySpark, Java and Kafka's jars.
 
     python examples/run_spark.py examples/spark/job.py --until-now
 
-PySpark is not among the project's own packages, since it brings 400 MB. It gets an environment of its own in the cache
-folder, beside the jars; each change of its locks makes a new one.
+PySpark is not among the project's own packages, because it takes 400 MB. It gets a separate environment in the cache
+folder, next to the jars; each change of its locks creates a new one.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from yasdg_app.kafka.embedded.locks import FileLock
 
 SPARK = Path(__file__).with_name("spark")
 LOCKS = (SPARK / "requirements-build.lock", SPARK / "requirements.lock")
-"""In this order: PySpark comes as a source, and what builds it is pinned as well."""
+"""In this order: PySpark is a source distribution, and its build requirements are pinned as well."""
 PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--require-hashes")
 OPTIONS = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.log.level": "ERROR",
-    "spark.sql.shuffle.partitions": "2",  # each keeps a state of its own; 200, the default, is for a cluster
+    "spark.sql.shuffle.partitions": "2",  # each has its own state; the default, 200, is for a cluster
     "spark.sql.streaming.metricsEnabled": "false",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -37,7 +37,7 @@ OPTIONS = {
 
 
 def python() -> Path:
-    """The Python that has PySpark; made once, which takes a minute or two. Raises YasdgError if it cannot be."""
+    """Return the Python that has PySpark; creating it takes a minute or two. Raises YasdgError if that fails."""
     made_from = b"".join(lock.read_bytes() for lock in LOCKS) + sys.version.encode()
     folder = default_folder().with_name(f"spark-{hashlib.sha256(made_from).hexdigest()[:16]}")
     finished, found = folder / "finished", folder / "bin" / "python"
@@ -62,10 +62,10 @@ def python() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """The environment variables with which that Python starts Spark."""
+    """Return the environment variables with which that Python starts Spark."""
     class_path = os.pathsep.join(str(jar) for jar in jars.class_path(SPARK))
     options = [f"--conf={name}={value}" for name, value in OPTIONS.items()]
-    # What Spark asks of an error when a query is stopped needs a deep stack.
+    # Spark's error handling when a query is stopped needs a deep stack.
     java_options = [
         "--driver-class-path",
         class_path,
@@ -79,7 +79,7 @@ def environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     if not sys.argv[1:]:
         print("Usage: run_spark.py PROGRAM.py [ARGUMENT]...", file=sys.stderr)
         sys.exit(2)

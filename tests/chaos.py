@@ -1,11 +1,11 @@
-"""Chaos: workers and the broker are killed, frozen, stopped and started at random, then the books are audited.
+"""Chaos test: workers and the broker are killed, frozen, stopped and started at random, then the shop is audited.
 
     make chaos                                               # four minutes, with the embedded broker
     make chaos ARGS="--failures 100 --broker separate"       # until so many failures
     make chaos ARGS="--seed 7 --kinds freeze --beyond"       # only freezes, each beyond the session timeout
 
-The same seed rolls the same dice; what they hit depends on the moment. Exit status 0: the audit found nothing, the log
-holds the very bytes that the simulation alone makes for the same time, and no worker ended that was not told to.
+The same seed yields the same random choices; their effect depends on timing. Exit status 0: the audit has no findings,
+the log holds exactly the bytes that the simulation alone yields for the same time, and no worker ended unexpectedly.
 """
 
 import argparse
@@ -40,7 +40,7 @@ LONGEST_FREEZE = 3 * SESSION
 KINDS = ("kill", "freeze", "stop", "start", "broker")
 OF_A_WORKER = ("kill", "freeze", "stop")
 
-# Shelves that are empty now and again, whatever the rate is, and customers who then take something else.
+# Shelves that are sometimes empty at any rate, and customers who then buy a substitute.
 SCARCE = {
     "SALES_SUBSTITUTION_FREQ": "5",
     "SUPPLY_LEAD_TIME": "5s - 10s - 60s",
@@ -51,7 +51,7 @@ SCARCE = {
 
 
 class Chaos:
-    """One run: a shop, its workers, a broker, and the dice."""
+    """One run: a shop, its workers, a broker, and a random generator."""
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.arguments = arguments
@@ -85,7 +85,7 @@ class Chaos:
         first.until(lambda: "sales so far" in first.said, "the first sales")
 
     def run(self) -> None:
-        """Have things fail until they did so often enough, or time is over."""
+        """Cause failures until there were enough, or the time is up."""
         end = time.monotonic() + self.arguments.seconds
         most = self.arguments.failures or sys.maxsize
         self.after(self.arguments.interval, self.fail)
@@ -113,7 +113,7 @@ class Chaos:
                 {"start": self.start_worker, "broker": self.kill_broker}[kind]()
         self.after(self.dice.uniform(0.3, 1.7) * self.arguments.interval, self.fail)
 
-    # --- What fails -------------------------------------------------------------------------------------------------
+    # --- Failures ---------------------------------------------------------------------------------------------------
 
     def kill(self, worker: Worker) -> None:
         self.workers.remove(worker)
@@ -150,15 +150,15 @@ class Chaos:
             with contextlib.suppress(psutil.NoSuchProcess):
                 killed = psutil.Process(status.java_pid)
                 killed.kill()
-                killed.wait(30)  # until then it may still answer, and nobody would start another one
-        if self.separate:  # the embedded one is started again by its workers
+                killed.wait(30)  # until then it may still answer, and no worker would start another one
+        if self.separate:  # the workers restart the embedded one themselves
             self.after(self.dice.uniform(0, 8), self.restart_broker)
 
     def restart_broker(self) -> None:
-        self.broker.start()  # whatever its folder says, which may be of before the kill
+        self.broker.start()  # regardless of its folder, which may predate the kill
 
     def look(self) -> None:
-        """See whether a worker died that was not told to."""
+        """Check that no worker ended unexpectedly."""
         for worker in list(self.workers):
             if worker.process.poll() is not None:
                 self.workers.remove(worker)
@@ -174,10 +174,10 @@ class Chaos:
         begin = max(0, min(said.find(word) % len(said) for word in ("[ERROR]", "[CRITICAL]")) - 500)
         self.unexpected.append(f"A worker {what}. It said:\n{said[begin : begin + 4000]}\n...\n{said[-1500:]}")
 
-    # --- The end ----------------------------------------------------------------------------------------------------
+    # --- End --------------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Stop all workers, and have one bring the books up to date that sells nothing more."""
+        """Stop all workers, and start one that processes the rest and sells nothing more."""
         for worker in list(self.frozen):
             self.thaw(worker)
         if self.separate:
@@ -186,7 +186,7 @@ class Chaos:
             worker.process.send_signal(signal.SIGINT)
         for worker in self.workers + self.stopped:
             self.has_stopped(worker)
-        # A run of so many sales ends when they are sold and in the books; this one was over long ago.
+        # A run with a number of sales ends when they are produced and processed; this one already has them.
         self.shop.configure(SALES_NUMBER_OF_SALES="1")
         last = self.shop.worker()
         if last.ends(300) != 0:

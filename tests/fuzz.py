@@ -1,14 +1,14 @@
-"""Fuzz: hostile records from foreign producers on every topic of a shop, while its workers sell and are restarted.
+"""Fuzz test: hostile records from foreign producers on every topic of a shop, while its workers sell and restart.
 
     make fuzz                                                         # 100,000 records in five minutes, three workers
     make fuzz ARGS="--records 20000 --seconds 60 --seed 7"            # a short run
     make fuzz ARGS="--only changelog --only control:gap --seed 7"     # one topic, and some strategies of another
 
-The strategies are those of tests/support/hostile_records.py. The same seed rolls the same dice: which strategies come
-when, what they change, how they are appended. The messages that they change are copied from the shop's topics, so these
-depend on the moment. Exit status 0: no worker ended by itself or printed a traceback, every partition sold after the
-last record, the audit names the foreign messages and finds that the books balance, the commands work, and the shop's
-own messages are the very bytes that the simulation makes.
+The strategies are those of tests/support/hostile_records.py. The same seed yields the same random choices: the order of
+the strategies, what they change, how the records are appended. The changed messages are copied from the shop's topics,
+so they depend on timing. Exit status 0: no worker ended by itself or printed a traceback, every partition sold after
+the last record, the audit reports the foreign messages and finds that the books balance, the commands work, and the
+shop's own messages are exactly the bytes that the simulation yields.
 """
 
 import argparse
@@ -54,16 +54,16 @@ from yasdg_app.messages.times import event_time
 from yasdg_app.shop.till import Till
 
 SAMPLES = 40  # messages of each kind that foreign producers copy
-SAMPLE_SECONDS = 5.0  # between two looks at what the shop has written
-LATEST = 400  # offsets of a partition in which its latest messages are looked for
+SAMPLE_SECONDS = 5.0  # between two samples of what the shop has written
+LATEST = 400  # offsets of a partition that are searched for its latest messages
 MOST_LOG_BYTES = 1_000_000  # of each worker
-MOST_ENDINGS = 12  # workers that end by themselves before the run is given up
-SELLS_SECONDS = 120.0  # in which every partition has to sell after the last record
+MOST_ENDINGS = 12  # workers that end by themselves before the run is aborted
+SELLS_SECONDS = 120.0  # max time after the last record until every partition sells
 READY_SECONDS = 90.0
 CONSUMERS = 3  # commands at a time
 COMMAND_SECONDS = 60.0
-QUIET_SECONDS = 3.0  # without output: `yasdg consume` has shown all that there is
-LATE = 3.0  # times --seconds: a run that takes longer is given up
+QUIET_SECONDS = 3.0  # without output: `yasdg consume` has printed everything
+LATE = 3.0  # multiple of --seconds after which the run is aborted
 NO_OPENING = (
     "odd value",
     "deep object",
@@ -72,22 +72,22 @@ NO_OPENING = (
     "header names that are not UTF-8",
     "random megabyte",
 )
-"""Strategies whose records can stand on the opening's topic before the shop opens: none of them may be an opening."""
+"""Strategies for records on the opening topic before the shop opens: none of them may be a valid opening."""
 CONSUMED = ("products", "purchases", "stockings", "lost_sales", "incidents", "dirty", "faults")
 ALWAYS_WRITTEN = ("products", "purchases", "stockings", "lost_sales", "opening", "changelog", "dirty", "faults")
-"""Topics on which the shop writes something in any run: to the others only now and then."""
+"""Topics to which the shop writes in every run; to the others only occasionally."""
 COUNTED = ("purchases", "lost_sales", "stockings")
-"""Topics of which the audit has to name the very number of foreign messages."""
+"""Topics for which the audit must report the exact number of foreign messages."""
 
 SHELF_SECONDS = 0.4, 1.6
-"""What a shelf has when it is restocked, and what it gets, in seconds of all sales of the shop: it is often empty."""
+"""Level of a shelf at a restock, and the restocked amount, in seconds of all sales of the shop: it is often empty."""
 FORMATS = {
     "json": {},
     "avro": {"FORMAT_VALUE": "avro"},
     "protobuf": {"FORMAT_VALUE": "protobuf"},
     **{time: {"FORMAT_TIME": time} for time in ("iso-z", "epoch_ms", "epoch_us")},
 }
-"""Settings by the name of a format. In others than the first the bytes are not compared with the simulation."""
+"""Settings by name of a format. Except for the first, the bytes are not compared with the simulation."""
 LIVELY = {
     **SCARCE,
     "CLOCK_START": "2m",
@@ -116,10 +116,10 @@ TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)
 
 
 class Strangers:
-    """The foreign producers of a run, in a thread of their own.
+    """The foreign producers of a run, in a separate thread.
 
-    `sent`: number of records that were handed to the cluster; `dealt`: by kind of topic and strategy; `sampled`: number
-    of messages of the shop that were there to be copied, by kind of topic.
+    `sent`: number of records passed to the cluster; `dealt`: by kind of topic and strategy; `sampled`: number of the
+    shop's messages available for copying, by kind of topic.
     """
 
     def __init__(self, arguments: argparse.Namespace, servers: str, names: Mapping[str, str], ids: list[str]) -> None:
@@ -189,7 +189,7 @@ class Strangers:
         return World(self._arguments.partitions, self.ids, time.time_ns() // 1_000_000, self._names, real)
 
     async def _sample(self, logs: Logs) -> None:
-        """Look again and again at what the shop has written."""
+        """Sample repeatedly what the shop has written."""
         producer_id = None
         while True:
             try:
@@ -218,7 +218,7 @@ class Strangers:
 
 
 async def producer_id_of(logs: Logs, topic: str) -> int:
-    """Return the id of the shop's producer: that of the first opening which has one."""
+    """Return the id of the shop's producer: that of the first opening that has one."""
     for batch in await logs.all(TopicPartition(topic, 0)):
         try:
             for message in [] if batch.is_control else messages(batch):
@@ -231,7 +231,7 @@ async def producer_id_of(logs: Logs, topic: str) -> int:
 class Fuzz(Chaos):
     """One run: a shop, its workers, a broker, and foreign producers.
 
-    `problems`: what is not as it has to be, each in a line or more.
+    `problems`: what went wrong, one or more lines each.
     """
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
@@ -263,7 +263,7 @@ class Fuzz(Chaos):
         self.audited: dict[str, Any] = {}
 
     def open(self) -> bool:
-        """Open the shop, over an opening topic that holds junk already; tell whether it did."""
+        """Open the shop on an opening topic that already holds junk; return whether it opened."""
         with self.checking("opening the shop"):
             self.broker.start()
             if self.arguments.junk_first:
@@ -277,14 +277,14 @@ class Fuzz(Chaos):
         return False
 
     async def _allow_any_timestamp(self) -> None:
-        """Have the cluster take records of the far future, which it refuses by default and others do not."""
+        """Make the cluster accept records of the far future, which it rejects by default and other clusters accept."""
         async with administration(Connection(self.servers)) as admin:
             for spec in topics.specs(self.settings):
                 config = {**spec.config, "message.timestamp.after.max.ms": str(2**63 - 1)}
                 await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, config)])
 
     async def _write_junk_first(self) -> None:
-        """Make the topic of the opening as a worker does, and append what is no opening."""
+        """Create the opening topic as a worker does, and append records that are no openings."""
         name, dice, connection = self.names["opening"], dice_of(self.arguments.seed, "first"), Connection(self.servers)
         async with administration(connection) as admin:
             spec = next(spec for spec in topics.specs(self.settings) if spec.name == name)
@@ -297,7 +297,7 @@ class Fuzz(Chaos):
         await producer.stop()
 
     def run(self) -> None:
-        """Have foreign producers append, and workers be stopped and killed, until all records are sent."""
+        """Let foreign producers append, and stop and kill workers, until all records are sent."""
         arguments = self.arguments
         self.strangers.start()
         began = report_at = time.monotonic()
@@ -338,11 +338,11 @@ class Fuzz(Chaos):
         self.failures["broker"] += 1
         self.kill_broker()
 
-    # --- The end ----------------------------------------------------------------------------------------------------
+    # --- End --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def checking(self, what: str) -> Any:
-        """Note as a problem what a check raises: the others follow all the same."""
+        """Record the exception of a check as a problem; the other checks still run."""
         tell(what)
         try:
             yield
@@ -351,7 +351,7 @@ class Fuzz(Chaos):
             self.problems.append(f"{what}: {type(error).__name__}: {error}"[:3000])
 
     def check_that_it_sells(self) -> None:
-        """See that there are sales in every partition after the last hostile record, and that workers are ready."""
+        """Check that every partition has sales after the last hostile record, and that workers are ready."""
         with self.checking("looking whether every partition sells"):
             if self.separate:
                 self.restart_broker()
@@ -362,7 +362,7 @@ class Fuzz(Chaos):
                 worker.until(lambda worker=worker: is_ready(worker), "/ready/ is true", READY_SECONDS)
 
     async def _silent_partitions(self) -> list[int]:
-        """Partitions with products in which the shop sells nothing."""
+        """Return the partitions with products in which the shop sells nothing."""
         logs = Logs(Connection(self.shop.servers))
         try:
             producer_id = await producer_id_of(logs, self.names["opening"])
@@ -381,7 +381,7 @@ class Fuzz(Chaos):
             await logs.stop()
 
     def check_logs(self) -> None:
-        """See that no worker printed a traceback, and none too much."""
+        """Check that no worker printed a traceback, or too much."""
         with self.checking("reading what the workers printed"):
             found: dict[str, list[str]] = {}
             for worker in self.shop._workers:
@@ -411,7 +411,7 @@ class Fuzz(Chaos):
                     self.problems.append(f"the audit names {found} foreign messages on {name}, there are {there}")
 
     async def _count_foreign(self) -> Counter[str]:
-        """Count the messages of other producers on each topic, as the headers of their batches have it."""
+        """Count the messages of other producers on each topic, according to the headers of their batches."""
         logs, foreign = Logs(Connection(self.shop.servers)), Counter[str]()
         try:
             producer_id = await producer_id_of(logs, self.names["opening"])
@@ -440,7 +440,7 @@ class Fuzz(Chaos):
             self.consume(what)
 
     def consume(self, what: str) -> None:
-        """Read a topic to its end as a person does, who then presses Ctrl-C."""
+        """Read a topic to its end as a user does, who then presses Ctrl-C."""
         command = [sys.executable, "-m", "yasdg_app", "consume", what, "--from-beginning", "--json"]
         out, err = (self.shop.folder / f"consume-{what}.{name}" for name in ("out", "err"))
         with out.open("wb") as stdout, err.open("wb") as stderr:
@@ -467,7 +467,7 @@ class Fuzz(Chaos):
         assert size, f"it printed nothing; {said[-1000:]}"
 
     def check_bytes(self) -> None:
-        """See that the shop's own messages are those of the simulation."""
+        """Check that the shop's own messages are those of the simulation."""
         with self.checking("comparing the shop's own messages with the simulation"):
             different = asyncio.run(self._differences())
             assert not different, "\n".join(different[:10])
@@ -593,7 +593,7 @@ def main() -> int:
     return 0 if well else 1
 
 
-assert SESSION < SELLS_SECONDS  # a killed worker's partitions are given to others before that
+assert SESSION < SELLS_SECONDS  # before that, a killed worker's partitions move to others
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""The shop in Spark Structured Streaming: revenue by minute, running totals, a join, how much is restocked.
+"""The shop in Spark Structured Streaming: revenue by minute, running totals, a join, and the restocking ratio.
 
-Knows the topics and nothing else of YASDG, so it runs wherever Spark does; run_spark.py in the folder above runs it
-here. Times on the topics are UTC, whatever the shop's own zone is, and so the session's zone is UTC. Amounts are
-decimals and never pass through a float.
+It depends only on the topics and on nothing else of YASDG, so it runs wherever Spark does; run_spark.py in the parent
+folder runs it locally. Times on the topics are UTC, whatever the shop's time zone is, so the session's zone is UTC.
+Amounts are decimals and never pass through a float.
 """
 
 import argparse
@@ -42,14 +42,14 @@ STOCKING = """
 """
 
 LATE_SALES = "1 minute"
-"""How late a sale may be: in a live shop it is milliseconds, after the kill of a worker some ten seconds."""
+"""How late a sale may be: milliseconds in a live shop, some ten seconds after the kill of a worker."""
 LATE_RESTOCKS = "1 day"
-"""A delivery is told of with the sale that finds it on the shelf, and of a rare product that may be a while."""
+"""A delivery is published with the sale that finds it on the shelf, which may take a while for a rare product."""
 INTERRUPTED = 130
 IMPATIENT = {"request.timeout.ms": "15000", "default.api.timeout.ms": "15000"}
-"""Spark asks three times, and a Kafka that is not there should not take minutes to be missed."""
+"""Spark tries three times, so a shorter timeout reports an unavailable Kafka sooner than after minutes."""
 PATIENCE = 20
-"""Seconds that batches are given to end after a Ctrl-C."""
+"""Seconds for batches to end after a Ctrl-C."""
 SCREEN = threading.Lock()
 WINDOWS = {"minutes": timedelta(minutes=1), "categories": timedelta(minutes=1), "restocking": timedelta(days=1)}
 
@@ -62,14 +62,14 @@ def session() -> SparkSession:
 
 
 def read(value: Column, schema: str) -> Column:
-    """A message as a struct. One that is no such message ends the query; as nulls it would be lost without a word."""
+    """Return a message as a struct. An invalid message ends the query; as nulls it would be lost silently."""
     return f.from_json(value.cast("string"), schema, {"mode": "FAILFAST"})
 
 
 class Shop:
     """The topics of a shop as tables.
 
-    `prefix` is what their names begin with; `kafka` has Kafka's own properties, such as bootstrap.servers.
+    `prefix` is the start of their names; `kafka` has Kafka's own properties, such as bootstrap.servers.
     """
 
     def __init__(self, spark: SparkSession, prefix: str, kafka: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ class Shop:
         return self._stream("stockings", STOCKING)
 
     def products(self) -> DataFrame:
-        """The catalog: of each product the latest message on its compacted topic, which each batch reads anew."""
+        """The catalog: the latest message per product on its compacted topic, which each batch reads again."""
         messages = self._from(self._spark.read, "products")
         latest = f.max_by(read(f.col("value"), PRODUCT), "offset").alias("product")
         return messages.groupBy("key").agg(latest).select("product.*")
@@ -114,7 +114,7 @@ def totals(purchases: DataFrame) -> DataFrame:
 
 
 def restocking(purchases: DataFrame, stockings: DataFrame) -> DataFrame:
-    """Units sold, units restocked, and how many of these for one of those, by product and day."""
+    """Units sold, units restocked, and units restocked per unit sold, by product and day."""
     nothing = f.lit(0)
     sold = purchases.select(
         "transaction_time",
@@ -145,14 +145,14 @@ def sums() -> list[Column]:
 
 
 def windowed(rows: DataFrame, length: str, key: str, *columns: Column) -> DataFrame:
-    """Sums over windows, with the names of columns that `yasdg truth` and `yasdg verify` have."""
+    """Sums over windows, with the column names of `yasdg truth` and `yasdg verify`."""
     edges = f.col("window.start").alias("window_start"), f.col("window.end").alias("window_end")
     grouped = rows.groupBy(f.window("transaction_time", length), key).agg(*columns)
     return grouped.select(*edges, *grouped.columns[1:])
 
 
 def show(name: str, rows: DataFrame, trigger: dict[str, Any]) -> StreamingQuery:
-    """Print what is new or has changed, the latest first."""
+    """Print new and changed rows, the latest first."""
     order = f.desc("window_start" if name in WINDOWS else "last_sale")
 
     def show_batch(batch: DataFrame, number: int) -> None:
@@ -167,20 +167,20 @@ def show(name: str, rows: DataFrame, trigger: dict[str, Any]) -> StreamingQuery:
 
 
 def keep(name: str, rows: DataFrame, trigger: dict[str, Any], folder: str) -> StreamingQuery:
-    """Write Parquet: a window once, when it is final; running totals anew in each batch."""
+    """Write Parquet: a window once, when it is final; all running totals again in each batch."""
     path = f"{folder}/{name}"
     writer = rows.writeStream.queryName(name).option("checkpointLocation", f"{folder}/_checkpoints/{name}")
     if name in WINDOWS:
         return writer.format("parquet").outputMode("append").trigger(**trigger).start(path)
 
-    def replace(batch: DataFrame, number: int) -> None:  # whoever dies in here does it again after the next start
+    def replace(batch: DataFrame, number: int) -> None:  # a job that dies in here repeats it after the next start
         batch.coalesce(1).write.mode("overwrite").parquet(path)
 
     return writer.outputMode("complete").foreachBatch(replace).trigger(**trigger).start()
 
 
 def start(shop: Shop, trigger: dict[str, Any], folder: str | None) -> Iterator[StreamingQuery]:
-    """Start the four queries; without a folder to the screen."""
+    """Start the four queries; without a folder they print to the screen."""
     purchases = shop.purchases()
     results = {
         "minutes": minutes(purchases),
@@ -193,7 +193,7 @@ def start(shop: Shop, trigger: dict[str, Any], folder: str | None) -> Iterator[S
 
 
 class Late(StreamingQueryListener):
-    """How many messages came too late for their windows, by query. (A query itself remembers its last 100 batches.)"""
+    """Number of messages too late for their windows, by query. (A query itself keeps only its last 100 batches.)"""
 
     def __init__(self) -> None:
         self._messages: Counter[str] = Counter()
@@ -201,7 +201,7 @@ class Late(StreamingQueryListener):
         self._changed = threading.Condition()
 
     def of(self, query: str) -> int:
-        """Of a query that is over: Spark tells of its batches a little later."""
+        """Return the number for a query that is over: Spark reports its batches a little later."""
         with self._changed:
             self._changed.wait_for(lambda: not self._queries, PATIENCE)
             return self._messages[query]
@@ -216,7 +216,7 @@ class Late(StreamingQueryListener):
             self._messages[event.progress.name or ""] += late
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:
-        """Nothing came, so nothing late."""
+        """Do nothing: without messages none is late."""
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
         with self._changed:
@@ -225,7 +225,7 @@ class Late(StreamingQueryListener):
 
 
 def end_of_final_windows(query: StreamingQuery, late: int) -> str:
-    """Up to when the windows of a query are final, and how many messages came too late for theirs."""
+    """Return up to when the windows of a query are final, and how many messages came too late for theirs."""
     watermark = datetime.fromisoformat(query.recentProgress[-1]["eventTime"]["watermark"])
     since = datetime(1970, 1, 1, tzinfo=UTC)
     end = watermark - (watermark - since) % WINDOWS[query.name]
@@ -233,7 +233,7 @@ def end_of_final_windows(query: StreamingQuery, late: int) -> str:
 
 
 def wait(queries: Sequence[StreamingQuery], interrupted: threading.Event) -> None:
-    """Wait until all queries are over, or somebody presses Ctrl-C. Raises StreamingQueryException if one fails."""
+    """Wait until all queries are over, or for a Ctrl-C. Raises StreamingQueryException if one fails."""
     while any(query.isActive for query in queries):
         failures = [error for query in queries if (error := query.exception())]
         if failures:
@@ -242,7 +242,7 @@ def wait(queries: Sequence[StreamingQuery], interrupted: threading.Event) -> Non
             break
     patience = time.monotonic() + PATIENCE
     for query in queries:
-        # A batch that is interrupted is begun anew by the next start, but Spark tells of it at length.
+        # The next start repeats an interrupted batch, but Spark logs it at length.
         while query.isActive and query.status["isTriggerActive"] and time.monotonic() < patience:
             time.sleep(0.1)
         query.stop()
@@ -251,7 +251,7 @@ def wait(queries: Sequence[StreamingQuery], interrupted: threading.Event) -> Non
 
 
 def properties(path: Path) -> dict[str, str]:
-    """What stands in a file such as Kafka's own tools take: a line `name=value` each."""
+    """Return the content of a properties file as Kafka's own tools read it: lines of `name=value`."""
     lines = (line.strip() for line in path.read_text().splitlines())
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name.strip(): value.strip() for name, _, value in pairs}
@@ -270,7 +270,7 @@ def main() -> None:
     trigger = {"availableNow": True} if asked.until_now else {"processingTime": "5 seconds"}
 
     spark, interrupted = session(), threading.Event()
-    # PySpark's own handler asks Java to stop in the middle of whatever is being said to Java.
+    # PySpark's own handler would stop Java in the middle of a call.
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     late = Late()
     spark.streams.addListener(late)

@@ -1,1 +1,1 @@
-"""What tests build and drive: shops, workers, brokers, servers, browsers, foreign producers."""
+"""What tests build and control: shops, workers, brokers, servers, browsers, foreign producers."""

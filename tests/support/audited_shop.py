@@ -1,4 +1,4 @@
-"""The topics of a small shop as tills and the inventory write them, and their audit without a cluster."""
+"""The topics of a small shop as the sales generator and the inventory write them, and their audit without a cluster."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,14 +31,14 @@ Letters = Sequence[Any]
 
 
 class Stranger(NamedTuple):
-    """A message in a log that another producer than the shop wrote."""
+    """A message from a producer other than the shop."""
 
     key: bytes
     value: bytes
 
 
 class Gone(NamedTuple):
-    """A place in a log whose message was deleted, or never was one."""
+    """An offset of a log whose message was deleted, or that never had one."""
 
     key: bytes = b""
     value: bytes = b""
@@ -59,7 +59,7 @@ class Logs:
         return len(self.purchases)
 
     def planted(self, topic: str, partition: int, change: Callable[[Log], Log]) -> "Logs":
-        """The same with one log changed."""
+        """Return the same logs with one of them changed."""
         logs = list(getattr(self, topic))
         logs[partition] = change(logs[partition])
         fields: dict[str, Any] = {topic: logs}
@@ -70,7 +70,7 @@ class Logs:
 
 
 def numbered(log: Sequence[tuple[bytes, bytes]], *others: type) -> list[Any]:
-    """The shop's messages of a log; `others`: those of these kinds instead."""
+    """Return the shop's messages of a log; `others`: those of these kinds instead."""
     return [
         SimpleNamespace(offset=i, key=each[0], value=each[1], headers=[])
         for i, each in enumerate(log)
@@ -79,7 +79,7 @@ def numbered(log: Sequence[tuple[bytes, bytes]], *others: type) -> list[Any]:
 
 
 def read_chunks(topic: str, partition: int, log: Sequence[tuple[bytes, bytes]], size: int) -> Iterator[Chunk]:
-    """A log as it is read, so many offsets at a time."""
+    """Yield a log in chunks, as it is read: so many offsets at a time."""
     own, foreign = numbered(log), numbered(log, Stranger)
     for begin in range(0, len(log), size):
         end = min(begin + size, len(log))
@@ -96,7 +96,7 @@ def homes_of(plan: Plan, partitions: int) -> dict[str, int]:
 
 
 def sold(plan: Plan, until: int, partition: int = 0, partitions: int = 1) -> tuple[Log, Log]:
-    """The purchases and lost sales of a partition."""
+    """Return the purchases and lost sales of a partition."""
     homes = homes_of(plan, partitions)
     till = Till(plan, [product for product in plan.products if homes[product.product_id] == partition])
     purchases, lost = PurchaseEncoder(till.products, plan.sales), LostSaleEncoder(till.products, plan.sales)
@@ -111,7 +111,7 @@ def sold(plan: Plan, until: int, partition: int = 0, partitions: int = 1) -> tup
 def kept(
     plan: Plan, purchases: Log, lost: Log, partition: int = 0, partitions: int = 1, chunk: int = 500
 ) -> tuple[Log, dict[str, InventoryLevel]]:
-    """What the inventory tells of these purchases, and its table."""
+    """Return what the inventory publishes for these purchases, and its table."""
     books = Books(Assortment.of(plan.products, partitions))
     table: dict[str, InventoryLevel] = {}
     log: Log = []
@@ -126,7 +126,7 @@ def kept(
 
 
 def made(plan: Plan, until: int, partitions: int = 1, chunk: int = 500) -> Logs:
-    """All that workers write until an event time."""
+    """Return everything that workers write until an event time."""
     tills = [sold(plan, until, partition, partitions) for partition in range(partitions)]
     books = [kept(plan, *logs, partition, partitions, chunk) for partition, logs in enumerate(tills)]
     table = {product_id: level for _, levels in books for product_id, level in levels.items()}
@@ -140,7 +140,7 @@ def audit(
     table: Mapping[str, Any] | None = None,
     ahead: int | None = None,
 ) -> AuditReport:
-    """Audit a shop as `yasdg audit` does. `ahead`: of the other topics' chunks; `letters`: of the first partition."""
+    """Audit a shop as `yasdg audit` does. `ahead`: chunks of the other topics; `letters`: of the first partition."""
     report = AuditReport()
     substitutions = Substitutions(
         TOPICS,
@@ -168,12 +168,12 @@ def audit(
 
 
 def _since(logs: list[Log], time_of: Callable[[Sequence[Any]], Any]) -> dict[int, Any]:
-    """The times of the first messages of the logs whose beginning was deleted."""
+    """Return the times of the first messages of the logs whose start was deleted."""
     return {partition: time_of(numbered(log)[:1]) for partition, log in enumerate(logs) if _gone(log)}
 
 
 def _gone(log: Log) -> int:
-    """How many messages were deleted at the beginning of a log."""
+    """Return how many messages were deleted at the start of a log."""
     return next((place for place, each in enumerate(log) if not isinstance(each, Gone)), 0)
 
 
@@ -201,7 +201,7 @@ def _audit_partition(
 
 
 def changed(log: Log, row: int, **fields: Any) -> Log:
-    """The log with one message changed."""
+    """Return the log with one message changed."""
     key, value = log[row]
     return [*log[:row], (key, json.dumps(json.loads(value) | fields).encode()), *log[row + 1 :]]
 
@@ -224,7 +224,7 @@ def places(report: AuditReport) -> list[tuple[str, str, int]]:
 
 
 def next_of(log: Log, row: int, step: int = 1) -> int:
-    """The next message of the same product, or the one before."""
+    """Return the next message of the same product, or the one before."""
     row += step
     key = log[row - step][0]
     while log[row][0] != key:

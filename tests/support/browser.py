@@ -1,4 +1,4 @@
-"""A real browser without a window, and what it shows of the page: Debian's chromium, driven by selenium."""
+"""A real headless browser, and what it shows of the page: Debian's chromium, controlled by selenium."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 NEEDED = "Debian's chromium: apt-get install chromium chromium-driver fonts-liberation fonts-dejavu-core"
 PROGRAMS = (("chromium", "chromium-browser", "google-chrome"), ("chromedriver",))
 
-# All at once: a snapshot that is drawn in between would not go with what was read before.
+# All at once: a snapshot drawn in between would not match what was read before.
 READ = """
 const texts = (cells) => [...cells].map((cell) => cell.textContent);
 const rows = (id) => [...document.querySelectorAll(`#${id} > tr`)];
@@ -56,7 +56,7 @@ function rows_of(selector) { return [...document.querySelectorAll(`${selector} >
 
 
 class NoBrowserError(Exception):
-    """There is none on this machine."""
+    """This machine has no browser."""
 
 
 def _program(names: tuple[str, ...]) -> str:
@@ -72,7 +72,7 @@ class Browser:
     Attributes
     ----------
     driver
-        Selenium's.
+        The driver of selenium.
     """
 
     def __init__(self, driver: webdriver.Chrome) -> None:
@@ -83,7 +83,7 @@ class Browser:
         return self
 
     def read(self) -> dict[str, Any]:
-        """What the page shows now."""
+        """Return what the page shows now."""
         shown: dict[str, Any] = self.driver.execute_script(READ)
         return shown
 
@@ -94,7 +94,7 @@ class Browser:
         return self.driver.find_element("css selector", selector)
 
     def until(self, result: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-        """The first true result; fails if there is none in time."""
+        """Return the first true result; fail if there is none in time."""
         deadline = time.monotonic() + seconds
         while not (value := result()):
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s. The page shows:\n{self.read()}"
@@ -102,7 +102,7 @@ class Browser:
         return value
 
     def until_read(self, condition: Callable[[dict[str, Any]], Any], what: str, seconds: float = 60) -> dict[str, Any]:
-        """What the page shows, once something is true of it."""
+        """Return what the page shows, once it meets a condition."""
 
         def read() -> dict[str, Any] | None:
             shown = self.read()
@@ -112,7 +112,7 @@ class Browser:
         return shown
 
     def resize(self, width: int, height: int, scale: float = 1) -> None:
-        """As a device with such a screen, however small; a window cannot be."""
+        """Emulate a device with such a screen, however small; a window has a minimum size."""
         screen = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
@@ -122,13 +122,13 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": values})
 
     def complaints(self) -> list[str]:
-        """What is in the console since it was asked last."""
+        """Return what the console has logged since the last call."""
         return [f"{entry['level']} {entry['source']}: {entry['message']}" for entry in self.driver.get_log("browser")]
 
 
 @contextmanager
 def browser(width: int = 1280, height: int = 900) -> Iterator[Browser]:
-    """Start a browser; end it whatever happens. Raises NoBrowserError."""
+    """Start a browser, and end it in any case. Raises NoBrowserError."""
     chromium, chromedriver = map(_program, PROGRAMS)
     with tempfile.TemporaryDirectory(prefix="yasdg-browser-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()

@@ -1,8 +1,8 @@
-"""Containers without Docker, for tests: what docker-compose.yml and the Dockerfile say, in namespaces of Linux.
+"""Containers without Docker, for tests: they follow docker-compose.yml and the Dockerfile, in Linux namespaces.
 
-A container has a file system, users, processes, a host name and a network of its own, as Docker's have. Two things
-differ: the base image, for which this machine's files and its Python stand in, and the packages of requirements.lock,
-which are linked from the environment that the tests run in. Needs root, util-linux and iproute2.
+A container has its own file system, users, processes, host name and network, as with Docker. Two things differ: the
+base image, which is replaced by this machine's files and its Python, and the packages of requirements.lock, which are
+linked from the environment that the tests run in. Needs root, util-linux and iproute2.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ import psutil
 from support.offline_install import PROJECT, take_packages
 
 BASE = {"PATH": f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-"""What the environment of a base image is here."""
+"""The environment of the base image."""
 
 PACKAGES = Path("/opt/packages")
-"""Where a container sees the packages of the tests' environment. That may lie in /tmp, and a container has its own."""
+"""Path of the packages of the tests' environment in a container. Their real path may be in /tmp, which it replaces."""
 
-# $1: a folder to work in, $2: options of the overlay, then the command. Mounts are gone with the namespace.
+# $1: a working folder, $2: options of the overlay, then the command. Mounts end with the namespace.
 ROOT = """
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
@@ -49,7 +49,7 @@ def sh(script: str, *arguments: str) -> list[str]:
 
 
 def hindrance() -> str:
-    """What keeps containers from being made here, in a line; empty if nothing does."""
+    """Return what prevents containers on this machine, in one line; empty if nothing does."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "Containers are made on Linux, by root."
     for command, package in (("unshare", "util-linux"), ("ip", "iproute2")):
@@ -63,7 +63,7 @@ def hindrance() -> str:
 
 
 def sweep() -> None:
-    """Remove what tests that were killed have left behind: their process's number is in its name."""
+    """Remove the remains of killed tests: their name contains the number of the process."""
     for line in ip("netns", "list").splitlines():
         space = line.split()[0]
         if _is_left(space):
@@ -82,7 +82,7 @@ def _is_left(name: str) -> bool:
 
 
 class Image:
-    """A file system as the Dockerfile makes it, and what it says of how it is run."""
+    """A file system built from the Dockerfile, and the Dockerfile's settings for running it."""
 
     def __init__(self) -> None:
         self.environment = dict(BASE)
@@ -91,7 +91,7 @@ class Image:
         self.entrypoint: list[str] = []
         self.command: list[str] = []
         self.health: list[str] = []
-        # An overlay's layers must not lie within each other, and the machine's own root is one.
+        # The layers of an overlay must not contain each other, and the machine's own root is one.
         self._area = Path(tempfile.mkdtemp(dir="/dev/shm", prefix=f"yasdg-{os.getpid()}-"))
         self.layer = self._area / "layer"
         self.layer.mkdir()
@@ -108,7 +108,7 @@ class Image:
         shutil.rmtree(self._area)
 
     def run(self, *command: str, folder: str = "/") -> "subprocess.CompletedProcess[str]":
-        """Run a command as root, and keep what it writes."""
+        """Run a command as root, and keep the files that it writes."""
         work = self._area / "work"
         work.mkdir(exist_ok=True)
         script = ROOT + TAKEN + 'shift 2; exec chroot "$root" env -i "$@"'
@@ -132,7 +132,7 @@ class Image:
 
     def _do(self, word: str, rest: str) -> None:
         match word:
-            case "FROM":  # the second stage goes on with the files of the first, and with nothing else of it
+            case "FROM":  # the second stage continues with the files of the first, and with nothing else
                 self.environment, self.folder = dict(BASE), "/"
             case "ENV":
                 for assignment in shlex.split(rest):
@@ -144,7 +144,7 @@ class Image:
                 done = self.run("sh", "-euc", rest, folder=self.folder)
                 assert done.returncode == 0, f"RUN {rest}:\n{done.stdout}{done.stderr}"
             case "COPY" if rest.startswith("--from=build "):
-                _, what, to = rest.split()  # it is there already
+                _, what, to = rest.split()  # it already exists
                 assert what == to
             case "COPY":
                 what, to = rest.split()
@@ -167,7 +167,7 @@ class Image:
                 raise AssertionError(f"What would Docker do with {word}?")
 
     def _copy(self, what: str) -> None:
-        """Copy a file, or of the checkout what .dockerignore lets through, into the folder of the instructions."""
+        """Copy a file into the instructions' folder; of the checkout, only what .dockerignore allows."""
         lines = (PROJECT / ".dockerignore").read_text().splitlines()
         assert "*" in lines
         for name in [line[1:] for line in lines if line.startswith("!")]:
@@ -181,14 +181,14 @@ class Image:
 
 
 def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile: the word, and what is behind it in one line."""
+    """Return the instructions of a Dockerfile: the keyword, and the rest in one line."""
     lines = [line for line in dockerfile.read_text().splitlines() if line.strip() and not line.startswith("#")]
     whole = re.sub(r"\s*\\\n\s*", " ", "\n".join(lines))
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in whole.splitlines())]
 
 
 class Network:
-    """A network of its own, with names; `names`: of the containers, several names with blanks between them."""
+    """A separate network with names; `names`: those of the containers, several names separated by blanks."""
 
     def __init__(self, *names: str) -> None:
         self._prefix = f"yasdg-{os.getpid()}"
@@ -208,7 +208,7 @@ class Network:
 
     @property
     def hosts(self) -> str:
-        """What stands in /etc/hosts of each container."""
+        """Return the content of /etc/hosts for each container."""
         lines = ["127.0.0.1 localhost", *(f"{address} {names}" for names, address in self._addresses.items())]
         return "\n".join(lines) + "\n"
 
@@ -216,7 +216,7 @@ class Network:
         return f"{self._prefix}-{names.split()[0]}"
 
     def remove(self) -> None:
-        """Remove it. AssertionError if a process was left in it."""
+        """Remove the network. AssertionError if a process is still in it."""
         names = ("bridge", *self._addresses)
         left = {name: ip("netns", "pids", self.space(name)).split() for name in names}
         for name in names:
@@ -229,9 +229,9 @@ def ip(*arguments: str) -> str:
 
 
 class Container:
-    """One process and what it started, in a container with a read-only file system.
+    """One process and its children, in a container with a read-only file system.
 
-    `tmpfs`: the folders that it may write to, as Docker wants them; `files`: path → text, mounted read-only.
+    `tmpfs`: the folders that it may write to, in Docker's notation; `files`: path → text, mounted read-only.
     """
 
     def __init__(
@@ -259,10 +259,10 @@ class Container:
             script += f'mount --bind -o ro "$1/{number}" "$root{path}"\n'
         for mount in tmpfs:
             path, _, options = mount.partition(":")
-            script += f'mode=$(stat -c %a "$root{path}")\n'  # as Docker does it, which leaves the owner to be said
+            script += f'mode=$(stat -c %a "$root{path}")\n'  # as Docker does, which does not set the owner
             script += f'mount -t tmpfs -o "mode=$mode,nosuid,nodev,noexec,{options}" tmpfs "$root{path}"\n'
         script += 'shift 4; exec chroot "$root" "$@"'
-        overlay = f"lowerdir={image.layer}:/"  # read-only, because nothing is named to write to
+        overlay = f"lowerdir={image.layer}:/"  # read-only, because no writable layer is given
         process = [*self._inside(), *image.entrypoint, *(command or image.command)]
         with self._log.open("wb") as log:
             self._unshare = subprocess.Popen(
@@ -283,14 +283,14 @@ class Container:
             raise
 
     def _has_begun(self) -> bool:
-        """Whether process 1 is the program, and not the shell any more that made the container."""
+        """Return whether process 1 is already the program, no longer the shell that made the container."""
         try:
             return self.first_process.name() == Path(self._image.entrypoint[0]).name
-        except (ValueError, psutil.NoSuchProcess):  # there is none yet, or no more
+        except (ValueError, psutil.NoSuchProcess):  # not started yet, or ended
             return False
 
     def _inside(self) -> list[str]:
-        """What a command is run by: as the image's user, who can become nobody else, in the container's environment."""
+        """Return the prefix of a command: it runs as the image's user, without any other rights, in its environment."""
         user, group = self._image.user.split(":")
         bounds = ["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
         variables = [f"{name}={value}" for name, value in self._environment.items()]
@@ -303,7 +303,7 @@ class Container:
 
     @property
     def first_process(self) -> psutil.Process:
-        """Its process 1."""
+        """Return its process 1."""
         (process,) = psutil.Process(self._unshare.pid).children()
         return process
 
@@ -315,7 +315,7 @@ class Container:
         )
 
     def until(self, result: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-        """The first true result; fails if there is none in time, or if it ended before."""
+        """Return the first true result; fail if there is none in time, or if the container ends before."""
         deadline = time.monotonic() + seconds
         while not (value := result()):
             assert self._unshare.poll() is None, f"It ended before {what}. It said:\n{self.said}"
@@ -328,7 +328,7 @@ class Container:
         self.first_process.send_signal(number)
 
     def ends(self, seconds: float = 40) -> int:
-        """Its exit status."""
+        """Wait for its end; return its exit status."""
         try:
             return self._unshare.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -338,6 +338,6 @@ class Container:
         if self._unshare.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 for process in psutil.Process(self._unshare.pid).children():
-                    process.kill()  # process 1, and with it all others
+                    process.kill()  # process 1, which ends all others
             self._unshare.kill()
             self._unshare.wait()

@@ -1,4 +1,4 @@
-"""The real datastores for tests: servers of their own on free ports, which can be killed and started again."""
+"""Real datastores for tests: separate servers on free ports, which can be killed and restarted."""
 
 import asyncio
 import os
@@ -34,25 +34,25 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "yasdg", "AWS_SECRET_ACCESS_KEY": "secret", 
 
 
 class Server(Protocol):
-    """A datastore that runs."""
+    """A running datastore."""
 
     def new(self) -> str:
-        """The address of a place in it that nobody has used."""
+        """Return the address of an unused place in it."""
 
     def rows(self, url: str) -> dict[str, Row]:
-        """What is at an address, by product, as any reader has it; times as text, the price in cents."""
+        """Return the rows at an address, by product, as any reader gets them; times as text, the price in cents."""
 
     def spoil(self, url: str) -> None:
-        """Have somebody else's table there."""
+        """Put another application's table there."""
 
     def widen(self, url: str, column: str) -> None:
-        """Have a column more, for texts."""
+        """Add a text column."""
 
     def set(self, url: str, product_id: str, column: str, value: str) -> None:
         """Change a text by hand."""
 
     def forget(self, url: str, product_id: str) -> None:
-        """Take a row away by hand."""
+        """Delete a row by hand."""
 
     def start(self) -> None: ...
     def kill(self) -> None: ...
@@ -72,11 +72,11 @@ def until_open(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None
 
 
 def kill_with_children(process: "subprocess.Popen[bytes]") -> None:
-    """End it all at once; a server's processes are no group."""
+    """End a process and its children at once; a server's processes form no process group."""
     if process.poll() is not None:
         return
     family = [(parent := psutil.Process(process.pid)), *parent.children(recursive=True)]
-    for end in (psutil.Process.suspend, psutil.Process.kill):  # first none cleans up after another
+    for end in (psutil.Process.suspend, psutil.Process.kill):  # suspended first, so that none cleans up after another
         for each in family:
             with suppress(psutil.NoSuchProcess):  # it ended by itself
                 end(each)
@@ -85,7 +85,7 @@ def kill_with_children(process: "subprocess.Popen[bytes]") -> None:
 
 
 class SQLiteServer:
-    """A folder of files. There is nothing to kill: what comes nearest is somebody who has the file for himself."""
+    """A folder of files. There is no server to kill: the closest equivalent is another process that locks the file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -140,7 +140,7 @@ class PostgreSQLServer:
     """Debian's PostgreSQL. As root it runs under the user postgres, since it refuses to run as root."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="yasdg-postgresql-"))  # pytest's own nobody else may enter
+        self._folder = Path(tempfile.mkdtemp(prefix="yasdg-postgresql-"))  # other users may not enter pytest's own
         self._port = free_port()
         self._numbers = count()
         self._log = self._folder / "log"
@@ -158,7 +158,7 @@ class PostgreSQLServer:
     def start(self) -> None:
         command = [program("postgres"), "-D", str(self._folder / "data"), "-p", str(self._port)]
         command += ["-h", "127.0.0.1", "-k", str(self._folder), "-c", "max_connections=30"]
-        command += ["-c", "dynamic_shared_memory_type=mmap"]  # in its own folder: one that is killed leaves it behind
+        command += ["-c", "dynamic_shared_memory_type=mmap"]  # in its own folder: a killed server leaves it
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, **self._as)  # type: ignore[call-overload]
         until_open(self._port, self._process, self._log)
@@ -166,7 +166,7 @@ class PostgreSQLServer:
             try:
                 self._ask("postgres", "SELECT 1")
                 return
-            except asyncpg.CannotConnectNowError:  # it goes through its log
+            except asyncpg.CannotConnectNowError:  # it is replaying its log
                 time.sleep(0.05)
 
     def new(self) -> str:
@@ -236,7 +236,7 @@ class PostgreSQLServer:
 
 
 def program(name: str) -> str:
-    """Where one of PostgreSQL's programs is: Debian keeps those of each version apart."""
+    """Return the path of one of PostgreSQL's programs: Debian keeps each version in its own folder."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     path = str(found[-1]) if found else shutil.which(name)
     if path is None:
@@ -245,9 +245,9 @@ def program(name: str) -> str:
 
 
 class DynamoDBServer:
-    """dynalite: DynamoDB's API on a LevelDB in a folder. Fetched once, by npm, from a lock with hashes.
+    """dynalite: DynamoDB's API on a LevelDB in a folder. Fetched once, by npm, from a lock file with hashes.
 
-    Amazon's own DynamoDB Local is not used: its terms are Amazon's, and no open-source licence.
+    Amazon's own DynamoDB Local is not used, because its licence is not an open-source licence.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -322,7 +322,7 @@ def table(url: str) -> str:
 
 
 def dynalite() -> Path:
-    """The program, in the user's cache folder."""
+    """Return the path of the program, in the user's cache folder."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is missing, which fetches the DynamoDB of the tests. Debian, Ubuntu: apt install npm")

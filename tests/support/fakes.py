@@ -1,4 +1,4 @@
-"""Stand-ins for what a pipeline is given: a shop that is open, the worker's life, its membership of the group."""
+"""Stand-ins for the arguments of a pipeline: an open shop, the worker's life, its group membership."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -17,7 +17,7 @@ OPENED_AT = event_time("2026-01-01 00:00:00")
 
 
 def open_shop(settings: Settings | None = None, products: Any = PRODUCTS, **opened: Any) -> RunningShop:
-    """A shop that is open, without a cluster; `opened`: what is known of it then, in place of nothing."""
+    """Return an open shop without a cluster; `opened`: parts of the opened shop that replace the default ones."""
     manifest = SimpleNamespace(opened_at=OPENED_AT, clock=Clock(OPENED_AT, OPENED_AT), producer_id=1)
     parts = dict.fromkeys(("control", "producer", "reader", "own_reader")) | {"manifest": manifest} | opened
     shop = RunningShop.of(settings or Settings(), products)
@@ -26,7 +26,7 @@ def open_shop(settings: Settings | None = None, products: Any = PRODUCTS, **open
 
 
 class Life:
-    """The life of a worker that nothing ends."""
+    """The life of a worker that never ends."""
 
     def __init__(self) -> None:
         self.is_closing = False
@@ -44,12 +44,12 @@ class Life:
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             self.tasks.append(asyncio.get_running_loop().create_task(work))
-        except RuntimeError:  # there is no loop where nothing is to be read
+        except RuntimeError:  # without a running loop there is nothing to read
             work.close()
 
 
 class Member:
-    """A member of the group, which confirms what it is told to."""
+    """A group member that confirms everything it is told to."""
 
     def __init__(self) -> None:
         self.consumer_generation_id = 1

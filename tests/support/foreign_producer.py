@@ -1,7 +1,7 @@
-"""Foreign producers on a real Kafka, and logs as they are: which batch is whose, without the package's own reader.
+"""Foreign producers on a real Kafka, and the raw logs: the producer of each batch, without the package's own reader.
 
-What is tested must not be what it is tested with, so batches are told apart by their headers alone, and only those of
-one producer are decoded.
+The code under test must not be used to check itself, so batches are distinguished by their headers alone, and only
+those of one producer are decoded.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 ALL_REPLICAS = -1
 REQUEST_MS = 15_000
-TRANSACTION_MS = 10_000  # after which the cluster aborts what was left open
+TRANSACTION_MS = 10_000  # after which the cluster aborts an open transaction
 RETRY_SECONDS = 0.2
 ATTEMPTS = 150
 TRANSACTION_COORDINATOR = 1
@@ -53,10 +53,10 @@ _CONTROL = 0x20
 
 
 class Batch(NamedTuple):
-    """A batch in a log, as its header has it."""
+    """The header of a batch in a log."""
 
     first: int  # offset
-    next: int  # offset after its last
+    next: int  # offset after its last record
     count: int
     producer_id: int
     is_control: bool
@@ -64,21 +64,21 @@ class Batch(NamedTuple):
 
 
 class ForeignProducer:
-    """Appends hostile batches: plain, as an idempotent producer, or in transactions. Connects when it is first used.
+    """Appends hostile batches: plain, as an idempotent producer, or in transactions. Connects on first use.
 
     Parameters
     ----------
     name
-        Of its transactions.
+        Its transactional id.
     topics
         Names by kind.
 
     Attributes
     ----------
     appended, refused, unanswered
-        Number of records by kind of topic: that the cluster took, that it did not take, and of which it is not known.
+        Number of records by kind of topic: accepted by the cluster, rejected, and without a known result.
     reasons
-        Why records were refused.
+        Why records were rejected.
     """
 
     def __init__(self, connection: Connection, name: str, topics: Mapping[str, str]) -> None:
@@ -98,7 +98,7 @@ class ForeignProducer:
         await self._cluster.close()
 
     async def append(self, attack: Attack) -> None:
-        """Append the records of an attack; what the cluster refuses is counted."""
+        """Append the records of an attack; count those that the cluster rejects."""
         batches = [(TopicPartition(self._topics[kind], partition), kind, records)
                    for kind, partition, records in attack.batches()]  # fmt: skip
         try:
@@ -111,7 +111,7 @@ class ForeignProducer:
             else:
                 await self._in_transaction(batches, attack)
         except KafkaError as error:
-            # The broker is away, or has forgotten us: it is tried with a new id next time.
+            # The broker is unavailable, or has forgotten the id: the next attempt uses a new id.
             self.reasons[f"{attack.way}: {error!r}"[:200]] += 1
             self._id = self._transaction = None
             self._cluster.forget_leaders()
@@ -194,7 +194,7 @@ class ForeignProducer:
 
 
 async def patient(ask: Callable[[], Awaitable[T]], codes: Callable[[T], Iterable[int]] = lambda answer: ()) -> T:
-    """Ask again while the answer is that it is too early. Raises KafkaError."""
+    """Repeat a request while the response is that it is too early. Raises KafkaError."""
     for _ in range(ATTEMPTS):
         try:
             answer = await ask()
@@ -209,7 +209,7 @@ async def patient(ask: Callable[[], Awaitable[T]], codes: Callable[[T], Iterable
 
 
 class Logs:
-    """Partitions of a cluster, batch by batch. Connects when it is first used."""
+    """Partitions of a cluster, batch by batch. Connects on first use."""
 
     def __init__(self, connection: Connection) -> None:
         self._cluster = Cluster(connection)
@@ -233,7 +233,7 @@ class Logs:
         return await self._again(ask)
 
     async def batches(self, tp: TopicPartition, start: int) -> list[Batch]:
-        """Return some batches from an offset on; none at the end."""
+        """Return some batches from an offset on; an empty list at the end."""
 
         async def ask() -> list[Batch]:
             topics = [(tp.topic, [(tp.partition, start, FETCH_BYTES)])]
@@ -245,7 +245,7 @@ class Logs:
         return await self._again(ask)
 
     async def all(self, tp: TopicPartition, start: int | None = None) -> list[Batch]:
-        """Return all batches up to the present end, or from an offset on."""
+        """Return all batches up to the current end, or from an offset on."""
         position, end = await self.first(tp) if start is None else start, await self.end(tp)
         found: list[Batch] = []
         while position < end and (some := await self.batches(tp, position)):
@@ -271,7 +271,7 @@ class Logs:
 
 
 def split(data: bytes) -> Iterable[Batch]:
-    """Yield the whole batches of what was fetched."""
+    """Yield the complete batches of fetched data."""
     at = 0
     while at + _BATCH.size <= len(data):
         first, length, _, _, _, attributes, last, _, _, producer_id, _, _, count = _BATCH.unpack_from(data, at)
@@ -283,7 +283,7 @@ def split(data: bytes) -> Iterable[Batch]:
 
 
 def is_of(batch: Batch, producer_id: int) -> bool:
-    """Tell whether a batch was written by a producer."""
+    """Return whether a batch was written by a producer."""
     return batch.producer_id == producer_id and not batch.is_control
 
 
@@ -294,5 +294,5 @@ def messages(batch: Batch) -> list[Any]:
 
 
 def dice_of(seed: int, name: str) -> Random:
-    """Dice of one of several that share a seed."""
+    """Return the random generator of one of several that share a seed."""
     return Random(seed * 2**32 + zlib.crc32(name.encode()))

@@ -1,4 +1,4 @@
-"""Producers that have no business on a shop's topics, and what may happen to a log besides."""
+"""Foreign producers on a shop's topics, and other interference with a log."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ Headers = Sequence[tuple[str, bytes]]
 def write(
     shop: Shop, topic: str, *values: bytes | None, partition: int = 0, key: bytes | None = b"key", headers: Headers = ()
 ) -> list[int]:
-    """Append messages as an ordinary producer; their offsets."""
+    """Append messages as an ordinary producer; return their offsets."""
 
     async def send() -> list[int]:
         async with AIOKafkaProducer(bootstrap_servers=shop.servers, max_request_size=3_000_000) as producer:
@@ -40,7 +40,7 @@ def write(
 
 
 def transact(shop: Shop, topics: Sequence[str], partitions: int, commit: bool) -> None:
-    """Write a message into each partition within a transaction, which leaves a marker after each."""
+    """Write a message to each partition within a transaction, which leaves a marker after each."""
 
     async def send() -> None:
         async with AIOKafkaProducer(bootstrap_servers=shop.servers, transactional_id=f"foreign-{commit}") as producer:
@@ -54,7 +54,7 @@ def transact(shop: Shop, topics: Sequence[str], partitions: int, commit: bool) -
 
 
 def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
-    """Delete all records before an offset, by partition; -1: all there are. The topic may be a compacted one."""
+    """Delete all records before an offset, by partition; -1: all existing ones. The topic may be a compacted one."""
 
     async def delete() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=shop.servers)
@@ -76,7 +76,7 @@ def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
                 try:
                     await admin.delete_records(wanted)
                     break
-                except PolicyViolationError:  # the broker has not heard of the other policy yet
+                except PolicyViolationError:  # the other policy has not reached the broker yet
                     if not left:
                         raise
                     await asyncio.sleep(0.1)
@@ -89,7 +89,7 @@ def delete_records(shop: Shop, topic: str, before: dict[int, int]) -> None:
 
 
 def producer_id(shop: Shop) -> int:
-    """The id under which the workers of a shop produce."""
+    """Return the id under which the workers of a shop produce."""
     for record in shop.read(f"{shop.name}-opening"):
         try:
             return int(json.loads(record.value or b"")["producer_id"])
@@ -99,7 +99,7 @@ def producer_id(shop: Shop) -> int:
 
 
 def own(shop: Shop, topic: str, partitions: int) -> dict[int, int]:
-    """How many records of a topic the shop itself wrote, by partition, as far as they are there."""
+    """Return the number of remaining records of a topic that the shop itself wrote, by partition."""
 
     shop_producer = producer_id(shop)
 
@@ -113,7 +113,7 @@ def own(shop: Shop, topic: str, partitions: int) -> dict[int, int]:
 
 
 def write_unparsable(shop: Shop, topic: str, partition: int = 0) -> None:
-    """Append a message with a header whose name is not UTF-8, which Apache Kafka takes and aiokafka cannot read."""
+    """Append a message with a header name that is not UTF-8: Apache Kafka accepts it and aiokafka cannot read it."""
     builder: Any = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
         batch_size=10_000,
@@ -125,7 +125,7 @@ def write_unparsable(shop: Shop, topic: str, partition: int = 0) -> None:
 
 
 def append_as_the_shop(shop: Shop, topic: str, *values: bytes, partition: int = 0) -> int:
-    """Append messages as one of the shop's workers would; how many the shop has appended to the partition by then."""
+    """Append messages as one of the shop's workers would; return the shop's number of records in the partition."""
     shop_producer, tp = producer_id(shop), TopicPartition(topic, partition)
 
     async def append() -> int:
@@ -142,7 +142,7 @@ def append_as_the_shop(shop: Shop, topic: str, *values: bytes, partition: int = 
 
 
 def write_batch(shop: Shop, topic: str, records: int, value: bytes, partition: int = 0) -> None:
-    """Append one batch of equal records, compressed with zstd, whatever it unpacks to."""
+    """Append one batch of equal records, compressed with zstd, of any uncompressed size."""
     builder: Any = DefaultRecordBatchBuilder(
         magic=2, compression_type=4, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
         batch_size=2**30,
@@ -153,7 +153,7 @@ def write_batch(shop: Shop, topic: str, records: int, value: bytes, partition: i
 
 
 def produce(shop: Shop, topic: str, batch: bytes, partition: int) -> None:
-    """Append a batch as it is."""
+    """Append a batch unchanged."""
 
     async def send() -> None:
         cluster = Cluster(Connection(shop.servers))

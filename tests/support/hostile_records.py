@@ -1,9 +1,9 @@
 """Hostile records: what a foreign producer may append to each topic of a shop. Pure: no Kafka, no clock, one seed.
 
-A strategy makes one record for one topic, mostly from a message of the shop: it changes a field, the key, the headers,
-the timestamp or the partition, or replaces the value altogether. `Deck` deals all strategies of all topics again and
-again in a random order, and `batches` also decides how the records are appended: compression, idempotent or not, in a
-transaction that is committed, aborted or left open. `record_batch` encodes them as Kafka's message format 2.
+A strategy makes one record for one topic, usually from a message of the shop: it changes a field, the key, the headers,
+the timestamp or the partition, or replaces the whole value. `Deck` deals all strategies of all topics repeatedly in a
+random order, and `attacks` also decides how the records are appended: compression, idempotent or not, in a transaction
+that is committed, aborted or left open. `record_batch` encodes them as Kafka's message format 2.
 """
 
 import json
@@ -33,9 +33,9 @@ TOPICS = (
     "faults",
 )
 SINGLE = ("products", "incidents", "opening", "control")
-"""Topics of one partition."""
+"""Topics with one partition."""
 
-MEGABYTE = 1_000_000  # bytes; a topic takes 1,048,588 of a batch by default
+MEGABYTE = 1_000_000  # bytes; by default a topic accepts batches of up to 1,048,588
 BATCH_BYTES = 1_020_000  # of the records of a batch
 BIG_ONE_IN = 16  # after the first round, records of 100 KB and more are dealt once in so many rounds
 MOST_RECORDS = 24  # of a batch
@@ -47,7 +47,7 @@ Headers = tuple[tuple[bytes, bytes | None], ...]
 
 
 class Record(NamedTuple):
-    """A record to append. The names of its headers are bytes: nobody checks that they are UTF-8."""
+    """A record to append. The names of its headers are bytes: they need not be UTF-8."""
 
     key: bytes | None
     value: bytes | None
@@ -63,15 +63,15 @@ class World:
     Attributes
     ----------
     partitions
-        Of those topics that have more than one.
+        Number of partitions of the topics that have more than one.
     products
         Ids of the products.
     names
-        Of the topics, by kind.
+        Names of the topics, by kind.
     now
         Milliseconds since 1970.
     real
-        Messages of the shop by kind of topic. Where there are none, `EXAMPLES` are taken.
+        Messages of the shop by kind of topic. Where there are none, `EXAMPLES` are used.
     """
 
     partitions: int
@@ -184,7 +184,7 @@ EXAMPLES: dict[str, tuple[bytes | None, bytes, Headers]] = {
         (),
     ),
 }
-"""Key, value and headers of a message of each topic."""
+"""Key, value and headers of an example message for each topic."""
 
 ID_FIELDS = {
     "purchases": ("transaction_id", "-"),
@@ -193,7 +193,7 @@ ID_FIELDS = {
     "lost_sales": ("lost_sale_id", "-L"),
     "faults": ("fault_id", "-F"),
 }
-"""The field with the number of a message among those of its product, and what stands between product and number."""
+"""The id field with the number of a message among those of its product, and the separator before the number."""
 
 TIME_FIELDS = {
     "purchases": ("transaction_time",),
@@ -294,7 +294,7 @@ ODD_BURIED = (
 )
 
 
-# --- Values that are no messages -------------------------------------------------------------------------------------
+# --- Values that are no messages ------------------------------------------------------------------------------------
 
 
 def _valued(make: Callable[[Random], bytes | None]) -> Strategy:
@@ -346,7 +346,7 @@ class RawJson(NamedTuple):
 
 
 def _fields(topic: str, real: Record) -> dict[str, Any]:
-    """The fields of a message of the shop; those of the example if it has none."""
+    """Return the fields of a message of the shop; those of the example if it has none."""
     for value in (real.value, EXAMPLES[topic][1]):
         try:
             fields = json.loads(value or b"")
@@ -358,7 +358,7 @@ def _fields(topic: str, real: Record) -> dict[str, Any]:
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
-    """JSON without blanks, as the shop writes it; what is in RawJson as it is."""
+    """Return JSON without blanks, as the shop writes it; RawJson is inserted unchanged."""
     texts = (
         f"{json.dumps(name)}:{value.text if isinstance(value, RawJson) else _compact(value)}"
         for name, value in fields.items()
@@ -371,7 +371,7 @@ def _compact(value: Any) -> str:
 
 
 def _with_field(choices: Sequence[str], numbers_only: bool = False) -> Strategy:
-    """One field gets one of these values."""
+    """Set one field to one of these values."""
 
     def strategy(dice: Random, world: World, topic: str, real: Record) -> Record:
         fields = _fields(topic, real)
@@ -438,7 +438,7 @@ def _other_partition(dice: Random, world: World, topic: str, real: Record) -> Re
 
 
 def _numbered(number_of: Callable[[Random, int], str]) -> Strategy:
-    """The number of the message among those of its product is another."""
+    """Change the number of the message among those of its product."""
 
     def strategy(dice: Random, world: World, topic: str, real: Record) -> Record:
         fields = _fields(topic, real)
@@ -454,7 +454,7 @@ def _numbered(number_of: Callable[[Random, int], str]) -> Strategy:
 
 
 def _next_with_an_odd_field(dice: Random, world: World, topic: str, real: Record) -> Record:
-    """A message that follows those of the shop, and says what none of them can."""
+    """Make a message that follows those of the shop, with a value that none of them can have."""
     following = _numbered(lambda dice, number: f"{number + 1:06d}")(dice, world, topic, real)
     choices = (*BEYOND_64_BITS, *ODD_FLOATS, *NEGATIVE, *LARGE)
     return _with_field(choices, numbers_only=True)(dice, world, topic, following)
@@ -477,7 +477,7 @@ NUMBERS: dict[str, Callable[[Random, int], str]] = {
 
 
 def _other_product(dice: Random, world: World, topic: str, real: Record) -> Record:
-    """Of another product, with its key and in its own partition or not."""
+    """Use another product, with its key and in its own partition or not."""
     fields = _fields(topic, real)
     before, after = str(fields.get("product_id", "")), dice.choice(list(world.products))
     return _of_product(dice, topic, real, fields, before, after)
@@ -560,7 +560,7 @@ def _odd_timestamp(dice: Random, world: World, topic: str, real: Record) -> Reco
 
 
 def _timestamp_far_ahead(dice: Random, world: World, topic: str, real: Record) -> Record:
-    """Kafka refuses these by default (message.timestamp.after.max.ms), but not each cluster does."""
+    """Use a time that Kafka rejects by default (message.timestamp.after.max.ms), but not every cluster does."""
     return real._replace(timestamp=dice.choice((world.now + 400 * DAY_MS, YEAR_9999_MS, 2**62)))
 
 
@@ -598,11 +598,11 @@ WITH_TIMES: dict[str, Strategy] = {"odd time": _odd_time, "time zone": _time_zon
 WITH_PRODUCT: dict[str, Strategy] = {"other product": _other_product, "unknown product": _unknown_product}
 
 
-# --- Topics of a form of their own ---------------------------------------------------------------------------------
+# --- Topics with a format of their own -----------------------------------------------------------------------------
 
 
 def _keyed(make: Callable[[Random, World], tuple[bytes, Any]]) -> Strategy:
-    """A record of the control topic: its key, and its fields as JSON."""
+    """Make a record of the control topic: its key, and its fields as JSON."""
 
     def strategy(dice: Random, world: World, topic: str, real: Record) -> Record:
         key, fields = make(dice, world)
@@ -612,7 +612,7 @@ def _keyed(make: Callable[[Random, World], tuple[bytes, Any]]) -> Strategy:
 
 
 def _moment(world: World, minutes: int) -> str:
-    """An event time so many minutes from now, at a whole minute."""
+    """Return an event time so many minutes from now, at a full minute."""
     return _time_text((world.now // 60_000 + minutes) * 60_000)
 
 
@@ -654,12 +654,12 @@ def _odd_span(dice: Random, world: World) -> tuple[bytes, Any]:
             (_moment(world, 3) + "+14:00", _moment(world, 90) + "Z"),
         )
     )
-    # Of no effect on demand: whether it is taken or not, the shop sells.
+    # Without effect on demand: whether it is accepted or not, the shop sells.
     return _incident(dice, world, start=start, end=end, factor=1.0)
 
 
 def _gap(after: int, until: int) -> Strategy:
-    """A gap that begins and ends so many minutes from now."""
+    """Make a gap that begins and ends so many minutes from now."""
 
     def make(dice: Random, world: World) -> tuple[bytes, Any]:
         texts = _moment(world, after), _moment(world, until)
@@ -669,7 +669,7 @@ def _gap(after: int, until: int) -> Strategy:
 
 
 def _gap_of_seconds(after: int, until: int) -> Strategy:
-    """A gap that begins and ends so many seconds from now: over what the shop sold just now, or is about to sell."""
+    """Make a gap that begins and ends so many seconds from now: over sales just made or about to be made."""
 
     def make(dice: Random, world: World) -> tuple[bytes, Any]:
         texts = _time_text(world.now + after * 1000), _time_text(world.now + until * 1000)
@@ -771,7 +771,7 @@ def _shelves_with(change: Callable[[Random, World, dict[str, Any]], dict[str, An
 
 
 def _odd_levels(dice: Random, world: World, kept: dict[str, Any]) -> dict[str, Any]:
-    """Shelves of a time that the shop has been through, with levels that they never had."""
+    """Return shelves of a past time, with levels that they never had."""
     odd = dice.choice((-1, 0, 10**9, 2**63 - 1, 2**64 - 1, -(2**63)))
     place = dice.randrange(8)
     shelves = {
@@ -895,7 +895,7 @@ def _example(dice: Random, world: World, topic: str) -> Record:
 
 
 class Deck:
-    """All strategies of some topics, dealt again and again: none comes twice before each has come once.
+    """All strategies of some topics, dealt repeatedly: none is repeated before each has been dealt once.
 
     `only`, `without`: `topic`, `topic:strategy` or `:strategy`, where a part of the strategy's name is enough.
     """
@@ -937,7 +937,7 @@ COMPRESSIONS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "lz4": (3, lz4_encode),
     "zstd": (4, zstd_encode),
 }
-"""By name: its number in a batch, and how it is done."""
+"""By name: its number in a batch, and its function."""
 
 WAYS = ("plain", "plain", "idempotent", "committed", "aborted", "abandoned")
 """How records are appended: without a producer id, with one, or in a transaction that ends in one of three ways."""
@@ -962,7 +962,7 @@ class Attack:
     way: str
 
     def batches(self) -> Iterator[tuple[str, int, list[Record]]]:
-        """Yield kind of topic, partition and records of each batch that is needed."""
+        """Yield kind of topic, partition and records of each required batch."""
         for topic, dealt in self.records.items():
             parts: dict[int, list[Record]] = {}
             for _, record in dealt:
@@ -972,7 +972,7 @@ class Attack:
 
 
 def _in_size(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records in pieces that a topic takes. A timestamp of its own apart, a refusal of which concerns it alone."""
+    """Yield records in groups that fit into a batch."""
     some: list[Record] = []
     size = 0
     for record in records:
@@ -987,18 +987,18 @@ def _in_size(records: Sequence[Record]) -> Iterator[list[Record]]:
 
 
 def size_of(record: Record) -> int:
-    """Return the bytes that a record takes at most."""
+    """Return the maximum number of bytes that a record takes."""
     headers = sum(len(name) + len(value or b"") + 10 for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers + 40
 
 
 def refused_alone(strategy: str) -> bool:
-    """Tell whether Kafka may refuse a record of this strategy, and the batch that it is in: it goes alone then."""
+    """Return whether Kafka may reject a record of this strategy with its whole batch: it is then sent alone."""
     return strategy in ("timestamp far ahead", "odd timestamp", "without key", "tombstone of a junk key", *BIG)
 
 
 def attacks(dice: Random, deck: Deck, world: Callable[[], World]) -> Iterator[Attack]:
-    """Yield attacks without end. `world`: asked before each."""
+    """Yield attacks without end. `world`: called before each."""
     while True:
         known = world()
         records: dict[str, list[tuple[str, Record]]] = {}
@@ -1022,7 +1022,7 @@ def _attack(dice: Random, records: Mapping[str, Sequence[tuple[str, Record]]]) -
 _HEAD = struct.Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC
 _BODY = struct.Struct(">hiqqqhii")  # attributes, last offset delta, first and max time, id, epoch, sequence, count
 _MAGIC = 2
-_UNCOUNTED = 12  # bytes at the beginning that the length leaves out
+_UNCOUNTED = 12  # bytes at the start that are not part of the length
 TRANSACTIONAL = 0x10
 NO_PRODUCER = -1
 
@@ -1035,7 +1035,7 @@ def record_batch(
     sequence: int = -1,
     transactional: bool = False,
 ) -> bytes:
-    """Encode records as a batch. aiokafka's builder takes no header name that is not UTF-8; this one takes any."""
+    """Encode records as a batch. aiokafka's builder accepts only header names in UTF-8; this one accepts any bytes."""
     number, compress = COMPRESSIONS[compression]
     first = records[0].timestamp
     data = compress(b"".join(_encoded(record, delta, first) for delta, record in enumerate(records)))

@@ -1,13 +1,13 @@
 """Ctrl-C for programs that tests start, whatever the shell did.
 
-A shell starts what runs in the background (`make test &`) with SIGINT ignored, and a child inherits that: nobody could
-press Ctrl-C in it. A signal that is handled is not inherited: a new program finds it at its default.
+A shell starts background jobs (`make test &`) with SIGINT ignored, and their children inherit that: Ctrl-C would have
+no effect on them. A signal with a handler is not inherited: a new program starts with the default.
 """
 
 import signal
 
 
 def let_children_be_interrupted() -> None:
-    """Have the programs that this process starts from now on end by SIGINT. To be called in the main thread."""
+    """Make SIGINT end the programs that this process starts from now on. Call it in the main thread."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

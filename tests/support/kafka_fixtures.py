@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests, one for all processes of the tests, and shops on it."""
+"""A real Apache Kafka for tests, shared by all test processes, and shops on it."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from yasdg_app.kafka.embedded.node import free_port
 
 @dataclass(frozen=True)
 class Kafka:
-    """A broker that runs. It creates no topic by itself, and keeps what other tests made: use names of your own."""
+    """A running broker. It creates no topic automatically, and keeps what other tests created: use unique names."""
 
     bootstrap_servers: str
     data_dir: Path
@@ -27,7 +27,7 @@ class Kafka:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """The broker that the processes of a test session share: it runs until the last of them ends."""
+    """Yield the broker that the processes of a test session share: it runs until the last of them ends."""
     data_dir = session_folder(tmp_path_factory) / "kafka"
     data_dir.mkdir(exist_ok=True)
     port = same_port_for_all(data_dir)
@@ -37,7 +37,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 def session_folder(factory: pytest.TempPathFactory) -> Path:
-    """The folder that the processes of a test session have in common."""
+    """Return the folder that the processes of a test session share."""
     own = factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
@@ -55,14 +55,14 @@ def same_port_for_all(folder: Path) -> int:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a schema registry that keeps what other tests registered: use topics of your own."""
+    """Yield the address of a schema registry that keeps what other tests registered: use separate topics."""
     with schema_registry.running(tmp_path_factory.mktemp("registry")) as address:
         yield address
 
 
 @pytest.fixture
 def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    # Long names differ in their ends, and parameters stand in brackets.
+    # Long names differ at their ends, and parameters are in brackets.
     words, mark = re.sub(r"[^a-zA-Z0-9_]+", "-", request.node.name)[5:35], zlib.crc32(request.node.nodeid.encode())
     shop = Shop(tmp_path, f"{words}-{mark:08x}")
     yield shop

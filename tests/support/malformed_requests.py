@@ -1,4 +1,4 @@
-"""Requests that no decent client sends: made by hand, and drawn by lot. As bytes, since most are no HTTP at all."""
+"""Malformed requests, handwritten and random. As bytes, because most of them are not valid HTTP."""
 
 import random
 import zlib
@@ -223,7 +223,7 @@ BYTES = [b"\x00", b"\xff", b"\r\n\r\n", b"\n", b"\r", b" ", b"\x80\x81", b"\x16\
 
 
 def request(method: str, path: str, *fields: str, body: bytes = b"", version: str = "HTTP/1.1") -> bytes:
-    """Return a request as it is sent: texts as Latin-1 where that is possible, else as UTF-8."""
+    """Return a request as it is sent: text as Latin-1 if possible, otherwise as UTF-8."""
     lines = [f"{method} {path} {version}", *fields]
     head = b"".join(_bytes(line) + b"\r\n" for line in lines) + b"\r\n"
     return head + body
@@ -237,7 +237,7 @@ def _bytes(text: str) -> bytes:
 
 
 def post(body: bytes, *fields: str, path: str = "/incidents/") -> bytes:
-    """Return a request with a body of JSON, as those say who send it."""
+    """Return a request with a JSON body, with the corresponding content type."""
     standard = (
         "Host: localhost",
         "Content-Type: application/json",
@@ -253,7 +253,7 @@ def get(path: str, *fields: str) -> bytes:
 
 
 def made_by_hand() -> list[bytes]:
-    """Return some two hundred of them."""
+    """Return some two hundred handwritten requests."""
     requests = [get(path) for path in PATHS]
     requests += [get(f"/sales/?through={quote(time, safe='%')}&window=day") for time in TIMES]
     requests += [get(f"/sales/?by=category&after={key}") for key in KEYS]
@@ -283,7 +283,7 @@ def made_by_hand() -> list[bytes]:
 
 
 def drawn(seed: int, number: int) -> Iterator[bytes]:
-    """Yield requests that are put together by lot: the same ones for the same seed."""
+    """Yield random requests: the same ones for the same seed."""
     lot = random.Random(seed)
     for _ in range(number):
         yield _one(lot)
@@ -298,7 +298,7 @@ def _one(lot: random.Random) -> bytes:
     if method == "POST" and lot.random() < 0.8:
         fields += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     made = request(method, _path(lot), *fields, body=body, version=lot.choice(VERSIONS))
-    while lot.random() < 0.07:  # one or some bytes are others
+    while lot.random() < 0.07:  # one or more bytes are replaced
         at = lot.randrange(min(len(made), 300))
         made = made[:at] + lot.choice((*BYTES, lot.randbytes(3))) + made[at + lot.choice((0, 1, 1, 5)) :]
     return made

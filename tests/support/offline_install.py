@@ -1,4 +1,4 @@
-"""Installs without an index: what a lock names is taken from the environment that the tests run in."""
+"""Installs without an index: the packages of a lock are taken from the environment that the tests run in."""
 
 import os
 import re
@@ -12,19 +12,19 @@ LOCK = PROJECT / "requirements.lock"
 
 
 def names(lock: Path = LOCK) -> Iterator[str]:
-    """The packages that a lock names; environment markers are not looked at."""
+    """Yield the packages in a lock; environment markers are ignored."""
     for line in lock.read_text().splitlines():
         if found := re.match(r"([a-z0-9._-]+)==", line):
             yield found[1]
 
 
 def packages_of(venv: Path) -> Path:
-    """The folder of packages in a virtual environment of this Python."""
+    """Return the folder of packages in a virtual environment of this Python."""
     return venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
 def take_packages(venv: Path, *, without: tuple[str, ...] = (), seen_in: Path | None = None) -> None:
-    """Do what `pip install -r requirements.lock` does, with links to what is installed here, and no scripts.
+    """Do what `pip install -r requirements.lock` does, with links to the packages installed here, and without scripts.
 
     `seen_in`: where the folder of packages will be when the links are followed, if not where it is now.
     """

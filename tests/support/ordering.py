@@ -1,9 +1,9 @@
-"""The longest tests first, so that no process of the tests works alone at the end.
+"""Runs the longest tests first, so that no test process works alone at the end.
 
-    make test-all ARGS=--record-seconds        # writes tests/data/seconds.json anew
+    make test-all ARGS=--record-seconds        # rewrites tests/data/seconds.json
 
-Record on a machine that does nothing else. What the file does not name is short, unless it starts Kafka: then nobody
-knows. Tests of one xdist_group run one after the other in one process, so the whole group counts.
+Record on an idle machine. A test that the file does not contain counts as short, unless it starts Kafka: then its
+duration is unknown. Tests of one xdist_group run one after the other in one process, so the whole group counts.
 """
 
 import json
@@ -18,19 +18,19 @@ UNKNOWN_KAFKA_SECONDS = 12
 
 
 def name_of(node_id: str) -> str:
-    """A test's name and parameters: without its file, which may move, and without the group that xdist appends."""
+    """Return a test's name and parameters, without its file, which may move, and the group that xdist appends."""
     name = node_id.partition("::")[2]
     return name[: name.rindex("]") + 1] if "[" in name else name.partition("@")[0]
 
 
 def recorded_seconds() -> dict[str, int]:
-    """The tests that took a second or more when that was last recorded, by name."""
+    """Return the tests that took a second or more at the last recording, by name."""
     recorded: dict[str, int] = json.loads(SECONDS.read_text())
     return recorded
 
 
 def sort_longest_first(items: list[pytest.Item]) -> None:
-    """Sort the tests by the seconds that they, or the groups that they belong to, took when that was last recorded."""
+    """Sort the tests by their duration, or that of their group, at the last recording."""
     known = recorded_seconds()
     total: Counter[str] = Counter()
     for item in items:
@@ -45,7 +45,7 @@ def _unit(item: pytest.Item) -> str:
 
 
 class SecondsRecorder:
-    """Writes down how long each test took, its fixtures included."""
+    """Records the duration of each test, including its fixtures."""
 
     def __init__(self) -> None:
         self._seconds: defaultdict[str, float] = defaultdict(float)

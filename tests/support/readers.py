@@ -1,4 +1,4 @@
-"""Every format, and how whoever reads the topics gets its messages back: with Confluent's own deserialisers."""
+"""All formats, and how consumers decode their messages: with Confluent's own deserialisers."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ Read = Callable[[bytes], dict[str, Any]]
 
 
 def form_named(name: str, registry: str = "") -> Format:
-    """A format, its schemas in a registry of its own, which is Confluent's stand-in for one unless another is given."""
+    """Return a format with its schemas in a new registry: Confluent's mock, unless another one is given."""
     registered = name in REGISTERED
     settings = FormatSettings(
         value=name if registered else "json",
@@ -43,7 +43,7 @@ def form_named(name: str, registry: str = "") -> Format:
 
 
 def messages(values: Sequence[bytes | None]) -> list[Any]:
-    """Values as they are read from a topic."""
+    """Return values as they are read from a topic."""
     return [
         SimpleNamespace(offset=offset, timestamp=0, key=b"key", value=value, headers=())
         for offset, value in enumerate(values)
@@ -61,7 +61,7 @@ def client_of(form: Format) -> SchemaRegistryClient:
 
 
 def deserialiser(name: str, what: str, topic: str, client: SchemaRegistryClient) -> Read:
-    """Confluent's own for a topic."""
+    """Return Confluent's own deserialiser for a topic."""
     context = SerializationContext(topic, MessageField.VALUE)
     if name == "avro":
         avro: Any = AvroDeserializer(client)
@@ -83,10 +83,10 @@ def deserialiser(name: str, what: str, topic: str, client: SchemaRegistryClient)
 
 
 def with_descriptors(client: Any) -> SchemaRegistryClient:
-    """A registry that also has schemas as descriptors, as the deserialiser asks for them.
+    """Return a registry that also returns schemas as descriptors, as the deserialiser requests them.
 
-    Confluent's has; its stand-in has only what was registered, and what Apicurio answers to `format=serialized` is not
-    the base64 that Confluent's client expects.
+    Confluent's does; its mock has only what was registered, and Apicurio's response to `format=serialized` is not the
+    base64 that Confluent's client expects.
     """
     as_text = client.get_schema
 
@@ -107,7 +107,7 @@ def with_descriptors(client: Any) -> SchemaRegistryClient:
 
 @lru_cache
 def message_class(what: str) -> Any:
-    """The class that protoc makes of a schema."""
+    """Return the class that protoc makes of a schema."""
     with TemporaryDirectory() as folder:
         protoc("--python_out", folder, what)
         spec = importlib.util.spec_from_file_location(f"{what}_pb2", Path(folder) / f"{what}_pb2.py")

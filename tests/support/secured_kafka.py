@@ -1,4 +1,4 @@
-"""A real Apache Kafka that asks who is there, in each way that clients are asked; and an endpoint that gives tokens."""
+"""A real Apache Kafka that requires authentication, with each supported method; and an endpoint that issues tokens."""
 
 import base64
 import json
@@ -34,14 +34,14 @@ from yasdg_app.kafka.embedded.jars import JarCache
 from yasdg_app.kafka.embedded.java import java_command
 from yasdg_app.kafka.embedded.node import _die_with_parent, cluster_id, free_port
 
-HOST = "localhost"  # what the certificates are for; not 127.0.0.1
+HOST = "localhost"  # host name in the certificates; not 127.0.0.1
 PLAIN, SCRAM, CHANGING, GUEST = "till", "till, =1", "changing", "guest"
-"""Users: of PLAIN; and of SCRAM, one whose password a test changes, and one who may not do all."""
+"""Users: one for PLAIN; and for SCRAM, one whose password a test changes, and one with restricted rights."""
 PASSWORD = "pass; word %s =,'#ß"
-"""Of all of them, with all that is special somewhere."""
+"""The password of all of them, with characters that are special somewhere."""
 CLIENT, SECRET = "shop:client", "se/cret+%"
 AUDIENCE, SCOPE = "kafka", "sell"
-SESSION = 4000  # milliseconds after which whoever has signed in by SCRAM-SHA-256 or a token has to do it again
+SESSION = 4000  # milliseconds after which a client with SCRAM-SHA-256 or a token has to authenticate again
 LISTENERS = {
     "plaintext": "PLAINTEXT",
     "ssl": "SSL",
@@ -52,7 +52,7 @@ LISTENERS = {
     "misnamed": "SSL",
     "misdirecting": "SSL",
 }
-"""The ports by name, and what is spoken there. The last one sends whoever comes to an address without a certificate."""
+"""The listeners by name, and their protocol. The last one redirects clients to an address without a certificate."""
 
 CONFIGURATION = """\
 process.roles=broker,controller
@@ -89,7 +89,7 @@ logger.network.level = debug
 logger.start.name = kafka.server.KafkaRaftServer
 logger.start.level = info
 """
-"""What it tells beside warnings: of connections that it breaks off, and that it has started."""
+"""What it logs besides warnings: connections that it closes, and that it has started."""
 STARTED, TAKEN = "Kafka Server started", "Address already in use"
 TRIES = 4
 
@@ -102,7 +102,7 @@ def different_ports(count: int) -> list[int]:
 
 
 class Secured:
-    """The broker, on a folder that also holds the certificates: `ca.pem`, `client.pem` and others by their names."""
+    """The broker, with a folder that also holds the certificates: `ca.pem`, `client.pem` and others by their names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,7 +128,7 @@ class Secured:
         self._run(*tool).wait()
         tries = 1
         while not self._comes_up(jwks):
-            # Its ports were free, and it binds them seconds later: somebody else may have been faster.
+            # Its ports were free, and it binds them seconds later: another process may have taken one.
             assert TAKEN in self.said, f"The broker ended. It said:\n{self.said}"
             assert tries < TRIES, f"The broker found no free ports {TRIES} times. It said:\n{self.said}"
             tries += 1
@@ -138,12 +138,12 @@ class Secured:
             self.let_in(user, PASSWORD)
 
     def _comes_up(self, jwks: Path) -> bool:
-        """Start it; tell whether it listens on all of its ports, or ended."""
+        """Start it; return whether it listens on all of its ports, or False if it ended."""
         allowed = "-Dorg.apache.kafka.sasl.oauthbearer.allowed"
         options = (f"{allowed}.urls={jwks.as_uri()}", f"{allowed}.files={jwks}")
         self._process = self._run("kafka.Kafka", "server.properties", options=options)
         deadline = time.monotonic() + 60
-        while STARTED not in self.said:  # on the ports another one may answer
+        while STARTED not in self.said:  # another process may answer on the ports
             if self._process.poll() is not None:
                 return False
             assert time.monotonic() < deadline, f"The broker does not start. It said:\n{self.said}"
@@ -154,11 +154,11 @@ class Secured:
         controller, *ports = different_ports(1 + len(LISTENERS))
         self.ports = dict(zip(LISTENERS, ports, strict=True))
         listeners = "".join(f"{key}={value}\n" for key, value in self._listeners(jwks, controller))
-        # As Java reads it:
+        # In the notation that Java reads:
         (self.folder / "server.properties").write_text(CONFIGURATION + listeners, "latin-1")
 
     def let_in(self, user: str, password: str) -> None:
-        """Have the user of SCRAM have this password."""
+        """Set the password of a SCRAM user."""
         admin = AdminClient({"bootstrap.servers": self.at("plaintext")})
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             told = UserScramCredentialUpsertion(user, ScramCredentialInfo(mechanism, 4096), password.encode())
@@ -166,7 +166,7 @@ class Secured:
                 answer.result(30)
 
     def forbid(self, user: str, operation: AclOperation, topics: str) -> None:
-        """Have the user not do something to the topics that begin so."""
+        """Deny a user an operation on the topics with a prefix."""
         admin = AdminClient({"bootstrap.servers": self.at("plaintext")})
         of = (ResourceType.TOPIC, topics, ResourcePatternType.PREFIXED, f"User:{user}", "*", operation)
         for answer in admin.create_acls([AclBinding(*of, AclPermissionType.DENY)]).values():
@@ -187,11 +187,11 @@ class Secured:
 
     @property
     def broken_off(self) -> int:
-        """How many connections it has broken off because their login was too old."""
+        """Return the number of connections it has closed because their authentication had expired."""
         return self.log.read_text(errors="replace").count("Disconnecting expired channel")
 
     def token(self, **claims: Any) -> str:
-        """A token that the broker takes, unless `claims` say otherwise."""
+        """Return a token that the broker accepts, unless `claims` make it invalid."""
         now = int(time.time())
         own = {"sub": "shop", "aud": AUDIENCE, "scope": SCOPE, "iat": now, "exp": now + 300}
         head, body = (_b64(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "1"}, own | claims))
@@ -238,7 +238,7 @@ class Secured:
             for mechanism in ("scram-sha-256", "oauthbearer"):
                 yield f"{own}.{mechanism}.connections.max.reauth.ms", str(SESSION)
             yield f"{own}.oauthbearer.sasl.oauthbearer.expected.audience", AUDIENCE
-        # Without a word about it, the default of Kafka 4.1.0 checks neither signature nor audience.
+        # By default Kafka 4.1.0 silently checks neither signature nor audience.
         yield "sasl.oauthbearer.jwt.validator.class", f"{oauthbearer}.BrokerJwtValidator"
         yield "sasl.oauthbearer.jwks.endpoint.url", jwks.as_uri()
         yield "sasl.oauthbearer.expected.audience", AUDIENCE
@@ -274,13 +274,13 @@ class Secured:
 
 
 class TokenEndpoint:
-    """Gives tokens by client credentials over TLS at `url`; at `url` + /down and the like it does what they say."""
+    """Issues tokens for client credentials over TLS at `url`; `url` + /down and similar paths act as they are named."""
 
     def __init__(self, broker: Secured) -> None:
         self._broker, self._port = broker, free_port()
         self.url = f"https://{HOST}:{self._port}"
         self.asked: list[dict[str, list[str]]] = []
-        """The forms that it was sent."""
+        """The forms that it received."""
 
     @contextmanager
     def serving(self) -> Iterator["TokenEndpoint"]:

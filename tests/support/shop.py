@@ -1,4 +1,4 @@
-"""Shops for tests: workers as users start them, and what stands on their topics."""
+"""Shops for tests: workers as users start them, and the content of their topics."""
 
 import asyncio
 import json
@@ -25,11 +25,11 @@ FAST = {"YASDG_SALES_MIN_SALE_FREQ": "0", "YASDG_SALES_MAX_SALE_FREQ": "0.01"}  
 
 
 KEPT = {"retention.ms": "-1"}
-"""Of topics whose messages are of the past: the cluster would delete them at its next look, every five minutes."""
+"""For topics with messages of the past: the cluster would delete them at its next check, every five minutes."""
 
 
 class Worker:
-    """A worker process, and all that it printed."""
+    """A worker process, and everything it printed."""
 
     def __init__(self, folder: Path, environment: dict[str, str], *program: str) -> None:
         self.web = f"http://127.0.0.1:{(port := free_port())}"
@@ -44,7 +44,7 @@ class Worker:
         return self._log.read_text(errors="replace")
 
     def get(self, path: str) -> Any:
-        """What the web server answers, once it does."""
+        """Return the response of the web server, once there is one."""
 
         def answer() -> Any:
             try:
@@ -56,13 +56,13 @@ class Worker:
         return self.until(answer, f"an answer from {path}")
 
     def owned(self) -> list[int]:
-        """The partitions that are its own now."""
+        """Return the partitions that it currently owns."""
         workers = self.get("/workers/")["workers"]
         partitions: list[int] = next(each["partitions"] for each in workers if each["asked"])
         return partitions
 
     def until(self, result: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-        """The first true result; fails if there is none in time, or if the worker ended before."""
+        """Return the first true result; fail if there is none in time, or if the worker ends before."""
         deadline = time.monotonic() + seconds
         while not (value := result()):
             assert self.process.poll() is None, f"The worker ended before {what}. It said:\n{self.said}"
@@ -71,7 +71,7 @@ class Worker:
         return value
 
     def ends(self, seconds: float = 60) -> int:
-        """Its exit status; pytest shows what it said where that was not the expected one."""
+        """Wait for its end; return its exit status; pytest shows its output if that is unexpected."""
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -90,7 +90,7 @@ class Worker:
 
 
 class Shop:
-    """A shop of one test: topics, application and folder of its own."""
+    """The shop of one test, with its own topics, application and folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
@@ -111,12 +111,12 @@ class Shop:
         self._workers: list[Worker] = []
 
     def on(self, servers: str) -> "Shop":
-        """Use a cluster that runs."""
+        """Use a running cluster."""
         self.servers = servers
         return self.configure(KAFKA_BOOTSTRAP_SERVERS=servers)
 
     def embedded(self) -> "Shop":
-        """Have the workers run their own."""
+        """Make the workers run their own cluster."""
         port = free_port()
         self.servers = f"127.0.0.1:{port}"
         return self.configure(KAFKA_BOOTSTRAP_SERVERS="embedded", KAFKA_EMBEDDED_PORT=str(port))
@@ -126,7 +126,7 @@ class Shop:
         return self
 
     def configured_by(self, path: Path) -> "Shop":
-        """Take the configuration of a file, its pace too."""
+        """Use the configuration in a file, including its rate of sales."""
         for name in FAST:
             self.environment.pop(name, None)
         return self.configure(CONFIG=str(path))
@@ -135,18 +135,18 @@ class Shop:
         return f"{self.name}.{what}"
 
     def worker(self, *program: str) -> Worker:
-        """Start a worker; `program`: a file of tests/launchers that starts it in its own way, and its arguments."""
+        """Start a worker; `program`: a file of tests/launchers that starts it in a special way, and its arguments."""
         if program:
             program = (str(LAUNCHERS / program[0]), *program[1:])
         self._workers.append(Worker(self.folder, self.environment, *program))
         return self._workers[-1]
 
     def partitions(self, topic: str) -> dict[int, list[Message]]:
-        """All that a topic holds now, by partition."""
+        """Return everything that a topic currently holds, by partition."""
         return asyncio.run(read(self.servers, topic))
 
     def read(self, topic: str) -> list[Message]:
-        """All that a topic holds now, partition by partition."""
+        """Return everything that a topic currently holds, partition by partition."""
         return [message for messages in self.partitions(topic).values() for message in messages]
 
     def messages(self, what: str) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class Shop:
 
 
 def yasdg(shop: Shop, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
-    """Run a command as a person types it."""
+    """Run a command as a user types it."""
     return subprocess.run(
         [sys.executable, "-m", "yasdg_app", *arguments],
         cwd=shop.folder,
@@ -175,7 +175,7 @@ def yasdg(shop: Shop, *arguments: str, seconds: float = 120) -> "subprocess.Comp
 
 
 def consume(shop: Shop, count: int, *arguments: str) -> list[str]:
-    """The first lines of `yasdg consume`, whose reader then goes away."""
+    """Return the first lines of `yasdg consume`, whose reader then closes the pipe."""
     with subprocess.Popen(
         [sys.executable, "-m", "yasdg_app", "consume", *arguments],
         cwd=shop.folder,

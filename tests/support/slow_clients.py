@@ -1,4 +1,4 @@
-"""Clients that hold connections to a server and never come to the point: idle, half-open and slow ones."""
+"""Clients that hold connections to a server without completing a request: idle, half-open and slow ones."""
 
 import contextlib
 import selectors
@@ -19,17 +19,17 @@ WHOLE = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 KINDS: tuple[tuple[bytes, bool], ...] = (
     (b"", False),  # idle from the start
-    (WHOLE, False),  # idle after an answer
+    (WHOLE, False),  # idle after a response
     (HEAD, False),  # half a request
-    (HEAD, True),  # a header that comes byte by byte
-    (BODY, True),  # a body that does
-    (LARGE * 32, False),  # answers that are not taken
+    (HEAD, True),  # a header sent byte by byte
+    (BODY, True),  # a body sent byte by byte
+    (LARGE * 32, False),  # responses that are not read
 )
 """What each client sends first, and whether it then sends a byte every second."""
 
 
 class Crowd:
-    """Holds so many connections for as long as it is there: one that the server closes is opened again."""
+    """Holds so many connections for as long as it exists: one that the server closes is opened again."""
 
     def __init__(self, address: tuple[str, int], size: int) -> None:
         raise_descriptor_limit()
@@ -114,5 +114,5 @@ class Crowd:
 
     @property
     def held(self) -> int:
-        """How many connections it holds."""
+        """Return how many connections it holds."""
         return len(self._sockets)

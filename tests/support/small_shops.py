@@ -1,4 +1,4 @@
-"""Small shops for properties: settings of every kind, and what tills make of them in a form that can be compared."""
+"""Small shops for property tests: settings of every kind, and what their tills produce in a comparable form."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ BY_ID = {each.product_id: each for each in PRODUCTS}
 
 
 def wall(at: int) -> datetime:
-    """An event time as a clock in UTC shows it."""
+    """Return the time that a clock in UTC shows at an event time."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).replace(tzinfo=None)
 
 
@@ -70,7 +70,7 @@ def wall(at: int) -> datetime:
 
 @dataclass(frozen=True)
 class World:
-    """A shop, and how long it is looked at."""
+    """A shop, and the length of its simulation."""
 
     settings: Settings
     until: int
@@ -83,7 +83,7 @@ class World:
         return Till(self.plan, [BY_ID[each] for each in ids], start)
 
     def whole(self, ids: Iterable[str] = IDS) -> "Told":
-        """All that is told of some products."""
+        """Return everything that is produced for some products."""
         return serve(self.till(ids), self.until)
 
 
@@ -92,7 +92,7 @@ def world_of(settings: Settings, length: int) -> World:
 
 
 PACES = ((600.0, 9 * DAY), (40.0, 14 * HOUR), (3.0, HOUR), (0.01, 15 * SECOND))
-"""Mean seconds between two sales, and a stretch of time: weeks, a day, an hour, and cells of less than a minute."""
+"""Mean seconds between two sales, and a length of time: weeks, a day, an hour, and cells of less than a minute."""
 
 
 def spans() -> st.SearchStrategy[tuple[tuple[int, int], ...]]:
@@ -201,7 +201,7 @@ SLOW = suppliers().filter(lambda supplier: any(supplier.lead_time))
 
 
 def parts() -> st.SearchStrategy[list[tuple[str, ...]]]:
-    """Ids of the products, shared out over partitions, of which at least one has some."""
+    """Draw ids of the products, distributed over partitions, of which at least one has some."""
     return st.lists(st.integers(0, 2), min_size=len(IDS), max_size=len(IDS)).map(
         lambda homes: [
             own
@@ -211,7 +211,7 @@ def parts() -> st.SearchStrategy[list[tuple[str, ...]]]:
     )
 
 
-# --- What is told ---------------------------------------------------------------------------------------------------
+# --- Output of tills ------------------------------------------------------------------------------------------------
 
 
 class Sale(NamedTuple):
@@ -253,7 +253,7 @@ class Lost(NamedTuple):
 
 @dataclass(frozen=True)
 class Told:
-    """What a till told of, in its order."""
+    """What a till produced, in order."""
 
     sales: list[Sale]
     lost: list[Lost]
@@ -297,7 +297,7 @@ def serve(till: Till, until: int) -> Told:
 
 
 def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
-    """Time, product and way to buy of all who come, whatever becomes of them; in order."""
+    """Return time, product and way to buy of all customers, whether they buy or not; in order."""
     came = []
     first, last = plan.grid.cell_at(plan.opened_at), plan.grid.cell_at(until)
     activity = plan.activity(first, last - first + 1)
@@ -321,7 +321,7 @@ BOOKS = Books(Assortment(PRODUCTS, [PARTITION] * len(PRODUCTS)))
 
 
 def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:
-    """The messages that tell of sales, and of lost sales."""
+    """Return the messages for sales, and for lost sales."""
     places = {each.product_id: place for place, each in enumerate(till.products)}
     asked = [NO_PRODUCT if sale.asked == sale.product_id else places[sale.asked] for sale in told.sales]
     rows = [
@@ -348,12 +348,12 @@ def messages(values: Sequence[bytes | None], first: int = 0) -> list[Any]:
 
 
 def record(row: ProducerRecord, written: int, offset: int = 0) -> Any:
-    """A record as it stands on a topic whose cluster sets the time: in milliseconds."""
+    """Return a record as stored on a topic whose cluster sets the time: in milliseconds."""
     return SimpleNamespace(offset=offset, key=row.key, value=row.value, timestamp=written // 1000)
 
 
 class Table(dict[str, InventoryLevel]):
-    """The inventory table, and the restocks told when it was made."""
+    """The inventory table, and the restocks published when it was made."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
@@ -372,7 +372,7 @@ class Table(dict[str, InventoryLevel]):
         return {product_id: level.asdict() for product_id, level in sorted(self.items())}
 
     def start(self, kept: tuple[EventCursor, Mapping[str, Shelf]] | None = None) -> ResumePoint:
-        """Where a till goes on that knows the table, and the shelves that were kept if those are needed."""
+        """Return where a till resumes that knows the table, and the snapshot of shelves if that is needed."""
         last = (EventCursor(event_time(row.last_sale), row.product_id) for row in self.values() if row.sales)
         lost = (EventCursor(event_time(row.last_lost), row.product_id) for row in self.values() if row.lost_sales)
         after = max(last, default=EventCursor(self.plan.opened_at, ""))

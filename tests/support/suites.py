@@ -1,12 +1,12 @@
-"""What each test needs: the markers by which `make quick`, `make test` and `make test-all` choose are set here alone.
+"""What each test needs: the markers by which `make quick`, `make test` and `make test-all` select are set only here.
 
     make quick       no Kafka, and nothing that takes a second or more: what the package computes, in less than a minute
     make test        Apache Kafka, which the package fetches itself: the shop, deaths, scenarios; Python and network
     make test-all    everything: also browser, databases, engines, containers, and more examples of each property
 
-A test is marked by the fixtures that it asks for, by its parameters, and by its folder, so nobody has to remember to.
-Of a test that starts Apache Kafka and has many sets of parameters, `make test` takes the first and the last; the others
-are variants, which `make test-all` takes too.
+A test is marked by the fixtures that it requests, by its parameters, and by its folder, so no marker can be forgotten.
+Of a test that starts Apache Kafka and has many sets of parameters, `make test` runs the first and the last; the others
+are variants, which only `make test-all` runs.
 """
 
 from collections import defaultdict
@@ -32,15 +32,15 @@ FIXTURES = {
     "network": "needs_root",
     "systemd": "needs_systemd",
 }
-"""Fixtures, and what a test needs that asks for them."""
+"""Fixtures, and what a test that requests them needs."""
 
 SERVERS = {"postgresql": "needs_postgresql", "dynamodb": "needs_npm"}
-"""Databases that are no part of Python. Tests of one of them are a group; others name it in a parameter."""
+"""Databases that are not part of Python. Tests of one of them are a group; others name it in a parameter."""
 
 FOLDERS = {"integration": "needs_kafka", "examples": "needs_jdk"}
 
 EVERYWHERE = {"needs_kafka"}
-"""What the project brings along, wherever Python and the network are."""
+"""What the project provides itself, wherever Python and the network are available."""
 
 
 def mark_tests(items: list[pytest.Item]) -> None:
