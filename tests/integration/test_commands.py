@@ -123,8 +123,8 @@ def test_a_broker_is_not_run_where_a_cluster_is_configured(kafka: Kafka, shop: S
 
 def test_fausts_own_commands_know_the_shop(kafka: Kafka, shop: Shop) -> None:
     shop.on(kafka.bootstrap_servers)
-    assert "keep_inventory" in yasdg(shop, "agents").stdout
+    assert "update_inventory" in yasdg(shop, "agents").stdout
     assert "inventory" in yasdg(shop, "tables").stdout
-    assert "messages.Purchase" in yasdg(shop, "models").stdout
+    assert "messages.records.Purchase" in yasdg(shop, "models").stdout
     listed = yasdg(shop, "--help").stdout
     assert all(command in listed for command in ("worker", "send", "consume", "topics", "broker"))
