@@ -32,8 +32,8 @@ run: environment ## start a worker, and an Apache Kafka if none is configured
 quick: environment-dev ## run what needs no Kafka and takes no second, in a minute; ARGS="-k shelf" goes to pytest
 	@exec $(PYTEST) --hypothesis-profile=quick --numprocesses=logical -m "not needs_kafka and not needs_machine and not slow" $(ARGS)
 
-test: environment-dev ## run all tests that need nothing but Python and the network, Apache Kafka included
-	@exec $(PYTEST) --hypothesis-profile=usual -m "not needs_machine and not variant" $(ARGS)
+test: environment-dev ## run the main tests, Apache Kafka included; they need nothing but Python and the network
+	@exec $(PYTEST) --hypothesis-profile=usual -m "not needs_machine and not extended and not variant" $(ARGS)
 
 test-all: environment-dev ## run everything, with browser, databases, JDK, Go and containers: tests/support/suites.py
 	@exec $(PYTEST) $(ARGS)

@@ -5,8 +5,8 @@
     make test-all    everything: also browser, databases, engines, containers, and more examples of each property
 
 A test is marked by the fixtures that it requests, by its parameters, and by its folder, so no marker can be forgotten.
-Of a test that starts Apache Kafka and has many sets of parameters, `make test` runs the first and the last; the others
-are variants, which only `make test-all` runs.
+`make test` runs the main job, deaths and scenarios. Only `make test-all` runs the rest of what starts Apache Kafka: the
+files in EXTENDED, and variants, which are all sets of parameters of a test but the first and the last.
 """
 
 from collections import defaultdict
@@ -39,12 +39,27 @@ SERVERS = {"postgresql": "needs_postgresql", "dynamodb": "needs_npm"}
 
 FOLDERS = {"integration": "needs_kafka", "examples": "needs_jdk"}
 
+EXTENDED = {
+    "test_authentication.py",
+    "test_clocks.py",
+    "test_connections.py",
+    "test_embedded_broker.py",
+    "test_fast_ways.py",
+    "test_foreign_control_records.py",
+    "test_formats.py",
+    "test_java_of_the_machine.py",
+    "test_odd_requests.py",
+    "test_strangers.py",
+    "test_topics.py",
+}
+"""Files of tests/integration that `make test` leaves out, so that it takes at most eight minutes on two cores."""
+
 EVERYWHERE = {"needs_kafka"}
 """What the project provides itself, wherever Python and the network are available."""
 
 
 def mark_tests(items: list[pytest.Item]) -> None:
-    """Mark the tests by what they need, by whether that is a program of this machine, and as variants."""
+    """Mark the tests by what they need, by how long they take, and by whether they are about the main job."""
     slow = recorded_seconds()
     sets: defaultdict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -53,6 +68,8 @@ def mark_tests(items: list[pytest.Item]) -> None:
             item.add_marker(name)
         if needs - EVERYWHERE:
             item.add_marker("needs_machine")
+        if item.path.parent.name == "integration" and item.path.name in EXTENDED:
+            item.add_marker("extended")
         if name_of(item.nodeid) in slow:
             item.add_marker("slow")
         if "needs_kafka" in needs:
