@@ -106,7 +106,7 @@ def there(settings: Settings) -> set[str]:
     """The topics of a test's shops; other tests create topics on the same broker at the same time."""
     of_test = re.match(r".*?-[0-9a-f]{8}", settings.kafka.application_id)  # as the fixture `shop` names them
     assert of_test is not None
-    return {name for name in with_admin(settings, lambda admin: admin.list_topics()) if name.startswith(of_test[0])}
+    return {name for name in with_admin(settings, lambda admin: admin.list_topics()) if of_test[0] in name}
 
 
 def create(settings: Settings, partitions: dict[str, int], config: dict[str, str] | None = None) -> None:
