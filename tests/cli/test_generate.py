@@ -584,8 +584,8 @@ def test_what_arrives_is_what_workers_append_to_each_partition(partitions: int) 
         its_faults, delivered = network.arrived(last + 1)
         values = [row.value or b"" for row in delivered]
         appended.update(values)
-        ids = {row.value for row in its_faults}
-        assert [line for line in told if line in ids] == [row.value for row in its_faults]
+        values_of_faults = {row.value for row in its_faults}
+        assert [line for line in told if line in values_of_faults] == [row.value for row in its_faults]
         whole = {value for value in values if len(value) > 200 and dirty.count(value) == 1}
         assert [line for line in dirty if line in whole] == [value for value in values if value in whole]
     assert appended == Counter(dirty)
