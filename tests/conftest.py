@@ -21,7 +21,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     cores = os.cpu_count() or 1
     if config.option.numprocesses == "logical":  # of tests that compute, and wait for nothing
         return min(cores, MAX_PROCESSES)
-    return min(cores + 3, MAX_PROCESSES)  # much of a test is waiting for a cluster
+    return min(cores + 2, MAX_PROCESSES)  # much of a test is waiting for a cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
