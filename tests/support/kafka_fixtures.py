@@ -1,5 +1,6 @@
 """A real Apache Kafka for tests, shared by all test processes, and shops on it."""
 
+import asyncio
 import os
 import re
 import zlib
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import schema_registry
-from support.shop import Shop
+from support.shop import Shop, delete_topics
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.locks import FileLock
 from yasdg_app.kafka.embedded.node import free_port
@@ -18,7 +19,7 @@ from yasdg_app.kafka.embedded.node import free_port
 
 @dataclass(frozen=True)
 class Kafka:
-    """A running broker. It creates no topic automatically, and keeps what other tests created: use unique names."""
+    """A running broker. It creates no topic automatically. Other tests use it at the same time: use unique names."""
 
     bootstrap_servers: str
     data_dir: Path
@@ -67,3 +68,5 @@ def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
     shop = Shop(tmp_path, f"{words}-{mark:08x}")
     yield shop
     shop.close()
+    if "kafka" in request.fixturenames:  # with the topics of hundreds of tests, it would answer all of them slowly
+        asyncio.run(delete_topics(request.getfixturevalue("kafka").bootstrap_servers, shop.name))

@@ -202,3 +202,13 @@ async def partitions(servers: str, topic: str) -> int:
     await admin.close()
     assert description["partitions"], f"no topic {topic}"
     return len(description["partitions"])
+
+
+async def delete_topics(servers: str, prefix: str) -> None:
+    """Delete the topics whose names begin like this."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic for topic in await admin.list_topics() if topic.startswith(prefix)])
+    finally:
+        await admin.close()
