@@ -8,11 +8,13 @@ STABLE: the seconds in which happens here what is to happen within two minutes.
 import sys
 import time
 
+from patching import replace
+
 from yasdg_app import app
 from yasdg_app.shop import clock
 
 by, lasts = int(sys.argv[1]) * 1_000_000, float(sys.argv[2])
-clock.STABLE_SECONDS = int(sys.argv[3])
+replace(clock, "STABLE_SECONDS", int(sys.argv[3]))
 sys.argv[1:4] = []
 
 began: list[float] = []

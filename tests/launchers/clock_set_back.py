@@ -1,7 +1,9 @@
-"""A worker whose clock goes back by an hour, three seconds after its first sale, and forth again after three more."""
+"""A worker whose clock goes back by an hour, three seconds after its first sale, and forward again after three more."""
 
 import sys
 import time
+
+from patching import replace
 
 from yasdg_app import app
 from yasdg_app.pipeline import sales_generator
@@ -18,7 +20,7 @@ def now() -> int:
     return time.time_ns() // 1000 - (BACK if is_back else 0)
 
 
-sales_generator.now = now
+replace(sales_generator, "now", now)
 
 from yasdg_app.__main__ import main  # noqa: E402
 

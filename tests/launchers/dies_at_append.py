@@ -10,9 +10,11 @@ import signal
 import sys
 from typing import Any
 
+from patching import replace
+
 from yasdg_app.__main__ import main
 from yasdg_app.kafka.producer import ShopProducer
-from yasdg_app.pipeline import shelf_snapshots as shelves
+from yasdg_app.pipeline import shelf_snapshots
 
 topic, moment, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
 append, count = ShopProducer.append_batches, 0
@@ -31,7 +33,7 @@ async def dying_append(self: ShopProducer, to: str, partition: int, batches: Any
 
 
 if __name__ == "__main__":
-    shelves.SNAPSHOT_EVERY_CUSTOMERS = 2000  # so that some are kept before it dies
-    ShopProducer.append_batches = dying_append  # type: ignore[method-assign]
+    replace(shelf_snapshots, "SNAPSHOT_EVERY_CUSTOMERS", 2000)  # so that some are kept before it dies
+    replace(ShopProducer, "append_batches", dying_append)
     sys.argv[1:4] = []
     main()

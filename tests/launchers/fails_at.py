@@ -14,6 +14,8 @@ from typing import Any
 where, what = sys.argv[1], sys.argv[2]
 sys.argv[1:3] = []
 
+from patching import replace  # noqa: E402
+
 from yasdg_app import app  # noqa: E402
 from yasdg_app.cluster_state import running_shop  # noqa: E402
 from yasdg_app.errors import YasdgError  # noqa: E402
@@ -46,16 +48,16 @@ def gets_through(self: Any) -> bool:
 
 match where:
     case "agent":
-        InventoryAgent._apply = fail  # type: ignore[method-assign]
+        replace(InventoryAgent, "_apply", fail)
     case "timer":
-        SalesGenerator.run_round = fail  # type: ignore[method-assign]
+        replace(SalesGenerator, "run_round", fail)
     case "task":
-        ShopApp._cluster_responds = gets_through  # type: ignore[method-assign]
+        replace(ShopApp, "_cluster_responds", gets_through)
     case "start":
-        running_shop.open_shop = fail
+        replace(running_shop, "open_shop", fail)
     case "recover":
-        ChunkedTable.recover = fail  # type: ignore[method-assign]
-ShopApp.on_shutdown = wait_for_ever  # type: ignore[method-assign]
+        replace(ChunkedTable, "recover", fail)
+replace(ShopApp, "on_shutdown", wait_for_ever)
 
 from yasdg_app.__main__ import main  # noqa: E402
 

@@ -1,21 +1,19 @@
-"""A worker that does everything the plain way: sale by sale, message by message."""
+"""A worker without fast paths: it handles sale by sale and message by message."""
 
 import sys
 
 import numpy as np
+from patching import replace
 
-from yasdg_app.inventory import projection as books
-from yasdg_app.shop import till
+from yasdg_app.__main__ import main
+from yasdg_app.inventory import projection
+from yasdg_app.pipeline import sales_generator
+from yasdg_app.shop.till import Till
 
-NEVER_MANY = 2**62
+NEVER = 2**62  # more messages than there ever are
 
-books.MANY = NEVER_MANY
-till.Till._instant = lambda self: np.zeros(len(self.products), dtype=np.bool_)  # type: ignore[method-assign]
-
-from yasdg_app.pipeline import sales_generator  # noqa: E402
-
-sales_generator.BULK_FROM_SALES = NEVER_MANY
-
-from yasdg_app.__main__ import main  # noqa: E402
+replace(projection, "MANY", NEVER)
+replace(Till, "_instant", lambda till: np.zeros(len(till.products), dtype=np.bool_))
+replace(sales_generator, "BULK_FROM_SALES", NEVER)
 
 sys.exit(main())

@@ -5,6 +5,7 @@ from typing import Any
 
 import aiokafka.consumer.consumer as consumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from patching import replace
 
 
 class Renamed(GroupCoordinator):
@@ -16,7 +17,7 @@ class Renamed(GroupCoordinator):
         return super().__getattribute__(name)
 
 
-consumer.GroupCoordinator = Renamed
+replace(consumer, "GroupCoordinator", Renamed)
 
 from yasdg_app.__main__ import main  # noqa: E402
 

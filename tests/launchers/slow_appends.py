@@ -7,6 +7,8 @@ import asyncio
 import sys
 from typing import Any
 
+from patching import replace
+
 from yasdg_app.__main__ import main
 from yasdg_app.kafka.producer import ShopProducer
 
@@ -21,6 +23,6 @@ async def slow_append(self: ShopProducer, to: str, *rest: Any, **options: Any) -
 
 
 if __name__ == "__main__":
-    ShopProducer.append_batches = slow_append  # type: ignore[method-assign]
+    replace(ShopProducer, "append_batches", slow_append)
     sys.argv[1:3] = []
     main()

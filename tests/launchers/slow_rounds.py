@@ -1,11 +1,12 @@
-"""A worker whose tills ring up once a second."""
+"""A worker that generates sales once a second."""
 
 import sys
 
+from patching import replace
+
+from yasdg_app.__main__ import main
 from yasdg_app.pipeline import sales_generator
 
-sales_generator.MIN_ROUND_SECONDS = 1.0
-
-from yasdg_app.__main__ import main  # noqa: E402
+replace(sales_generator, "MIN_ROUND_SECONDS", 1.0)
 
 sys.exit(main())

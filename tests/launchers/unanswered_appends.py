@@ -6,6 +6,8 @@ python unanswered_appends.py TOPIC taken|lost worker ...
 import sys
 from typing import Any
 
+from patching import replace
+
 from yasdg_app.__main__ import main
 from yasdg_app.kafka.producer import ShopProducer, UnknownOutcomeError
 
@@ -30,6 +32,6 @@ async def append_unanswered(
 
 
 if __name__ == "__main__":
-    ShopProducer.append_batches = append_unanswered  # type: ignore[method-assign]
+    replace(ShopProducer, "append_batches", append_unanswered)
     sys.argv[1:3] = []
     main()

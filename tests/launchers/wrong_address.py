@@ -1,4 +1,4 @@
-"""A worker that tells the group an address at which somebody else listens: 127.0.0.1, while it is at 127.0.0.2."""
+"""A worker that announces another server's address to the group: 127.0.0.1, while it listens on 127.0.0.2."""
 
 import sys
 

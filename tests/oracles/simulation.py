@@ -19,6 +19,7 @@ from yasdg_app.messages import ids, reference
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.messages.times import event_time
+from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.sale_limit import SaleLimit
 from yasdg_app.shop.shelf import Shelf
@@ -67,10 +68,10 @@ def simulate(plan: Plan, until: int, products: Sequence[Product] | None = None) 
         stream.purchases += [value for _, value, _ in encoder.encode(served.sales)]
         stream.lost_sales += [value for _, value, _ in lost_encoder.encode(served.lost)]
         columns = (served.sales.product.tolist(), served.sales.at.tolist(), served.sales.option.tolist())
-        for product, at, way in zip(*columns, strict=True):
+        for product, at, option in zip(*columns, strict=True):
             shelf = shelves[product]
-            came = [*shelf.receive(at, plan.supply), *shelf.sell((way >> 2) + 1, at, plan.supply)]
-            stream.stockings += [encode(reference.stocking(shelf.product.product_id, stocking)) for stocking in came]
+            restocks = shelf.receive_and_sell(quantity_of(option), at, plan.supply)
+            stream.stockings += [encode(reference.stocking(shelf.product.product_id, restock)) for restock in restocks]
     told = plan.incidents.announcements(plan.opened_at, until + 1)
     stream.incidents += [encode(announcement(at, phase, incident)) for at, phase, incident in told]
     return stream

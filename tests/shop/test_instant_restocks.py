@@ -22,14 +22,14 @@ def test_instant_restocks_are_those_of_one_sale_after_the_other(
     supply = Plan.of(replace(Settings(), inventory=inventory), PRODUCTS, OPENED).supply
     product = replace(PRODUCTS[0], inventory=minimum + above)
     assert supply.is_instant(product)
-    shelf, levels, stockings = Shelf.of(product), [], []
+    shelf, levels, came_at = Shelf.of(product), [], []
     for at, quantity in enumerate(quantities, OPENED):
         came = shelf.sell(quantity, at, supply)
         levels.append(shelf.level)
-        stockings += [(one.at - OPENED, one.existing_level) for one in came]
+        came_at += [(one.at - OPENED, one.existing_level) for one in came]
     sold = np.cumsum(quantities)
     restocks = instant_restocks(np.full(len(sold), product.inventory), sold, supply)
     assert (product.inventory - sold + restocks * amount).tolist() == levels
     came = np.flatnonzero(np.diff(restocks, prepend=0))
-    assert [(int(row), levels[row] - amount) for row in came] == stockings
-    assert restocks[-1] == shelf.stockings
+    assert [(int(row), levels[row] - amount) for row in came] == came_at
+    assert restocks[-1] == shelf.restocks

@@ -37,17 +37,17 @@ def test_with_a_lead_time_it_is_restocked_when_that_is_over() -> None:
     assert not shelf.sell(2, OPENED + HOUR, slow)  # nothing more is ordered
     assert (shelf.on_order, shelf.due) == (15, OPENED + 2 * HOUR)
     assert not shelf.receive(OPENED + 2 * HOUR - 1, slow)
-    (stocking,) = shelf.receive(OPENED + 5 * HOUR, slow)
-    assert stocking == Restock(number=1, at=OPENED + 2 * HOUR, existing_level=8, stock_quantity=15)
-    assert stocking.new_level == shelf.level == 23
+    (restock,) = shelf.receive(OPENED + 5 * HOUR, slow)
+    assert restock == Restock(number=1, at=OPENED + 2 * HOUR, existing_level=8, stock_quantity=15)
+    assert restock.new_level == shelf.level == 23
     assert (shelf.on_order, shelf.due) == (0, END_OF_TIME)
 
 
 def test_what_comes_to_an_empty_shelf_and_is_too_little_is_followed_by_the_next_order() -> None:
     shelf, slow = Shelf(PRODUCT, initial=2, level=2), supply(2, InventorySettings(10, 3))
     shelf.sell(2, OPENED, slow)
-    stockings = shelf.receive(OPENED + 7 * HOUR, slow)
-    assert [(each.at - OPENED, each.existing_level, each.stock_quantity) for each in stockings] == [
+    restocks = shelf.receive(OPENED + 7 * HOUR, slow)
+    assert [(each.at - OPENED, each.existing_level, each.stock_quantity) for each in restocks] == [
         (2 * HOUR, 0, 3),
         (4 * HOUR, 3, 3),
         (6 * HOUR, 6, 3),
@@ -64,7 +64,7 @@ def test_initial_and_restocked_less_sold_is_the_level(initial: int, world: World
         if shelf.level >= quantity:
             came += shelf.sell(quantity, at, supply)
             units += quantity
-        assert [each.number for each in came] == list(range(shelf.stockings - len(came) + 1, shelf.stockings + 1))
+        assert [each.number for each in came] == list(range(shelf.restocks - len(came) + 1, shelf.restocks + 1))
         assert shelf.sold == units
         assert shelf.initial + shelf.restocked - shelf.sold == shelf.level >= 0
         assert shelf.due > at

@@ -219,8 +219,8 @@ def test_a_customer_is_lost_when_there_is_too_little_and_only_then(world: World)
     shelves = {product.product_id: Shelf.of(product) for product in PRODUCTS}
     for row in sorted([*whole.sales, *whole.lost], key=lambda row: (row.place, hasattr(row, "asked"))):
         shelf = shelves[row.product_id]
-        for stocking in shelf.receive(row.at, world.plan.supply):
-            assert stocking.at <= row.at
+        for restock in shelf.receive(row.at, world.plan.supply):
+            assert restock.at <= row.at
         if hasattr(row, "asked"):
             assert shelf.level >= row.quantity
             shelf.sell(row.quantity, row.at, world.plan.supply)

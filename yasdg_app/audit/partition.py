@@ -368,7 +368,7 @@ class PartitionAudit:
             "level": of.level,
             "initial": of.initial,
             "sold": account.sold,
-            "stockings": of.stockings,
+            "stockings": of.restocks,
             "restocked": of.restocked,
             "on_order": of.on_order,
             "ordered_at": text_of(of.ordered_at) if of.on_order else "",

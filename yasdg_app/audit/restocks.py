@@ -172,19 +172,19 @@ class RestockAudit:
         told, of = account.told, account.shelf
         if account.came:  # unknown whether they arrived
             brought = sum(stocking.stock_quantity for stocking in account.came)
-            of.stockings -= len(account.came)
+            of.restocks -= len(account.came)
             of.level, of.restocked, of.on_order = of.level - brought, of.restocked - brought, brought
             account.came = []
         while told and (micros(told[0].at) < at or (by_the_sale and micros(told[0].at) == at)):
             here = told.popleft()
-            if here.number <= of.stockings + account.shift:
+            if here.number <= of.restocks + account.shift:
                 self._too_many(account, here)
                 continue
             self._place = here.place
             _, added, after = here.levels
             time = micros(here.at)
             of.on_order = max((of.on_order or self._supply.restock_amount) - added, 0)
-            of.stockings, of.level, of.ordered_at = here.number - account.shift, after, time
+            of.restocks, of.level, of.ordered_at = here.number - account.shift, after, time
             of.restocked += added
             account.certain = not account.blind
             again = not of.on_order and not by_the_sale and after <= self._supply.min_inventory
@@ -261,7 +261,7 @@ class RestockAudit:
 
     def _early(self, account: ProductAccount, told: PublishedRestock) -> bool:
         """Return whether a restock is a future one with an earlier time: it is examined when it is due."""
-        to_come = told.number > account.shelf.stockings + account.shift
+        to_come = told.number > account.shelf.restocks + account.shift
         return to_come and all(other.number != told.number for other in account.told if other is not told)
 
     # --- Findings ---
@@ -276,7 +276,7 @@ class RestockAudit:
         self._find("missing restock", self._topics.purchases, wanted.offset, text)
 
     def _too_many(self, account: ProductAccount, told: PublishedRestock) -> None:
-        twice = told.number <= account.shelf.stockings + account.shift
+        twice = told.number <= account.shelf.restocks + account.shift
         text = f"{_id(account, told)} was told before" if twice else f"no sale caused {_id(account, told)} at {told.at}"
         self._find("double restock" if twice else "restock too many", self._topics.stockings, told.offset, text)
 

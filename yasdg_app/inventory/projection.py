@@ -332,11 +332,11 @@ def _sell_in_bulk(
     before = (shelf.level - sold + (restocks - 1) * amount)[with_restock].tolist()
     came = [
         (place, Restock(number, microseconds(sales[place].transaction_time), level, amount))
-        for number, (place, level) in enumerate(zip(with_restock.tolist(), before, strict=True), shelf.stockings + 1)
+        for number, (place, level) in enumerate(zip(with_restock.tolist(), before, strict=True), shelf.restocks + 1)
     ]
     shelf.sales += len(sales)
     shelf.sold += int(sold[-1])
-    shelf.stockings += len(came)
+    shelf.restocks += len(came)
     shelf.restocked += len(came) * amount
     shelf.level += len(came) * amount - int(sold[-1])
     return came
@@ -381,7 +381,7 @@ def _opened(shelf: Shelf) -> InventoryLevel:
 def _level(account: Account) -> InventoryLevel:
     row, shelf = account.row, account.shelf
     row.level, row.sales, row.sold = shelf.level, shelf.sales, shelf.sold
-    row.stockings, row.restocked, row.on_order = shelf.stockings, shelf.restocked, shelf.on_order
+    row.stockings, row.restocked, row.on_order = shelf.restocks, shelf.restocked, shelf.on_order
     row.ordered_at = time_text(shelf.ordered_at) if shelf.on_order else ""
     row.promised = time_text(shelf.promised) if shelf.promised != END_OF_TIME else ""
     row.margin_cents = row.revenue_cents - row.cost_cents

@@ -129,6 +129,6 @@ class ShelfSnapshots:
 
 def _values(shelf: Shelf) -> tuple[int, int, int, int, int, int, int, int]:
     return (
-        shelf.initial, shelf.level, shelf.sales, shelf.sold, shelf.stockings, shelf.restocked, shelf.on_order,
+        shelf.initial, shelf.level, shelf.sales, shelf.sold, shelf.restocks, shelf.restocked, shelf.on_order,
         shelf.ordered_at,
     )  # fmt: skip

@@ -41,7 +41,7 @@ class Shelf:
     level: int
     sales: int = 0  # number of sales, and so the number of the last one
     sold: int = 0
-    stockings: int = 0
+    restocks: int = 0  # number of restocks, and so the number of the last one
     restocked: int = 0
     on_order: int = 0
     ordered_at: int = 0  # event time at which the lead time of the outstanding order starts
@@ -57,7 +57,7 @@ class Shelf:
     def update_eta(self, supply: Supply) -> None:
         """Recompute when the delivery of the outstanding order is due."""
         if self.on_order:
-            of = self.product, self.stockings + 1, self.ordered_at
+            of = self.product, self.restocks + 1, self.ordered_at
             self.promised, (self.due, self.delayed_by) = supply.promised(*of), supply.delivery(*of)
         else:
             self.promised, self.due, self.delayed_by = END_OF_TIME, END_OF_TIME, None
@@ -73,10 +73,10 @@ class Shelf:
         """Receive the deliveries that are due by `until`; return their restocks."""
         came = []
         while self.due <= until:
-            number, at = self.stockings + 1, self.due
+            number, at = self.restocks + 1, self.due
             brought = supply.delivered_quantity(self.product, number, self.on_order)
             came.append(Restock(number, at, self.level, brought))
-            self.stockings = number
+            self.restocks = number
             self.restocked += brought
             self.level += brought
             self.on_order -= brought
@@ -101,8 +101,9 @@ class Shelf:
     def receive_and_sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
         """Receive what is due by `at`, then sell: one step of a shelf. Return all restocks, in order.
 
-        Every code path that handles one sale after the other uses it. `instant_restocks` and `truth.restocking` do the
-        same for many sales in columns.
+        Everyone who applies a sale to a shelf uses it, apart from those who must first see whether the level suffices,
+        after `receive`: the till and the audit. `instant_restocks` and `truth.restocking` do the same for many sales in
+        columns.
         """
         if self.due > at:
             return self.sell(quantity, at, supply)

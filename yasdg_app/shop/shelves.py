@@ -37,7 +37,7 @@ class Shelves:
         self._products = products
         # Of shelves without an object; they have nothing on order.
         self._level = np.array([product.inventory for product in products], dtype=np.int64)
-        self._sales, self._sold, self._stockings, self._restocked = np.zeros((4, len(products)), dtype=np.int64)
+        self._sales, self._sold, self._restocks, self._restocked = np.zeros((4, len(products)), dtype=np.int64)
         self._objects: dict[int, Shelf] = {}
         for place, product in enumerate(products):
             shelf = known.get(product.product_id)
@@ -87,7 +87,7 @@ class Shelves:
         restocked = restocks * self._supply.restock_amount
         self._sales[its] += count
         self._sold[its] += units
-        self._stockings[its] += restocks
+        self._restocks[its] += restocks
         self._restocked[its] += restocked
         self._level[its] += restocked - units
         return number
@@ -120,10 +120,10 @@ class Shelves:
             level=level,
             sales=int(self._sales[place]),
             sold=sold,
-            stockings=int(self._stockings[place]),
+            restocks=int(self._restocks[place]),
             restocked=restocked,
         )
 
     def _put_away(self, place: int, shelf: Shelf) -> None:
         self._level[place], self._sales[place], self._sold[place] = shelf.level, shelf.sales, shelf.sold
-        self._stockings[place], self._restocked[place] = shelf.stockings, shelf.restocked
+        self._restocks[place], self._restocked[place] = shelf.restocks, shelf.restocked

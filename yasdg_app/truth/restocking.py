@@ -45,7 +45,7 @@ class BulkRestocking:
         self._at_once = np.array([at_once[product.category] for product in products], dtype=np.bool_)
         # Of the shelves that are kept in columns, not as objects.
         self._level = np.array([product.inventory for product in products], dtype=np.int64)
-        self._stockings = np.zeros(len(products), dtype=np.int64)
+        self._restocks = np.zeros(len(products), dtype=np.int64)
         self._steady = self._at_once & (self._level > supply.min_inventory)
         self._shelves: dict[int, Shelf] = {}
         self._due = np.full(len(products), END_OF_TIME, dtype=np.int64)
@@ -85,11 +85,11 @@ class BulkRestocking:
         begins = np.diff(product, prepend=-1) != 0
         before = np.where(begins, 0, np.roll(restocks, 1))
         rows = restocks > before  # at most one per sale: each adds at least as much as a sale takes
-        number = self._stockings[product[rows]] + restocks[rows]
+        number = self._restocks[product[rows]] + restocks[rows]
         last = np.flatnonzero(np.diff(product, append=-1))
         amount = self._supply.restock_amount
         self._level[product[last]] += restocks[last] * amount - sold[last]
-        self._stockings[product[last]] += restocks[last]
+        self._restocks[product[last]] += restocks[last]
         return RestockColumns(product[rows], number, at[rows], np.full(len(number), amount, dtype=np.int64))
 
     def _sell_one_by_one(
@@ -129,6 +129,6 @@ class BulkRestocking:
     def _put_away(self, place: int, shelf: Shelf) -> None:
         """Store a shelf that has become steady in the columns; it stays steady."""
         if self._at_once[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
-            self._level[place], self._stockings[place] = shelf.level, shelf.stockings
+            self._level[place], self._restocks[place] = shelf.level, shelf.restocks
             self._steady[place] = True
             del self._shelves[place]
