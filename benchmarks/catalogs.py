@@ -17,7 +17,7 @@ from yasdg_app.config.settings import SalesSettings
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.producer import ProducerRecord, ShopProducer
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.customer_behaviour import line_of
 from yasdg_app.shop.sales import NO_PRODUCT, Sales
@@ -44,7 +44,7 @@ async def fill(shop: Shop) -> None:
     opening = await open_shop(Connection(shop.servers), configured, products, Format())
     producer = ShopProducer(Connection(shop.servers), opening.producer_id)
     for partition in range(PARTITIONS):
-        own = [product for product in products if home(product.product_id, PARTITIONS) == partition]
+        own = [product for product in products if default_partition(product.product_id, PARTITIONS) == partition]
         sales = purchases(own, configured.sales, opening)
         await producer.append(shop.topic("purchases"), partition, 0, sales)
         await producer.append(f"{shop.name}-inventory-changelog", partition, 0, levels(own, configured.sales, opening))

@@ -23,7 +23,7 @@ from table import compared, table
 
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import FormatSettings, KafkaSettings, SalesSettings, Settings
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Books
 from yasdg_app.kafka.batch_writer import batch
 from yasdg_app.messages.bulk_encoder import BulkEncoder
@@ -98,7 +98,7 @@ def unpacked(batches: list[bytes]) -> Any:
 
 async def fold(form: Format, messages: list[Any], plan: Plan, products: tuple[catalog.Product, ...]) -> None:
     """Apply all messages to a table, chunk by chunk."""
-    books, levels = Books(Assortment.of(products, 1)), dict[str, Any]()
+    books, levels = Books(PartitionedCatalog.of(products, 1)), dict[str, Any]()
     for start in range(0, len(messages), CHUNK):
         plain = await form.plain("purchases", messages[start : start + CHUNK])
         folded = books.fold(EVERYTHING, plain, levels.get, plan.supply)

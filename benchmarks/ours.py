@@ -12,7 +12,7 @@ from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.producer import ProducerRecord, ShopProducer
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import PurchaseEncoder
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.sales import Sales
 from yasdg_app.shop.till import Till
@@ -36,7 +36,7 @@ async def ours(servers: str, producer_id: int, topic: str, plan: Plan, until: in
     producer = ShopProducer(Connection(servers), producer_id)
 
     async def serve(partition: int) -> int:
-        own = [product for product in plan.products if home(product.product_id, PARTITIONS) == partition]
+        own = [product for product in plan.products if default_partition(product.product_id, PARTITIONS) == partition]
         till, number = Till(plan, own), 0
         encoder = BulkEncoder(till.products, plan.sales)
         while till.watermark < until:
@@ -59,5 +59,5 @@ def first(count: int, plan: Plan) -> list[tuple[int, ProducerRecord]]:
     while len(rows) < count:
         sales = till.generate_until(time.time_ns() // 1000).sales
         for row in encoded(till.products, plan.sales, sales):
-            rows.append((home(row.key.decode(), PARTITIONS), row))
+            rows.append((default_partition(row.key.decode(), PARTITIONS), row))
     return rows[:count]

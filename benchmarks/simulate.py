@@ -16,7 +16,7 @@ from machine import machine
 from yasdg_app.config import catalog
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings, Settings
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 
@@ -55,7 +55,7 @@ def shared(count: int, seconds: float) -> None:
     plan = Plan.of(settings(1 / RATE), products, OPENED)
     planned, own = time.process_time() - before, [list[Product]() for _ in range(PARTITIONS)]
     for product in products:
-        own[home(product.product_id, PARTITIONS)].append(product)
+        own[default_partition(product.product_id, PARTITIONS)].append(product)
     before = time.process_time()
     tills = [Till(plan, each) for each in own if each]
     opened = (time.process_time() - before) / len(tills)

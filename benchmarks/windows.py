@@ -18,11 +18,11 @@ from faust.types import TP
 from machine import machine
 
 from yasdg_app.aggregates.windows import Windows
-from yasdg_app.config import catalog
+from yasdg_app.config.catalog import load
 from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.faust_runtime.shop_app import GC_THRESHOLD
-from yasdg_app.faust_runtime.table import Rows, numbers_of
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.faust_runtime.table import PartitionStore, numbers_of
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Books
 from yasdg_app.messages.encoders import PurchaseEncoder, encode_level
 from yasdg_app.shop.plan import Plan
@@ -62,10 +62,10 @@ def main() -> None:
 
 def measured(size: int, mean: float, most: int) -> tuple[float, float]:
     """Return the seconds per message to apply it, and to count it."""
-    products = catalog.load(PRODUCTS)
-    assortment = Assortment.of(products, PARTITIONS)
+    products = load(PRODUCTS)
+    catalog = PartitionedCatalog.of(products, PARTITIONS)
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=2 * mean)), products, OPENED)
-    rows, books, tp = Rows(assortment.here(PARTITION)), Books(assortment), TP(TOPICS[0], PARTITION)
+    rows, books, tp = PartitionStore(catalog.products_in(PARTITION)), Books(catalog), TP(TOPICS[0], PARTITION)
     shop: Any = SimpleNamespace(
         settings=SimpleNamespace(kafka=SimpleNamespace(partitions=PARTITIONS)),
         manifest=SimpleNamespace(opened_at=OPENED),
@@ -73,14 +73,14 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
     )
     life: Any = SimpleNamespace(run_in_background=lambda work: work.close())
     assignment: Any = SimpleNamespace(topics=TOPICS)
-    windows = Windows(shop, life, assignment, assortment, lambda _: rows)
+    windows = Windows(shop, life, assignment, catalog, lambda _: rows)
     windows.activate(1, {tp: 0, TP(TOPICS[1], PARTITION): 0})
     applying, counting, count = 0.0, 0.0, 0
 
     def level_of(product_id: str) -> Any:
-        return rows.get(assortment.seats[assortment.places[product_id]])
+        return rows.get(catalog.local_index_of(product_id))
 
-    for chunk in chunks(plan, assortment, size, most):
+    for chunk in chunks(plan, catalog, size, most):
         began = time.perf_counter()
         folded = books.fold(tp, chunk, level_of, plan.supply)
         at_count = time.perf_counter()
@@ -90,7 +90,7 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
         numbers = numbers_of(folded.levels)
         for level in folded.levels:
             encode_level(level)
-        rows.put([assortment.seats[assortment.places[level.product_id]] for level in folded.levels], numbers)
+        rows.put([catalog.local_index_of(level.product_id) for level in folded.levels], numbers)
         at_add = time.perf_counter()
         windows.add(PARTITION, folded, counted)
         ended = time.perf_counter()
@@ -100,9 +100,9 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
     return applying / count, counting / count
 
 
-def chunks(plan: Plan, assortment: Assortment, size: int, most: int) -> Iterator[list[Any]]:
+def chunks(plan: Plan, catalog: PartitionedCatalog, size: int, most: int) -> Iterator[list[Any]]:
     """Yield the log of a partition in chunks."""
-    till = Till(plan, assortment.here(PARTITION))
+    till = Till(plan, catalog.products_in(PARTITION))
     encoder, chunk, until, offset = PurchaseEncoder(till.products, plan.sales), list[Any](), OPENED, 0
     while offset < most:
         until += 60_000_000

@@ -49,7 +49,7 @@ from yasdg_app.config import catalog, ini
 from yasdg_app.kafka import topics
 from yasdg_app.kafka.auth.connection import Connection
 from yasdg_app.kafka.client import administration
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.till import Till
 
@@ -255,7 +255,7 @@ class Fuzz(Chaos):
         self.products = catalog.load(self.settings.sales.products)
         ids = [product.product_id for product in self.products]
         self.strangers = Strangers(arguments, self.shop.servers, self.names, ids)
-        self.homes = sorted({home(product_id, arguments.partitions) for product_id in ids})
+        self.used_partitions = sorted({default_partition(product_id, arguments.partitions) for product_id in ids})
         self.servers = self.shop.servers
         self.problems: list[str] = []
         self.foreign: Counter[str] = Counter()
@@ -366,7 +366,7 @@ class Fuzz(Chaos):
         logs = Logs(Connection(self.shop.servers))
         try:
             producer_id = await producer_id_of(logs, self.names["opening"])
-            tps = {p: TopicPartition(self.names["purchases"], p) for p in self.homes}
+            tps = {p: TopicPartition(self.names["purchases"], p) for p in self.used_partitions}
             ends = {p: await logs.end(tp) for p, tp in tps.items()}
             deadline = time.monotonic() + SELLS_SECONDS
             while ends and time.monotonic() < deadline:
@@ -477,8 +477,12 @@ class Fuzz(Chaos):
         logs = Logs(Connection(self.shop.servers))
         try:
             producer_id = await producer_id_of(logs, self.names["opening"])
-            for partition in self.homes:
-                own = [each for each in plan.products if home(each.product_id, self.arguments.partitions) == partition]
+            for partition in self.used_partitions:
+                own = [
+                    each
+                    for each in plan.products
+                    if default_partition(each.product_id, self.arguments.partitions) == partition
+                ]
                 for what, when in WHEN.items():
                     tp = TopicPartition(self.names[what], partition)
                     log = await logs.own(tp, producer_id)

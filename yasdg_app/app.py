@@ -29,7 +29,7 @@ from yasdg_app.errors import ConfigurationError
 from yasdg_app.faust_runtime.partition_assignment import LEASE_SECONDS
 from yasdg_app.faust_runtime.shop_app import ShopApp
 from yasdg_app.faust_runtime.transport import Chunks
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline import fault_injector, inventory_agent
 from yasdg_app.pipeline.pipeline import Pipeline
@@ -59,7 +59,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
         value_type=InventoryLevel,
         help="Stock and totals of each product.",
         shop=shop,
-        assortment=Assortment.of(products, kafka.partitions),
+        catalog=PartitionedCatalog.of(products, kafka.partitions),
     )
 
     # --- The parts that do the work ---

@@ -25,9 +25,9 @@ from yasdg_app.aggregates.minutes import KEPT, not_counted
 from yasdg_app.aggregates.windows import LATEST, WINDOWS, Windows
 from yasdg_app.config.settings import KafkaSettings, Settings
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
-from yasdg_app.faust_runtime.table import COLUMNS, Rows, numbers_of
+from yasdg_app.faust_runtime.table import COLUMNS, PartitionStore, numbers_of
 from yasdg_app.inventory import projection as books
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Books, Folded, ProductRestock
 from yasdg_app.messages.formats import Format, JsonFormat
 from yasdg_app.messages.formats.errors import RegistryError
@@ -36,8 +36,8 @@ from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.shelf import Restock
 
 HOMES = [0, 1, 0, 1, 0, 0]
-ASSORTMENT = Assortment(PRODUCTS, HOMES)
-BOOKS = Books(ASSORTMENT)
+CATALOG = PartitionedCatalog(PRODUCTS, HOMES)
+BOOKS = Books(CATALOG)
 SUPPLY = Plan.of(Settings(), PRODUCTS, OPENED).supply
 TOPICS = "purchases", "lost_sales"
 CATEGORIES = {product.category for product in PRODUCTS}
@@ -123,7 +123,7 @@ class Worker:
 
     logs: Logs
     now: int = OPENED  # by the shop's clock
-    rows: dict[int, Rows] = field(default_factory=dict)
+    rows: dict[int, PartitionStore] = field(default_factory=dict)
     generation: int = 0
 
     def __post_init__(self) -> None:
@@ -136,14 +136,14 @@ class Worker:
         self.life, self.member = Life(), Member()
         assignment = PartitionAssignment(self.member, TOPICS, {})
         self.windows = Windows(
-            self.shop, self.life, assignment, ASSORTMENT, lambda partition: self.rows.get(partition, Rows(()))
+            self.shop, self.life, assignment, CATALOG, lambda partition: self.rows.get(partition, PartitionStore(()))
         )
 
     async def done(self) -> None:
         if self.life.tasks:
             await self.life.tasks[-1]
 
-    def take_over(self, rows: dict[int, Rows], lost: int = 0) -> None:
+    def take_over(self, rows: dict[int, PartitionStore], lost: int = 0) -> None:
         """Begin a generation with what the changelogs hold."""
         self.generation += 1
         self.member.consumer_generation_id = self.generation
@@ -153,7 +153,7 @@ class Worker:
 
     def fold(self, partition: int, chunk: Sequence[Any]) -> Folded:
         def level_of(product_id: str) -> Any:
-            return self.rows[partition].get(ASSORTMENT.seats[ASSORTMENT.places[product_id]])
+            return self.rows[partition].get(CATALOG.local_index_of(product_id))
 
         return BOOKS.fold(TP(TOPICS[0], partition), chunk, level_of, SUPPLY)
 
@@ -165,18 +165,18 @@ class Worker:
             self.windows.add(partition, folded, counted)
 
     def write(self, partition: int, folded: Folded) -> None:
-        seats = [ASSORTMENT.seats[ASSORTMENT.places[level.product_id]] for level in folded.levels]
+        seats = [CATALOG.local_index_of(level.product_id) for level in folded.levels]
         self.rows[partition].put(seats, numbers_of(folded.levels))
 
 
-def copied(rows: Rows) -> Rows:
-    copy = Rows(rows._products)
+def copied(rows: PartitionStore) -> PartitionStore:
+    copy = PartitionStore(rows._products)
     copy._numbers, copy._held = rows._numbers.copy(), rows._held.copy()
     return copy
 
 
-def empty() -> dict[int, Rows]:
-    return {partition: Rows(ASSORTMENT.here(partition)) for partition in range(2)}
+def empty() -> dict[int, PartitionStore]:
+    return {partition: PartitionStore(CATALOG.products_in(partition)) for partition in range(2)}
 
 
 def between(sales: Iterable[Sale], first: int, end: int) -> list[Sale]:

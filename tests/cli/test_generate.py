@@ -104,7 +104,9 @@ def merged(plan: Plan, partitions: int, until: int) -> list[bytes]:
     """What the tills of partitions, each on its own, ring up, put in the stream's order."""
     rows: list[tuple[int, str, bytes]] = []
     for partition in range(partitions):
-        own = [product for product in plan.products if ids.home(product.product_id, partitions) == partition]
+        own = [
+            product for product in plan.products if ids.default_partition(product.product_id, partitions) == partition
+        ]
         till = Till(plan, own)
         encoder = PurchaseEncoder(till.products, plan.sales)
         product_ids = [product.product_id for product in till.products]
@@ -578,7 +580,7 @@ def test_what_arrives_is_what_workers_append_to_each_partition(partitions: int) 
     told = generated("faults", plan, last, faults=faults)
     appended: Counter[bytes] = Counter()
     for partition in range(partitions):
-        here = [each for each in log if ids.home(each.key.decode(), partitions) == partition]
+        here = [each for each in log if ids.default_partition(each.key.decode(), partitions) == partition]
         network = FaultyChannel(faults)
         network.take(here)
         its_faults, delivered = network.arrived(last + 1)

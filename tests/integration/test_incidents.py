@@ -11,7 +11,7 @@ from support.shop import Shop, Worker, yasdg
 
 from yasdg_app.config import catalog, settings
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.reference import announcement
 from yasdg_app.messages.times import event_time
 
@@ -76,7 +76,9 @@ def as_replayed(shop: Shop) -> None:
     plan, partitions = plan_of(shop), shop.partitions(shop.topic("purchases"))
     last = 0
     for partition, records in partitions.items():
-        own = [product for product in plan.products if home(product.product_id, len(partitions)) == partition]
+        own = [
+            product for product in plan.products if default_partition(product.product_id, len(partitions)) == partition
+        ]
         if own:
             until = event_time(json.loads(records[-1].value or b"")["transaction_time"])
             assert [record.value for record in records] == simulate(plan, until, own).purchases, partition

@@ -9,7 +9,7 @@ from support.shop import Shop, Worker
 from support.small_shops import DAY, HOUR, MINUTE
 
 from yasdg_app.config import catalog
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.times import event_time
 
 CATEGORIES = {
@@ -34,7 +34,7 @@ def asked(workers: Sequence[Worker], through: int) -> Windows:
 
 
 def with_products() -> set[str]:
-    return {str(home(product_id, PARTITIONS)) for product_id in CATEGORIES}
+    return {str(default_partition(product_id, PARTITIONS)) for product_id in CATEGORIES}
 
 
 def are_whole(shown: Windows) -> int:
@@ -100,7 +100,12 @@ def check(shop: Shop, workers: Sequence[Worker], after: int = 0) -> int:
         for one in shown:
             assert one[name] == sorted(one[name], key=lambda told: told["event_time"], reverse=True)
         for partition, log in now.items():
-            own = [told for one in shown for told in one[name] if home(told["product_id"], PARTITIONS) == partition]
+            own = [
+                told
+                for one in shown
+                for told in one[name]
+                if default_partition(told["product_id"], PARTITIONS) == partition
+            ]
             ends = range(len(told_before[what][partition]), len(log) + 1)  # some came while we asked
             assert in_order(own) in [in_order(log[max(0, end - 50) : end]) for end in ends]
     return through
@@ -114,7 +119,7 @@ def in_order(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def by_partition(shop: Shop, what: str) -> dict[int, list[dict[str, Any]]]:
     told: dict[int, list[dict[str, Any]]] = {partition: [] for partition in range(PARTITIONS)}
     for message in shop.messages(what):
-        told[home(message["product_id"], PARTITIONS)].append(message)
+        told[default_partition(message["product_id"], PARTITIONS)].append(message)
     return told
 
 

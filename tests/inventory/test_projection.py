@@ -17,7 +17,7 @@ from support.small_shops import messages as numbered
 
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import Settings, SupplierSettings
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Books, BooksError, Folded, shelf_of
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.times import time_text
@@ -27,7 +27,7 @@ from yasdg_app.shop.supply import Supply
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 PARTITION, LOST = TP("purchases", 0), TP("lost_sales", 0)
 HOMES = [0 if product_id.startswith("CS") else 1 for product_id in PRODUCTS]
-BOOKS = Books(Assortment(tuple(PRODUCTS.values()), HOMES))
+BOOKS = Books(PartitionedCatalog(tuple(PRODUCTS.values()), HOMES))
 SUPPLY = Plan.of(Settings(), tuple(PRODUCTS.values()), OPENED).supply
 
 

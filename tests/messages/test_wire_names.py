@@ -34,7 +34,7 @@ from yasdg_app.messages.encoders import (
     encode_restock,
     product_json,
 )
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline import shelf_snapshots as shelves
@@ -112,7 +112,7 @@ def test_the_group_and_the_changelog_that_faust_makes_of_the_name() -> None:
 
 
 def test_partitions_of_products() -> None:
-    assert {each.product_id: home(each.product_id, 8) for each in PRODUCTS} == {
+    assert {each.product_id: default_partition(each.product_id, 8) for each in PRODUCTS} == {
         "CS01": 4, "CS02": 6, "CS03": 2, "CS04": 0, "CS05": 1, "CS06": 6, "CS07": 5, "CS08": 1, "CS09": 7, "CS10": 3,
         "CS11": 4, "SF01": 1, "SF02": 5, "SF03": 0, "SF04": 7, "SF05": 7, "SF06": 1, "SF07": 2, "SC01": 3, "SC02": 4,
         "SC03": 6, "SC04": 0, "SC05": 0, "IS01": 5, "IS02": 5, "IS03": 1, "IS04": 2,

@@ -108,7 +108,9 @@ async def _differences(shop: Shop, plan: Plan, foreign: bool) -> list[str]:
     different, count = [], await partitions(shop.servers, shop.topic("purchases"))
     async with Reader(Connection(shop.servers)) as reader:
         for partition in range(count):
-            own = [product for product in plan.products if ids.home(product.product_id, count) == partition]
+            own = [
+                product for product in plan.products if ids.default_partition(product.product_id, count) == partition
+            ]
             # Lost sales are appended ahead of sales, so either log may be the one that goes further.
             logs = {what: TopicPartition(shop.topic(what), partition) for what in WHEN}
             ends = await reader.ends(logs.values())

@@ -12,7 +12,7 @@ from support.fakes import Life, Member, open_shop
 from support.small_shops import IDS, PRODUCTS
 
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
-from yasdg_app.faust_runtime.table import Rows
+from yasdg_app.faust_runtime.table import PartitionStore
 from yasdg_app.pipeline import inventory_sink
 from yasdg_app.pipeline.inventory_sink import InventorySink
 from yasdg_app.sinks.base import DatastoreError, Level
@@ -53,13 +53,13 @@ class Worker:
     """A worker that has one partition, with all products."""
 
     def __init__(self) -> None:
-        self.rows = Rows(PRODUCTS)
+        self.rows = PartitionStore(PRODUCTS)
         self.member = Member()
         self.assignment = PartitionAssignment(self.member, ("purchases",), {})
         self.assignment.activate(1, {TP("purchases", 0): 0}, {})
 
     def sink(self, store: Store) -> InventorySink:
-        table: Any = SimpleNamespace(rows_of=lambda partition: self.rows)
+        table: Any = SimpleNamespace(store_of=lambda partition: self.rows)
         manifest = SimpleNamespace(clock=SimpleNamespace(started=0))
         return InventorySink(open_shop(manifest=manifest), Life(), self.assignment, table, store)
 

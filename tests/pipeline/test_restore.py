@@ -12,10 +12,10 @@ import pytest
 from faust.types import TP
 from support import readers
 
-from yasdg_app.config import catalog
+from yasdg_app.config.catalog import load
 from yasdg_app.config.settings import KafkaSettings
-from yasdg_app.faust_runtime.table import Rows, numbers_of
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.faust_runtime.table import PartitionStore, numbers_of
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import BooksError
 from yasdg_app.kafka.reader import Reader
 from yasdg_app.kafka.topic_policies import MAX_DEAD_LETTER_BYTES
@@ -24,7 +24,7 @@ from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_published_state
 from yasdg_app.shop.shelf import Restock
 
-PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
+PRODUCTS = load(Path(__file__).parents[2] / "products.csv")
 KAFKA = KafkaSettings(partitions=1)
 SHOP = 7  # its producer id
 
@@ -84,9 +84,11 @@ def test_restocks_that_were_told_before_the_table_knew_are_heard_of(name: str) -
     foreign = form.write("stockings", encode_restock("SF02", Restock(9, 10**15, 9, 15)))
     table: Any = SimpleNamespace(
         # The table has the first two of one product.
-        rows_of=lambda partition: SimpleNamespace(column=lambda field: np.array([2] if field == "stockings" else [-1])),
+        store_of=lambda partition: SimpleNamespace(
+            column=lambda field: np.array([2] if field == "stockings" else [-1])
+        ),
         level_of=lambda its: SimpleNamespace(stockings=2) if its == "CS01" else None,
-        assortment=Assortment.of(PRODUCTS, 1),
+        catalog=PartitionedCatalog.of(PRODUCTS, 1),
     )
     logs = {STOCKINGS: [batch(0, b"junk"), batch(1, *told, number=0), batch(7, foreign), batch(8, b"", is_marker=True)]}
     heard = asyncio.run(read_published_state(Logs(logs), KAFKA, table, [0], form))[0]
@@ -123,16 +125,14 @@ def test_an_empty_batch_says_how_many_were_appended(before: list[Any]) -> None:
 
 def table_of(*levels: InventoryLevel) -> Any:
     """A table that holds these rows."""
-    assortment = Assortment.of(PRODUCTS, 1)
-    rows = {0: Rows(PRODUCTS)}
-    rows[0].put([assortment.seats[assortment.places[level.product_id]] for level in levels], numbers_of(levels))
+    catalog = PartitionedCatalog.of(PRODUCTS, 1)
+    rows = {0: PartitionStore(PRODUCTS)}
+    rows[0].put([catalog.local_index_of(level.product_id) for level in levels], numbers_of(levels))
 
     def clear(partition: int) -> None:
-        rows[partition] = Rows(PRODUCTS)
+        rows[partition] = PartitionStore(PRODUCTS)
 
-    return SimpleNamespace(
-        rows_of=rows.get, assortment=assortment, clear_partition=clear, level_of=lambda product_id: None
-    )
+    return SimpleNamespace(store_of=rows.get, catalog=catalog, clear_partition=clear, level_of=lambda product_id: None)
 
 
 def empty_table() -> Any:
@@ -156,7 +156,7 @@ SOLD = [batch(0, *[b"sale"] * 4, number=0), batch(4, b"foreign"), batch(5, *[b"s
 def test_a_table_that_holds_what_the_log_says_is_kept_and_positions_follow_its_last_sale() -> None:
     table = table_of(row("CS01", 3, 3), row("CS02", 2, 5))  # five sales, the last one at offset 5
     assert checked(table, {PURCHASES: SOLD}) == {PURCHASES: 6, LOST_SALES: 0}
-    assert len(table.rows_of(0)) == 2
+    assert len(table.store_of(0)) == 2
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def test_a_table_that_lacks_a_row_is_computed_again_from_logs_that_are_whole(row
     if rows[0].lost_sales:
         logs[LOST_SALES] = [batch(0, b"lost", number=0), batch(1, b"lost", number=3)]
     assert checked(table, logs) == {PURCHASES: 0, LOST_SALES: 0}
-    assert len(table.rows_of(0)) == 0
+    assert len(table.store_of(0)) == 0
 
 
 def test_a_table_that_lacks_a_row_is_not_guessed_where_the_log_is_not_whole() -> None:
     table = table_of(row("CS02", 2, 5))
     with pytest.raises(BooksError, match=r"cannot be computed again.*application_id"):
         checked(table, {PURCHASES: SOLD}, {PURCHASES: 2})
-    assert len(table.rows_of(0)) == 1
+    assert len(table.store_of(0)) == 1
 
 
 def test_a_log_that_was_cut_behind_the_table_is_gone_on_with() -> None:

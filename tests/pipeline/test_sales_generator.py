@@ -12,7 +12,7 @@ from support.small_shops import PRODUCTS
 from yasdg_app.cluster_state import clock_jumps as jumps
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import NO_TIME
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.messages.times import event_time
 from yasdg_app.pipeline import sales_generator
 from yasdg_app.pipeline.sales_generator import SalesGenerator
@@ -21,7 +21,7 @@ from yasdg_app.shop.clock import STABLE_SECONDS, Clock
 OPENED, FUTURE = event_time("2026-01-01 00:00:00"), event_time("2190-01-01 00:00:00")
 
 
-class Rows:
+class FakeStore:
     """The rows of a partition, of which only whole columns may be asked for."""
 
     def __init__(self, *times: int) -> None:
@@ -32,19 +32,19 @@ class Rows:
         return self._times
 
 
-def generator(member: Member, rows: dict[str, Rows]) -> SalesGenerator:
+def generator(member: Member, rows: dict[str, FakeStore]) -> SalesGenerator:
     """A generator of a worker that has these partitions."""
     manifest = SimpleNamespace(opened_at=OPENED, clock=Clock(OPENED, OPENED))
     assignment = PartitionAssignment(member, ("purchases",), {})
     assignment.activate(1, {TP("purchases", partition): 0 for partition in range(len(rows))}, {})
     table: Any = SimpleNamespace(
-        rows_of=lambda partition: rows[f"p{partition}"], assortment=Assortment.of(PRODUCTS, 8)
+        store_of=lambda partition: rows[f"p{partition}"], catalog=PartitionedCatalog.of(PRODUCTS, 8)
     )  # fmt: skip
     nothing: Any = None
     return SalesGenerator(open_shop(manifest=manifest), Life(), assignment, nothing, table, nothing)
 
 
-def sold_ahead(monkeypatch: pytest.MonkeyPatch, **rows: Rows) -> tuple[int | None, list[int]]:
+def sold_ahead(monkeypatch: pytest.MonkeyPatch, **rows: FakeStore) -> tuple[int | None, list[int]]:
     """What is reported of sales ahead of the clock, and of the delay of each partition, in whole days."""
     monkeypatch.setattr(sales_generator, "now", lambda: OPENED + 86_400_000_000)
     these = generator(Member(), rows)
@@ -52,11 +52,11 @@ def sold_ahead(monkeypatch: pytest.MonkeyPatch, **rows: Rows) -> tuple[int | Non
 
 
 def test_no_product_is_looked_at_to_tell_of_sales_of_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sold_ahead(monkeypatch, p0=Rows(OPENED + 1, NO_TIME), p1=Rows(FUTURE, OPENED)) == (FUTURE, [0, 0])
+    assert sold_ahead(monkeypatch, p0=FakeStore(OPENED + 1, NO_TIME), p1=FakeStore(FUTURE, OPENED)) == (FUTURE, [0, 0])
 
 
 def test_before_the_first_sale_it_is_the_moment_when_the_shop_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sold_ahead(monkeypatch, p0=Rows(NO_TIME, NO_TIME), p1=Rows()) == (None, [1, 1])
+    assert sold_ahead(monkeypatch, p0=FakeStore(NO_TIME, NO_TIME), p1=FakeStore()) == (None, [1, 1])
 
 
 @pytest.mark.parametrize(("days", "ends"), [(2, True), (0.5, False), (-2, False)])

@@ -14,11 +14,11 @@ from yasdg_app.audit.lost_sales import last_lost_sale
 from yasdg_app.audit.partition import PartitionAudit, last_sale
 from yasdg_app.audit.report import AuditReport
 from yasdg_app.audit.substitutions import Substitutions
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Books
 from yasdg_app.kafka.reader import Chunk
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.reference import encode, stocking
 from yasdg_app.shop.plan import Plan
@@ -92,13 +92,13 @@ def chunks(records: Sequence[Any], size: int) -> Iterator[Any]:
 
 
 def homes_of(plan: Plan, partitions: int) -> dict[str, int]:
-    return {product.product_id: home(product.product_id, partitions) for product in plan.products}
+    return {product.product_id: default_partition(product.product_id, partitions) for product in plan.products}
 
 
 def sold(plan: Plan, until: int, partition: int = 0, partitions: int = 1) -> tuple[Log, Log]:
     """Return the purchases and lost sales of a partition."""
-    homes = homes_of(plan, partitions)
-    till = Till(plan, [product for product in plan.products if homes[product.product_id] == partition])
+    partition_by_product = homes_of(plan, partitions)
+    till = Till(plan, [product for product in plan.products if partition_by_product[product.product_id] == partition])
     purchases, lost = PurchaseEncoder(till.products, plan.sales), LostSaleEncoder(till.products, plan.sales)
     logs: tuple[Log, Log] = ([], [])
     while till.products and till.watermark < until:
@@ -112,7 +112,7 @@ def kept(
     plan: Plan, purchases: Log, lost: Log, partition: int = 0, partitions: int = 1, chunk: int = 500
 ) -> tuple[Log, dict[str, InventoryLevel]]:
     """Return what the inventory publishes for these purchases, and its table."""
-    books = Books(Assortment.of(plan.products, partitions))
+    books = Books(PartitionedCatalog.of(plan.products, partitions))
     table: dict[str, InventoryLevel] = {}
     log: Log = []
     for records in chunks(numbered(purchases), chunk):

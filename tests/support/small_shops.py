@@ -24,7 +24,7 @@ from yasdg_app.config.settings import (
     SupplierSettings,
     VolumeSettings,
 )
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Books, shelf_of
 from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
@@ -203,10 +203,14 @@ SLOW = suppliers().filter(lambda supplier: any(supplier.lead_time))
 def parts() -> st.SearchStrategy[list[tuple[str, ...]]]:
     """Draw ids of the products, distributed over partitions, of which at least one has some."""
     return st.lists(st.integers(0, 2), min_size=len(IDS), max_size=len(IDS)).map(
-        lambda homes: [
+        lambda partitions: [
             own
             for partition in range(3)
-            if (own := tuple(each for each, home in zip(IDS, homes, strict=True) if home == partition))
+            if (
+                own := tuple(
+                    each for each, own_partition in zip(IDS, partitions, strict=True) if own_partition == partition
+                )
+            )
         ]
     )
 
@@ -317,7 +321,7 @@ def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
 
 
 PURCHASES, LOST_SALES = TP("purchases", PARTITION), TP("lost_sales", PARTITION)
-BOOKS = Books(Assortment(PRODUCTS, [PARTITION] * len(PRODUCTS)))
+BOOKS = Books(PartitionedCatalog(PRODUCTS, [PARTITION] * len(PRODUCTS)))
 
 
 def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:

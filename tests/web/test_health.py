@@ -32,7 +32,7 @@ class Worker:
             topics=(TOPIC,), partitions=[0, 1], positions=dict(ENDS), is_active=True, has_lease=True
         )
         self.life = SimpleNamespace(is_closing=False)
-        self.catalog = SimpleNamespace(here=lambda partition: [SimpleNamespace(product_id=f"P{partition}")])
+        self.catalog = SimpleNamespace(products_in=lambda partition: [SimpleNamespace(product_id=f"P{partition}")])
         self.follower = SimpleNamespace(plan=SimpleNamespace(per_second={"P0": 1.0, "P1": 1_000.0}))
         self.sales = SimpleNamespace(
             delay=self.delay.__getitem__, jumps=SimpleNamespace(reason=""), sold_ahead=lambda: None

@@ -37,8 +37,8 @@ from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.errors import YasdgError
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
-from yasdg_app.faust_runtime.table import Rows
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.faust_runtime.table import PartitionStore
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import Folded, ProductRestock
 from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
@@ -140,9 +140,9 @@ class Windows:
         The worker's life cycle.
     assignment
         The partitions of this worker.
-    assortment
+    catalog
         The shop's products.
-    rows_of
+    store_of
         Returns the table's rows of a partition.
     """
 
@@ -151,14 +151,14 @@ class Windows:
         shop: RunningShop,
         life: Lifecycle,
         assignment: PartitionAssignment,
-        assortment: Assortment,
-        rows_of: Callable[[int], Rows],
+        catalog: PartitionedCatalog,
+        store_of: Callable[[int], PartitionStore],
     ) -> None:
         self._shop = shop
         self._life = life
         self._assignment = assignment
-        self._assortment = assortment
-        self._rows_of = rows_of
+        self._catalog = catalog
+        self._store_of = store_of
         self._kafka = shop.settings.kafka
         self._shares: dict[int, Share] = {}
         self._generation: int | None = None
@@ -167,7 +167,7 @@ class Windows:
         numbers: dict[str, int] = {}
         self._of_seats: dict[int, Ints] = {}  # by partition: the number of each product's category, by its seat
         for partition in range(self._kafka.partitions):
-            here = assortment.here(partition)
+            here = catalog.products_in(partition)
             own = (numbers.setdefault(product.category, len(numbers)) for product in here)
             self._of_seats[partition] = np.fromiter(own, np.int32, len(here))
         self._names = list(numbers)
@@ -194,7 +194,7 @@ class Windows:
             (seats,) = np.nonzero(sums[0])
             if choose is not None:
                 seats = seats[choose(partition, seats, sums[:, seats])]
-            here = self._assortment.here(partition)
+            here = self._catalog.products_in(partition)
             for seat, own in zip(seats.tolist(), sums[:, seats].T.tolist(), strict=True):
                 found[here[seat].product_id] = _sums(own)
         return found
@@ -283,7 +283,7 @@ class Windows:
         purchases, lost_sales = self._assignment.topics
         kept, self._shares = self._shares, {}
         for tp, position in positions.items():
-            if tp.topic != purchases or not self._assortment.here(tp.partition):
+            if tp.topic != purchases or not self._catalog.products_in(tp.partition):
                 continue
             share = kept.get(tp.partition)
             # Otherwise the table was changed without our knowledge, or its newest sales are gone.
@@ -332,7 +332,7 @@ class Windows:
                     chunk = await self._shop.format.plain("purchases", read)
                     for begin in range(0, len(chunk), STEP):
                         began = time.monotonic()
-                        columns.append(_columns(chunk[begin : begin + STEP], partition, self._assortment))
+                        columns.append(_columns(chunk[begin : begin + STEP], partition, self._catalog))
                         await asyncio.sleep((time.monotonic() - began) * GIVE_WAY)
                         if self._shares.get(partition) is not share:
                             return
@@ -368,16 +368,16 @@ class Windows:
         return self._shares if self._assignment.is_current(self._generation) else {}
 
     def _opened(self, partition: int, position: int, lost_position: int) -> Share:
-        rows = self._rows_of(partition)
-        last = rows.last("last_sale")
+        rows = self._store_of(partition)
+        last = rows.latest("last_sale")
         minutes = Minutes(self._of_seats[partition], MOST_CELLS // self._kafka.partitions)
         minute = NO_MINUTE if last is None else last[0] // MINUTE
-        window = Window(minutes, lambda: self._rows_of(partition).totals(), minute if last is None else minute + 1)
+        window = Window(minutes, lambda: self._store_of(partition).totals(), minute if last is None else minute + 1)
         past = Past(position, lost_position, minute - KEPT, rows.totals()[0].copy())
         return Share(window, past, 0 if last is None else last[0])
 
     def _seat(self, product_id: str) -> int:
-        return self._assortment.seats[self._assortment.places[product_id]]
+        return self._catalog.local_index_of(product_id)
 
     def _horizon(self) -> int:
         """Return the minute before which no sales are needed: a day and three hours before now, by the shop's clock."""
@@ -394,7 +394,7 @@ class Windows:
         found = []
         for value in values:
             try:
-                read_lost_sale(value, partition, self._assortment.home)
+                read_lost_sale(value, partition, self._catalog.partition_of)
             except InvalidMessageError:
                 continue
             found.append(orjson.loads(value))
@@ -411,22 +411,22 @@ def _moment(minute: int) -> int:
     return max(minute, 0) * MINUTE
 
 
-def _columns(messages: Sequence[Message], partition: int, assortment: Assortment) -> Ints:
+def _columns(messages: Sequence[Message], partition: int, catalog: PartitionedCatalog) -> Ints:
     """Return the sales among messages: seat, number, minute, quantity and cents, five rows."""
     try:
         told = list(map(read_valid_sale, [message.value or b"" for message in messages]))
         numbers = [sale_number(sale.product_id, sale.transaction_id) for sale in told]
         sales = [(sale, number) for sale, number in zip(told, numbers, strict=True) if number is not None]
-        if len(sales) < len(told) or any(assortment.home(sale.product_id) != partition for sale in told):
+        if len(sales) < len(told) or any(catalog.partition_of(sale.product_id) != partition for sale in told):
             raise InvalidMessageError
     except UNREADABLE:
         sales = []
         for message in messages:
             try:
-                sales.append(read_purchase(message.value, partition, assortment.home))
+                sales.append(read_purchase(message.value, partition, catalog.partition_of))
             except InvalidMessageError:
                 continue
-    places, seats = assortment.places, assortment.seats
+    places, seats = catalog.indexes, catalog.local_indexes
     rows = [
         (seats[places[s.product_id]], number, minute_of(s), s.quantity, round(s.total_purchase * 100))
         for s, number in sales

@@ -51,7 +51,7 @@ class LostSaleAudit:
         find: Find,
         report: AuditReport,
         accounts: Mapping[str, ProductAccount],
-        homes: Mapping[str, int],
+        partition_by_product: Mapping[str, int],
         partition: int,
         restocks: RestockAudit,
         letters: DeadLetterAudit,
@@ -63,7 +63,7 @@ class LostSaleAudit:
         self._find = find
         self._report = report
         self._accounts = accounts
-        self._homes = homes
+        self._partition_by_product = partition_by_product
         self._partition = partition
         self._restocks = restocks
         self._letters = letters
@@ -92,7 +92,7 @@ class LostSaleAudit:
 
     def _readable(self, record: Message) -> AuditedLostSale | None:
         try:
-            turned, number = read_lost_sale(record.value, self._partition, self._homes.get)
+            turned, number = read_lost_sale(record.value, self._partition, self._partition_by_product.get)
         except InvalidMessageError as why:
             self._letters.no_message(record.offset, str(why))
             return None

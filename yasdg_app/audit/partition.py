@@ -25,7 +25,7 @@ from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.reader import Chunk, Message
 from yasdg_app.messages.decoders import InvalidMessageError, read_purchase
-from yasdg_app.messages.ids import home, transaction_id
+from yasdg_app.messages.ids import default_partition, transaction_id
 from yasdg_app.messages.reference import amount
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.price import BASIS_POINTS, Line, line, terms
@@ -74,8 +74,10 @@ class PartitionAudit:
         self._plan = plan
         self._report = report
         self._substitutions = substitutions
-        self._homes = {product.product_id: home(product.product_id, partitions) for product in plan.products}
-        here = [product for product in plan.products if self._homes[product.product_id] == partition]
+        self._partition_by_product = {
+            product.product_id: default_partition(product.product_id, partitions) for product in plan.products
+        }
+        here = [product for product in plan.products if self._partition_by_product[product.product_id] == partition]
         self._accounts = {product.product_id: ProductAccount.of(product, plan.supply.min_inventory) for product in here}
         for product_id, account in self._accounts.items():
             row = table.get(product_id)
@@ -99,7 +101,7 @@ class PartitionAudit:
             plan.supply, topics, self._find, report, self._accounts, is_cut=topics.stockings in cut
         )
         self._lost = LostSaleAudit(
-            plan, topics, self._find, report, self._accounts, self._homes, partition, self._restocks,
+            plan, topics, self._find, report, self._accounts, self._partition_by_product, partition, self._restocks,
             self._lost_letters, substitutions, is_cut=topics.lost_sales in cut,
         )  # fmt: skip
         self._until = BEGINNING_OF_TIME  # event time of the last sale that was examined
@@ -247,7 +249,7 @@ class PartitionAudit:
         """Examine a message that is not the expected next sale; return its number and value if it counts."""
         topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
-            _, number = read_purchase(record.value, self._partition, self._homes.get)
+            _, number = read_purchase(record.value, self._partition, self._partition_by_product.get)
         except InvalidMessageError:
             self._no_purchase(record)
             return None
@@ -314,7 +316,7 @@ class PartitionAudit:
     def _no_purchase(self, record: Message) -> None:
         """Record a message that the shop's workers do not accept as a purchase: it needs a dead letter."""
         try:
-            sale, number = read_purchase(record.value, self._partition, self._homes.get)
+            sale, number = read_purchase(record.value, self._partition, self._partition_by_product.get)
         except InvalidMessageError as why:
             self._report.purchases -= 1
             self._letters.no_message(record.offset, str(why))

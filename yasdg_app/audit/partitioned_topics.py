@@ -16,7 +16,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka.reader import Chunk, DamagedLogError, Message, Reader, stretches_back
 from yasdg_app.messages.formats import Format
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 from yasdg_app.shop.plan import Plan
 
 LAST_OFFSETS = 100  # of a partition, searched first for its latest event time
@@ -199,7 +199,7 @@ class PartitionedTopics:
         return Substitutions(
             topics,
             plan,
-            {product.product_id: home(product.product_id, self.partitions) for product in products},
+            {product.product_id: default_partition(product.product_id, self.partitions) for product in products},
             report,
             sold_until=await self._latest(topics.purchases, last_sale),
             lost_until=await self._latest(topics.lost_sales, last_lost_sale),

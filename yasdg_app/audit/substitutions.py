@@ -64,7 +64,7 @@ class Substitutions:
 
     Parameters
     ----------
-    homes
+    partition_by_product
         The partition of each product, by id.
     sold_until, lost_until
         Event time of the last purchase and of the last lost sale, for each partition that has any.
@@ -76,7 +76,7 @@ class Substitutions:
         self,
         topics: Topics,
         plan: Plan,
-        homes: Mapping[str, int],
+        partition_by_product: Mapping[str, int],
         report: AuditReport,
         sold_until: Mapping[int, datetime],
         lost_until: Mapping[int, datetime],
@@ -85,7 +85,7 @@ class Substitutions:
     ) -> None:
         self._topics = topics
         self._beside = plan.substitutes
-        self._homes = homes
+        self._partition_by_product = partition_by_product
         self._report = report
         self._sold_until = sold_until
         self._lost_until = lost_until
@@ -118,17 +118,17 @@ class Substitutions:
             pair
             for pair, both in self._pairs.items()
             if (both.sold.number, both.sold.sum) != (both.lost.number, both.lost.sum)
-            and self._left_out.isdisjoint(self._homes[product_id] for product_id in pair)
+            and self._left_out.isdisjoint(self._partition_by_product[product_id] for product_id in pair)
         ]
 
     def investigator(self, pair: Pair) -> "MismatchInvestigator":
         """Return the investigator of a pair."""
-        return MismatchInvestigator(self._topics, self._homes, self._report, pair, self._pairs[pair])
+        return MismatchInvestigator(self._topics, self._partition_by_product, self._report, pair, self._pairs[pair])
 
     def _both(self, pair: Pair) -> Both | None:
         both = self._pairs.get(pair)
         if both is None and any(other.product_id == pair[1] for other in self._beside.get(pair[0], ())):
-            asked, taken = (self._homes[product_id] for product_id in pair)
+            asked, taken = (self._partition_by_product[product_id] for product_id in pair)
             # Workers publish lost sales before the purchases that follow them.
             lost = max(self._lost_until.get(asked, BEGINNING_OF_TIME), self._sold_until.get(asked, BEGINNING_OF_TIME))
             since = max(self._lost_since.get(asked, BEGINNING_OF_TIME), self._sold_since.get(taken, BEGINNING_OF_TIME))
@@ -142,12 +142,14 @@ class MismatchInvestigator:
     Call `lost_sales` with those of the partition `asked`, `purchases` with those of `taken`, then `close`.
     """
 
-    def __init__(self, topics: Topics, homes: Mapping[str, int], report: AuditReport, pair: Pair, both: Both) -> None:
+    def __init__(
+        self, topics: Topics, partition_by_product: Mapping[str, int], report: AuditReport, pair: Pair, both: Both
+    ) -> None:
         self._topics = topics
         self._report = report
         self._pair = pair
         self._both = both
-        self.asked, self.taken = (homes[product_id] for product_id in pair)
+        self.asked, self.taken = (partition_by_product[product_id] for product_id in pair)
         self._offsets: dict[datetime, int] = {}
         self._found = 0
 

@@ -9,19 +9,20 @@ of a rebalance, and writes the changelog after the table, through a producer wit
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Protocol, TypedDict, Unpack, cast
 
 import faust
 import msgspec
 import numpy as np
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
-from faust.types import TP
+from faust.types import TP, AppT
+from mode.utils.types.trees import NodeT
 
 from yasdg_app.cluster_state.clock_jumps import jumps
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.catalog import Product
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.decoders import read_level
@@ -34,105 +35,113 @@ logger = logging.getLogger(__name__)
 
 NUMBERS = InventoryLevel.__struct_fields__[1:]  # of a row; the field before them is the product_id
 COLUMNS = {name: column for column, name in enumerate(NUMBERS)}
-TIMES = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # event times, as texts
+TIME_COLUMNS = [COLUMNS[name] for name in ("last_sale", "ordered_at", "promised", "last_lost")]  # texts in the rows
 TOTALS = [COLUMNS[name] for name in ("sales", "sold", "revenue_cents")]
 STATE = [COLUMNS[name] for name in ("level", "sales", "last_sale")]
 SALES = COLUMNS["sales"]
 NO_TIME = -(2**62)
 
 
-class Rows:
+class PartitionStore:
     """The rows of a partition's products: one line of numbers per product, in the order of the products.
 
-    Each row is flagged while a datastore may lack its current value (see inventory_sink.py): at first, all of them.
+    A product is identified by its local index (see `PartitionedCatalog`). Each row is flagged as changed while a
+    datastore may lack its current value (see inventory_sink.py): at first, all of them.
     """
 
     def __init__(self, products: Sequence[Product]) -> None:
         self._products = products
         self._numbers = np.zeros((len(products), len(NUMBERS)), np.int64)
-        self._held = np.zeros(len(products), bool)
-        self._unsaved = np.ones(len(products), bool)
-        self._sold = np.zeros(len(products), bool)  # of the flagged ones, since the last call of `sold_seats`
+        self._has_row = np.zeros(len(products), bool)
+        self._changed = np.ones(len(products), bool)
+        self._newly_sold = np.zeros(len(products), bool)
 
     def __len__(self) -> int:
-        return int(self._held.sum())
+        return int(self._has_row.sum())
 
     def column(self, name: str) -> Ints:
         """Return a field of the existing rows: times in microseconds since 1970."""
-        column: Ints = self._numbers[self._held, COLUMNS[name]]
+        column: Ints = self._numbers[self._has_row, COLUMNS[name]]
         return column
 
-    def seats(self) -> Ints:
-        """Return the places of the existing rows in the partition, in the order of the columns."""
-        return np.flatnonzero(self._held)
+    def local_indexes(self) -> Ints:
+        """Return the local indexes of the existing rows, in the order of the columns."""
+        return np.flatnonzero(self._has_row)
 
     def totals(self) -> Ints:
-        """Return sales, units sold and revenue in cents, three lines, of all products by place; 0 without a row."""
+        """Return sales, units sold and revenue in cents of all products, in three lines; 0 without a row."""
         totals: Ints = self._numbers[:, TOTALS].T
         return totals
 
     def products(self) -> Iterator[Product]:
         """Yield the products of the existing rows, in the order of the columns."""
-        return (self._products[seat] for seat in np.flatnonzero(self._held).tolist())
+        return (self._products[index] for index in self.local_indexes().tolist())
 
-    def last(self, name: str) -> tuple[int, str] | None:
+    def latest(self, name: str) -> tuple[int, str] | None:
         """Return the maximum of a column of times, and the last product that has it; None without rows."""
         times = self.column(name)
         latest = int(times.max(initial=NO_TIME))
         if latest == NO_TIME:
             return None
         found = zip(self.products(), (times == latest).tolist(), strict=True)
-        return latest, max(product.product_id for product, is_it in found if is_it)
+        return latest, max(product.product_id for product, is_latest in found if is_latest)
 
-    def get(self, seat: int) -> InventoryLevel | None:
-        """Return the row of a product, by its place in the partition; None if there is none."""
-        if not self._held[seat]:
+    def get(self, local_index: int) -> InventoryLevel | None:
+        """Return the row of a product; None if there is none."""
+        if not self._has_row[local_index]:
             return None
-        values: list[Any] = self._numbers[seat].tolist()
-        for column in TIMES:
+        values = self._numbers[local_index].tolist()
+        for column in TIME_COLUMNS:
             values[column] = "" if values[column] == NO_TIME else time_text(values[column])
-        return InventoryLevel(self._products[seat].product_id, *values)
+        return InventoryLevel(self._products[local_index].product_id, *values)
 
-    def put(self, seats: Sequence[int], numbers: Ints) -> None:
+    def put(self, local_indexes: Sequence[int], numbers: Ints) -> None:
         """Set rows; no row may occur twice."""
-        sold = self._numbers[seats, SALES] != numbers[:, SALES]  # the level changes only with a sale
-        self._unsaved[seats] |= sold
-        self._sold[seats] |= sold
-        self._numbers[seats] = numbers
-        self._held[seats] = True
+        sold = self._numbers[local_indexes, SALES] != numbers[:, SALES]  # the level changes only with a sale
+        self._changed[local_indexes] |= sold
+        self._newly_sold[local_indexes] |= sold
+        self._numbers[local_indexes] = numbers
+        self._has_row[local_indexes] = True
 
-    def states(self, seats: Ints) -> Iterator[tuple[Product, int, int, int]]:
+    def states(self, local_indexes: Ints) -> Iterator[tuple[Product, int, int, int]]:
         """Yield products with their level, the number of their last sale, and its time; NO_TIME before the first."""
-        held = self._held[seats].tolist()
-        for seat, is_held, state in zip(seats.tolist(), held, self._numbers[seats][:, STATE].tolist(), strict=True):
-            product = self._products[seat]
-            yield (product, *state) if is_held else (product, product.inventory, 0, NO_TIME)
+        has_row = self._has_row[local_indexes].tolist()
+        states = self._numbers[local_indexes][:, STATE].tolist()
+        for index, is_there, state in zip(local_indexes.tolist(), has_row, states, strict=True):
+            product = self._products[index]
+            yield (product, *state) if is_there else (product, product.inventory, 0, NO_TIME)
+
+    # --- Which rows a datastore may lack ---
 
     @property
-    def unsaved(self) -> int:
+    def changed_count(self) -> int:
         """Number of products whose row may differ in the datastore."""
-        return int(self._unsaved.sum())
+        return int(self._changed.sum())
 
-    def unsaved_seats(self) -> Ints:
-        """Return the places of these products in the partition."""
-        return np.flatnonzero(self._unsaved)
+    def changed_since_save(self) -> Ints:
+        """Return the local indexes of these products."""
+        return np.flatnonzero(self._changed)
 
-    def sold_seats(self) -> Ints:
-        """Return the places of those of these products that were sold since the last call."""
-        seats = np.flatnonzero(self._sold & self._unsaved)
-        self._sold[:] = False
-        return seats
+    def take_newly_sold(self) -> Ints:
+        """Return the local indexes of those of these products that were sold since the last call."""
+        sold = np.flatnonzero(self._newly_sold & self._changed)
+        self._newly_sold[:] = False
+        return sold
 
-    def mark(self, seats: Ints, *, unsaved: bool) -> None:
-        """Set or clear the flag that products may differ in the datastore."""
-        self._unsaved[seats] = unsaved
+    def mark_saved(self, local_indexes: Ints) -> None:
+        """Clear the flag of products: the datastore has their rows."""
+        self._changed[local_indexes] = False
 
-    def mark_all_unsaved(self) -> None:
-        """Flag all products: each of them may differ in the datastore."""
-        self._unsaved[:] = True
+    def mark_changed(self, local_indexes: Ints) -> None:
+        """Flag products: the datastore may lack their rows."""
+        self._changed[local_indexes] = True
+
+    def mark_all_changed(self) -> None:
+        """Flag all products."""
+        self._changed[:] = True
 
 
-NO_ROWS = Rows(())
+EMPTY_STORE = PartitionStore(())
 
 
 def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
@@ -140,7 +149,7 @@ def numbers_of(levels: Sequence[InventoryLevel]) -> Ints:
     lines = []
     for level in levels:
         _, *line = msgspec.structs.astuple(level)
-        for column in TIMES:
+        for column in TIME_COLUMNS:
             line[column] = event_time(line[column]) if line[column] else NO_TIME
         lines.append(line)
     return np.array(lines, np.int64).reshape(-1, len(NUMBERS))
@@ -153,20 +162,20 @@ def _read_row(value: bytes) -> InventoryLevel:
     return level
 
 
-class Levels(Mapping[bytes, InventoryLevel]):
+class TableContent(Mapping[bytes, InventoryLevel]):
     """All rows that a worker holds, by key: Faust treats this as the content of the table."""
 
-    def __init__(self, assortment: Assortment, rows: Mapping[int, Rows]) -> None:
-        self._assortment = assortment
-        self._rows = rows
+    def __init__(self, catalog: PartitionedCatalog, stores: Mapping[int, PartitionStore]) -> None:
+        self._catalog = catalog
+        self._stores = stores
 
     def level_of(self, product_id: str) -> InventoryLevel | None:
         """Return the row of a product; None if there is none."""
-        place = self._assortment.places.get(product_id)
-        if place is None:
+        index = self._catalog.indexes.get(product_id)
+        if index is None:
             return None
-        rows = self._rows.get(self._assortment.homes[place])
-        return None if rows is None else rows.get(self._assortment.seats[place])
+        store = self._stores.get(self._catalog.partitions[index])
+        return None if store is None else store.get(self._catalog.local_indexes[index])
 
     def __getitem__(self, key: bytes) -> InventoryLevel:
         level = self.level_of(key.decode())
@@ -175,46 +184,62 @@ class Levels(Mapping[bytes, InventoryLevel]):
         return level
 
     def __iter__(self) -> Iterator[bytes]:
-        return (product.product_id.encode() for rows in self._rows.values() for product in rows.products())
+        return (product.product_id.encode() for store in self._stores.values() for product in store.products())
 
     def __len__(self) -> int:
-        return sum(map(len, self._rows.values()))
+        return sum(map(len, self._stores.values()))
 
 
-class ChunkedTable(faust.Table[bytes, Any]):
+class TableOptions(TypedDict, total=False):
+    """The options of `app.Table` that Faust hands on to its table."""
+
+    name: str
+    default: Callable[[], object] | None
+    partitions: int | None
+    key_type: type[bytes]
+    value_type: type[InventoryLevel]
+    help: str | None
+    beacon: NodeT[object]
+
+
+class ChunkedTable(faust.Table[bytes, InventoryLevel]):
     """A table in memory. `recover` brings it up to date with its changelog, and `write` alone changes it.
 
     Parameters
     ----------
+    app, options
+        As for a table of Faust.
     shop
         Provides the producer that writes the changelog, and the reader that reads it.
-    assortment
+    catalog
         The products with rows in the table, and their partitions.
     """
 
-    def __init__(self, *args: Any, shop: RunningShop, assortment: Assortment, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, app: AppT, *, shop: RunningShop, catalog: PartitionedCatalog, **options: Unpack[TableOptions]
+    ) -> None:
+        super().__init__(app, **options)  # type: ignore[arg-type]  # Faust takes any class as value_type
         self.shop = shop
-        self.assortment = assortment
-        self._rows: dict[int, Rows] = {}  # by partition we hold
-        self._through: dict[int, int] = {}  # next offset of the changelog to read, by partition
-        self._numbers: dict[int, int] = {}  # number of changelog records that the shop has appended, by partition
-        levels, store = Levels(assortment, self._rows), cast(Any, self.data)
-        store.data = levels
-        self.level_of = levels.level_of
+        self.catalog = catalog
+        self._stores: dict[int, PartitionStore] = {}  # by partition we hold
+        self._positions: dict[int, int] = {}  # next offset of the changelog to read, by partition
+        self._base_sequences: dict[int, int] = {}  # number of changelog records that the shop has appended, likewise
+        content = TableContent(catalog, self._stores)
+        cast(_MemoryStore, self.data).data = content
+        self.level_of = content.level_of
 
-    def rows_of(self, partition: int) -> Rows:
+    def store_of(self, partition: int) -> PartitionStore:
         """Return the rows of a partition; empty if it is not ours."""
-        return self._rows.get(partition, NO_ROWS)
+        return self._stores.get(partition, EMPTY_STORE)
 
-    def column_of(self, partition: int, name: str) -> dict[str, int]:
+    def column_by_product(self, partition: int, name: str) -> dict[str, int]:
         """Return a field of the rows of a partition, by product_id; times in microseconds since 1970."""
-        rows = self.rows_of(partition)
-        return dict(zip((product.product_id for product in rows.products()), rows.column(name).tolist(), strict=True))
+        store = self.store_of(partition)
+        return dict(zip((product.product_id for product in store.products()), store.column(name).tolist(), strict=True))
 
     def assigned_partitions(self) -> list[int]:
         """Return the partitions that the last rebalance has assigned to this worker, in ascending order."""
-        recovery = cast(Any, self.app.tables).recovery
+        recovery = cast(ChunkedTableManager, self.app.tables).recovery
         return sorted({tp.partition for tp in recovery.actives_for_table[self]})
 
     async def recover(self, partitions: Collection[int]) -> None:
@@ -223,7 +248,7 @@ class ChunkedTable(faust.Table[bytes, Any]):
         A row counts if the shop itself wrote it. An unreadable row is left out: the numbers of sales in the rows show
         whether they match the logs (see restore.py). Raises KafkaError.
         """
-        for partition in self._rows.keys() - set(partitions):
+        for partition in self._stores.keys() - set(partitions):
             self._forget(partition)
         tps = [TP(self.changelog_topic.get_topic_name(), partition) for partition in sorted(partitions)]
         firsts, ends = await self.shop.own_reader.firsts(tps), await self.shop.own_reader.ends(tps)
@@ -233,19 +258,19 @@ class ChunkedTable(faust.Table[bytes, Any]):
     async def _read_changelog(self, tp: TP, first: int, end: int) -> None:
         """Bring the rows of a partition up to date."""
         partition, reader = tp.partition, self.shop.own_reader
-        if self._through.get(partition, end + 1) > end:  # never read, or the topic was deleted since
+        if self._positions.get(partition, end + 1) > end:  # never read, or the topic was deleted since
             self._forget(partition)
-        rows = self._rows.setdefault(partition, Rows(self.assortment.here(partition)))
-        position, number = max(self._through.get(partition, first), first), self._numbers.get(partition)
+        store = self._stores.setdefault(partition, PartitionStore(self.catalog.products_in(partition)))
+        position, base_sequence = max(self._positions.get(partition, first), first), self._base_sequences.get(partition)
         async for chunk in reader.all_chunks(tp, position, end, with_foreign=False, skip_damaged=True):
-            self._put(rows, *self._levels(tp, {record.key: record.value for record in chunk.messages}))
+            self._put(store, *self._known_levels(tp, {record.key: record.value for record in chunk.messages}))
             if chunk.count is not None or chunk.is_damaged:
-                number = chunk.count
-        if number is None:
-            number = await reader.count(tp)
-        self._through[partition], self._numbers[partition] = end, number
+                base_sequence = chunk.count
+        if base_sequence is None:
+            base_sequence = await reader.count(tp)
+        self._positions[partition], self._base_sequences[partition] = end, base_sequence
 
-    def _levels(self, tp: TP, latest: Mapping[bytes | None, bytes | None]) -> tuple[list[InventoryLevel], Ints]:
+    def _known_levels(self, tp: TP, latest: Mapping[bytes | None, bytes | None]) -> tuple[list[InventoryLevel], Ints]:
         """Return the rows of the shop's products in a chunk of the changelog, and their numbers."""
         try:
             levels = [read_level(value or b"") for value in latest.values()]
@@ -255,41 +280,46 @@ class ChunkedTable(faust.Table[bytes, Any]):
             numbers = numbers_of(levels)
             logger.warning("%s, partition %d: %d rows cannot be read.", *tp, len(latest) - len(levels))
         # An earlier catalog may have had more products.
-        known = [self.assortment.home(level.product_id) == tp.partition for level in levels]
+        known = [self.catalog.partition_of(level.product_id) == tp.partition for level in levels]
         return [level for level, is_known in zip(levels, known, strict=True) if is_known], numbers[known]
 
     def _forget(self, partition: int) -> None:
-        self._rows.pop(partition, None)
-        self._through.pop(partition, None)
-        self._numbers.pop(partition, None)
+        self._stores.pop(partition, None)
+        self._positions.pop(partition, None)
+        self._base_sequences.pop(partition, None)
 
     def clear_partition(self, partition: int) -> None:
         """Hold a partition without rows, as before its first sale: they are computed again from the logs."""
-        self._rows[partition] = Rows(self.assortment.here(partition))
+        self._stores[partition] = PartitionStore(self.catalog.products_in(partition))
 
-    async def write(self, partition: int, levels: Sequence[InventoryLevel], allowed: Callable[[], bool]) -> bool:
-        """Write rows, in order, to the changelog and then into the table; return False if that is not allowed.
+    async def write(self, partition: int, levels: Sequence[InventoryLevel], is_owner: Callable[[], bool]) -> bool:
+        """Write rows, in order, to the changelog and then into the table; return False if we are not the owner.
 
         Raises StaleStateError if the table has to be recovered first.
         """
-        if not allowed():
+        if not is_owner():
             return False  # the partition may belong to another worker by now
         now = jumps.record_time()
         numbers = numbers_of(levels)
         changes = [ProducerRecord(level.product_id.encode(), encode_level(level), now) for level in levels]
-        number, topic = self._numbers[partition], self.changelog_topic.get_topic_name()
-        appended = await self.shop.producer.append(topic, partition, number, changes, allowed, atomic=True)
-        if not appended.complete or not allowed():
+        base_sequence, topic = self._base_sequences[partition], self.changelog_topic.get_topic_name()
+        appended = await self.shop.producer.append(topic, partition, base_sequence, changes, is_owner, atomic=True)
+        if not appended.complete or not is_owner():
             return False  # the rows that are in the log return with the next recovery
-        self._numbers[partition] = number + len(changes)
+        self._base_sequences[partition] = base_sequence + len(changes)
         if changes:
-            self._through[partition] = appended.offset + len(changes)
-        self._put(self._rows[partition], levels, numbers)
+            self._positions[partition] = appended.offset + len(changes)
+        self._put(self._stores[partition], levels, numbers)
         return True
 
-    def _put(self, rows: Rows, levels: Sequence[InventoryLevel], numbers: Ints) -> None:
-        places, seats = self.assortment.places, self.assortment.seats
-        rows.put([seats[places[level.product_id]] for level in levels], numbers)
+    def _put(self, store: PartitionStore, levels: Sequence[InventoryLevel], numbers: Ints) -> None:
+        store.put([self.catalog.local_index_of(level.product_id) for level in levels], numbers)
+
+
+class _MemoryStore(Protocol):
+    """Of Faust's store in memory, what the table replaces."""
+
+    data: Mapping[bytes, InventoryLevel]
 
 
 class _NoRecovery(Recovery):
@@ -298,9 +328,9 @@ class _NoRecovery(Recovery):
     def need_recovery(self) -> bool:
         return False
 
-    async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None: ...
-    async def _build_offsets(self, *args: Any, **kwargs: Any) -> None: ...
-    async def _seek_offsets(self, *args: Any, **kwargs: Any) -> None: ...
+    async def _build_highwaters(self, *args: object, **kwargs: object) -> None: ...
+    async def _build_offsets(self, *args: object, **kwargs: object) -> None: ...
+    async def _seek_offsets(self, *args: object, **kwargs: object) -> None: ...
 
 
 class ChunkedTableManager(TableManager):

@@ -1,4 +1,4 @@
-"""The shop's products by partition: each has a home partition and an index in it.
+"""The shop's products by partition: each has a partition and an index among its products.
 
 There is a single dictionary of all ids. All other data of a product is in lists at its index: with a million products
 every further dictionary takes 100 MB.
@@ -8,63 +8,67 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.messages.ids import home
+from yasdg_app.messages.ids import default_partition
 
 
-class Assortment(Mapping[str, Product]):
+class PartitionedCatalog(Mapping[str, Product]):
     """The products of a shop by id, in catalog order.
 
     Parameters
     ----------
     products
         The catalog.
-    homes
+    partitions
         Partition of each product's messages, in catalog order.
 
     Attributes
     ----------
-    places
+    indexes
         Index of each product in the catalog, by id.
-    homes
-        Its partition, by that index.
-    seats
-        Its index among the products of that partition, by the same index.
+    partitions
+        Partition of each product, by that index.
+    local_indexes
+        Index of each product among the products of its partition, by its index in the catalog.
     """
 
-    def __init__(self, products: Sequence[Product], homes: Sequence[int]) -> None:
-        self.places = {product.product_id: place for place, product in enumerate(products)}
-        self.homes = homes
-        self.seats = array("i")
+    def __init__(self, products: Sequence[Product], partitions: Sequence[int]) -> None:
+        self.indexes = {product.product_id: index for index, product in enumerate(products)}
+        self.partitions = partitions
+        self.local_indexes = array("i")
         self._products = products
-        self._here: dict[int, list[Product]] = {}
-        for product, partition in zip(products, homes, strict=True):
-            here = self._here.setdefault(partition, [])
-            self.seats.append(len(here))
-            here.append(product)
+        self._by_partition: dict[int, list[Product]] = {}
+        for product, partition in zip(products, partitions, strict=True):
+            local_products = self._by_partition.setdefault(partition, [])
+            self.local_indexes.append(len(local_products))
+            local_products.append(product)
 
     @classmethod
-    def of(cls, products: Sequence[Product], partitions: int) -> "Assortment":
-        """Return the assortment of a shop whose messages are partitioned by Kafka's default partitioner."""
-        return cls(products, [home(product.product_id, partitions) for product in products])
+    def of(cls, products: Sequence[Product], partition_count: int) -> "PartitionedCatalog":
+        """Return the catalog of a shop whose messages are partitioned by Kafka's default partitioner."""
+        return cls(products, [default_partition(product.product_id, partition_count) for product in products])
 
     def __getitem__(self, product_id: str) -> Product:
-        return self._products[self.places[product_id]]
+        return self._products[self.indexes[product_id]]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.places)
+        return iter(self.indexes)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indexes)
 
-    def at(self, place: int) -> Product:
+    def product_at(self, index: int) -> Product:
         """Return the product at an index in the catalog."""
-        return self._products[place]
+        return self._products[index]
 
-    def here(self, partition: int) -> Sequence[Product]:
+    def products_in(self, partition: int) -> Sequence[Product]:
         """Return the products of a partition, in catalog order."""
-        return self._here.get(partition, ())
+        return self._by_partition.get(partition, ())
 
-    def home(self, product_id: str) -> int | None:
+    def partition_of(self, product_id: str) -> int | None:
         """Return the partition of a product; None if the shop has no such product."""
-        place = self.places.get(product_id)
-        return None if place is None else self.homes[place]
+        index = self.indexes.get(product_id)
+        return None if index is None else self.partitions[index]
+
+    def local_index_of(self, product_id: str) -> int:
+        """Return the index of a product among those of its partition. Raises KeyError if there is no such product."""
+        return self.local_indexes[self.indexes[product_id]]

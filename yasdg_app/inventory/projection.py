@@ -14,7 +14,7 @@ from faust.types import TP
 
 from yasdg_app.config.catalog import Product
 from yasdg_app.errors import YasdgError
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.kafka.decoding import UNREADABLE
 from yasdg_app.messages.decoders import (
     MAX_AMOUNT,
@@ -137,16 +137,16 @@ class Books:
 
     Parameters
     ----------
-    assortment
+    catalog
         The shop's products, and the partition of each product's messages.
     """
 
-    def __init__(self, assortment: Assortment) -> None:
-        self._assortment = assortment
+    def __init__(self, catalog: PartitionedCatalog) -> None:
+        self._catalog = catalog
 
     def _is_worth_it(self, tp: TP, chunk: Sequence[Any]) -> bool:
         """Return whether products have so many messages that folding by product is faster."""
-        return len(chunk) >= max(MANY, 2 * len(self._assortment.here(tp.partition)))
+        return len(chunk) >= max(MANY, 2 * len(self._catalog.products_in(tp.partition)))
 
     def fold(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded:
         """Apply purchases to copies of the table's levels.
@@ -163,7 +163,7 @@ class Books:
 
     def fold_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
         """Apply purchases like `fold_one_by_one`, but faster; None unless each is the next one of its product."""
-        grouped = _grouped(chunk, read_valid_sale, tp.partition, self._assortment)
+        grouped = _grouped(chunk, read_valid_sale, tp.partition, self._catalog)
         if grouped is None:
             return None
         places, told, products = grouped
@@ -207,11 +207,11 @@ class Books:
         ledger, folded = Ledger(level_of, supply), Folded()
         for message in chunk:
             try:
-                sale, number = read_purchase(message.value, tp.partition, self._assortment.home)
+                sale, number = read_purchase(message.value, tp.partition, self._catalog.partition_of)
             except InvalidMessageError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
-            account = ledger.account(self._assortment[sale.product_id])
+            account = ledger.account(self._catalog[sale.product_id])
             row, shelf = account.row, account.shelf
             if not _is_next(tp, message, sale.transaction_id, number, shelf.sales):
                 continue
@@ -233,7 +233,7 @@ class Books:
 
     def fold_lost_by_product(self, tp: TP, chunk: Sequence[Any], level_of: LevelOf, supply: Supply) -> Folded | None:
         """Apply lost sales like `fold_lost_one_by_one`, but faster; None unless each is the next one of its product."""
-        grouped = _grouped(chunk, read_valid_lost_sale, tp.partition, self._assortment)
+        grouped = _grouped(chunk, read_valid_lost_sale, tp.partition, self._catalog)
         if grouped is None:
             return None
         places, told, products = grouped
@@ -259,11 +259,11 @@ class Books:
         ledger, folded = Ledger(level_of, supply), Folded()
         for message in chunk:
             try:
-                lost, number = read_lost_sale(message.value, tp.partition, self._assortment.home)
+                lost, number = read_lost_sale(message.value, tp.partition, self._catalog.partition_of)
             except InvalidMessageError as why:
                 folded.dead_letters.append((message, str(why)))
                 continue
-            account = ledger.account(self._assortment[lost.product_id])
+            account = ledger.account(self._catalog[lost.product_id])
             row = account.row
             if not _is_next(tp, message, lost.lost_sale_id, number, row.lost_sales):
                 continue
@@ -276,7 +276,7 @@ class Books:
 
 
 def _grouped(
-    chunk: Sequence[Any], read: Callable[[bytes], M], partition: int, assortment: Assortment
+    chunk: Sequence[Any], read: Callable[[bytes], M], partition: int, catalog: PartitionedCatalog
 ) -> tuple[Ints, list[M], list[tuple[Product, int, int]]] | None:
     """Return the order by product, the parsed messages, and the range of each product; None if any message is invalid.
 
@@ -285,16 +285,16 @@ def _grouped(
     """
     try:
         told = list(map(read, [message.value for message in chunk]))
-        places = np.array([assortment.places[each.product_id] for each in told])
+        places = np.array([catalog.indexes[each.product_id] for each in told])
     except UNREADABLE:
         return None
     order: Ints = np.argsort(places, kind="stable")
     places = places[order]
     starts: Ints = np.flatnonzero(np.diff(places, prepend=-1))
     here = places[starts].tolist()
-    if any(assortment.homes[place] != partition for place in here):
+    if any(catalog.partitions[place] != partition for place in here):
         return None
-    bounds = zip(map(assortment.at, here), starts.tolist(), [*starts[1:].tolist(), len(told)], strict=True)
+    bounds = zip(map(catalog.product_at, here), starts.tolist(), [*starts[1:].tolist(), len(told)], strict=True)
     return order, told, list(bounds)
 
 

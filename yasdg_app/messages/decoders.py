@@ -45,7 +45,7 @@ class LostSaleEvent(msgspec.Struct, frozen=True):
     lost_sale_id: str
 
 
-HomeOf = Callable[[str], int | None]
+PartitionOf = Callable[[str], int | None]
 """Returns the partition of a product, by its id; None if there is no such product."""
 
 
@@ -87,7 +87,7 @@ read_restock_key = msgspec.json.Decoder(RestockKey).decode
 read_level = msgspec.json.Decoder(InventoryLevel).decode  # what Faust itself once wrote has a field more: left out
 
 
-def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple[SaleEvent, int]:
+def read_purchase(value: bytes | None, partition: int, partition_of: PartitionOf) -> tuple[SaleEvent, int]:
     """Return a purchase and its number among those of its product.
 
     Parameters
@@ -96,7 +96,7 @@ def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple
         The message.
     partition
         The partition that it was read from.
-    home_of
+    partition_of
         Returns the partition of a product, by product_id; None if there is no such product.
 
     Raises
@@ -108,29 +108,29 @@ def read_purchase(value: bytes | None, partition: int, home_of: HomeOf) -> tuple
         sale = decoded(_read_sale_event, value)
     except UnreadableError as error:
         raise InvalidMessageError(str(error)) from error
-    home = home_of(sale.product_id)
-    if home is None:
+    expected_partition = partition_of(sale.product_id)
+    if expected_partition is None:
         raise InvalidMessageError("unknown product")
     if sale.quantity < 1:
         raise InvalidMessageError("quantity below 1")
     if sale.transaction_time.tzinfo is not None:
         raise InvalidMessageError("transaction_time with a time zone")
     _check_range(sale.transaction_time, sale.quantity, sale.total_purchase, sale.total_cost or 0.0)
-    if partition != home:
-        raise InvalidMessageError(f"sales of this product belong into partition {home}")
+    if partition != expected_partition:
+        raise InvalidMessageError(f"sales of this product belong into partition {expected_partition}")
     number = sale_number(sale.product_id, sale.transaction_id)
     if number is None:
         raise InvalidMessageError("transaction_id is not the product's id and a number")
     return sale, number
 
 
-def read_lost_sale(value: bytes | None, partition: int, home_of: HomeOf) -> tuple[LostSaleEvent, int]:
+def read_lost_sale(value: bytes | None, partition: int, partition_of: PartitionOf) -> tuple[LostSaleEvent, int]:
     """Return a lost sale and its number among those of its product; as `read_purchase`."""
     try:
         lost = decoded(_read_lost_sale_event, value)
     except UnreadableError as error:
         raise InvalidMessageError(str(error)) from error
-    if home_of(lost.product_id) != partition:
+    if partition_of(lost.product_id) != partition:
         raise InvalidMessageError("unknown product, or one of another partition")
     number = lost.lost_sale_id.removeprefix(f"{lost.product_id}-L")
     if not NUMBER.fullmatch(number) or lost.lost_sale_id != lost_sale_id(lost.product_id, int(number)):

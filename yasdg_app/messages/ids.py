@@ -7,7 +7,7 @@ from aiokafka.partitioner import murmur2
 NUMBER = re.compile("[0-9]{6,18}")
 
 
-def home(product_id: str, partitions: int) -> int:
+def default_partition(product_id: str, partitions: int) -> int:
     """Return the partition of a product's messages, by Kafka's default partitioner."""
     return int((murmur2(product_id.encode()) & 0x7FFFFFFF) % partitions)
 

@@ -18,7 +18,7 @@ from faust.types import TP
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.client import is_retriable
 from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, StaleStateError
@@ -53,7 +53,7 @@ class FaultInjector:
     """The faulty channels of this worker, by partition; all of one generation of the group."""
 
     def __init__(
-        self, shop: RunningShop, life: Lifecycle, assignment: PartitionAssignment, catalog: Assortment
+        self, shop: RunningShop, life: Lifecycle, assignment: PartitionAssignment, catalog: PartitionedCatalog
     ) -> None:
         self._shop = shop
         self._kafka = shop.settings.kafka
@@ -91,7 +91,7 @@ class FaultInjector:
             self._generation, self._lines = assignment.generation, {}
         if self._is_owner():
             for partition in assignment.partitions:
-                if self._catalog.here(partition) and partition not in self._delivering:
+                if self._catalog.products_in(partition) and partition not in self._delivering:
                     self._delivering[partition] = asyncio.create_task(self._deliver(partition))
         if self._delivering:
             await asyncio.wait(self._delivering.values(), timeout=MAX_CLUSTER_WAIT_SECONDS)

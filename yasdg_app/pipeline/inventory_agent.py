@@ -89,7 +89,7 @@ class InventoryAgent:
         self._table = table
         self._windows = windows
         self._kafka = shop.settings.kafka
-        self._projection = Books(table.assortment)
+        self._projection = Books(table.catalog)
         # One chunk at a time writes to a partition's table, of purchases or of lost sales, in order of arrival.
         self._partition_locks = {partition: asyncio.Lock() for partition in range(self._kafka.partitions)}
         self._in_flight_limit = asyncio.Semaphore(MAX_CHUNKS_IN_FLIGHT)
@@ -372,13 +372,13 @@ class TableShelves(Mapping[str, Shelf]):
 
     def __init__(self, table: ChunkedTable, partition: int) -> None:
         self._table = table
-        self._rows = table.rows_of(partition)
+        self._rows = table.store_of(partition)
 
     def __getitem__(self, product_id: str) -> Shelf:
         level = self._table.level_of(product_id)
         if level is None:
             raise KeyError(product_id)
-        return shelf_of(self._table.assortment[product_id], level)
+        return shelf_of(self._table.catalog[product_id], level)
 
     def __iter__(self) -> Iterator[str]:
         return (product.product_id for product in self._rows.products())

@@ -17,7 +17,7 @@ from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.catalog import Product
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
-from yasdg_app.faust_runtime.table import NO_TIME, ChunkedTable, Rows
+from yasdg_app.faust_runtime.table import NO_TIME, ChunkedTable, PartitionStore
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
 from yasdg_app.sinks.base import Datastore, DatastoreError, Level, compare, reason
@@ -34,6 +34,9 @@ MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 8.0
 """Between two attempts, if the last one failed."""
 REPORT_SECONDS = 5.0
 """Between two log lines of a round that takes long."""
+
+Batch = list[tuple[PartitionStore, Ints]]
+"""Rows of some partitions: the store of each, and their local indexes."""
 
 
 class InventorySink:
@@ -75,14 +78,14 @@ class InventorySink:
         self._store = store
         self._turn = asyncio.Lock()
         self._hurry = asyncio.Event()
-        self._look_at_all = False  # the datastore may have lost rows
+        self._must_compare_all = False  # the datastore may have lost rows
         self._saved_until = time.monotonic()  # all earlier changes are in the datastore
         self._told_of_others = False
 
     @property
     def waiting(self) -> int:
         """Number of rows that may be missing or outdated in the datastore."""
-        return sum(self._table.rows_of(partition).unsaved for partition in self._assignment.partitions)
+        return sum(self._table.store_of(partition).changed_count for partition in self._assignment.partitions)
 
     @property
     def lag(self) -> float:
@@ -126,19 +129,19 @@ class InventorySink:
 
     async def _write_all(self) -> None:
         """Write all pending rows. Raises DatastoreError."""
-        self._look_at_all |= await self._store.open()
+        self._must_compare_all |= await self._store.open()
         if not self._assignment.is_active:
             return  # the table may be recovering
-        tables = {partition: self._table.rows_of(partition) for partition in self._assignment.partitions}
-        if self._look_at_all:
-            for rows in tables.values():
-                rows.mark_all_unsaved()
-            self._look_at_all = False
+        stores = {partition: self._table.store_of(partition) for partition in self._assignment.partitions}
+        if self._must_compare_all:
+            for store in stores.values():
+                store.mark_all_changed()
+            self._must_compare_all = False
         generation, began = self._assignment.generation, time.monotonic()
         reported, before = began, self.written
-        found = {partition: rows.unsaved_seats() for partition, rows in tables.items()}
-        total, done, looked = sum(map(len, found.values())), 0, began
-        for piece in self._pieces(tables, found):
+        changed = {partition: store.changed_since_save() for partition, store in stores.items()}
+        total, done, looked = sum(map(len, changed.values())), 0, began
+        for batch in self._batches(stores, changed):
             if not self._assignment.is_active_in(generation):
                 return
             now = time.monotonic()
@@ -147,10 +150,11 @@ class InventorySink:
                 logger.info("%s: %d of %d rows of the inventory are compared", self.name, done, total)
             if now - looked > ROUND_SECONDS:  # rows sold in the meantime do not wait for the rest
                 looked = now
-                for sold in self._pieces(tables, {each: rows.sold_seats() for each, rows in tables.items()}):
-                    await self._write_and_rest(sold)
-            await self._write_and_rest(piece)
-            done += sum(len(seats) for _, seats in piece)
+                sold = {partition: store.take_newly_sold() for partition, store in stores.items()}
+                for sold_batch in self._batches(stores, sold):
+                    await self._write_and_rest(sold_batch)
+            await self._write_and_rest(batch)
+            done += sum(len(local_indexes) for _, local_indexes in batch)
         self._works()
         self._saved_until = began
         if reported > began:
@@ -159,39 +163,41 @@ class InventorySink:
                 *(self.name, total, self.written - before, time.monotonic() - began),
             )
 
-    def _pieces(self, tables: Mapping[int, Rows], found: Mapping[int, Ints]) -> Iterator[list[tuple[Rows, Ints]]]:
-        """Yield rows by partition as batches of the datastore."""
-        homes = np.repeat(list(found), list(map(len, found.values())))
-        seats = np.concatenate([np.empty(0, np.int64), *found.values()])
-        for start in range(0, len(seats), self._store.batch):
-            piece = slice(start, start + self._store.batch)
-            here = np.unique(homes[piece]).tolist()
-            yield [(tables[each], seats[piece][homes[piece] == each]) for each in here]
+    def _batches(self, stores: Mapping[int, PartitionStore], rows: Mapping[int, Ints]) -> Iterator[Batch]:
+        """Yield rows by partition, given by their local indexes, as batches of the datastore."""
+        partitions = np.repeat(list(rows), list(map(len, rows.values())))
+        local_indexes = np.concatenate([np.empty(0, np.int64), *rows.values()])
+        for start in range(0, len(local_indexes), self._store.batch):
+            batch = slice(start, start + self._store.batch)
+            yield [
+                (stores[partition], local_indexes[batch][partitions[batch] == partition])
+                for partition in np.unique(partitions[batch]).tolist()
+            ]
 
-    async def _write_and_rest(self, piece: list[tuple[Rows, Ints]]) -> None:
+    async def _write_and_rest(self, batch: Batch) -> None:
         """Write some rows, then pause, so that writing takes at most a fifth of the worker's processor time.
 
         The processor time of the write alone cannot be separated from that of sales meanwhile, so the pause covers
         both.
         """
         began = time.process_time()
-        await self._write(piece)
+        await self._write(batch)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), REST_FACTOR * (time.process_time() - began))
 
-    async def _write(self, piece: list[tuple[Rows, Ints]]) -> None:
+    async def _write(self, batch: Batch) -> None:
         """Write the current values of some rows if the datastore's differ. Raises DatastoreError."""
         opened = time_text(self._shop.clock.started)
-        levels = [_level(opened, *state) for rows, seats in piece for state in rows.states(seats)]
-        for rows, seats in piece:
-            rows.mark(seats, unsaved=False)  # later changes are written again
+        levels = [_level(opened, *state) for store, local_indexes in batch for state in store.states(local_indexes)]
+        for store, local_indexes in batch:
+            store.mark_saved(local_indexes)  # later changes are written again
         try:
             compared = compare(levels, await self._store.read([level.product_id for level in levels]))
             if compared.to_write:
                 await self._store.write(compared.to_write)
         except BaseException:
-            for rows, seats in piece:
-                rows.mark(seats, unsaved=True)
+            for store, local_indexes in batch:
+                store.mark_changed(local_indexes)
             raise
         self.written += len(compared.to_write)
         self._works()

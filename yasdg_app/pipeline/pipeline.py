@@ -12,7 +12,7 @@ from yasdg_app.faust_runtime.fetched_batches import MOST
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import GroupMember, PartitionAssignment
 from yasdg_app.faust_runtime.table import ChunkedTable
-from yasdg_app.inventory.partitioned_catalog import Assortment
+from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.kafka.producer import BATCH_BYTES
 from yasdg_app.pipeline.fault_injector import FaultInjector
 from yasdg_app.pipeline.inventory_agent import InventoryAgent
@@ -54,7 +54,7 @@ class Pipeline:
 
     shop: RunningShop
     life: Lifecycle
-    catalog: Assortment
+    catalog: PartitionedCatalog
     inventory: ChunkedTable
     assignment: PartitionAssignment
     follower: ControlFollower
@@ -67,17 +67,17 @@ class Pipeline:
     @classmethod
     def of(cls, shop: RunningShop, life: Lifecycle, member: GroupMember, inventory: ChunkedTable) -> "Pipeline":
         """Return the parts of a worker that keeps its inventory in a table."""
-        kafka, catalog = shop.settings.kafka, inventory.assortment
+        kafka, catalog = shop.settings.kafka, inventory.catalog
         assignment = PartitionAssignment(
             member,
             (kafka.topic_purchases, kafka.topic_lost_sales),
             {
-                partition: MOST if len(catalog.here(partition)) <= MAX_TABLE_ROWS else MAX_TABLE_ROWS
+                partition: MOST if len(catalog.products_in(partition)) <= MAX_TABLE_ROWS else MAX_TABLE_ROWS
                 for partition in range(kafka.partitions)
             },
         )
         follower = ControlFollower(shop, lambda: life.should_stop)
-        windows = Windows(shop, life, assignment, catalog, inventory.rows_of)
+        windows = Windows(shop, life, assignment, catalog, inventory.store_of)
         agent = InventoryAgent(shop, life, assignment, follower, inventory, windows)
         faults = FaultInjector(shop, life, assignment, catalog) if shop.settings.faults.any else None
         sales = SalesGenerator(shop, life, assignment, follower, inventory, windows, faults)

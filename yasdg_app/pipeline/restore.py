@@ -56,7 +56,7 @@ async def check_table(
 async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partition: int) -> dict[TP, int]:
     tps = [TP(kafka.topic_purchases, partition), TP(kafka.topic_lost_sales, partition)]
     firsts, ends = await reader.firsts(tps), await reader.ends(tps)
-    if not table.assortment.here(partition):
+    if not table.catalog.products_in(partition):
         return firsts
     counted = dict(zip(tps, _counted(table, partition), strict=True))
     is_whole = True
@@ -87,7 +87,7 @@ async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedT
 
 def _counted(table: ChunkedTable, partition: int) -> Iterator[tuple[int, int]]:
     """Yield for purchases and for lost sales how many the table holds, and the offset after the last of them."""
-    rows = table.rows_of(partition)
+    rows = table.store_of(partition)
     for count, offset in (("sales", "offset"), ("lost_sales", "lost_offset")):
         yield int(rows.column(count).sum()), int(rows.column(offset).max(initial=-1)) + 1
 
@@ -121,7 +121,7 @@ async def _published_state(
     stockings, letters = TP(kafka.topic_stockings, partition), TP(kafka.topic_dead_letters, partition)
     published = PublishedState(restocks=await reader.count(stockings))
     # The last restock in the table has its stocking_offset, or a later one.
-    start = int(table.rows_of(partition).column("stocking_offset").max(initial=-1))
+    start = int(table.store_of(partition).column("stocking_offset").max(initial=-1))
     first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
     if start >= end:
         raise shorter(stockings, end, start)
@@ -129,7 +129,7 @@ async def _published_state(
     async for chunk in reader.all_chunks(stockings, begin, end, with_foreign=False, skip_damaged=True):
         for record in await form.plain("stockings", chunk.messages):
             stocking = _heard(record.value)
-            if stocking is not None and table.assortment.home(stocking[0]) == partition:
+            if stocking is not None and table.catalog.partition_of(stocking[0]) == partition:
                 _note(published, table, *stocking)
     try:
         last, published.dead_letters = await reader.last(letters)  # its header covers all before

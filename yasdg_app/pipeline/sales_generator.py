@@ -130,7 +130,7 @@ class SalesGenerator:
         self._assignment = assignment
         self._follower = follower
         self._table = table
-        self._products_in = table.assortment.here
+        self._products_in = table.catalog.products_in
         self._windows = windows
         self._faults = faults
         self._snapshots = ShelfSnapshots(shop, follower, table)
@@ -281,12 +281,12 @@ class SalesGenerator:
     def _last_customer(self, partition: int) -> EventCursor:
         """Return the last customer whose sale is in the table; before the first: the moment when the shop opened."""
         # The log of a partition is in order of event time, so everything up to its last sale is in it.
-        last = self._table.rows_of(partition).last("last_sale")
+        last = self._table.store_of(partition).latest("last_sale")
         return EventCursor(self._shop.manifest.opened_at, "") if last is None else EventCursor(*last)
 
     def _sold_through(self, partition: int) -> int:
         """Return the event time of `_last_customer`, without looking through all products for that customer."""
-        last = int(self._table.rows_of(partition).column("last_sale").max(initial=NO_TIME))
+        last = int(self._table.store_of(partition).column("last_sale").max(initial=NO_TIME))
         return self._shop.manifest.opened_at if last == NO_TIME else last
 
     async def _open_if_caught_up(self, tp: TP) -> bool:
@@ -344,12 +344,12 @@ class SalesGenerator:
             after, shelves = snapshot
         else:
             after, shelves = self._last_customer(partition), TableShelves(table, partition)
-        last_lost = table.rows_of(partition).last("last_lost")
+        last_lost = table.store_of(partition).latest("last_lost")
         start = ResumePoint(
             after=after,
             shelves=shelves,
-            sold=table.column_of(partition, "sales"),
-            lost=table.column_of(partition, "lost_sales"),
+            sold=table.column_by_product(partition, "sales"),
+            lost=table.column_by_product(partition, "lost_sales"),
             lost_after=STREAM_START if last_lost is None else EventCursor(*last_lost),
         )
         till, form = Till(self._follower.plan, self._products_in(partition), start), self._shop.format

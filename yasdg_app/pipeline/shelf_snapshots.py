@@ -80,9 +80,9 @@ class ShelfSnapshots:
             part = decoded_or_none(_read, record.value)
             if part is not None:
                 found.setdefault(part.through, {})[part.place] = part
-        catalog = self._table.assortment
-        sold = {product.product_id: 0 for product in catalog.here(partition)}
-        sold |= self._table.column_of(partition, "sales")
+        catalog = self._table.catalog
+        sold = {product.product_id: 0 for product in catalog.products_in(partition)}
+        sold |= self._table.column_by_product(partition, "sales")
         for through in sorted(filter(self._follower.plan.holds, found), reverse=True):
             parts = list(found[through].values())
             shelves = {product_id: values for part in parts for product_id, values in part.shelves.items()}

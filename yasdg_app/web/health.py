@@ -82,13 +82,13 @@ class Health:
 
     def delay_of(self, partition: int) -> float:
         """Return the delay of the sales of an owned partition, in seconds; 0 if it has no products."""
-        has_products = self._pipeline.catalog.here(partition)
+        has_products = self._pipeline.catalog.products_in(partition)
         return self._pipeline.sales.delay(partition) / 1e6 if has_products else 0.0
 
     def rate_of(self, partition: int) -> float:
         """Return the mean number of sales per second of a partition's products while the shop is open."""
         per_second = self._pipeline.follower.plan.per_second
-        return sum(per_second[product.product_id] for product in self._pipeline.catalog.here(partition))
+        return sum(per_second[product.product_id] for product in self._pipeline.catalog.products_in(partition))
 
     def lag_of(self, tp: TP, ends: LogEnds) -> int:
         """Return the number of purchases of an owned partition that are in the log, but not yet in the table."""

@@ -46,7 +46,7 @@ class PartialResults:
 
     def __init__(self, pipeline: Pipeline, state: StateReporter) -> None:
         names = dict.fromkeys(product.category for product in pipeline.shop.products)
-        self.categories = {name: place for place, name in enumerate(names)}
+        self.categories = {name: index for index, name in enumerate(names)}
         self._catalog = pipeline.catalog
         self._inventory = pipeline.inventory
         self._windows = pipeline.windows
@@ -56,25 +56,26 @@ class PartialResults:
 
     async def levels(self, limit: int, after: str | None) -> PartialLevels:
         """Return the first rows of the table after a product, one more than `limit`."""
-        place = self._place_of(after)
+        index = self._index_of(after)
         owned = self._state.owned_partitions()
-        rows = [row for partition in owned for row in self._rows_after(partition, place, limit + 1)]
+        rows = [row for partition in owned for row in self._rows_after(partition, index, limit + 1)]
         rows.sort(key=lambda row: row[0])
         return PartialLevels(**self._state.claim(), rows=rows[: limit + 1])
 
-    def _rows_after(self, partition: int, place: int, most: int) -> Iterable[tuple[int, dict[str, Any]]]:
-        rows, products = self._inventory.rows_of(partition), self._catalog.here(partition)
-        seats = rows.seats()
-        for seat in seats[np.searchsorted(seats, self._seat_after(partition, place)) :][:most].tolist():
-            row = rows.get(seat)
+    def _rows_after(self, partition: int, index: int, max_rows: int) -> Iterable[tuple[int, dict[str, Any]]]:
+        store, products = self._inventory.store_of(partition), self._catalog.products_in(partition)
+        local_indexes = store.local_indexes()
+        first = np.searchsorted(local_indexes, self._local_index_after(partition, index))
+        for local_index in local_indexes[first:][:max_rows].tolist():
+            row = store.get(local_index)
             assert row is not None
-            yield self._catalog.places[products[seat].product_id], row.asdict()
+            yield self._catalog.indexes[products[local_index].product_id], row.asdict()
 
     async def level(self, product_id: str) -> PartialLevels:
         """Return the row of a product; of a product without sales, its state when the shop opened."""
-        place = self._catalog.places[product_id]
-        is_owned = self._catalog.homes[place] in self._state.owned_partitions()
-        rows = [(place, self.level_or_initial(product_id).asdict())] if is_owned else []
+        index = self._catalog.indexes[product_id]
+        is_owned = self._catalog.partitions[index] in self._state.owned_partitions()
+        rows = [(index, self.level_or_initial(product_id).asdict())] if is_owned else []
         return PartialLevels(**self._state.claim(), rows=rows)
 
     def level_or_initial(self, product_id: str) -> InventoryLevel:
@@ -99,7 +100,7 @@ class PartialResults:
             return PartialSales(**claim, complete_from=known.since, complete_through=known.until, rows=[])
         if by == "product":
             rows = self._by_product(window, through, limit + 1, after)
-            rows = [row for row in rows if self._catalog.homes[row.place] in known.partitions]
+            rows = [row for row in rows if self._catalog.partitions[row.place] in known.partitions]
         else:
             sums = windows.by_category(window, through).items()
             rows = [SalesCount(self.categories[key], key, *count) for key, count in sums]
@@ -109,7 +110,7 @@ class PartialResults:
 
     def known_sales(self, since: Mapping[int, int]) -> KnownSales:
         """Return the owned partitions whose sales are known. `since`: from which event time, by partition."""
-        until, products_in = self._windows.complete_through(), self._catalog.here
+        until, products_in = self._windows.complete_through(), self._catalog.products_in
         owned = self._state.owned_partitions()
         known = [each for each in owned if not products_in(each) or (each in since and each in until)]
         selling = [each for each in known if products_in(each)]
@@ -121,29 +122,30 @@ class PartialResults:
 
     def _by_product(self, window: str, through: int, most: int, after: str | None) -> list[SalesCount]:
         """Return the sales of a window by product, at most `most` products per partition, those after `after`."""
-        place = self._place_of(after)
+        index = self._index_of(after)
 
-        def first(partition: int, seats: Ints, sums: Ints) -> Ints:
-            begin = int(np.searchsorted(seats, self._seat_after(partition, place)))
-            return np.arange(begin, min(begin + most, len(seats)))
+        def first(partition: int, local_indexes: Ints, sums: Ints) -> Ints:
+            begin = int(np.searchsorted(local_indexes, self._local_index_after(partition, index)))
+            return np.arange(begin, min(begin + most, len(local_indexes)))
 
         return self._counts(self._windows.sums(window, through, first))
 
     def best_products(self, window: str, through: int) -> list[SalesCount]:
         """Return the best sellers of a window."""
-        sums = self._windows.sums(window, through, lambda _, seats, sums: largest(sums[0], MAX_BEST_SELLERS))
+        sums = self._windows.sums(window, through, lambda _, local_indexes, sums: largest(sums[0], MAX_BEST_SELLERS))
         return best_sellers(self._counts(sums))
 
     def _counts(self, sums: Mapping[str, Sums]) -> list[SalesCount]:
-        return [SalesCount(self._catalog.places[key], key, *count) for key, count in sums.items()]
+        return [SalesCount(self._catalog.indexes[key], key, *count) for key, count in sums.items()]
 
     # --- Positions in the catalog ---
 
-    def _place_of(self, after: str | None) -> int:
+    def _index_of(self, after: str | None) -> int:
         """Return the position of a product in the catalog; -1, which is before all, for None."""
-        return -1 if after is None else self._catalog.places[after]
+        return -1 if after is None else self._catalog.indexes[after]
 
-    def _seat_after(self, partition: int, place: int) -> int:
+    def _local_index_after(self, partition: int, index: int) -> int:
         """Return the index within a partition of its first product after a position in the catalog."""
-        places = self._catalog.places
-        return bisect_right(self._catalog.here(partition), place, key=lambda product: places[product.product_id])
+        indexes = self._catalog.indexes
+        products = self._catalog.products_in(partition)
+        return bisect_right(products, index, key=lambda product: indexes[product.product_id])

@@ -81,24 +81,23 @@ class PartialSnapshots:
 
     def _totals(self) -> Totals:
         names = ("sales", "sold", "revenue_cents", "stockings", "lost_sales")
-        tables = [self._pipeline.inventory.rows_of(partition) for partition in self._state.owned_partitions()]
-        return Totals(*(sum(int(rows.column(name).sum()) for rows in tables) for name in names))
+        stores = [self._pipeline.inventory.store_of(partition) for partition in self._state.owned_partitions()]
+        return Totals(*(sum(int(store.column(name).sum()) for store in stores) for name in names))
 
     def _product_lines(self) -> list[ProductLine]:
         """Return the products with the most sales; all products, if they are few."""
         pipeline, owned = self._pipeline, self._state.owned_partitions()
-        products = {partition: pipeline.catalog.here(partition) for partition in owned}
+        products = {partition: pipeline.catalog.products_in(partition) for partition in owned}
         if sum(map(len, products.values())) <= MAX_PRODUCTS:
             shown = [product for each in products.values() for product in each]
         else:
-            tables = [pipeline.inventory.rows_of(partition) for partition in owned]
-            sales = np.concatenate([rows.column("sales") for rows in tables])
-            seats = np.concatenate([rows.seats() for rows in tables])
-            homes = np.repeat(owned, list(map(len, tables)))
+            stores = [pipeline.inventory.store_of(partition) for partition in owned]
+            sales = np.concatenate([store.column("sales") for store in stores])
+            local_indexes = np.concatenate([store.local_indexes() for store in stores])
+            partitions = np.repeat(owned, list(map(len, stores)))
             best = largest(sales, MAX_PRODUCTS)
-            shown = [
-                products[home][seat] for home, seat in zip(homes[best].tolist(), seats[best].tolist(), strict=True)
-            ]
+            where = zip(partitions[best].tolist(), local_indexes[best].tolist(), strict=True)
+            shown = [products[partition][local_index] for partition, local_index in where]
         event_time = pipeline.shop.clock.at(time.time_ns() // 1000)
         rates = CustomerRates(pipeline.follower.plan, event_time // MINUTE)
         return [self._product_line(product, rates) for product in shown]

@@ -82,7 +82,7 @@ class SnapshotBuilder:
             "partitions": shop.settings.kafka.partitions,
             "missing": missing_fields(gathered.missing),
             "workers": states,
-            "products": [msgspec.structs.asdict(line) for line in merging.merge_products(parts, catalog.places)],
+            "products": [msgspec.structs.asdict(line) for line in merging.merge_products(parts, catalog.indexes)],
             "products_in_all": len(catalog),
             "windows": {} if self._past is None else self._windows(self._past),
             "series": None if self._past is None else self._series(self._past),

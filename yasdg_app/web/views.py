@@ -90,7 +90,7 @@ class Views:
         """List the shop's products in catalog order."""
         check_names(request.query, "limit", "after")
         limit, after = read_page(request.query, self._catalog)
-        first = 0 if after is None else self._catalog.places[after] + 1
+        first = 0 if after is None else self._catalog.indexes[after] + 1
         products = self._shop.products
         page = products[first : first + limit]
         headers = {}
@@ -129,9 +129,9 @@ class Views:
         )
         rows, _ = merging.merge_levels(gathered.owning, 1)
         if not rows:
-            home = self._catalog.home(product_id)
-            missing = missing_fields([each for each in gathered.missing if home in each.partitions])
-            error = f"Partition {home} is currently unavailable. Try again in a moment."
+            partition = self._catalog.partition_of(product_id)
+            missing = missing_fields([each for each in gathered.missing if partition in each.partitions])
+            error = f"Partition {partition} is currently unavailable. Try again in a moment."
             return json_response({"error": error, "missing": missing}, 503)
         return json_response(rows[0])
 
