@@ -4,14 +4,14 @@ Topics, in the order in which a sale passes through them (names are configurable
 
     purchases, lost_sales   appended by `sell`; read by the agents below
     stockings               restocks, appended by the agents
-    dead_letters            foreign messages of the two, copied by the agents
+    dead_letters            foreign messages found on these two, copied by the agents
     inventory-changelog     the table, appended by the agents before they change it
     incidents               appended by `sell`
-    dirty, faults           purchases with faults, and labels, appended by `inject_faults`
+    dirty, faults           purchases as a faulty network delivers them, and the faults, appended by `inject_faults`
     products                the catalog, published when the shop opens
 
 All of them are written by the shop's own producer (kafka/producer.py) and created when the shop opens
-(cluster_state/manifest.py); Faust reads the two that the agents process, in chunks (faust_runtime/transport.py).
+(cluster_state/bootstrap.py). Faust reads only the two that the agents process, in chunks (faust_runtime/transport.py).
 """
 
 import os
@@ -50,7 +50,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
         for name in (kafka.topic_purchases, kafka.topic_lost_sales)
     )
 
-    # --- The table. Its keys are the bytes of the topics' keys, so that a view finds the worker that has a product ---
+    # --- The table. Its keys are the topics' keys as bytes, so that a view finds the worker that holds a product ---
 
     inventory = app.Table(
         "inventory",
@@ -81,7 +81,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
 
     @inventory.on_recover
     async def restore() -> None:
-        """Read, after each rebalance, the table and what else is known of our partitions."""
+        """Restore the table and the other state of the assigned partitions, after each rebalance."""
         await pipeline.agent.restore()
 
     # --- Tasks: loops that run as long as the worker ---
@@ -102,24 +102,24 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
 
     @app.timer(LEASE_SECONDS / 6)
     async def renew_lease() -> None:
-        """Commit positions, which renews the lease, while the sales wait for a slow cluster."""
+        """Renew the lease by committing positions, even while the sales wait for a slow cluster."""
         await pipeline.assignment.renew_lease()
 
     @app.timer(control_follower.POLL_SECONDS)
     async def follow_control_topic() -> None:
-        """Keep the plan up to date with what is changed while the shop runs."""
+        """Update the plan with changes made while the shop runs."""
         await pipeline.follower.poll()
 
     @app.timer(inventory_agent.CHECK_SECONDS)
     async def check_logs() -> None:
-        """Check that the logs still contain what is to be processed."""
+        """Check that the logs still contain all messages that are not processed yet."""
         await pipeline.agent.check_logs()
 
     if (faults := pipeline.faults) is not None:
 
         @app.timer(fault_injector.DELIVER_SECONDS)
         async def inject_faults() -> None:
-            """Deliver the purchases as a faulty network would."""
+            """Deliver purchases on the dirty topic, as a faulty network would."""
             await faults.run_round()
 
     # --- Pages and commands ---
@@ -128,7 +128,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
 
     @app.timer(RECORD_SECONDS)
     async def record_sales() -> None:
-        """Record the number of sales, from which the page's rate is computed."""
+        """Record the number of sales; the dashboard computes its rate from it."""
         pages.state.record_sales()
 
     import_commands()
@@ -143,9 +143,9 @@ def create_app(shop_settings: Settings, products: tuple[catalog.Product, ...]) -
 
 @cache
 def load() -> tuple[ShopApp, Pipeline]:
-    """Return the app of the configuration in the working directory and the environment, always the same one.
+    """Return the app of the configuration that the working directory and the environment define; created once.
 
-    An invalid configuration ends the program with all errors and status 2.
+    Raises SystemExit with status 2, after printing all errors, if the configuration is invalid.
     """
     try:
         shop_settings = ini.load(os.environ, Path.cwd())

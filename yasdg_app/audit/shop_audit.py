@@ -25,7 +25,7 @@ from yasdg_app.kafka.reader import Message, Reader
 from yasdg_app.messages.formats import Format
 from yasdg_app.shop.plan import Plan
 
-LATE_SECONDS = 5.0  # in which running workers may still write the restocks and dead letters of the last sales
+LATE_SECONDS = 5.0  # to wait for running workers to write the restocks and dead letters of the last sales
 
 
 class Advance(Protocol):
@@ -66,7 +66,8 @@ class ShopAudit:
     async def run(self, urls: Sequence[str], show_progress: ShowProgress) -> AuditReport:
         """Audit the topics as they are now, and the tables of running workers at `urls`.
 
-        Raises AuditError if the shop was not opened or has another configuration, and KafkaError.
+        Raises AuditError if the shop was not opened or has another configuration, DamagedTopicError if the control
+        topic cannot be read, and KafkaError.
         """
         report = AuditReport()
         manifest, partitions = await self._find_shop()

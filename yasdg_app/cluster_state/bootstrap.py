@@ -1,7 +1,7 @@
 """Preparing a shop on the cluster before the worker joins its group: topics, manifest, products.
 
-Workers that start at once all do this, and arrive at the same manifest. It also checks that the topics are this shop's
-and that the configuration is the one that it was opened with. Must not know what a worker does afterwards.
+Workers that start at the same time all do this, and agree on one manifest. It also checks that the topics belong to
+this shop, and that the shop was opened with the same configuration. Must not know what a worker does afterwards.
 """
 
 import asyncio
@@ -48,20 +48,20 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0  # between two attempts to reach the cluster
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 IRREPLACEABLE_TOPICS = ("topic_purchases", "topic_lost_sales", "topic_stockings")
-"""Keys of the topics whose messages are numbered on from what the table says."""
+"""Keys of the topics whose numbering continues from the table, so that an empty topic cannot replace them."""
 
 
 async def open_shop(
     connection: Connection, settings: Settings, products: tuple[Product, ...], form: Format
 ) -> ShopManifest:
-    """Prepare all that a worker needs on the cluster. Waits for the cluster as long as it takes.
+    """Prepare everything that a worker needs on the cluster. Waits indefinitely for an unavailable cluster.
 
     Raises
     ------
     OpeningError, topics.TopicsError
-        If what is in the cluster does not fit the configuration, or the user lacks a permission.
+        If the cluster's content does not fit the configuration, or the user lacks a permission.
     LoginRefusedError
-        If the cluster refuses the login.
+        If the cluster rejects the login.
     RegistryError
         If the schemas cannot be registered.
     """
@@ -89,9 +89,9 @@ async def open_shop(
 async def prepare_topics(
     admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, form: Format, fingerprint: Mapping[str, Any]
 ) -> None:
-    """Check that the topics can be used, and by this shop; then create those that are missing.
+    """Check that this shop can use the topics, then create the missing ones.
 
-    Raises OpeningError, topics.TopicsError or RegistryError, before anything is created; KafkaError.
+    Raises OpeningError, topics.TopicsError or RegistryError before anything is created, and KafkaError.
     """
     kafka = settings.kafka
     existing = set(await admin.list_topics())
@@ -105,7 +105,7 @@ async def prepare_topics(
         await topics.ensure(admin, settings, age_ms=age // 1000)
     else:
         check_configuration(manifest, fingerprint)
-        _check_names(kafka, manifest, await admin.list_topics())  # those of before may be older than the manifest
+        _check_names(kafka, manifest, await admin.list_topics())  # the first list may be older than the manifest
         await topics.check_partitions(admin, settings, manifest.partitions)
         await _check_no_copy(connection, kafka, manifest, existing, form)
         await topics.ensure(admin, settings, opened_with=manifest.partitions)
@@ -114,7 +114,7 @@ async def prepare_topics(
 async def _check_unclaimed(
     admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, existing: Collection[str], form: Format
 ) -> None:
-    """Raise OpeningError if the topics are another shop's, or hold messages of a shop whose manifest is gone."""
+    """Raise OpeningError if the topics belong to another shop, or hold messages of a shop whose manifest is missing."""
     kafka = settings.kafka
     async with Reader(connection) as reader:
         for claim in await claims_on(reader, kafka, existing, topics_of(settings).values()):
@@ -135,9 +135,9 @@ async def _check_unclaimed(
 async def _check_no_copy(
     connection: Connection, kafka: KafkaSettings, manifest: ShopManifest, existing: Collection[str], form: Format
 ) -> None:
-    """Raise OpeningError if the topics are a copy of a shop's, whose batches have another producer's id.
+    """Raise OpeningError if the topics are a copy of a shop's, whose batches have another producer id.
 
-    Another producer may write one record that looks like a shop's; a copy has both sales and rows of the table.
+    A single foreign record may look like a shop's; a copy has both sales and table rows.
     """
     divided = kafka.topic_purchases, topics.changelog_topic(kafka)
     tps = [TopicPartition(topic, n) for topic in divided if topic in existing for n in range(kafka.partitions)]
@@ -157,9 +157,9 @@ async def _check_no_copy(
 async def _check_claims(
     admin: AIOKafkaAdminClient, connection: Connection, settings: Settings, manifest: ShopManifest
 ) -> None:
-    """Raise OpeningError if a shop that was opened earlier has our topics, unless ours has sold something already.
+    """Raise OpeningError if a shop that was opened earlier claims our topics, unless ours has already sold something.
 
-    Two shops that open at once may not have seen each other's manifest. Where both have sold, this logs a warning.
+    Two shops that open at the same time may not see each other's manifest. Every other claim is logged as a warning.
     """
     kafka, existing = settings.kafka, await admin.list_topics()
     changelog = topics.changelog_topic(kafka)
@@ -173,7 +173,7 @@ async def _check_claims(
 
 
 async def older_claims(admin: AIOKafkaAdminClient, connection: Connection, settings: Settings) -> list[Claim]:
-    """Return the claims on our topics of shops that were opened before ours, of all shops if ours was not opened.
+    """Return the claims on our topics by shops that were opened before ours; by all shops if ours was not opened.
 
     Raises KafkaError.
     """
@@ -199,14 +199,14 @@ def _claimed(kafka: KafkaSettings, claim: Claim) -> str:
 
 
 def topics_of(settings: Settings) -> dict[str, str]:
-    """Return the names of a shop's topics for others, by their keys in [KAFKA]."""
+    """Return the names of a shop's public topics, by their keys in [KAFKA]."""
     return {spec.key: spec.name for spec in topics.specs(settings) if spec.key != "application_id"}
 
 
 def _check_names(kafka: KafkaSettings, manifest: ShopManifest, existing: Collection[str]) -> None:
-    """Raise OpeningError if the topics that a manifest names are not those of the configuration, or are gone."""
+    """Raise OpeningError if the topics in a manifest differ from those of the configuration, or are missing."""
     if manifest.application_id != kafka.application_id:
-        return  # it was copied from another topic, so its names are those of another shop
+        return  # copied from another topic: the names are those of another shop
     changed = [
         f"{key} was {name}, is {getattr(kafka, key)}"
         for key, name in sorted(manifest.topics.items())

@@ -1,7 +1,7 @@
 """Follows the control topic: keeps the plan up to date, and the event time up to which it is known to hold.
 
-What is set there takes effect at a later time (see control_records.py). So all workers that produce no sales beyond
-their horizon use the same plan.
+A change takes effect some time after it was written (see control_records.py). So all workers use the same plan, as long
+as none of them produces sales beyond its horizon.
 """
 
 import asyncio
@@ -18,22 +18,22 @@ from yasdg_app.shop.plan import Plan
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-"""Between two reads of the topic."""
+"""Pause between two reads of the topic."""
 WARN_AFTER_MICROSECONDS = 10_000_000
-"""Without a successful read, after which a warning is logged."""
+"""Time without a successful read after which a warning is logged."""
 MAX_AGE_MICROSECONDS = 1_000_000
-"""Of the last read, for messages of other workers to be processed."""
+"""Maximum age of the last read when messages of other workers are processed."""
 
 
 class ControlFollower:
-    """Reads the control topic again and again.
+    """Reads the control topic at regular intervals.
 
     Parameters
     ----------
     shop
         The shop; it has to be open before anything is read.
     should_stop
-        Returns whether the worker is stopping, so that nothing is waited for any more.
+        Returns whether the worker is stopping; then nothing is waited for.
     """
 
     def __init__(self, shop: RunningShop, should_stop: Callable[[], bool]) -> None:
@@ -82,7 +82,7 @@ class ControlFollower:
             self._has_warned = False
 
     def _warn_if_outdated(self, error: KafkaError) -> None:
-        """Log once that the topic cannot be read, if that lasts: nothing is sold until it can be."""
+        """Log once if the topic has been unreadable for long: nothing is sold until it can be read."""
         age = time.time_ns() // 1000 - self._read_at
         if self._read_at and age > WARN_AFTER_MICROSECONDS and not self._has_warned:
             self._has_warned = True

@@ -1,7 +1,7 @@
-"""The shop that this process works for: made once from settings and catalog, and handed to all who need it.
+"""The shop that this process works for: created once from settings and catalog, and passed to every part that needs it.
 
-It knows neither Faust nor the pipeline. What the cluster knows of the shop, its manifest, is read by `open`; until then
-`opened` and the properties that are taken from it raise ShopNotOpenError.
+Must not know Faust or the pipeline. `open` reads the shop's manifest from the cluster; until then, `opened` and the
+properties that depend on it raise ShopNotOpenError.
 """
 
 import asyncio
@@ -30,29 +30,29 @@ from yasdg_app.shop.clock import Clock
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Between two attempts to read where the logs end, when the shop opens."""
+"""Pause between two attempts to read where the logs end, when the shop opens."""
 
 
 class ShopNotOpenError(YasdgError):
-    """Something was asked for that is known only when the shop is open."""
+    """The shop is not open yet, so its manifest and its connections are not available."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedShop:
-    """What a worker has of its shop once the cluster has told it.
+    """What a worker has once its shop is open in the cluster.
 
     Attributes
     ----------
     manifest
         What all workers of the shop agree upon.
     control
-        The topic of what is changed while the shop runs.
+        The control topic: changes made while the shop runs.
     producer
-        The one producer that all workers are together.
+        The one producer that all workers share.
     reader
-        Reads logs, in no consumer group.
+        Reads logs, without a consumer group.
     own_reader
-        Reads only records that the shop itself has written, on a connection of its own.
+        Reads only the shop's own records, on a separate connection.
     """
 
     manifest: ShopManifest
@@ -81,8 +81,8 @@ class RunningShop:
     format
         How messages are encoded on the topics.
     counts
-        What this worker did since it started, for metrics and log: `sales`, `lost_sales`, `restocks`, `dead_letters`,
-        `overtaken`.
+        Numbers of what this worker has done since it started, for metrics and log: `sales`, `lost_sales`, `restocks`,
+        `dead_letters`, `overtaken`.
     broker
         The embedded broker, if this process uses one.
     """
@@ -103,14 +103,14 @@ class RunningShop:
     # --- The embedded broker -------------------------------------------------------------------------------------
 
     async def connect_broker(self) -> None:
-        """Make sure that the embedded broker runs, if it is the one that is configured. Raises YasdgError."""
+        """Start or join the embedded broker, if the configuration asks for it. Raises YasdgError."""
         kafka = self.settings.kafka
         if kafka.embedded and self.broker is None:
             self.broker = EmbeddedBroker(kafka.data_dir, kafka.embedded_port)
             await asyncio.to_thread(self.broker.start)
 
     async def leave_broker(self) -> None:
-        """Leave the embedded broker, which ends with its last user."""
+        """Leave the embedded broker, which stops when its last user has left."""
         if self.broker is not None:
             broker, self.broker = self.broker, None
             await asyncio.to_thread(broker.stop)
@@ -120,7 +120,7 @@ class RunningShop:
     async def open(self) -> None:
         """Open the shop: create topics, publish the catalog, agree with other workers on the manifest.
 
-        Raises YasdgError if the shop cannot be opened with this configuration, or the cluster does not respond.
+        Waits for an unavailable cluster. Raises YasdgError if the shop cannot be opened with this configuration.
         """
         manifest = await open_shop(self.connection, self.settings, self.products, self.format)
         producer = ShopProducer(self.connection, manifest.producer_id)
@@ -157,7 +157,7 @@ class RunningShop:
 
     @property
     def opened(self) -> OpenedShop:
-        """What is known once the shop is open. Raises ShopNotOpenError before."""
+        """What is available once the shop is open. Raises ShopNotOpenError before."""
         if self._opened is None:
             raise ShopNotOpenError("The shop is not open yet.")
         return self._opened
@@ -169,7 +169,7 @@ class RunningShop:
 
     @property
     def clock(self) -> Clock:
-        """The shop's clock: which event time it is. Raises ShopNotOpenError."""
+        """The shop's clock, which returns the current event time. Raises ShopNotOpenError."""
         return self.opened.manifest.clock
 
     @property

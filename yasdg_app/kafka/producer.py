@@ -39,7 +39,7 @@ Responses = Mapping[TopicPartition, tuple[int, int, int]]
 
 
 class StaleStateError(YasdgError):
-    """What this worker knows of the partition is out of date: it has to read the log before it continues."""
+    """The worker's state of the partition is out of date: it has to read the log before it continues."""
 
 
 class SequenceConflictError(StaleStateError):
@@ -47,7 +47,7 @@ class SequenceConflictError(StaleStateError):
 
 
 class UnknownOutcomeError(StaleStateError):
-    """The broker did not respond: the records may be in the log or not.
+    """The broker did not respond: the records may or may not be in the log.
 
     Sending them again would be safe as long as the broker remembers the producer. It forgets a producer whose last
     record has an old timestamp (by default a day), and records of a gap or a backfill have such timestamps.
@@ -93,7 +93,7 @@ class ShopProducer:
     Attributes
     ----------
     seconds, batches
-        Time spent waiting for brokers to append batches, and the number of batches.
+        Total time spent waiting for brokers to append batches, and the number of batches.
     """
 
     def __init__(self, connection: Connection, producer_id: int) -> None:
@@ -145,7 +145,7 @@ class ShopProducer:
         Raises
         ------
         SequenceConflictError
-            If another worker has appended meanwhile: `base_sequence` is not what the broker counts.
+            If another worker has appended meanwhile, so that `base_sequence` is not what the broker counts.
         UnknownOutcomeError
             If a batch was sent, and no response arrived.
         RecordsRejectedError
@@ -170,7 +170,7 @@ class ShopProducer:
     ) -> AppendResult:
         """Append what `batches_of` or `batches_of_records` returned, at the base sequence given there.
 
-        Otherwise as `append`.
+        Parameters, result and exceptions are those of `append`.
         """
         tp, offset = TopicPartition(topic, partition), -1
         for finished in batches:
@@ -210,7 +210,7 @@ class ShopProducer:
     async def _send(
         self, tp: TopicPartition, finished: bytes, is_owner: Callable[[], bool], atomic: bool
     ) -> int | None:
-        """Append a batch, waiting for a broker that is away; its offset, or None if `is_owner` returned False."""
+        """Append a batch, waiting for an unavailable broker. Return its offset; None if `is_owner` returned False."""
         this = object()
         began = self._waiting[this] = time.monotonic()
         try:

@@ -1,11 +1,11 @@
 """Reads partitions chunk by chunk, without a consumer group and without side effects.
 
-aiokafka's consumer makes an object of eleven fields of every message, which takes half the time of an audit; here
-messages are what its C parser returns: `offset`, `timestamp`, `key`, `value`, `headers`. Must not know what they say.
+aiokafka's consumer makes an object of eleven fields for every message, which takes half the time of an audit. Here
+messages are what its C parser returns: `offset`, `timestamp`, `key`, `value`, `headers`. Must not know their content.
 
 Offsets are not message numbers: transaction markers take offsets, compaction and deletion leave gaps, and the log may
-end with either. So a position is the offset to fetch next, taken from the batches, and so is the number of records that
-a producer has appended.
+end with either. So positions (the offset to fetch next) and the number of records that a producer has appended are both
+taken from batch headers.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ __all__ = [
 FETCH_BYTES = 2 * 2**20
 PROBE_BYTES = 4096  # of a fetch for one batch: the broker sends the first batch whole, however large it is
 FETCH_WAIT_MS = 500  # for which the broker may wait for new messages
-MAX_STRETCH = 100_000  # offsets
+MAX_STRETCH = 100_000  # offsets that are searched at a time
 EARLIEST, LATEST = -2, -1  # in an OffsetRequest: the first offset, and the one after the last
 READ_UNCOMMITTED = 0
 NO_PRODUCER_STATE = (
@@ -56,7 +56,7 @@ NO_PRODUCER_STATE = (
 class DamagedLogError(YasdgError):
     """A batch does not match its checksum: it was damaged on the broker's disk or in transit.
 
-    `offset`: from which it was read; `next_offset`: the first one after the batch, if its header is intact.
+    `offset`: where reading began; `next_offset`: the first offset after the batch, if its header is intact.
     """
 
     def __init__(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
@@ -78,14 +78,14 @@ class Chunk:
     tp
         The partition.
     begin, end
-        The offsets: nothing is missing between them, whether there are messages or not. `end` is to be fetched next.
+        The offsets, without a gap between them, whether there are messages or not. `end` is the offset to fetch next.
     messages
-        Those of the reader's producer, in order; of all producers if it has none.
+        Messages of the reader's producer, in order; of all producers if the reader has none.
     foreign
-        Those of other producers, in order.
+        Messages of other producers, in order.
     count
         How many records the reader's producer had appended to the partition by the end of its last batch here, modulo
-        SEQUENCES; None if there is no batch of it here.
+        SEQUENCES; None if the chunk has no batch of it.
     is_damaged
         True for a batch that was skipped because it does not match its checksum.
     """
@@ -100,7 +100,7 @@ class Chunk:
 
 
 def add_batch(chunk: Chunk, batch: Batch, producer_id: int | None, *, with_foreign: bool = True) -> None:
-    """Append to a chunk what a batch holds from the chunk's end on.
+    """Append to a chunk the messages of a batch from the chunk's end on.
 
     `producer_id`: see `Reader`; `with_foreign`: False omits messages of other producers. Raises DamagedLogError.
     """
@@ -125,8 +125,8 @@ def count_at_end(batch: Batch) -> int:
 def stretches_back(first: int, end: int, length: int = 1) -> Iterator[tuple[int, int]]:
     """Yield the offsets of stretches of a log from its end back to its beginning, each (start, stop).
 
-    `length`: of the first stretch, in offsets. Each is 16 times as long as the one before, up to MAX_STRETCH: mostly
-    the first one holds what is looked for.
+    `length`: of the first stretch, in offsets. Each is 16 times as long as the previous one, up to MAX_STRETCH. Usually
+    the first one contains what is searched for.
     """
     stop = end
     while stop > first:
@@ -136,9 +136,9 @@ def stretches_back(first: int, end: int, length: int = 1) -> Iterator[tuple[int,
 
 
 class Reader:
-    """Reads partitions of a cluster. Connects when it is first used; to be stopped, or used with `async with`.
+    """Reads partitions of a cluster. Connects when it is first used. Stop it, or use it with `async with`.
 
-    All methods raise KafkaError if the cluster does not answer; those that return messages raise DamagedLogError.
+    All methods raise KafkaError if the cluster does not respond; those that return messages also raise DamagedLogError.
 
     `producer_id`: the producer whose messages are read, by the ids in their batches; None: those of all producers.
     """
@@ -170,15 +170,15 @@ class Reader:
         return (await self.firsts([tp]))[tp], (await self.ends([tp]))[tp]
 
     async def since(self, tp: TopicPartition, timestamp: int) -> int | None:
-        """Return the offset of the first message with this timestamp (milliseconds) or a later one; None: no such."""
+        """Return the offset of the first message at or after a timestamp (milliseconds since 1970); None if absent."""
         offset = (await self._offsets([tp], timestamp))[tp]
         return None if offset < 0 else offset
 
     async def last(self, tp: TopicPartition) -> tuple[Message | None, int]:
         """Return the producer's last message, and how many records it has appended to the partition, modulo SEQUENCES.
 
-        If there is no message it is None, and the number is that of an empty batch that compaction left, or else what
-        the broker remembers.
+        If no message is left, it is None. The number then comes from an empty batch that compaction has left, or else
+        from the broker's memory.
         """
         count: int | None = None
         for start, stop in stretches_back(*await self.bounds(tp)):
@@ -195,8 +195,8 @@ class Reader:
     async def count(self, tp: TopicPartition) -> int:
         """Return how many records the producer has appended to the partition, modulo SEQUENCES, by its last batch.
 
-        If no batch is left, it is what the broker remembers. Checksums are not verified: at the next append the broker
-        compares the number with its own.
+        If no batch is left, the number is the one that the broker remembers. Checksums are not verified: at the next
+        append the broker compares the number with its own.
         """
         for start, stop in stretches_back(*await self.bounds(tp)):
             position, found = start, None
@@ -254,8 +254,8 @@ class Reader:
     ) -> AsyncIterator[Chunk]:
         """Yield what a partition holds from offset `start` up to `end`; the next chunk is prefetched.
 
-        `with_foreign`: False omits messages of other producers; `skip_damaged`: True yields a chunk that is marked as
-        damaged for each damaged batch, instead of raising DamagedLogError.
+        `with_foreign`: False omits messages of other producers; `skip_damaged`: for each damaged batch, True yields a
+        chunk that is marked as damaged, instead of raising DamagedLogError.
         """
 
         def fetch(position: int) -> "asyncio.Future[Chunk]":
@@ -280,7 +280,7 @@ class Reader:
         finally:
             if fetching is not None:
                 fetching.cancel()
-                # asyncio would log the failure of one that nobody awaits, with a traceback.
+                # Otherwise asyncio would log the failure of a fetch that is never awaited, with a traceback.
                 fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def fetch(self, tp: TopicPartition, position: int) -> tuple[list[Message], int]:
@@ -366,7 +366,10 @@ class Reader:
 
 
 async def read_all(connection: Connection, topic: str, producer_id: int | None = None) -> list[Message]:
-    """Return all messages of a topic of one partition; `producer_id`: see `Reader`."""
+    """Return all messages of a topic that has one partition; `producer_id`: see `Reader`.
+
+    Raises KafkaError and DamagedLogError.
+    """
     tp = TopicPartition(topic, 0)
     async with Reader(connection, producer_id) as reader:
         return (await reader.read({tp: 0}))[tp]

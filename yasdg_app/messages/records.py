@@ -1,6 +1,7 @@
-"""The messages on the topics: their fields, in the seed's order and then ours.
+"""The messages on the topics: the fields of the original generator in its order, then those of YASDG.
 
-Faust shows these records, and readers of the stream may use them as models. Amounts have at most two decimals.
+`faust models` lists these records, and readers of the stream may use them as models. Times are text, UTC; amounts are
+in the shop's currency and have at most two decimals.
 """
 
 from typing import Any
@@ -43,31 +44,31 @@ class Purchase(faust.Record, serializer="json"):
     supplement_price: float
     total_purchase: float
     transaction_id: str
-    total_cost: float | None = None  # what goods and supplements cost the shop; null if the catalog gives no cost
+    total_cost: float | None = None  # cost of goods and supplements to the shop; null if the catalog has no cost
     promotion_discount: float = 0.0
-    substituted_from: str | None = None  # product_id that the customer wanted, and that was out of stock
+    substituted_from: str | None = None  # product_id that the customer wanted and that was out of stock
 
 
 class LostSale(faust.Record, serializer="json"):
     """A customer who found too little on the shelf, on `demo.lost_sales`. Key: product_id.
 
-    `lost_sale_id` CS01-L000003 is the third one of CS01. ``demand = sold − sold instead of others + lost``.
+    `lost_sale_id` CS01-L000003 is the third lost sale of CS01. ``demand = sold − sold as a substitute + lost``.
     """
 
     event_time: str
     product_id: str
     quantity: int  # wanted
-    value: float  # what the purchase would have been worth
+    value: float  # total that the purchase would have had
     reason: str  # one of `REASONS`
     level: int  # units that were left
-    promised: str | None  # event time at which more was to come
-    incident: str | None  # what holds it up, once it is late
-    substitute: str | None  # product_id of what the customer took instead
+    promised: str | None  # event time at which the next delivery was promised; null: nothing is on order
+    incident: str | None  # name of the incident that delays this delivery, once it is late
+    substitute: str | None  # product_id that the customer bought instead
     lost_sale_id: str
 
 
 class Announcement(faust.Record, serializer="json"):
-    """That an incident begins or ends, on `demo.incidents`. Key: its name."""
+    """The start or the end of an incident, on `demo.incidents`. Key: the name of the incident."""
 
     event_time: str
     incident: str
@@ -80,11 +81,11 @@ class Announcement(faust.Record, serializer="json"):
     factor: float  # on demand; of kind supply: on the speed of deliveries
     discount: float
     categories: list[str]
-    products: list[str]  # neither these nor categories: all products
+    products: list[str]  # if both lists are empty: all products
 
 
 REASONS = ("sold_out", "too_few", "held_up")
-"""Nothing was left; less than was wanted; either, while a delivery is late because of an incident."""
+"""Nothing was left; less than wanted was left; either of these while an incident delays a delivery."""
 
 
 class Stocking(faust.Record, serializer="json"):
@@ -101,7 +102,7 @@ class Stocking(faust.Record, serializer="json"):
 class Fault(faust.Record, serializer="json"):
     """A fault that was injected into the delivery of a sale, on `demo.faults`. Key: product_id.
 
-    `fault_id` CS01-F000042 is the fault of the 42nd sale of CS01. Kinds: see `faults.KINDS`.
+    `fault_id` CS01-F000042 is the fault of the 42nd sale of CS01. Kinds: `shop.faults.KINDS`.
     """
 
     event_time: str  # of the sale
@@ -109,17 +110,17 @@ class Fault(faust.Record, serializer="json"):
     transaction_id: str
     kind: str
     released_at: str | None  # event time at which it arrives on `demo.dirty_purchases`; null: it never does
-    delay: float  # seconds from one to the other
+    delay: float  # seconds from event_time to released_at
     fault_id: str
 
 
 FAULT_HEADER, FAULT_ID_HEADER, FAULT_TIME_HEADER = "yasdg-fault", "yasdg-fault-id", "yasdg-transaction-time"
-"""Headers of a message on `demo.dirty_purchases` that has a fault: its kind, its fault_id, and of one that is corrupt
-the time of the sale. Of a duplicate the second copy has them."""
+"""Headers of a message on `demo.dirty_purchases` that has a fault: its kind, its fault_id and, if it is corrupt, the
+time of the sale. Of a duplicate, only the second copy has them."""
 
 
 class InventoryLevel(msgspec.Struct, gc=False):
-    """What the inventory table holds of a product; at any time ``initial + restocked - sold == level``."""
+    """A product's row in the inventory table; at any time ``initial + restocked - sold == level``."""
 
     product_id: str
     level: int
@@ -134,12 +135,12 @@ class InventoryLevel(msgspec.Struct, gc=False):
     offset: int  # of the last sale in its partition of the purchases topic
     stocking_offset: int = -1  # in the stockings topic; the last restock is there or later
     on_order: int = 0  # units that the supplier has not delivered yet
-    ordered_at: str = ""  # event time from which their lead time runs
-    promised: str = ""  # event time at which they were to come; an incident may make it later
-    margin_cents: int = 0  # revenue less cost
+    ordered_at: str = ""  # event time at which their lead time starts
+    promised: str = ""  # event time at which they were promised; an incident may delay them
+    margin_cents: int = 0  # revenue minus cost
     lost_sales: int = 0  # number of lost sales applied, which is the number of the last one
     lost: int = 0  # units that were demanded and not available
-    lost_cents: int = 0  # what they would have brought
+    lost_cents: int = 0  # revenue that they would have brought
     substituted: int = 0  # units not available for which customers took another product
     last_lost: str = ""  # event time of the last lost sale
     lost_offset: int = -1  # of the last lost sale in its partition of the lost sales topic

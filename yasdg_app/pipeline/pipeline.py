@@ -1,6 +1,6 @@
 """The parts of a worker, assembled: they produce sales, process them and publish the results.
 
-Created once per app; the only parts of Faust it knows are the app's life, its group membership and its table.
+Created once per app. Of Faust it knows only the app's lifecycle, its group membership and its table.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from yasdg_app.pipeline.sales_generator import SalesGenerator
 from yasdg_app.sinks.base import Datastore
 
 MAX_TABLE_ROWS = BATCH_BYTES // 700
-"""Rows that a chunk may change, so that they fit into one batch of the changelog."""
+"""Maximum number of rows that a chunk may change: they must fit into one batch of the changelog."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,26 +30,28 @@ class Pipeline:
 
     Attributes
     ----------
-    shop, life
-        The shop, and the worker's life.
+    shop
+        The shop.
+    life
+        The worker's lifecycle: whether it is stopping, and how to end it.
     catalog
         The products, and the partition of each.
     inventory
-        The table.
+        The table of stock levels and totals.
     assignment
         The partitions of this worker.
     follower
         Keeps the plan up to date.
     windows
-        Sales over event time, for views.
+        Sales by minute of event time, for views.
     agent
         Processes purchases and lost sales.
     faults
-        Delivers sales with faults; None if none are configured.
+        Delivers sales with faults; None if no faults are configured.
     sales
         Produces sales.
     sink
-        Keeps the datastore up to date; None without one, and before the worker has started.
+        Keeps the datastore up to date; None without a datastore, and before the worker has started.
     """
 
     shop: RunningShop
@@ -84,7 +86,7 @@ class Pipeline:
         return cls(shop, life, catalog, inventory, assignment, follower, windows, agent, faults, sales)
 
     def connect_sink(self, datastore: Datastore) -> InventorySink:
-        """Return the sink that keeps a datastore up to date; a run with an end is over only when it has done so."""
+        """Return the sink that keeps a datastore up to date. A run with an end waits for this sink."""
         sink = InventorySink(self.shop, self.life, self.assignment, self.inventory, datastore)
         self.sink = self.sales.sink = sink
         return sink

@@ -1,7 +1,7 @@
-"""What a worker reads after a rebalance: where to continue, and which restocks and dead letters are published already.
+"""What a worker reads after a rebalance: where to resume, and which restocks and dead letters are already published.
 
-A worker that died may have published restocks of sales that the table does not contain yet. The worker that processes
-these sales again must not publish them a second time.
+A worker that died may have published restocks for sales that the table does not contain yet. The worker that processes
+these sales again must not publish those restocks a second time.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import restock_number
 
 MAX_CONFLICT_SECONDS = 120.0
-"""Maximum time for which the cluster may expect a sequence number other than that of the log."""
-CUT_LETTER_BYTES = 64 * 1024  # copied from a longer message
+"""Maximum time for which the cluster may expect another sequence number than the log implies."""
+CUT_LETTER_BYTES = 64 * 1024  # of key and value together, copied from a message that is too long
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ async def check_table(
 ) -> dict[TP, int]:
     """Compare the table with the logs of purchases and lost sales; return the next offsets to apply.
 
-    The rows of a partition hold the number of their sales and the offset of the last one; the log has the number of
-    sales that the shop had appended before that offset. Where they differ, a row is missing or old: the changelog was
-    damaged, or a foreign record replaced a row during compaction. Such a partition is computed again from the logs,
-    which must be complete.
+    The rows of a partition hold the number of sales and the offset of the last one; the log tells how many sales the
+    shop had appended before that offset. If the two numbers differ, a row is missing or old: the changelog was damaged,
+    or a foreign record replaced a row during compaction. Such a partition is recomputed from the logs, which must be
+    complete.
 
-    `reader`: of the shop's own records. Raises BooksError if messages were deleted that the table lacks, and
+    `reader`: reads only the shop's own records. Raises BooksError if messages were deleted that the table lacks, and
     KafkaError.
     """
     found = await asyncio.gather(*(_check_partition(reader, kafka, table, partition) for partition in partitions))
@@ -95,7 +95,8 @@ def _counted(table: ChunkedTable, partition: int) -> Iterator[tuple[int, int]]:
 def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP) -> bool:
     """Return whether a log lacks messages that the table has not processed.
 
-    `count`: how many the shop had appended before the first remaining offset; None: no remaining batch says so.
+    `count`: number of messages that the shop had appended before the first remaining offset, modulo SEQUENCES; None:
+    unknown, because no batch of the shop is left.
     """
     held = dict(zip((kafka.topic_purchases, kafka.topic_lost_sales), _counted(table, tp.partition), strict=True))
     return count is not None and count != held[tp.topic][0] % SEQUENCES
@@ -104,10 +105,10 @@ def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP)
 async def read_published_state(
     reader: Reader, kafka: KafkaSettings, table: ChunkedTable, partitions: Collection[int], form: Format
 ) -> dict[int, PublishedState]:
-    """Return what the output topics contain of each partition; `table`: after its recovery.
+    """Return what the output topics already contain, by partition.
 
-    Reads only what was written after the table. `reader`: of the shop's own records. Raises BooksError if a log is
-    shorter than the table says.
+    Reads only what was written after the table. `reader`: reads only the shop's own records; `table`: already
+    recovered. Raises BooksError if a log is shorter than the table says, and KafkaError.
     """
     states = await asyncio.gather(
         *(_published_state(reader, kafka, table, partition, form) for partition in partitions)
@@ -120,7 +121,7 @@ async def _published_state(
 ) -> PublishedState:
     stockings, letters = TP(kafka.topic_stockings, partition), TP(kafka.topic_dead_letters, partition)
     published = PublishedState(restocks=await reader.count(stockings))
-    # The last restock in the table has its stocking_offset, or a later one.
+    # The last restock that the table contains is at this offset or a later one.
     start = int(table.store_of(partition).column("stocking_offset").max(initial=-1))
     first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
     if start >= end:
@@ -132,7 +133,7 @@ async def _published_state(
             if stocking is not None and table.catalog.partition_of(stocking[0]) == partition:
                 _note(published, table, *stocking)
     try:
-        last, published.dead_letters = await reader.last(letters)  # its header covers all before
+        last, published.dead_letters = await reader.last(letters)  # its header lists what was copied before
     except DamagedLogError as error:
         logger.warning("%s Foreign messages may be copied a second time.", error)
         last, published.dead_letters = None, await reader.count(letters)
@@ -160,7 +161,7 @@ def cut_log(tp: Any, position: int, first: int) -> BooksError:
 
 
 class SequenceConflictTracker:
-    """How long the sequence numbers of the cluster and the log of a partition have been in conflict."""
+    """Tracks for how long the cluster's sequence number and the log of a partition have been in conflict."""
 
     def __init__(self) -> None:
         self._since: dict[TP, tuple[int, float]] = {}
@@ -168,7 +169,7 @@ class SequenceConflictTracker:
     def note(self, tp: TP, offset: int, what: str) -> None:
         """Record a conflict at an offset of a partition. Raises BooksError if it has lasted too long.
 
-        `what`: a sentence without its full stop.
+        `what`: the conflict, as a sentence without a full stop.
         """
         now = time.monotonic()
         noted, since = self._since.setdefault(tp, (offset, now))
@@ -187,17 +188,17 @@ class SequenceConflictTracker:
 
 
 def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], max_bytes: int) -> ProducerRecord:
-    """Return the copy of a message that is not one of the shop's, with the reason and its original position.
+    """Return the dead letter for a foreign message: a copy with the reason and the original position.
 
-    It has the message's key, and its headers as `original.<name>`.
+    The copy has the message's key and value, and its headers as `original.<name>`.
 
     Parameters
     ----------
     buried
-        The offset of the last message that was copied, by its topic.
+        The offset of the last message that was copied, by topic.
     max_bytes
-        Of key, value and headers together. From a longer message, headers are omitted and only `CUT_LETTER_BYTES` of
-        key and value are kept; `original.size` is the original length.
+        Maximum size of key, value and headers together. A longer message is cut: its headers are omitted, at most
+        CUT_LETTER_BYTES of key and value are kept, and `original.size` is its original size in bytes.
     """
     headers = [
         ("reason", reason.encode()),

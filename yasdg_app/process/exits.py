@@ -1,4 +1,4 @@
-"""How a YASDG process ends: with a message, at once, or within seconds. Independent of its work."""
+"""How a YASDG process ends: with a message, at once, or within seconds. Must not know what the process does."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ EXIT_AFTER_CRASH_SECONDS = 4.0
 
 
 def exit_with_error(error: YasdgError, status: int) -> None:
-    """End the program with a message and without a traceback. Raises SystemExit."""
+    """Print a message and end the program without a traceback. Raises SystemExit with `status`."""
     print(f"yasdg: {error}", file=sys.stderr, flush=True)
     raise SystemExit(status)
 

@@ -1,7 +1,7 @@
 """The plan of a shop: the expected customers of each product at any event time, and the discounts.
 
-The stream is a function of it alone: of configuration, catalog, the shop's first moment, and the control topic. Tills,
-inventory, audit and `yasdg plan` use the same plan.
+The stream depends on nothing else: the plan is made from configuration, catalog, the shop's first moment and the
+control topic. Tills, inventory, audit and `yasdg plan` use the same plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,18 @@ from yasdg_app.shop.randomness import Floats
 from yasdg_app.shop.supply import Supply
 
 MAX_CUSTOMERS_PER_CELL = 10_000_000
-"""Upper bound of customers that incidents together can bring: more than any worker sells in that time.
+"""Maximum number of customers that incidents together can bring: more than any worker can serve in that time.
 
 Tills compute whole cells in memory, at about 120 bytes per customer, so the cells of all partitions need 1.2 GB.
 """
-SUBSTITUTION_GROUP_SIZE = 8  # products of a group: among them a customer looks for a substitute
+SUBSTITUTION_GROUP_SIZE = 8  # products among which a customer looks for a substitute
 
 
 class Gap(NamedTuple):
     """Time that the shop skipped: customers after `after`, up to `until`, do not arrive."""
 
     after: int  # microseconds since 1970
-    until: int
+    until: int  # microseconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,14 @@ class Plan:
         Mean rate of customers per second while the shop is open, by product_id.
     substitutes
         Products of the same category that a customer may buy instead, by product_id.
+    grid
+        The division of event time into cells; methods take the index of the first cell and a number of cells.
     max_factor
         Highest combined factor of incidents on demand; higher values are capped.
+    opened_at
+        The shop's first moment: event time, microseconds since 1970.
+    gaps
+        Time that was skipped while the shop ran.
     """
 
     products: tuple[Product, ...]
@@ -64,16 +70,17 @@ class Plan:
 
     @classmethod
     def of(cls, settings: Settings, products: Sequence[Product], opened_at: int) -> "Plan":
-        """Return the plan of a shop that opened at an event time, without any records of its control topic."""
+        """Return the plan of a shop that opened at an event time (microseconds), without its control topic."""
         sales = settings.sales
         calendar = Calendar(settings.clock, settings.hours, settings.volume, opened_at)
         incidents = Incidents(settings.incidents, calendar.utc, sales.seed, opened_at)
         # Independent Poisson processes add up to one, so each product is a stream of its own.
         in_all = 1.0 / sales.mean_seconds_between_sales
         share = in_all / sum(product.weight for product in products)
-        rates = {weight: weight * share for weight in {product.weight for product in products}}  # one of each: memory
+        # Equal rates share one object, to save memory.
+        rates = {weight: weight * share for weight in {product.weight for product in products}}
         per_second = {product.product_id: rates[product.weight] for product in products}
-        # Without incidents, which may be added at any time: the length of a cell is part of the stream.
+        # Incidents are left out, since they may be added at any time, and the stream depends on the length of a cell.
         grid = TimeGrid.for_rates(max(rates.values()) * calendar.peak, in_all * calendar.peak)
         return cls(
             products=tuple(products),
@@ -97,11 +104,11 @@ class Plan:
         return replace(self, incidents=incidents, supply=supply, gaps=tuple(gaps))
 
     def holds(self, kept_at: int) -> bool:
-        """Return whether shelves saved at an event time are valid: no gap has removed customers whom they served."""
+        """Return whether shelves saved at an event time are valid: no gap has removed customers that they served."""
         return not any(gap.after < kept_at < gap.until for gap in self.gaps)
 
     def activity(self, first: int, count: int) -> Floats:
-        """Return the factor on mean rates in `count` cells from `first`, without incidents; 0: the shop is closed."""
+        """Return the factor on the mean rate in each of `count` cells from `first`, without incidents; 0: closed."""
         minutes = self._minutes(first, count)
         return self._by_cell(self.calendar.activity(minutes), first, count)
 

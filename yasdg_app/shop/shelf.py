@@ -1,8 +1,8 @@
 """A product's shelf: what was sold and restocked, what is on order, and the rule for orders.
 
-The rule is the seed's: if a sale leaves the level at or below the minimum, `restock_amount` is ordered. If the supplier
-needs no time, it arrives instantly. Otherwise it arrives when it is due, and nothing more is ordered until then. A
-delivery is received before the next customer is served, so a shelf needs no clock.
+The rule is the original generator's: if a sale leaves the level at or below the minimum, `restock_amount` is ordered.
+If the supplier needs no time, it arrives instantly. Otherwise it arrives when it is due, and nothing more is ordered
+until then. A delivery is received before the next customer is served, so a shelf needs no clock.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.supply import Supply
 
-END_OF_TIME = 2**62  # event time of a delivery that does not come, because nothing is on order
+END_OF_TIME = 2**62  # event time (microseconds) of a delivery that never arrives, because nothing is on order
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,10 @@ class Restock:
 
 @dataclass(slots=True)
 class Shelf:
-    """The shelf of one product, in units; at any time ``initial + restocked - sold == level``."""
+    """The shelf of one product, in units; at any time ``initial + restocked - sold == level``.
+
+    All event times are in microseconds since 1970.
+    """
 
     product: Product
     initial: int
@@ -43,7 +46,7 @@ class Shelf:
     sold: int = 0
     restocks: int = 0  # number of restocks, and so the number of the last one
     restocked: int = 0
-    on_order: int = 0
+    on_order: int = 0  # units
     ordered_at: int = 0  # event time at which the lead time of the outstanding order starts
     due: int = END_OF_TIME  # event time at which the delivery is due, as far as is known
     promised: int = END_OF_TIME  # event time at which it would arrive without delay
@@ -63,9 +66,9 @@ class Shelf:
             self.promised, self.due, self.delayed_by = END_OF_TIME, END_OF_TIME, None
 
     def backorder_info(self, at: int) -> tuple[int, str | None]:
-        """Return what a lost sale reports: the promised time of the delivery, and what has delayed it so far.
+        """Return what a lost sale reports: the promised time of the delivery, and the incident that delayed it so far.
 
-        An incident that is added later may change the delivery, but neither of the two.
+        An incident that is added later may change the time of delivery, but neither of these two values.
         """
         return self.promised, self.delayed_by if self.promised <= at else None
 
@@ -80,7 +83,7 @@ class Shelf:
             self.restocked += brought
             self.level += brought
             self.on_order -= brought
-            # A delivery that took time may be too little by now. The seed's restock, which takes none, is not repeated.
+            # A delivery that took time may not be enough by now. An instant restock is not repeated, as originally.
             if not self.on_order and at > self.ordered_at and self.level <= supply.min_inventory:
                 self.on_order = supply.restock_amount
             self.ordered_at = at
@@ -88,7 +91,7 @@ class Shelf:
         return came
 
     def sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
-        """Take `quantity` units, at most the level; return the restocks that arrive instantly."""
+        """Take `quantity` units (at most the level) at an event time; return the restocks that arrive instantly."""
         self.sales += 1
         self.sold += quantity
         self.level -= quantity
@@ -101,9 +104,8 @@ class Shelf:
     def receive_and_sell(self, quantity: int, at: int, supply: Supply) -> Sequence[Restock]:
         """Receive what is due by `at`, then sell: one step of a shelf. Return all restocks, in order.
 
-        Everyone who applies a sale to a shelf uses it, apart from those who must first see whether the level suffices,
-        after `receive`: the till and the audit. `instant_restocks` and `truth.restocking` do the same for many sales in
-        columns.
+        Code that handles sales one by one uses it, except the till and the audit, which must see after `receive`
+        whether the level suffices. `instant_restocks` and `truth.restocking` do the same for many sales in columns.
         """
         if self.due > at:
             return self.sell(quantity, at, supply)
@@ -113,8 +115,8 @@ class Shelf:
 def instant_restocks(level: Ints, sold: Ints, supply: Supply) -> Ints:
     """Return the number of restocks of a shelf after each of its sales, if all orders arrive instantly.
 
-    It has the same result as `Shelf.sell`, for many sales at once: each restock adds more than a sale takes, so there
-    is one after each sale that takes the level to the minimum.
+    The result is the same as with `Shelf.sell`, for many sales at once. Each restock adds more than a sale takes, so
+    one restock follows each sale that takes the level to the minimum.
 
     Parameters
     ----------

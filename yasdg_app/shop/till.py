@@ -28,8 +28,8 @@ from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.shelves import NOT_SOLD, Shelves
 
 CUSTOMERS_PER_BLOCK = 20_000  # computed at a time; bounds the memory of a till
-MAX_CELLS_PER_BLOCK = 4_096  # the bound if customers are rare: these cells have fewer than CUSTOMERS_PER_BLOCK
-MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # and cells of all products: bounds the time of a till
+MAX_CELLS_PER_BLOCK = 4_096  # where customers are so rare that more cells would be needed for CUSTOMERS_PER_BLOCK
+MAX_PRODUCT_CELLS_PER_BLOCK = 4_000_000  # products times cells; bounds the time that a block takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class ResumePoint:
     after
         The last customer whom the shelves have served.
     shelves
-        By product_id; all others are as when the shop opens.
+        By product_id; all other products have their initial stock.
     sold
-        Number of published sales, by product_id: none of them is published again.
+        Number of published sales, by product_id; these are not returned again.
     lost
         Number of published lost sales, by product_id.
     lost_after
@@ -77,7 +77,7 @@ class Till:
     products
         Sorted by id: the products that it sells, and their substitutes.
     watermark
-        Event time up to which all customers were served and returned.
+        Event time up to which all customers were served and returned, in microseconds since 1970.
     customers_served
         Number of customers computed so far.
     """
@@ -117,7 +117,7 @@ class Till:
         self._shelves.replan(plan.supply, self._instant())
 
     def _instant(self) -> NDArray[np.bool_]:
-        """Return for which products all orders arrive instantly, and no customer looks at other shelves as well."""
+        """Return for each product whether all orders arrive instantly and no customer buys substitutes."""
         if self.plan.sales.substitution_freq:
             return np.zeros(len(self.products), dtype=np.bool_)
         return self._arrivals.by_category(self.plan.supply.is_instant)
@@ -144,9 +144,9 @@ class Till:
         return min(first, waiting.lost[0].at) if waiting.lost else first
 
     def generate_until(self, until: int) -> SalesBatch:
-        """Serve the next customers up to the event time `until` (inclusive): at most one block and the prepared one.
+        """Serve the next customers up to the event time `until` (microseconds since 1970, inclusive).
 
-        Call it again while `watermark` is before `until`.
+        One call serves at most the prepared block and another one: call it again while `watermark` is before `until`.
         """
         served = self._generate_block(until)
         if self.watermark < until and self._ahead is not None:
@@ -172,9 +172,9 @@ class Till:
         return self.plan.grid.start(self._next_cell if self._ahead is None else self._ahead[1]) - 1
 
     def prepare(self, until: int) -> None:
-        """Compute the next customers ahead, up to the cell of `until`, at most one block, unless that is already done.
+        """Compute the next block ahead, up to the cell of `until` at most, unless a block is already prepared.
 
-        Otherwise a caller that generates sales every few milliseconds would have to compute a block for every till at
+        Without it, a caller that generates sales every few milliseconds would have to compute a block for every till at
         the same moment. The plan must be final up to `until`, as for `generate_until`.
         """
         first, last = self._next_cell, self.plan.grid.cell_at(until)

@@ -31,7 +31,7 @@ from yasdg_app.shop.till import Till
 FOREVER = microseconds(datetime(2200, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) - 1
 """Event time at which a stream without another end stops: later than all times that can be configured."""
 
-INCIDENT_SPAN = 90 * DAY  # event time whose incidents are written in one part
+INCIDENT_SPAN = 90 * DAY  # span of event time whose incidents are written in one part
 
 
 class StreamLines(NamedTuple):
@@ -60,15 +60,15 @@ def stream(
     what
         One of `KINDS`; with faults also one of `FAULTY`.
     until
-        Event time up to and including which the stream goes.
+        Event time of the stream's end (inclusive), microseconds since 1970.
     number_of_sales
-        The shop closes after so many sales in total; 0: it does not.
+        The shop closes after this number of sales in total; 0: no limit.
     rows
         Maximum number of rows; None: no limit.
     form
-        Format of the lines, which are JSON; None: the default.
+        Format of times in the lines, which are always JSON; None: the default.
     faults
-        Of the channel that delivers the sales.
+        Faults of the channel that delivers the sales; required for the kinds of `FAULTY`.
     """
     left, form = rows, form or Format()
     told: Iterator[_Part]
@@ -136,7 +136,7 @@ def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> It
 
 
 def _stretches(plan: Plan, until: int, number_of_sales: int) -> Iterator[int]:
-    """Yield event times up to which the shop is certainly open; the last one is its end."""
+    """Yield increasing event times up to which the shop is known to be open; the last one is its end."""
     if number_of_sales:
         yield from (through for _, through in generate_all(Till(plan, plan.products), until, number_of_sales))
     else:
@@ -174,7 +174,7 @@ def _arrivals(
 ) -> Iterator[tuple[Sequence[_Arrival], int]]:
     """Yield the arrivals, and the time up to which they are complete. Sales in transit when the shop closes are lost.
 
-    Memory holds the sales in transit: a share of the sales made within the longest delay.
+    Only the sales in transit are held in memory: a share of those made within the longest delay.
     """
     keys = faults.keys([product.product_id for product in till.products])
     held: list[_Arrival] = []  # a heap
@@ -233,7 +233,7 @@ def _faults(plan: Plan, until: int, number_of_sales: int, form: Format, faults: 
 FAULTY: Mapping[str, Callable[[Plan, int, int, Format, Faults], Iterator[_Part]]] = {"dirty": _dirty, "faults": _faults}
 """The additional kinds if a shop has [FAULTS]."""
 BY_SALES = ("purchases", "stockings", "lost_sales", *FAULTY)
-"""The kinds whose rows exist only if customers come."""
+"""The kinds that have rows only if there are customers."""
 
 
 def most_expected(settings: Settings, plan: Plan, until: int) -> float:
@@ -248,10 +248,11 @@ def most_expected(settings: Settings, plan: Plan, until: int) -> float:
 
 
 class RestockSequencer:
-    """Derives restocks from all sales, as the inventory does: a restock is published with the first sale after it.
+    """Derives restocks from all sales, as the inventory does, and puts them in order of event time.
 
-    If suppliers need time, a product's delivery of noon may be published in the evening, later than an afternoon
-    delivery of another product: each restock waits until no earlier one can come.
+    A restock is published with its product's next sale. So if suppliers need time, a delivery at noon may be published
+    in the evening, later than an afternoon delivery of another product. Each restock waits until no earlier one can
+    follow.
     """
 
     def __init__(self, plan: Plan, products: tuple[Product, ...]) -> None:
@@ -276,7 +277,7 @@ class RestockSequencer:
 
         `through`: event time up to which all sales were applied; END_OF_TIME: there are no more.
         """
-        # What is delivered before a sale is published with the shelf's next sale; what is ordered later comes later.
+        # A delivery becomes known with the shelf's next sale; anything ordered later arrives later.
         before = through + 1 if through == END_OF_TIME else min(through + 1, *(shelf.due for shelf in self._shelves))
         while self._waiting and self._waiting[0][0] < before:
             _, place, _, each = heappop(self._waiting)

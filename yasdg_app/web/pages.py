@@ -1,11 +1,10 @@
-"""All pages, in one place: each path, and what answers it.
+"""All pages in one place: each path, and the method that answers it.
 
 A page is an async method of a class that gets what it needs, mostly the `Pipeline`, in its constructor. It takes the
-request and the variable parts of the path, and returns a response; see `StaticFiles`. To add one, create the object in
-`Pages` and add a line to its `routes`. GET is meant where no method is named; HEAD comes with GET.
+request and the variable parts of the path, and returns a response; see `StaticFiles`. To add a page, create the object
+in `Pages` and add a line to its `routes`. A page without an HTTP method there is for GET; HEAD comes with GET.
 
-Pages take the shop from what they were given (`pipeline.shop.settings`, `pipeline.shop.manifest`, …), never from a
-global.
+Pages take the shop from their arguments (`pipeline.shop.settings`, `pipeline.shop.manifest`, …), never from a global.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,7 +37,7 @@ Methods = Mapping[str, Page]
 
 
 class Pages:
-    """All pages of a worker, and what they share.
+    """All pages of a worker, and the objects that they share.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ class Pages:
         self.health = Health(pipeline)
         self.incidents = IncidentPages(pipeline)
 
-        # What this worker has of the stream, for itself and for the others
+        # This worker's part of the stream, for its own pages and for other workers
         self.state = StateReporter(pipeline, self.health)
         results = PartialResults(pipeline, self.state)
         snapshots = PartialSnapshots(pipeline, self.state, results)
@@ -99,7 +98,7 @@ class Pages:
 
 
 def register_pages(app: ShopApp, pipeline: Pipeline) -> Pages:
-    """Add all pages to the web server of an app. Return them."""
+    """Add all pages to the web server of an app, and return them."""
     pages = Pages(app, pipeline)
     for path, page in pages.routes().items():
         register(app, path, page if isinstance(page, Mapping) else {"get": page})
