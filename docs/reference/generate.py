@@ -211,7 +211,8 @@ def configuration() -> list[str]:
         *prose(
             "What the stream depends on cannot be changed while the stream is in the log: seed, rates, prices, "
             "products, hours, incidents, rules and the format. A worker that is configured differently prints what "
-            "changed and exits. A configuration file of the original generator works unchanged."
+            "changed and exits. A configuration file of the original generator works "
+            "[unchanged](../getting-started.md#coming-from-the-original)."
         ),
     ]
     values = ini_values()

@@ -34,6 +34,11 @@ class ShopCommand(AppCommand):
         """The configured shop."""
         return self.app.shop
 
+    def print_notes(self) -> None:
+        """Print what was understood in another way than the configuration file says it."""
+        for note in self.shop.settings.notes:
+            print(f"yasdg: note: {note}", file=sys.stderr, flush=True)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command, with the embedded broker if that is configured."""
         silence_libraries()

@@ -104,6 +104,7 @@ async def generate(
     Examples: yasdg generate --to purchases.jsonl --until 30d; yasdg generate -n 1000 | head;
     YASDG_CLOCK_START=365d yasdg generate --to lost.jsonl --what lost_sales
     """
+    self.print_notes()
     now = time.time_ns() // 1000
     settings = self.shop.settings
     begin = first_moment(settings, now) if opened_at is None else opened_at

@@ -73,6 +73,7 @@ async def plan(self: ShopCommand, picture: Path | None, first: date | None, days
 
     Examples: yasdg plan; yasdg plan --picture plan.svg; yasdg plan --from 2026-01-05 --days 365
     """
+    self.print_notes()
     forecast = forecast_shop(self.shop.settings, self.shop.products, time.time_ns() // 1000, first, days)
     if picture is not None:
         try:

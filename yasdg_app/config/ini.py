@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from yasdg_app.config import files, rules
+from yasdg_app.config import files, original, rules
 from yasdg_app.config.checks import check_together
 from yasdg_app.config.rules import WEEKDAYS, InvalidValueError, did_you_mean
 from yasdg_app.config.sections import AMBIGUOUS_SECTIONS, REPEATED_SECTIONS, SECRET_KEYS, SECTIONS, VARIABLES, rules_of
@@ -63,6 +63,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
     source = _find(environ, cwd, values.problems)
     if source is not None:
         _read_file(source, printable_path(source, cwd), values)
+        original.translate(values)
     _read_environment(environ, values)
     values.parse()
     read, named = values.read, values.named
@@ -81,6 +82,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
         FormatSettings(**read["FORMAT"]),
         DatastoreSettings(**read["DATASTORE"]),
         source,
+        tuple(values.notes.values()),
     )
     check_together(settings, values)
     if values.problems:
@@ -205,6 +207,7 @@ def _read_environment(environ: Mapping[str, str], values: ParsedValues) -> None:
         if name in VARIABLES:
             written = "…" if VARIABLES[name] in SECRET_KEYS else printable(text)
             values.given[VARIABLES[name]] = GivenValue(text.strip(), f"{name}={written}")
+            values.notes.pop(VARIABLES[name], None)  # it is about the value that this one replaces
         elif name.startswith("YASDG_") and name != "YASDG_CONFIG":
             # The value is not repeated: an unknown variable might hold a password.
             hint = did_you_mean(name, [*VARIABLES, "YASDG_CONFIG"])
@@ -227,7 +230,7 @@ def _read_file(path: Path, name: str, values: ParsedValues) -> None:
         for key, text in content.items():
             value = text.strip()  # it may begin on the next line
             place = f"{name}: [{section}] {printable(key)}"
-            if key in known:
+            if key in known or (section, key) in original.KEYS:
                 written = "…" if (section, key) in SECRET_KEYS else printable(value)
                 values.given[section, key] = GivenValue(value, f"{place} = {written}")
             elif is_date_key(section, key):

@@ -326,3 +326,5 @@ class Settings:
     format: FormatSettings = FormatSettings()
     datastore: DatastoreSettings = DatastoreSettings()
     source: Path | None = None
+    notes: tuple[str, ...] = ()
+    """What was understood in another way than the file says it, one line each; printed at the start."""

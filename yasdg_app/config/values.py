@@ -27,6 +27,8 @@ class ParsedValues:
     named: dict[str, str] = field(default_factory=dict)
     """The repeated sections [KIND name], each with the prefix of problems with its keys."""
     read: defaultdict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By section and key: what was understood in another way than it is written, on one line."""
     unread: set[tuple[str, str]] = field(default_factory=set)
     """Section and key of values that could not be read and are therefore not compared with others."""
 

@@ -164,6 +164,8 @@ class ShopApp(faust.App):
             self.datastore = datastore_of(shop.settings.datastore.url)
         except ConfigurationError as error:
             exit_with_error(error, 2)
+        for note in shop.settings.notes:
+            logger.warning("%s", note)
         try:
             if self.conf.web_enabled and self.conf.web_transport.scheme == "tcp":
                 check_port(self.conf.web_bind, self.conf.web_port)

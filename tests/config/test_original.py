@@ -1,0 +1,219 @@
+"""The configuration files of the original generator, and the notes on what YASDG understands in another way.
+
+The files here are put together from the seed's file and from what is known of the keys of the later versions; they are
+not the original's own files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from yasdg_app.config import catalog, files, fingerprint, ini
+from yasdg_app.config.ini import SettingsError
+from yasdg_app.config.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+SEED = (PROJECT / "tests" / "data" / "original_configuration.ini").read_text()
+PRODUCTS = catalog.load(PROJECT / "products.csv")
+FILE = "config/configuration.ini"
+CREDENTIALS = "sasl_username = foo\nsasl_password = bar\n"
+
+OF_TWO = "The others are of two units; in the original, of two or three"
+TOPIC_NOTE = (
+    f"{FILE}: [KAFKA] topic_inventories = demo.inventories: read as topic_stockings; the messages are YASDG's restocks"
+)
+ITEM_NOTE = f"{FILE}: [SALES] item_quantity_one_freq = 24: of 30 lines; read as quantity_one_freq = 8 of 10. {OF_TWO}"
+ABOVE_NOTE = (
+    f"{FILE}: [SALES] quantity_one_freq = 24: of 30 sales, as in some versions of the original, because it is above "
+    f"10; read as quantity_one_freq = 8 of 10. {OF_TWO}"
+)
+NO_AUTH_NOTE = f"{FILE}: [KAFKA] auth_method = no_auth: read as auth_method = plaintext"
+WITH_NO_AUTH_NOTE = (
+    f"{FILE}: [SALES] quantity_one_freq = 24: of 30 sales, as in the original's versions with auth_method = no_auth; "
+    f"read as quantity_one_freq = 8 of 10. {OF_TWO}"
+)
+ONE_LINE_NOTE = (
+    f"{FILE}: [SALES] transaction_quantity_one_item_freq = 13: not used yet. Every order has one line; in the original "
+    "7 of 20 have two or three"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory on a machine where the project has no configuration file of its own."""
+    monkeypatch.setattr(files, "PROJECT", tmp_path / "project")
+    (tmp_path / "work" / "config").mkdir(parents=True)
+    return tmp_path / "work"
+
+
+def load(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+    (folder / FILE).write_text(text)
+    return ini.load(environ or {}, folder)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(folder, text)
+    return caught.value.problems
+
+
+def seed_with(*changes: tuple[str, str]) -> str:
+    text = SEED
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
+
+
+OF_30 = ("quantity_one_freq = 8\n", "quantity_one_freq = 24\n")
+LINES_KEYS = ("quantity_one_freq = 8\n", "transaction_quantity_one_item_freq = 13\nitem_quantity_one_freq = 24\n")
+INVENTORIES = ("topic_stockings = demo.stockings\n", "topic_inventories = demo.inventories\n")
+NO_AUTH = ("[KAFKA]\n", f"[KAFKA]\nauth_method=no_auth\n{CREDENTIALS}")
+PLAINTEXT = ("[KAFKA]\n", f"[KAFKA]\nauth_method = plaintext\n{CREDENTIALS}")
+SHAPES = [
+    pytest.param((), [], id="the seed's keys"),
+    pytest.param((OF_30,), [ABOVE_NOTE], id="of 30"),
+    pytest.param((OF_30, NO_AUTH), [NO_AUTH_NOTE, WITH_NO_AUTH_NOTE], id="of 30, no_auth"),
+    pytest.param((OF_30, PLAINTEXT), [ABOVE_NOTE], id="of 30, plaintext"),
+    pytest.param((LINES_KEYS, PLAINTEXT), [ITEM_NOTE, ONE_LINE_NOTE], id="transactions"),
+    pytest.param((LINES_KEYS, PLAINTEXT, INVENTORIES), [TOPIC_NOTE, ITEM_NOTE, ONE_LINE_NOTE], id="inventories"),
+]
+
+
+@pytest.mark.parametrize(("changes", "notes"), SHAPES)
+def test_each_set_of_keys_of_the_original_loads_with_its_notes(
+    folder: Path, changes: tuple[tuple[str, str], ...], notes: list[str]
+) -> None:
+    loaded = load(folder, seed_with(*changes))
+    assert list(loaded.notes) == notes
+    assert not any("\n" in note or "bar" in note for note in notes)
+    seeds = load(folder, SEED)
+    assert loaded.kafka.auth_method == "plaintext"
+    assert loaded.kafka.topic_stockings == ("demo.inventories" if INVENTORIES in changes else "demo.stockings")
+    assert replace(loaded, kafka=seeds.kafka, notes=()) == seeds
+    assert fingerprint.fingerprint_of(loaded, PRODUCTS) == fingerprint.fingerprint_of(seeds, PRODUCTS)
+
+
+def test_notes_are_not_part_of_the_fingerprint(folder: Path) -> None:
+    loaded = load(folder, seed_with(OF_30))
+    assert fingerprint.setting_texts(loaded) == fingerprint.setting_texts(replace(loaded, notes=()))
+
+
+# --- Scales
+
+
+@pytest.mark.parametrize(
+    ("written", "means"), [("0", 0), ("3", 1), ("24", 8), ("25", 25 / 3), ("1", 1 / 3), ("30", 10)]
+)
+def test_units_of_lines_are_of_30(folder: Path, written: str, means: float) -> None:
+    sales = load(folder, f"[SALES]\nitem_quantity_one_freq = {written}\n").sales
+    assert sales.quantity_one_freq == means
+    assert isinstance(sales.quantity_one_freq, int) == (int(written) % 3 == 0)
+
+
+@pytest.mark.parametrize(("written", "means"), [("10", 10), ("9", 9), ("2.5", 2.5), ("11", 11 / 3), ("30", 10)])
+def test_a_whole_number_above_ten_is_of_30(folder: Path, written: str, means: float) -> None:
+    assert load(folder, f"[SALES]\nquantity_one_freq = {written}\n").sales.quantity_one_freq == means
+
+
+@pytest.mark.parametrize("method", ["no_auth", "NO_AUTH"])
+def test_beside_no_auth_any_number_is_of_30(folder: Path, method: str) -> None:
+    loaded = load(folder, f"[KAFKA]\nauth_method = {method}\n[SALES]\nquantity_one_freq = 9\n")
+    assert loaded.sales.quantity_one_freq == 3
+    assert "of 30 sales, as in the original's versions with auth_method = no_auth" in loaded.notes[1]
+
+
+@pytest.mark.parametrize("written", ["10.5", "31", "-1", "24.0", "x"])
+def test_other_numbers_are_refused_as_ours(folder: Path, written: str) -> None:
+    assert problems(folder, f"[SALES]\nquantity_one_freq = {written}\n") == [
+        f"{FILE}: [SALES] quantity_one_freq = {written}: expected a number from 0 to 10"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "high"),
+    [
+        ("[SALES]\nitem_quantity_one_freq = 31\n", "item_quantity_one_freq = 31", 30),
+        ("[SALES]\ntransaction_quantity_one_item_freq = x\n", "transaction_quantity_one_item_freq = x", 20),
+        ("[KAFKA]\nauth_method = no_auth\n[SALES]\nquantity_one_freq = 8.5\n", "quantity_one_freq = 8.5", 30),
+    ],
+)
+def test_numbers_outside_the_originals_scale_are_refused(folder: Path, text: str, key: str, high: int) -> None:
+    assert problems(folder, text) == [f"{FILE}: [SALES] {key}: expected a whole number from 0 to {high}"]
+
+
+def test_what_happens_as_in_the_original_needs_no_remark(folder: Path) -> None:
+    assert not load(folder, "[SALES]\ntransaction_quantity_one_item_freq = 20\n").notes
+    [note] = load(folder, "[SALES]\nitem_quantity_one_freq = 30\n").notes
+    assert note.endswith("read as quantity_one_freq = 10 of 10")
+
+
+# --- Names
+
+
+@pytest.mark.parametrize(
+    ("section", "first", "second"),
+    [
+        ("KAFKA", "topic_stockings = a", "topic_inventories = b"),
+        ("SALES", "quantity_one_freq = 8", "item_quantity_one_freq = 24"),
+    ],
+)
+def test_two_spellings_in_one_file_are_an_error_with_both_places(
+    folder: Path, section: str, first: str, second: str
+) -> None:
+    expected = (
+        f"{FILE}: [{section}] {second}: the same setting as {FILE}: [{section}] {first}; expected only one of them"
+    )
+    assert problems(folder, f"[{section}]\n{first}\n{second}\n") == [expected]
+    assert problems(folder, f"[{section}]\n{second}\n{first}\n") == [expected]
+
+
+def test_the_topic_of_the_original_must_be_a_topic_too(folder: Path) -> None:
+    [problem] = problems(folder, "[KAFKA]\ntopic_inventories = a b\n")
+    assert problem.startswith(f"{FILE}: [KAFKA] topic_inventories = a b: expected a topic name")
+
+
+def test_iam_is_that_of_amazon(folder: Path) -> None:
+    cluster = "[KAFKA]\nbootstrap_servers = b-1:9098\nauth_method = iam\n"
+    loaded = load(folder, f"{cluster}aws_region = us-east-1\n")
+    assert loaded.kafka.auth_method == "aws_msk_iam"
+    assert loaded.notes == (f"{FILE}: [KAFKA] auth_method = iam: read as auth_method = aws_msk_iam",)
+    assert problems(folder, cluster) == [f"{FILE}: [KAFKA] auth_method = iam: expected aws_region as well"]
+
+
+def test_sasl_scram_is_spelled_as_ours(folder: Path) -> None:
+    loaded = load(folder, f"[KAFKA]\nbootstrap_servers = b-1:9096\nauth_method = sasl_scram\n{CREDENTIALS}")
+    assert (loaded.kafka.auth_method, loaded.kafka.sasl_protocol) == ("sasl_scram", "sasl_ssl")
+    assert loaded.kafka.sasl_scram_mechanism == "scram-sha-512"
+    assert loaded.notes == ()
+
+
+# --- Environment
+
+
+def test_a_variable_overrides_the_originals_key_and_its_note(folder: Path) -> None:
+    text = seed_with(LINES_KEYS, INVENTORIES, NO_AUTH)
+    environ = {
+        "YASDG_SALES_QUANTITY_ONE_FREQ": "5",
+        "YASDG_KAFKA_TOPIC_STOCKINGS": "restocks",
+        "YASDG_KAFKA_AUTH_METHOD": "plaintext",
+    }
+    loaded = load(folder, text, environ)
+    assert (loaded.sales.quantity_one_freq, loaded.kafka.topic_stockings) == (5, "restocks")
+    assert loaded.notes == (ONE_LINE_NOTE,)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("YASDG_SALES_ITEM_QUANTITY_ONE_FREQ", "24"),
+        ("YASDG_KAFKA_TOPIC_INVENTORIES", "a"),
+        ("YASDG_SALES_QUANTITY_ONE_FREQ", "24"),
+        ("YASDG_KAFKA_AUTH_METHOD", "no_auth"),
+    ],
+)
+def test_variables_are_only_ours(folder: Path, variable: str, value: str) -> None:
+    with pytest.raises(SettingsError):
+        load(folder, "", {variable: value})
