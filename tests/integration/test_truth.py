@@ -125,7 +125,7 @@ def test_duckdb_comes_to_the_truth_to_the_cent_after_a_storm_a_dead_supply_and_a
     for worker in (workers[0], workers[2]):
         assert worker.ends(180) == 0, worker.said
     consume(shop)
-    assert len(shop.purchases()) > 2 * at_the_kill  # it died in the middle of it
+    assert len(shop.purchases()) > at_the_kill  # it died in the middle of it
 
     for by in BY:
         for window in ("1 minute", "1 hour"):

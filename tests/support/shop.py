@@ -61,7 +61,7 @@ class Worker:
         partitions: list[int] = next(each["partitions"] for each in workers if each["asked"])
         return partitions
 
-    def until(self, result: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    def until(self, result: Callable[[], Any], what: str, seconds: float = 150) -> Any:
         """Return the first true result; fail if there is none in time, or if the worker ends before."""
         deadline = time.monotonic() + seconds
         while not (value := result()):
@@ -70,7 +70,7 @@ class Worker:
             time.sleep(0.1)
         return value
 
-    def ends(self, seconds: float = 60) -> int:
+    def ends(self, seconds: float = 150) -> int:
         """Wait for its end; return its exit status; pytest shows its output if that is unexpected."""
         try:
             status = self.process.wait(seconds)
