@@ -4,7 +4,7 @@
     make bench-formats ARGS="--sales 50000 --rounds 3"
 
 Written: a block of sales becomes finished, compressed record batches, as the sales generator appends them. Read: the
-messages of such batches become purchases in the table's fold. No registry is contacted during the measurement: schemas
+messages of such batches become rows of the table. No registry is contacted during the measurement: schemas
 are registered once, in Confluent's mock registry.
 """
 
@@ -24,7 +24,7 @@ from table import compared, table
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import FormatSettings, KafkaSettings, SalesSettings, Settings
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Books
+from yasdg_app.inventory.projection import InventoryProjection
 from yasdg_app.kafka.batch_writer import batch
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.formats import Format, format_of
@@ -67,7 +67,7 @@ def main() -> None:
     def read(name: str) -> float:
         messages[name] = list(unpacked(batches[name]))
         began = time.process_time()
-        asyncio.run(fold(forms[name], messages[name], plan, products))
+        asyncio.run(apply_messages(forms[name], messages[name], plan, products))
         return len(messages[name]) / (time.process_time() - began)
 
     for what, measured in (("written", written), ("read", read)):
@@ -96,14 +96,14 @@ def unpacked(batches: list[bytes]) -> Any:
                 offset += 1
 
 
-async def fold(form: Format, messages: list[Any], plan: Plan, products: tuple[catalog.Product, ...]) -> None:
+async def apply_messages(form: Format, messages: list[Any], plan: Plan, products: tuple[catalog.Product, ...]) -> None:
     """Apply all messages to a table, chunk by chunk."""
-    books, levels = Books(PartitionedCatalog.of(products, 1)), dict[str, Any]()
+    projection, levels = InventoryProjection(PartitionedCatalog.of(products, 1)), dict[str, Any]()
     for start in range(0, len(messages), CHUNK):
         plain = await form.plain("purchases", messages[start : start + CHUNK])
-        folded = books.fold(EVERYTHING, plain, levels.get, plan.supply)
-        assert not folded.dead_letters
-        levels |= {level.product_id: level for level in folded.levels}
+        applied = projection.apply_sales(EVERYTHING, plain, levels.get, plan.supply)
+        assert not applied.dead_letters
+        levels |= {level.product_id: level for level in applied.levels}
     assert sum(level.sales for level in levels.values()) == len(messages)
 
 

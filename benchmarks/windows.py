@@ -2,7 +2,7 @@
 
     make bench-windows
 
-Chunks of one partition of the default shop are applied: folded, encoded for the changelog, put into the table. The work
+Chunks of one partition of the default shop are applied, encoded for the changelog, and put into the table. The work
 of the windows before and after is timed in the same run, so both times include the same load of the machine.
 """
 
@@ -23,7 +23,7 @@ from yasdg_app.config.settings import SalesSettings, Settings
 from yasdg_app.faust_runtime.shop_app import GC_THRESHOLD
 from yasdg_app.faust_runtime.table import PartitionStore, numbers_of
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Books
+from yasdg_app.inventory.projection import InventoryProjection
 from yasdg_app.messages.encoders import PurchaseEncoder, encode_level
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
@@ -65,7 +65,11 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
     products = load(PRODUCTS)
     catalog = PartitionedCatalog.of(products, PARTITIONS)
     plan = Plan.of(Settings(sales=SalesSettings(min_sale_freq=0, max_sale_freq=2 * mean)), products, OPENED)
-    rows, books, tp = PartitionStore(catalog.products_in(PARTITION)), Books(catalog), TP(TOPICS[0], PARTITION)
+    rows, projection, tp = (
+        PartitionStore(catalog.products_in(PARTITION)),
+        InventoryProjection(catalog),
+        TP(TOPICS[0], PARTITION),
+    )
     shop: Any = SimpleNamespace(
         settings=SimpleNamespace(kafka=SimpleNamespace(partitions=PARTITIONS)),
         manifest=SimpleNamespace(opened_at=OPENED),
@@ -82,17 +86,17 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
 
     for chunk in chunks(plan, catalog, size, most):
         began = time.perf_counter()
-        folded = books.fold(tp, chunk, level_of, plan.supply)
+        applied = projection.apply_sales(tp, chunk, level_of, plan.supply)
         at_count = time.perf_counter()
-        counted = windows.count(PARTITION, folded)
+        counted = windows.count(PARTITION, applied)
         at_write = time.perf_counter()
-        folded.sales, folded.grouped = [], None  # free the sales, as a fold does that does not return them
-        numbers = numbers_of(folded.levels)
-        for level in folded.levels:
+        applied.sales, applied.sales_by_product = [], None  # free the sales, as the agent does
+        numbers = numbers_of(applied.levels)
+        for level in applied.levels:
             encode_level(level)
-        rows.put([catalog.local_index_of(level.product_id) for level in folded.levels], numbers)
+        rows.put([catalog.local_index_of(level.product_id) for level in applied.levels], numbers)
         at_add = time.perf_counter()
-        windows.add(PARTITION, folded, counted)
+        windows.add(PARTITION, applied, counted)
         ended = time.perf_counter()
         applying += at_count - began + at_add - at_write
         counting += at_write - at_count + ended - at_add

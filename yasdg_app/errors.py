@@ -31,7 +31,7 @@ expected. All of them, each in the module that raises it:
             ClockAheadError             this machine's clock is far ahead of the cluster's
             IncidentConflictError       the change conflicts with the incidents that exist
             UnknownIncidentError        no incident of that name was set
-        BooksError                      log and table do not belong together
+        InconsistentLogError            log and table do not belong together
         DatastoreError                  the datastore fails; retrying may help
             DatastoreRefusedError       retrying does not help
             GoneError                   its file was removed or replaced

@@ -26,9 +26,9 @@ from yasdg_app.aggregates.windows import LATEST, WINDOWS, Windows
 from yasdg_app.config.settings import KafkaSettings, Settings
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import COLUMNS, PartitionStore, numbers_of
-from yasdg_app.inventory import projection as books
+from yasdg_app.inventory import projection
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Books, Folded, ProductRestock
+from yasdg_app.inventory.projection import AppliedChunk, InventoryProjection, ProductRestock
 from yasdg_app.messages.formats import Format, JsonFormat
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.messages.times import event_time, time_text
@@ -37,7 +37,7 @@ from yasdg_app.shop.shelf import Restock
 
 HOMES = [0, 1, 0, 1, 0, 0]
 CATALOG = PartitionedCatalog(PRODUCTS, HOMES)
-BOOKS = Books(CATALOG)
+PROJECTION = InventoryProjection(CATALOG)
 SUPPLY = Plan.of(Settings(), PRODUCTS, OPENED).supply
 TOPICS = "purchases", "lost_sales"
 CATEGORIES = {product.category for product in PRODUCTS}
@@ -151,27 +151,27 @@ class Worker:
         applied = {TP(TOPICS[0], p): int(own.column("offset").max(initial=-1)) + 1 for p, own in rows.items()}
         self.windows.activate(self.generation, applied | {TP(TOPICS[1], p): lost for p in rows})
 
-    def fold(self, partition: int, chunk: Sequence[Any]) -> Folded:
+    def project(self, partition: int, chunk: Sequence[Any]) -> AppliedChunk:
         def level_of(product_id: str) -> Any:
             return self.rows[partition].get(CATALOG.local_index_of(product_id))
 
-        return BOOKS.fold(TP(TOPICS[0], partition), chunk, level_of, SUPPLY)
+        return PROJECTION.apply_sales(TP(TOPICS[0], partition), chunk, level_of, SUPPLY)
 
     def apply(self, partition: int, chunk: Sequence[Any], is_written: bool = True) -> None:
-        folded = self.fold(partition, chunk)
-        counted = self.windows.count(partition, folded)
+        applied = self.project(partition, chunk)
+        counted = self.windows.count(partition, applied)
         if is_written:
-            self.write(partition, folded)
-            self.windows.add(partition, folded, counted)
+            self.write(partition, applied)
+            self.windows.add(partition, applied, counted)
 
-    def write(self, partition: int, folded: Folded) -> None:
-        seats = [CATALOG.local_index_of(level.product_id) for level in folded.levels]
-        self.rows[partition].put(seats, numbers_of(folded.levels))
+    def write(self, partition: int, applied: AppliedChunk) -> None:
+        local_indexes = [CATALOG.local_index_of(level.product_id) for level in applied.levels]
+        self.rows[partition].put(local_indexes, numbers_of(applied.levels))
 
 
 def copied(rows: PartitionStore) -> PartitionStore:
     copy = PartitionStore(rows._products)
-    copy._numbers, copy._held = rows._numbers.copy(), rows._held.copy()
+    copy._numbers, copy._has_row = rows._numbers.copy(), rows._has_row.copy()
     return copy
 
 
@@ -237,7 +237,7 @@ def test_sums_and_series_are_those_of_the_sales(shop: Any, data: st.DataObject, 
     worker = Worker(Logs())
     worker.take_over(empty())
     random = data.draw(st.randoms(use_true_random=False))
-    with mock.patch.object(books, "MANY", data.draw(st.sampled_from([2, 32]))):
+    with mock.patch.object(projection, "ARRAY_MIN_MESSAGES", data.draw(st.sampled_from([2, 32]))):
         apply_all(worker, logs, random, longest)
     newest = sales[-1].at // MINUTE if sales else OPENED // MINUTE
     for ago in {-1, 0, 1, 2, random.randint(3, 150)}:
@@ -316,10 +316,10 @@ def test_a_chunk_in_the_newest_minute_is_not_looked_at() -> None:
     worker.take_over(empty())
     worker.apply(0, chunk[:100])
     for start in (100, 200):
-        folded = worker.fold(0, chunk[start : start + 100])
-        assert worker.windows.count(0, folded) is None
-        worker.write(0, folded)
-        worker.windows.add(0, folded, None)
+        applied = worker.project(0, chunk[start : start + 100])
+        assert worker.windows.count(0, applied) is None
+        worker.write(0, applied)
+        worker.windows.add(0, applied, None)
     assert worker.windows.sums("minute", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": (300, 300, 300 * 499)}
 
 
@@ -457,9 +457,9 @@ def test_a_table_that_was_changed_behind_our_back_is_read_again() -> None:
     async def go_on() -> None:
         worker.take_over(empty())
         worker.apply(0, numbered(sales)[:10])
-        folded = worker.fold(0, numbered(sales)[10:20])
-        worker.windows.count(0, folded)
-        worker.write(0, folded)  # it is in the changelog, but nobody answered
+        applied = worker.project(0, numbered(sales)[10:20])
+        worker.windows.count(0, applied)
+        worker.write(0, applied)  # it is in the changelog, but nobody answered
         worker.take_over(worker.rows)
         worker.apply(0, numbered(sales)[20:])
         await worker.done()
@@ -510,7 +510,7 @@ def test_junk_of_any_size_is_read_over() -> None:
     worker.logs.values[TP(TOPICS[0], 0)] = junk + [sale.value for sale in sales]
     worker.now = sales[-1].at
     for rows in before.rows.values():
-        rows._numbers[rows._held, COLUMNS["offset"]] += len(junk)  # which stands before all sales
+        rows._numbers[rows._has_row, COLUMNS["offset"]] += len(junk)  # which stands before all sales
 
     async def take_over() -> None:
         worker.take_over(before.rows)
@@ -559,11 +559,11 @@ def test_the_latest_restocks_are_those_told_before_and_those_applied() -> None:
     worker.logs.values[TP("stockings", 0)] = [json.dumps(each).encode() for each in told[:72]] + [b"junk"]
     taken_over(worker, sold(3, SECOND))
     assert worker.windows.latest_restocks == told[71:22:-1]  # junk takes a place
-    folded = worker.fold(0, numbered(sold(4, SECOND))[3:])
-    folded.restocks = [
+    applied = worker.project(0, numbered(sold(4, SECOND))[3:])
+    applied.restocks = [
         ProductRestock("SF02", Restock(number, OPENED + number * SECOND, 3, 15)) for number in range(71, 81)
     ]
-    worker.windows.add(0, folded, worker.windows.count(0, folded))
+    worker.windows.add(0, applied, worker.windows.count(0, applied))
     assert worker.windows.latest_restocks == told[79:29:-1]
     assert len(worker.windows.latest_restocks) == LATEST
 

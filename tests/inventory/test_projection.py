@@ -1,4 +1,4 @@
-"""The books: every purchase counts once, a gap stops everything, and what is no purchase is put aside with a reason."""
+"""Every purchase counts once, a gap stops everything, and a foreign message becomes a dead letter with a reason."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,8 @@ from support.small_shops import messages as numbered
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import Settings, SupplierSettings
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Books, BooksError, Folded, shelf_of
+from yasdg_app.inventory.projection import AppliedChunk, InconsistentLogError, InventoryProjection
+from yasdg_app.inventory.row_updates import shelf_of
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.plan import Plan
@@ -27,7 +28,7 @@ from yasdg_app.shop.supply import Supply
 PRODUCTS = {product.product_id: product for product in catalog.load(Path(__file__).parents[2] / "products.csv")}
 PARTITION, LOST = TP("purchases", 0), TP("lost_sales", 0)
 HOMES = [0 if product_id.startswith("CS") else 1 for product_id in PRODUCTS]
-BOOKS = Books(PartitionedCatalog(tuple(PRODUCTS.values()), HOMES))
+PROJECTION = InventoryProjection(PartitionedCatalog(tuple(PRODUCTS.values()), HOMES))
 SUPPLY = Plan.of(Settings(), tuple(PRODUCTS.values()), OPENED).supply
 
 
@@ -58,27 +59,27 @@ def messages(*values: bytes | None, first: int = 0) -> list[Any]:
     return numbered(values, first)
 
 
-def fold(table: dict[str, InventoryLevel], chunk: list[Any]) -> Folded:
-    folded = BOOKS.fold(PARTITION, chunk, table.get, SUPPLY)
-    table |= {level.product_id: level for level in folded.levels}
-    return folded
+def apply_sales(table: dict[str, InventoryLevel], chunk: list[Any]) -> AppliedChunk:
+    applied = PROJECTION.apply_sales(PARTITION, chunk, table.get, SUPPLY)
+    table |= {level.product_id: level for level in applied.levels}
+    return applied
 
 
-def fold_lost(table: dict[str, InventoryLevel], chunk: list[Any]) -> Folded:
-    folded = BOOKS.fold_lost(LOST, chunk, table.get, SUPPLY)
-    table |= {level.product_id: level for level in folded.levels}
-    return folded
+def apply_lost_sales(table: dict[str, InventoryLevel], chunk: list[Any]) -> AppliedChunk:
+    applied = PROJECTION.apply_lost_sales(LOST, chunk, table.get, SUPPLY)
+    table |= {level.product_id: level for level in applied.levels}
+    return applied
 
 
 @given(st.lists(st.integers(1, 2), max_size=120), st.integers(1, 50))
 def test_levels_and_restocks_do_not_depend_on_the_chunks(quantities: list[int], size: int) -> None:
     values = [sale(number, quantity) for number, quantity in enumerate(quantities, 1)]
     whole: dict[str, InventoryLevel] = {}
-    at_once = fold(whole, messages(*values)).restocks
+    at_once = apply_sales(whole, messages(*values)).restocks
     table: dict[str, InventoryLevel] = {}
     in_chunks = []
     for start in range(0, len(values), size):
-        in_chunks += fold(table, messages(*values[start : start + size], first=start)).restocks
+        in_chunks += apply_sales(table, messages(*values[start : start + size], first=start)).restocks
     assert {key: level.asdict() for key, level in table.items()} == {key: row.asdict() for key, row in whole.items()}
     assert in_chunks == at_once
     for level in table.values():
@@ -88,14 +89,16 @@ def test_levels_and_restocks_do_not_depend_on_the_chunks(quantities: list[int], 
 def test_what_was_seen_before_changes_nothing() -> None:
     table: dict[str, InventoryLevel] = {}
     chunk = messages(sale(1), sale(2))
-    fold(table, chunk)
-    again = fold(table, chunk)
+    apply_sales(table, chunk)
+    again = apply_sales(table, chunk)
     assert (again.restocks, again.levels) == ([], [])  # nor is it written again
 
 
 def test_a_gap_stops_with_its_place() -> None:
-    with pytest.raises(BooksError, match="purchases, partition 0, offset 1: CS01-000003 follows number 1 of its"):
-        fold({}, messages(sale(1), sale(3)))
+    with pytest.raises(
+        InconsistentLogError, match="purchases, partition 0, offset 1: CS01-000003 follows number 1 of its"
+    ):
+        apply_sales({}, messages(sale(1), sale(3)))
 
 
 @pytest.mark.parametrize(
@@ -122,8 +125,8 @@ def test_a_gap_stops_with_its_place() -> None:
 )
 def test_what_is_no_purchase_is_put_aside_and_the_rest_goes_on(value: bytes | None, reason: str) -> None:
     table: dict[str, InventoryLevel] = {}
-    folded = fold(table, messages(sale(1), value, sale(2)))
-    ((message, why),) = folded.dead_letters
+    applied = apply_sales(table, messages(sale(1), value, sale(2)))
+    ((message, why),) = applied.dead_letters
     assert message.offset == 1
     assert reason.lower() in why.lower()
     assert table["CS01"].sales == 2
@@ -131,7 +134,7 @@ def test_what_is_no_purchase_is_put_aside_and_the_rest_goes_on(value: bytes | No
 
 def test_the_highest_offset_is_written_last() -> None:
     chunk = messages(sale(1, product_id="CS02"), sale(1), sale(2, product_id="CS02"))
-    levels = BOOKS.fold(PARTITION, chunk, {}.get, SUPPLY).levels
+    levels = PROJECTION.apply_sales(PARTITION, chunk, {}.get, SUPPLY).levels
     assert [level.offset for level in levels] == [1, 2]
 
 
@@ -169,41 +172,41 @@ def told(kind: Callable[..., bytes], data: st.DataObject) -> list[bytes | None]:
     return values
 
 
-def outcome(fold: Callable[..., Folded], *arguments: Any) -> Any:
+def outcome(apply: Callable[..., AppliedChunk], *arguments: Any) -> Any:
     try:
-        folded = fold(*arguments)
-    except BooksError as error:
+        applied = apply(*arguments)
+    except InconsistentLogError as error:
         return str(error)
-    return [level.asdict() for level in folded.levels], folded.restocks, folded.dead_letters
+    return [level.asdict() for level in applied.levels], applied.restocks, applied.dead_letters
 
 
 @settings(max_examples=examples(300))
 @given(st.data(), st.sampled_from(SUPPLIES))
 def test_what_is_folded_product_by_product_is_what_is_folded_one_by_one(data: st.DataObject, supply: Supply) -> None:
-    for tp, kind, fold, one_by_one in (
-        (PARTITION, sale, BOOKS.fold, BOOKS.fold_one_by_one),
-        (LOST, lost, BOOKS.fold_lost, BOOKS.fold_lost_one_by_one),
+    for tp, kind, apply, one_by_one in (
+        (PARTITION, sale, PROJECTION.apply_sales, PROJECTION.apply_sales_one_by_one),
+        (LOST, lost, PROJECTION.apply_lost_sales, PROJECTION.apply_lost_sales_one_by_one),
     ):
         chunk, before = messages(*told(kind, data)), data.draw(st.integers(0, 150))
         table: dict[str, InventoryLevel] = {}
         try:
             table |= {level.product_id: level for level in one_by_one(tp, chunk[:before], {}.get, supply).levels}
-        except BooksError:
+        except InconsistentLogError:
             before = 0
         again = chunk[max(before - data.draw(st.sampled_from([0, 0, 0, 5])), 0) :]
         kept = {product_id: level.asdict() for product_id, level in table.items()}
-        assert outcome(fold, tp, again, table.get, supply) == outcome(one_by_one, tp, again, table.get, supply)
+        assert outcome(apply, tp, again, table.get, supply) == outcome(one_by_one, tp, again, table.get, supply)
         assert {product_id: level.asdict() for product_id, level in table.items()} == kept
 
 
 @pytest.mark.parametrize("supply", SUPPLIES)
 def test_an_ordinary_chunk_is_folded_product_by_product(supply: Supply) -> None:
     values = [sale(number, 1 + number % 2, its) for number in range(1, 101) for its in IN_ORDER]
-    folded = BOOKS.fold_by_product(PARTITION, messages(*values), {}.get, supply)
-    assert folded is not None
-    assert [level.sales for level in folded.levels] == [100] * 3
+    applied = PROJECTION.apply_sales_by_product(PARTITION, messages(*values), {}.get, supply)
+    assert applied is not None
+    assert [level.sales for level in applied.levels] == [100] * 3
     values = [lost(number, 1 + number % 2, its) for number in range(1, 101) for its in IN_ORDER]
-    turned_away = BOOKS.fold_lost_by_product(LOST, messages(*values), {}.get, supply)
+    turned_away = PROJECTION.apply_lost_sales_by_product(LOST, messages(*values), {}.get, supply)
     assert turned_away is not None
     assert [level.lost for level in turned_away.levels] == [150] * 3
 
@@ -213,8 +216,8 @@ def test_an_ordinary_chunk_is_folded_product_by_product(supply: Supply) -> None:
 
 def test_a_lost_sale_is_counted_and_what_was_sold_instead_is_not_lost() -> None:
     table: dict[str, InventoryLevel] = {}
-    fold(table, messages(sale(1)))
-    fold_lost(table, messages(lost(1, 2), lost(2, 1), lost(3, 2, substitute="CS02"), first=4))
+    apply_sales(table, messages(sale(1)))
+    apply_lost_sales(table, messages(lost(1, 2), lost(2, 1), lost(3, 2, substitute="CS02"), first=4))
     row = table["CS01"]
     assert (row.lost_sales, row.lost, row.lost_cents, row.substituted) == (3, 3, 1497, 2)
     assert (row.last_lost, row.lost_offset) == ("2026-11-24 10:00:03.000000", 6)
@@ -223,8 +226,8 @@ def test_a_lost_sale_is_counted_and_what_was_sold_instead_is_not_lost() -> None:
 
 def test_a_lost_sale_may_be_the_first_that_is_known_of_a_product() -> None:
     table: dict[str, InventoryLevel] = {}
-    fold_lost(table, messages(lost(1)))
-    fold(table, messages(sale(1)))
+    apply_lost_sales(table, messages(lost(1)))
+    apply_sales(table, messages(sale(1)))
     row = table["CS01"]
     assert (row.lost_sales, row.sales, row.level, row.initial) == (1, 1, 74, 75)
 
@@ -232,10 +235,12 @@ def test_a_lost_sale_may_be_the_first_that_is_known_of_a_product() -> None:
 def test_lost_sales_seen_before_change_nothing_and_a_gap_stops() -> None:
     table: dict[str, InventoryLevel] = {}
     chunk = messages(lost(1), lost(2))
-    fold_lost(table, chunk)
-    assert fold_lost(table, chunk).levels == []
-    with pytest.raises(BooksError, match="lost_sales, partition 0, offset 9: CS01-L000004 follows number 2 of its"):
-        fold_lost(table, messages(lost(4), first=9))
+    apply_lost_sales(table, chunk)
+    assert apply_lost_sales(table, chunk).levels == []
+    with pytest.raises(
+        InconsistentLogError, match="lost_sales, partition 0, offset 9: CS01-L000004 follows number 2 of its"
+    ):
+        apply_lost_sales(table, messages(lost(4), first=9))
 
 
 @pytest.mark.parametrize(
@@ -256,8 +261,8 @@ def test_lost_sales_seen_before_change_nothing_and_a_gap_stops() -> None:
 )
 def test_what_is_no_lost_sale_is_put_aside_and_the_rest_goes_on(value: bytes | None, reason: str) -> None:
     table: dict[str, InventoryLevel] = {}
-    folded = fold_lost(table, messages(lost(1), value, lost(2)))
-    ((message, why),) = folded.dead_letters
+    applied = apply_lost_sales(table, messages(lost(1), value, lost(2)))
+    ((message, why),) = applied.dead_letters
     assert message.offset == 1
     assert reason.lower() in why.lower()
     assert table["CS01"].lost_sales == 2

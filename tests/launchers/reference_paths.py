@@ -12,7 +12,7 @@ from yasdg_app.shop.till import Till
 
 NEVER = 2**62  # more messages than there ever are
 
-replace(projection, "MANY", NEVER)
+replace(projection, "ARRAY_MIN_MESSAGES", NEVER)
 replace(Till, "_instant", lambda till: np.zeros(len(till.products), dtype=np.bool_))
 replace(sales_generator, "BULK_FROM_SALES", NEVER)
 

@@ -16,7 +16,7 @@ from yasdg_app.config.catalog import load
 from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.faust_runtime.table import PartitionStore, numbers_of
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import BooksError
+from yasdg_app.inventory.projection import InconsistentLogError
 from yasdg_app.kafka.reader import Reader
 from yasdg_app.kafka.topic_policies import MAX_DEAD_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
@@ -178,7 +178,7 @@ def test_a_table_that_lacks_a_row_is_computed_again_from_logs_that_are_whole(row
 
 def test_a_table_that_lacks_a_row_is_not_guessed_where_the_log_is_not_whole() -> None:
     table = table_of(row("CS02", 2, 5))
-    with pytest.raises(BooksError, match=r"cannot be computed again.*application_id"):
+    with pytest.raises(InconsistentLogError, match=r"cannot be computed again.*application_id"):
         checked(table, {PURCHASES: SOLD}, {PURCHASES: 2})
     assert len(table.store_of(0)) == 1
 
@@ -189,12 +189,12 @@ def test_a_log_that_was_cut_behind_the_table_is_gone_on_with() -> None:
 
 
 def test_a_log_that_was_cut_before_the_table_had_seen_it_stops_the_worker() -> None:
-    with pytest.raises(BooksError, match=r"begins at offset 5, .* up to 2 only.*application_id"):
+    with pytest.raises(InconsistentLogError, match=r"begins at offset 5, .* up to 2 only.*application_id"):
         checked(table_of(row("CS01", 2, 1)), {PURCHASES: SOLD}, {PURCHASES: 5})
 
 
 def test_a_log_that_is_shorter_than_the_table_stops_the_worker() -> None:
-    with pytest.raises(BooksError, match=r"ends at offset 8, .* up to offset 10.*application_id"):
+    with pytest.raises(InconsistentLogError, match=r"ends at offset 8, .* up to offset 10.*application_id"):
         checked(table_of(row("CS01", 9, 9)), {PURCHASES: SOLD})
 
 

@@ -15,7 +15,7 @@ from yasdg_app.audit.partition import PartitionAudit, last_sale
 from yasdg_app.audit.report import AuditReport
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Books
+from yasdg_app.inventory.projection import InventoryProjection
 from yasdg_app.kafka.reader import Chunk
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.ids import default_partition
@@ -112,16 +112,18 @@ def kept(
     plan: Plan, purchases: Log, lost: Log, partition: int = 0, partitions: int = 1, chunk: int = 500
 ) -> tuple[Log, dict[str, InventoryLevel]]:
     """Return what the inventory publishes for these purchases, and its table."""
-    books = Books(PartitionedCatalog.of(plan.products, partitions))
+    projection = InventoryProjection(PartitionedCatalog.of(plan.products, partitions))
     table: dict[str, InventoryLevel] = {}
     log: Log = []
     for records in chunks(numbered(purchases), chunk):
-        folded = books.fold(TP("purchases", partition), records, table.get, plan.supply)
-        table |= {level.product_id: level for level in folded.levels}
-        log += [(product_id.encode(), encode(stocking(product_id, restock))) for product_id, restock in folded.restocks]
+        applied = projection.apply_sales(TP("purchases", partition), records, table.get, plan.supply)
+        table |= {level.product_id: level for level in applied.levels}
+        log += [
+            (product_id.encode(), encode(stocking(product_id, restock))) for product_id, restock in applied.restocks
+        ]
     for records in chunks(numbered(lost), chunk):
-        folded = books.fold_lost(TP("lost_sales", partition), records, table.get, plan.supply)
-        table |= {level.product_id: level for level in folded.levels}
+        applied = projection.apply_lost_sales(TP("lost_sales", partition), records, table.get, plan.supply)
+        table |= {level.product_id: level for level in applied.levels}
     return log, table
 
 

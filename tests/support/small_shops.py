@@ -25,7 +25,8 @@ from yasdg_app.config.settings import (
     VolumeSettings,
 )
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Books, shelf_of
+from yasdg_app.inventory.projection import InventoryProjection
+from yasdg_app.inventory.row_updates import shelf_of
 from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
 from yasdg_app.messages.records import InventoryLevel
@@ -321,7 +322,7 @@ def arrivals(plan: Plan, until: int) -> list[tuple[int, str, int]]:
 
 
 PURCHASES, LOST_SALES = TP("purchases", PARTITION), TP("lost_sales", PARTITION)
-BOOKS = Books(PartitionedCatalog(PRODUCTS, [PARTITION] * len(PRODUCTS)))
+PROJECTION = InventoryProjection(PartitionedCatalog(PRODUCTS, [PARTITION] * len(PRODUCTS)))
 
 
 def encoded(till: Till, told: Told) -> tuple[list[bytes], list[bytes]]:
@@ -365,11 +366,14 @@ class Table(dict[str, InventoryLevel]):
         self.restocks: list[Any] = []
 
     def apply(self, purchases: Sequence[Any] = (), lost: Sequence[Any] = ()) -> "Table":
-        for tp, fold, chunk in ((PURCHASES, BOOKS.fold, purchases), (LOST_SALES, BOOKS.fold_lost, lost)):
-            folded = fold(tp, chunk, self.get, self.plan.supply)
-            assert folded.dead_letters == []
-            self.update({level.product_id: level for level in folded.levels})
-            self.restocks += folded.restocks
+        for tp, apply, chunk in (
+            (PURCHASES, PROJECTION.apply_sales, purchases),
+            (LOST_SALES, PROJECTION.apply_lost_sales, lost),
+        ):
+            applied = apply(tp, chunk, self.get, self.plan.supply)
+            assert applied.dead_letters == []
+            self.update({level.product_id: level for level in applied.levels})
+            self.restocks += applied.restocks
         return self
 
     def rows(self) -> dict[str, dict[str, Any]]:

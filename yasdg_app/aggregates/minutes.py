@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yasdg_app.inventory.projection import Folded, Grouped
+from yasdg_app.inventory.projection import AppliedChunk, SalesByProduct
 from yasdg_app.messages.decoders import SaleEvent
 from yasdg_app.messages.times import EPOCH
 from yasdg_app.shop.demand import Ints
@@ -231,12 +231,12 @@ class Window:
         """The minute from which sums by category are complete."""
         return max(self.whole_from, self._minutes.oldest)
 
-    def count(self, folded: Folded, horizon: Callable[[], int], seats: Callable[[str], int]) -> Counted | None:
+    def count(self, applied: AppliedChunk, horizon: Callable[[], int], seats: Callable[[str], int]) -> Counted | None:
         """Process a chunk before it is written to the table; return what to add once it is written.
 
         `horizon`: returns the minute before which no sales are needed.
         """
-        sales = folded.sales
+        sales = applied.sales
         if not sales:
             return None
         if sales[-1].transaction_time < self._ends:  # the log is in order of event time
@@ -248,9 +248,9 @@ class Window:
         last = minute_of(sales[-1])
         if last < horizon():
             return Counted(last, None)
-        if folded.grouped is None:
+        if applied.sales_by_product is None:
             return Counted(last, [_row(sale, seats) for sale in sales])
-        return Counted(last, _cells_by_product(sales, folded.grouped, seats))
+        return Counted(last, _cells_by_product(sales, applied.sales_by_product, seats))
 
     def add(self, counted: Counted | None) -> None:
         """Add a chunk that has been written to the table."""
@@ -301,7 +301,7 @@ def _row(sale: SaleEvent, seats: Callable[[str], int]) -> Row:
     return minute_of(sale) << SEAT_BITS | seats(sale.product_id), 1, sale.quantity, round(sale.total_purchase * 100)
 
 
-def _cells_by_product(sales: Sequence[SaleEvent], grouped: Grouped, seats: Callable[[str], int]) -> Cells:
+def _cells_by_product(sales: Sequence[SaleEvent], grouped: SalesByProduct, seats: Callable[[str], int]) -> Cells:
     """Return the cells of sales sorted by time, without processing them one by one."""
     minutes, lengths, begin = list[int](), list[int](), 0
     while begin < len(sales):

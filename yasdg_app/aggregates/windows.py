@@ -39,7 +39,7 @@ from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import PartitionStore
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import Folded, ProductRestock
+from yasdg_app.inventory.projection import AppliedChunk, ProductRestock
 from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.messages.decoders import (
@@ -251,21 +251,21 @@ class Windows:
 
     # --- Updates by the agents and tills --------------------------------------------------------------------------
 
-    def count(self, partition: int, folded: Folded) -> Counted | None:
+    def count(self, partition: int, applied: AppliedChunk) -> Counted | None:
         """Return the contribution of a chunk of purchases, before it is written to the table."""
         share = self._shares.get(partition)
         if share is None:
             return None
-        return share.window.count(folded, self._horizon, self._seat)
+        return share.window.count(applied, self._horizon, self._seat)
 
-    def add(self, partition: int, folded: Folded, counted: Counted | None) -> None:
+    def add(self, partition: int, applied: AppliedChunk, counted: Counted | None) -> None:
         """Add a chunk of purchases that has been written to the table."""
         share = self._shares.get(partition)
-        if share is None or not folded.levels:
+        if share is None or not applied.levels:
             return
         share.window.add(counted)
-        share.restocks.extend(folded.restocks)
-        last = folded.levels[-1]
+        share.restocks.extend(applied.restocks)
+        last = applied.levels[-1]
         share.position, share.last_sale = last.offset + 1, last.last_sale
 
     def add_lost(self, partition: int, chunk: Sequence[Message]) -> None:

@@ -16,7 +16,9 @@ from aiokafka import TopicPartition
 
 from yasdg_app.kafka.reader import Chunk
 
-MOST = 10_000  # max messages in a chunk and in a delivery; its fold blocks everything else for a hundredth of a second
+MOST = (
+    10_000  # max messages in a chunk and in a delivery; applying it blocks everything else for a hundredth of a second
+)
 FEW = MOST // 2  # messages from which a delivery is large enough not to wait
 PATIENCE = 0.05  # max seconds for which one partition with a slow or unavailable leader may delay the others
 

@@ -47,8 +47,8 @@ class IncidentAnnouncer:
     async def announce(self, until: int, is_owner: Callable[[], bool]) -> None:
         """Publish what starts or ends up to an event time, inclusive.
 
-        `is_owner`: whether the partition whose owner announces is still ours. Raises BooksError if the topic and the
-        cluster disagree for too long.
+        `is_owner`: whether the partition whose owner announces is still ours. Raises InconsistentLogError if the topic
+        and the cluster disagree for too long.
         """
         try:
             if self._published is None:

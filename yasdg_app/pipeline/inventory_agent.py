@@ -25,7 +25,8 @@ from yasdg_app.faust_runtime.fetched_batches import Delivery
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment, PublishedState
 from yasdg_app.faust_runtime.table import ChunkedTable
-from yasdg_app.inventory.projection import Books, Folded, shelf_of
+from yasdg_app.inventory.projection import AppliedChunk, InventoryProjection
+from yasdg_app.inventory.row_updates import shelf_of
 from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.client import is_retriable
 from yasdg_app.kafka.producer import ProducerRecord, RecordsRejectedError, SequenceConflictError, StaleStateError
@@ -89,7 +90,7 @@ class InventoryAgent:
         self._table = table
         self._windows = windows
         self._kafka = shop.settings.kafka
-        self._projection = Books(table.catalog)
+        self._projection = InventoryProjection(table.catalog)
         # One chunk at a time writes to a partition's table, of purchases or of lost sales, in order of arrival.
         self._partition_locks = {partition: asyncio.Lock() for partition in range(self._kafka.partitions)}
         self._in_flight_limit = asyncio.Semaphore(MAX_CHUNKS_IN_FLIGHT)
@@ -204,7 +205,7 @@ class InventoryAgent:
         """Apply a chunk of purchases or of lost sales to the table if it is ours and the next; return whether it was.
 
         `generation`: of the group when it was fetched. Raises StaleStateError if the table has to be reloaded first,
-        BooksError if log and table contradict each other.
+        InconsistentLogError if log and table contradict each other.
         """
         assignment = self._assignment
         if not assignment.is_active_in(generation):
@@ -229,32 +230,32 @@ class InventoryAgent:
         await self._follower.wait_up_to_date()  # the chunk's producer may know of incidents that we do not know yet
         if self._life.should_stop or not is_owner():
             return False
-        apply_chunk = self._projection.fold if are_sales else self._projection.fold_lost
+        apply_chunk = self._projection.apply_sales if are_sales else self._projection.apply_lost_sales
         plan = self._follower.plan
-        folded = apply_chunk(tp, plain, self._table.level_of, plan.supply) if plain else Folded()
-        counted = self._windows.count(tp.partition, folded) if are_sales and plain else None
-        folded.sales, folded.grouped = [], None  # the next steps may have to wait for the cluster
+        applied = apply_chunk(tp, plain, self._table.level_of, plan.supply) if plain else AppliedChunk()
+        counted = self._windows.count(tp.partition, applied) if are_sales and plain else None
+        applied.sales, applied.sales_by_product = [], None  # the next steps may have to wait for the cluster
         published = assignment.published[tp.partition]
-        letters = dead_letters_of(chunk, folded)
+        letters = dead_letters_of(chunk, applied)
         if not (
-            await self._publish_restocks(tp.partition, folded, published, is_owner)
+            await self._publish_restocks(tp.partition, applied, published, is_owner)
             and await self._publish_dead_letters(tp, letters, published, is_owner)
         ):
             return False
-        if not await self._table.write(tp.partition, folded.levels, is_owner):
+        if not await self._table.write(tp.partition, applied.levels, is_owner):
             return False
         positions[tp] = max(positions[tp], chunk.end)
         if are_sales:
-            self._windows.add(tp.partition, folded, counted)
+            self._windows.add(tp.partition, applied, counted)
         elif plain:
             self._windows.add_lost(tp.partition, plain)
         return True
 
     async def _publish_restocks(
-        self, partition: int, folded: Folded, published: PublishedState, is_owner: IsOwner
+        self, partition: int, applied: AppliedChunk, published: PublishedState, is_owner: IsOwner
     ) -> bool:
         """Append the restocks that no worker before us has published; return False if we may not."""
-        restocks = [each for each in folded.restocks if each.restock.number > published.ahead.get(each.product_id, 0)]
+        restocks = [each for each in applied.restocks if each.restock.number > published.ahead.get(each.product_id, 0)]
         write = self._shop.format.write
         rows = (
             ProducerRecord(
@@ -268,7 +269,7 @@ class InventoryAgent:
             return False
         published.restocks += len(restocks)
         restocked = {each.product_id for each in restocks}
-        for level in folded.levels:
+        for level in applied.levels:
             if level.product_id in restocked:
                 level.stocking_offset = appended.offset
         self._shop.counts["restocks"] += len(restocks)
@@ -305,8 +306,8 @@ class InventoryAgent:
     async def _skip_deleted(self, tp: TP) -> None:
         """Continue at the first remaining message, if the messages before it were deleted after they were processed.
 
-        Nothing else may be applied to the partition in the meantime. Raises BooksError if messages were deleted that
-        the table does not contain.
+        Nothing else may be applied to the partition in the meantime. Raises InconsistentLogError if messages were
+        deleted that the table does not contain.
         """
         assignment, reader = self._assignment, self._shop.own_reader
         generation, position = assignment.generation, assignment.positions[tp]
@@ -361,10 +362,12 @@ class InventoryAgent:
                 await self._skip_deleted(tp)
 
 
-def dead_letters_of(chunk: Chunk, folded: Folded) -> list[tuple[Message, str]]:
+def dead_letters_of(chunk: Chunk, applied: AppliedChunk) -> list[tuple[Message, str]]:
     """Return the foreign messages of a chunk, each with the reason, in the order of the log."""
     foreign = [(message, foreign_reason(message)) for message in chunk.foreign]
-    return sorted((*foreign, *itertools.starmap(original_of, folded.dead_letters)), key=lambda letter: letter[0].offset)
+    return sorted(
+        (*foreign, *itertools.starmap(original_of, applied.dead_letters)), key=lambda letter: letter[0].offset
+    )
 
 
 class TableShelves(Mapping[str, Shelf]):

@@ -18,7 +18,7 @@ from yasdg_app.cluster_state.clock_jumps import jumps
 from yasdg_app.config.settings import KafkaSettings
 from yasdg_app.faust_runtime.partition_assignment import PublishedState
 from yasdg_app.faust_runtime.table import ChunkedTable
-from yasdg_app.inventory.projection import OTHER_SHOP, BooksError
+from yasdg_app.inventory.projection import OTHER_SHOP, InconsistentLogError
 from yasdg_app.kafka.batch_writer import SEQUENCES
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.producer import ProducerRecord
@@ -46,8 +46,8 @@ async def check_table(
     or a foreign record replaced a row during compaction. Such a partition is recomputed from the logs, which must be
     complete.
 
-    `reader`: reads only the shop's own records. Raises BooksError if messages were deleted that the table lacks, and
-    KafkaError.
+    `reader`: reads only the shop's own records. Raises InconsistentLogError if messages were deleted that the table
+    lacks, and KafkaError.
     """
     found = await asyncio.gather(*(_check_partition(reader, kafka, table, partition) for partition in partitions))
     return {tp: position for positions in found for tp, position in positions.items()}
@@ -72,7 +72,7 @@ async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedT
         return {tp: max(position, firsts[tp]) for tp, (_, position) in counted.items()}
     for tp in tps:
         if await reader.count_before(tp, firsts[tp]) not in (None, 0):
-            raise BooksError(
+            raise InconsistentLogError(
                 f"The changelog of the table does not have all rows of partition {partition}, and {tp.topic} does not "
                 f"begin with its first message, so they cannot be computed again. Restore the partition of one of the "
                 f"two topics from a backup. {OTHER_SHOP}"
@@ -108,7 +108,7 @@ async def read_published_state(
     """Return what the output topics already contain, by partition.
 
     Reads only what was written after the table. `reader`: reads only the shop's own records; `table`: already
-    recovered. Raises BooksError if a log is shorter than the table says, and KafkaError.
+    recovered. Raises InconsistentLogError if a log is shorter than the table says, and KafkaError.
     """
     states = await asyncio.gather(
         *(_published_state(reader, kafka, table, partition, form) for partition in partitions)
@@ -142,18 +142,18 @@ async def _published_state(
     return published
 
 
-def shorter(tp: Any, end: int, position: int) -> BooksError:
+def shorter(tp: Any, end: int, position: int) -> InconsistentLogError:
     """Return the error for a log that is shorter than the table says."""
-    return BooksError(
+    return InconsistentLogError(
         f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory has applied it up to offset "
         f"{position}: the topic was deleted or replaced, and the table's changelog was not. Restore the topic from a "
         f"backup. {OTHER_SHOP}"
     )
 
 
-def cut_log(tp: Any, position: int, first: int) -> BooksError:
+def cut_log(tp: Any, position: int, first: int) -> InconsistentLogError:
     """Return the error for messages that were deleted before the table had processed them."""
-    return BooksError(
+    return InconsistentLogError(
         f"{tp.topic}, partition {tp.partition} begins at offset {first}, but the inventory has applied it up to "
         f"{position} only: the messages between them were deleted before they were applied. Restore the topic from a "
         f"backup. {OTHER_SHOP}"
@@ -167,7 +167,7 @@ class SequenceConflictTracker:
         self._since: dict[TP, tuple[int, float]] = {}
 
     def note(self, tp: TP, offset: int, what: str) -> None:
-        """Record a conflict at an offset of a partition. Raises BooksError if it has lasted too long.
+        """Record a conflict at an offset of a partition. Raises InconsistentLogError if it has lasted too long.
 
         `what`: the conflict, as a sentence without a full stop.
         """
@@ -176,7 +176,7 @@ class SequenceConflictTracker:
         if noted != offset:
             self._since[tp] = offset, now
         elif now - since > MAX_CONFLICT_SECONDS:
-            raise BooksError(
+            raise InconsistentLogError(
                 f"{what}, but the log has not contained it for {MAX_CONFLICT_SECONDS:.0f} s: records of this shop were "
                 f"deleted from it, or another program writes with the shop's producer id. Restore the topic from a "
                 f"backup. {OTHER_SHOP}"
