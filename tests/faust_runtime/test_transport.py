@@ -15,10 +15,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from faust.types import TP as FaustTP
 
-from yasdg_app.faust_runtime import fetched_batches as deliveries
-from yasdg_app.faust_runtime import transport
-from yasdg_app.faust_runtime.fetched_batches import Delivery
-from yasdg_app.faust_runtime.transport import Consumer, ConsumerThread, Whole
+from yasdg_app.faust_runtime import fetched_batches, transport
+from yasdg_app.faust_runtime.fetched_batches import FetchedBatch
+from yasdg_app.faust_runtime.transport import ChunkRecords, Consumer, ConsumerThread
 from yasdg_app.kafka.batch_reader import Batches
 from yasdg_app.kafka.reader import Chunk, DamagedLogError
 
@@ -60,7 +59,7 @@ def test_messages_and_positions_are_those_of_aiokafka(position: int, compression
         log = batch(5, 1, attributes=CONTROL) + log
     if position < 5:
         log = batch(0, 5, compression) + log
-    plain, whole = fetched(log, position), Whole.of(fetched(log, position), SHOP)
+    plain, whole = fetched(log, position), ChunkRecords.of(fetched(log, position), SHOP)
     wanted = list(plain)
     chunks: list[Any] = list(whole)
     assert [(m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for each in chunks for m in each.messages] == [
@@ -78,20 +77,20 @@ def test_what_other_producers_wrote_is_kept_apart_and_what_is_no_message_only_mo
         + batch(6, 1)
         + batch(7, 1, attributes=CONTROL)
     )
-    (chunk,) = Whole.of(fetched(log, 1), SHOP)
+    (chunk,) = ChunkRecords.of(fetched(log, 1), SHOP)
     assert [message.offset for message in chunk.messages] == [1, 6]
     assert [message.offset for message in chunk.foreign] == [2, 3, 4, 5]
     assert (chunk.begin, chunk.end) == (1, 8)
 
 
 def test_a_stretch_without_a_message_of_anyone_moves_the_position() -> None:
-    (chunk,) = Whole.of(fetched(batch(0, 1, attributes=CONTROL) + batch(4, 1, attributes=CONTROL), 0), SHOP)
+    (chunk,) = ChunkRecords.of(fetched(batch(0, 1, attributes=CONTROL) + batch(4, 1, attributes=CONTROL), 0), SHOP)
     assert (chunk.messages, chunk.foreign, chunk.begin, chunk.end) == ([], [], 0, 5)
 
 
 def test_a_batch_that_aiokafka_cannot_take_apart_is_one_message_without_content() -> None:
     log = batch(0, 1) + batch(1, 3, producer=99, header=b"\xff") + batch(4, 1)
-    (chunk,) = Whole.of(fetched(log, 0), SHOP)
+    (chunk,) = ChunkRecords.of(fetched(log, 0), SHOP)
     ((foreign),) = chunk.foreign
     assert (foreign.offset, foreign.value, [m.offset for m in chunk.messages], chunk.end) == (1, None, [0, 4], 5)
     assert "cannot be parsed" in foreign.why
@@ -100,7 +99,7 @@ def test_a_batch_that_aiokafka_cannot_take_apart_is_one_message_without_content(
 def test_what_was_damaged_on_disk_is_not_handed_over_and_what_comes_before_it_is() -> None:
     damaged = bytearray(batch(5, 5))
     damaged[-3] ^= 1
-    whole = Whole.of(fetched(batch(0, 5) + bytes(damaged) + batch(10, 1), 0), SHOP)
+    whole = ChunkRecords.of(fetched(batch(0, 5) + bytes(damaged) + batch(10, 1), 0), SHOP)
     chunk, error = whole
     assert isinstance(chunk, Chunk)
     assert (len(chunk.messages), chunk.end, whole.next_fetch_offset) == (5, 5, 5)
@@ -127,14 +126,14 @@ class Fetching(Consumer):
         assignment = SimpleNamespace(topics={"purchases", "lost_sales"}, max_batch=dict.fromkeys(range(8), most))
         self.app = SimpleNamespace(assignment=assignment, consumer_generation_id=GENERATION)
         self.scheduler = SimpleNamespace(iterate=lambda records: iter(records.items()))
-        self._read_offset, self._buffered_partitions, self._deliveries = {}, set(), []
+        self._read_offset, self._buffered_partitions, self._unacked = {}, set(), []
         self._fetches = list(fetches)
 
     async def _wait_next_records(self, timeout: float) -> tuple[dict[FaustTP, list[Any]], None]:
         return self._fetches.pop(0), None
 
 
-async def delivered(consumer: Consumer) -> list[Delivery]:
+async def delivered(consumer: Consumer) -> list[FetchedBatch]:
     return [message.value async for _, message in consumer.getmany(1.0)]
 
 
@@ -149,7 +148,7 @@ async def test_what_was_fetched_of_a_topic_comes_at_once_partition_by_partition(
 
 
 async def test_the_next_is_not_fetched_before_the_agents_have_done_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "PATIENCE", 600)
+    monkeypatch.setattr(fetched_batches, "MAX_WAIT_SECONDS", 600)
     purchases, lost = FaustTP("purchases", 0), FaustTP("lost_sales", 0)
     first = {purchases: [chunk(purchases, 0)], lost: [chunk(lost, 0)]}
     consumer = Fetching(first, {purchases: [chunk(purchases, 1)]}, most=10)
@@ -159,7 +158,7 @@ async def test_the_next_is_not_fetched_before_the_agents_have_done_with_it(monke
         for _ in range(10):
             await asyncio.sleep(0)
         assert len(consumer._fetches) == 1
-        each.note_handled()
+        each.ack()
     (second,) = await following
     assert [m.offset for m in second.chunks[0].messages] == [1]
 
@@ -330,10 +329,10 @@ class Fetches(ConsumerThread):
 
 async def test_only_what_was_fetched_of_the_chunked_topics_is_made_whole() -> None:
     thread = Fetches(result(batch(0, 2)), result(batch(0, 2)))
-    thread._fetch_whole()
+    thread._fetch_chunks()
     assert await thread.fetcher._proc_fetch_request()
     chunked, other = thread.fetcher._records.values()
-    assert type(chunked._partition_records) is Whole
+    assert type(chunked._partition_records) is ChunkRecords
     assert type(other._partition_records) is PartitionRecords
     (chunk,) = chunked._partition_records
     assert [message.offset for message in chunk.messages] == [0, 1]
@@ -342,7 +341,7 @@ async def test_only_what_was_fetched_of_the_chunked_topics_is_made_whole() -> No
 async def test_an_error_in_place_of_what_was_fetched_is_left_alone() -> None:
     error = FetchError(error=OSError(), backoff=0)
     thread = Fetches(error, error)
-    thread._fetch_whole()
+    thread._fetch_chunks()
     assert await thread.fetcher._proc_fetch_request()
     assert thread.crashes == []
 
@@ -351,7 +350,7 @@ async def test_a_result_without_the_name_that_is_relied_on_ends_the_worker() -> 
     renamed = result(batch(0, 2))
     del renamed._partition_records
     thread = Fetches(renamed, renamed)
-    thread._fetch_whole()
+    thread._fetch_chunks()
     with pytest.raises(AttributeError, match="_partition_records"):
         await thread.fetcher._proc_fetch_request()
     assert [type(error) for error in thread.crashes] == [AttributeError]

@@ -16,16 +16,17 @@ from aiokafka import TopicPartition
 
 from yasdg_app.kafka.reader import Chunk
 
-MOST = (
-    10_000  # max messages in a chunk and in a delivery; applying it blocks everything else for a hundredth of a second
-)
-FEW = MOST // 2  # messages from which a delivery is large enough not to wait
-PATIENCE = 0.05  # max seconds for which one partition with a slow or unavailable leader may delay the others
+MAX_BATCH_MESSAGES = 10_000
+"""In a chunk and in a batch; applying it blocks everything else for a hundredth of a second."""
+NO_WAIT_FROM_MESSAGES = MAX_BATCH_MESSAGES // 2
+"""A batch with so many messages is large enough: the next one follows without waiting."""
+MAX_WAIT_SECONDS = 0.05
+"""For which one partition with a slow or unavailable leader may delay the others."""
 
 _offset = attrgetter("offset")
 
 
-class Delivery:
+class FetchedBatch:
     """The chunks that an agent gets at once.
 
     Parameters
@@ -39,25 +40,25 @@ class Delivery:
     def __init__(self, chunks: Sequence[Chunk], generation: int) -> None:
         self.chunks = chunks
         self.generation = generation
-        self._left = len(chunks)
-        self._handled = asyncio.Event()
+        self._unacked_chunks = len(chunks)
+        self._all_acked = asyncio.Event()
 
     @property
     def tp(self) -> TopicPartition:
         """The partition of the first chunk."""
         return self.chunks[0].tp
 
-    def note_handled(self) -> None:
+    def ack(self) -> None:
         """Mark one of the chunks as processed by the agent."""
-        self._left -= 1
-        if not self._left:
-            self._handled.set()
+        self._unacked_chunks -= 1
+        if not self._unacked_chunks:
+            self._all_acked.set()
 
-    async def handled(self) -> None:
-        """Wait until the agent has processed all chunks, at most PATIENCE seconds; do not wait for many messages."""
-        if sum(map(size_of, self.chunks)) < FEW:
+    async def wait_acked(self) -> None:
+        """Wait until the agent has processed all chunks, at most MAX_WAIT_SECONDS; with many messages, do not wait."""
+        if sum(map(size_of, self.chunks)) < NO_WAIT_FROM_MESSAGES:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._handled.wait(), PATIENCE)
+                await asyncio.wait_for(self._all_acked.wait(), MAX_WAIT_SECONDS)
 
 
 def size_of(chunk: Chunk) -> int:
@@ -65,29 +66,30 @@ def size_of(chunk: Chunk) -> int:
     return len(chunk.messages) + len(chunk.foreign)
 
 
-def cut(chunk: Chunk, most: int) -> Iterator[Chunk]:
-    """Yield a chunk in pieces with at most so many messages."""
-    if size_of(chunk) <= most:
+def split_chunk(chunk: Chunk, max_messages: int) -> Iterator[Chunk]:
+    """Yield a chunk in pieces of at most so many messages."""
+    if size_of(chunk) <= max_messages:
         yield chunk
         return
-    bounds = [*(message.offset for message in sorted((*chunk.messages, *chunk.foreign), key=_offset)[most::most])]
+    messages = sorted((*chunk.messages, *chunk.foreign), key=_offset)
+    bounds = [message.offset for message in messages[max_messages::max_messages]]
     begin, own, foreign = chunk.begin, chunk.messages, chunk.foreign
     for end in (*bounds, chunk.end):
-        before, foreign_before = bisect_left(own, end, key=_offset), bisect_left(foreign, end, key=_offset)
-        yield Chunk(chunk.tp, begin, end, own[:before], foreign[:foreign_before])
-        begin, own, foreign = end, own[before:], foreign[foreign_before:]
+        own_before, foreign_before = bisect_left(own, end, key=_offset), bisect_left(foreign, end, key=_offset)
+        yield Chunk(chunk.tp, begin, end, own[:own_before], foreign[:foreign_before])
+        begin, own, foreign = end, own[own_before:], foreign[foreign_before:]
 
 
-def together(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    """Yield all chunks in order, grouped into deliveries."""
-    some: list[Chunk] = []
-    count = 0
+def group_chunks(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """Yield all chunks in order, grouped into batches."""
+    group: list[Chunk] = []
+    message_count = 0
     for chunk in chunks:
         size = size_of(chunk)
-        if some and count + size > MOST:
-            yield some
-            some, count = [], 0
-        some.append(chunk)
-        count += size
-    if some:
-        yield some
+        if group and message_count + size > MAX_BATCH_MESSAGES:
+            yield group
+            group, message_count = [], 0
+        group.append(chunk)
+        message_count += size
+    if group:
+        yield group

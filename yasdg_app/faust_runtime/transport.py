@@ -20,7 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from yasdg_app.faust_runtime.fetched_batches import Delivery, cut, together
+from yasdg_app.faust_runtime.fetched_batches import FetchedBatch, group_chunks, split_chunk
 from yasdg_app.faust_runtime.upstream import RENAMED
 from yasdg_app.kafka.batch_reader import bound_consumers
 from yasdg_app.kafka.reader import Chunk, DamagedLogError, add_batch
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 bound_consumers()
 
-FETCH_WAIT = 100  # milliseconds that a fetch waits for new records; Faust's value is 1500
+FETCH_WAIT_MILLISECONDS = 100  # that a fetch waits for new records; Faust's value is 1500
 CREATE_TIME = 0  # the protocol's value for a timestamp that the cluster did not set
 CONFIRM_SECONDS = 2.0  # max time for the group to confirm a lease; after it the lease is not confirmed
 
 
-class Whole(PartitionRecords):
+class ChunkRecords(PartitionRecords):
     """The records fetched from a partition as one chunk; only aiokafka's parser is used.
 
     aiokafka creates an object with eleven fields for every message, which takes longer than all processing here. It
@@ -46,12 +46,12 @@ class Whole(PartitionRecords):
     producer_id: int
 
     @classmethod
-    def of(cls, records: PartitionRecords, producer_id: int) -> "Whole":
+    def of(cls, records: PartitionRecords, producer_id: int) -> "ChunkRecords":
         """Wrap fetched records that were not parsed yet; `producer_id`: the shop's."""
         isolation = records._isolation_level
-        whole = cls(records._tp, records._records, [], records.next_fetch_offset, None, None, True, isolation)
-        whole.producer_id = producer_id
-        return whole
+        chunked = cls(records._tp, records._records, [], records.next_fetch_offset, None, None, True, isolation)
+        chunked.producer_id = producer_id
+        return chunked
 
     def _unpack_records(self) -> Iterator[Chunk | DamagedLogError]:
         """Yield a chunk, and then the error if the log is damaged after it."""
@@ -77,27 +77,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Connect, then change two behaviours of aiokafka."""
         await super().on_start()
-        self._fetch_whole()
+        self._fetch_chunks()
         self._commit_as_member()
 
-    def _fetch_whole(self) -> None:
+    def _fetch_chunks(self) -> None:
         """Make the fetcher deliver chunks for the chunked topics."""
         fetcher = self._ensure_consumer()._fetcher
         process = fetcher._proc_fetch_request
 
-        async def process_whole(*request: Any) -> bool:
+        async def process_as_chunks(*request: Any) -> bool:
             is_new: bool = await process(*request)
             try:
                 for tp, fetched in fetcher._records.items():
                     records = fetched._partition_records if isinstance(fetched, FetchResult) else None
                     if type(records) is PartitionRecords and tp.topic in self.app.assignment.topics:
-                        fetched._partition_records = Whole.of(records, self.app.shop.manifest.producer_id)
+                        fetched._partition_records = ChunkRecords.of(records, self.app.shop.manifest.producer_id)
             except RENAMED as error:  # aiokafka would stop fetching without an error
                 await self.crash(error)
                 raise
             return is_new
 
-        fetcher._proc_fetch_request = process_whole
+        fetcher._proc_fetch_request = process_as_chunks
 
     def _commit_as_member(self) -> None:
         """Prevent commits from the moment when the member has to rejoin the group until it has rejoined.
@@ -119,7 +119,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # The cluster answers a connection's requests in order: each request waits for the fetch before it.
-        consumer._fetch_max_wait_ms = FETCH_WAIT
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MILLISECONDS
         return consumer
 
 
@@ -134,7 +134,7 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
 
 
 class Consumer(driver.Consumer):
-    """Delivers purchases and lost sales in chunks: one message per topic, whose value is a `Delivery`."""
+    """Delivers purchases and lost sales in chunks: one message per topic, whose value is a `FetchedBatch`."""
 
     RebalanceListener = RebalanceListener
     app: "ShopApp"
@@ -145,15 +145,15 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._confirming: asyncio.Task[bool] | None = None
-        self._deliveries: list[Delivery] = []  # of the last fetch
+        self._unacked: list[FetchedBatch] = []  # of the last fetch
 
     def _chunked(self, tp: TP) -> bool:
         return tp.topic in self.app.assignment.topics
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield the fetched chunks of the chunked topics, and the messages of others one by one."""
-        while self._deliveries:
-            await self._deliveries.pop().handled()
+        while self._unacked:
+            await self._unacked.pop().wait_acked()
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
@@ -162,7 +162,7 @@ class Consumer(driver.Consumer):
             await self.perform_seek()
             return
 
-        def stale() -> bool:
+        def is_stale() -> bool:
             return not self.flow_active or self.app.consumer_generation_id != generation
 
         others = {}
@@ -175,29 +175,29 @@ class Consumer(driver.Consumer):
                     if isinstance(chunk, DamagedLogError):
                         await self.app.crash(chunk)
                         return
-                    chunks[tp.topic] += cut(chunk, self.app.assignment.max_batch[tp.partition])
-        for of_topic in chunks.values():
-            for some in together(of_topic):
-                if stale():
+                    chunks[tp.topic] += split_chunk(chunk, self.app.assignment.max_batch[tp.partition])
+        for topic_chunks in chunks.values():
+            for grouped in group_chunks(topic_chunks):
+                if is_stale():
                     return
-                delivery = Delivery(some, generation)
-                self._deliveries.append(delivery)
-                self._read_offset[TP(*delivery.tp)] = None  # otherwise Faust drops what is fetched a second time
-                yield TP(*delivery.tp), self._message_of(delivery)
+                batch = FetchedBatch(grouped, generation)
+                self._unacked.append(batch)
+                self._read_offset[TP(*batch.tp)] = None  # otherwise Faust drops what is fetched a second time
+                yield TP(*batch.tp), self._message_of(batch)
         for tp, record in self.scheduler.iterate(others):
-            if stale():
+            if is_stale():
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
                 yield tp, self._to_message(tp, record)
 
-    def _message_of(self, delivery: Delivery) -> ConsumerMessage:
-        first = delivery.chunks[0]
+    def _message_of(self, batch: FetchedBatch) -> ConsumerMessage:
+        first = batch.chunks[0]
         tp = TP(*first.tp)
         at = first.messages[-1].timestamp / 1000.0 if first.messages else time.time()
-        value = cast(Any, delivery)  # Faust's type says bytes
+        value = cast(Any, batch)  # Faust's type says bytes
         return ConsumerMessage(
             tp.topic, tp.partition, first.end - 1, at, CREATE_TIME, [], None, value, None, 0, 0, tp,
-            generation_id=delivery.generation,
+            generation_id=batch.generation,
         )  # fmt: skip
 
     async def verify_all_partitions_active(self) -> None:
@@ -290,7 +290,7 @@ class Chunks(faust.Schema[Any, Any]):
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
         """Return None: a chunk has many keys."""
 
-    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Delivery:
-        """Return the delivery in the message."""
-        delivery: Delivery = message.value
-        return delivery
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> FetchedBatch:
+        """Return the batch in the message."""
+        batch: FetchedBatch = message.value
+        return batch

@@ -21,7 +21,7 @@ from yasdg_app.aggregates.windows import Windows
 from yasdg_app.cluster_state.control_follower import ControlFollower
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.errors import YasdgError
-from yasdg_app.faust_runtime.fetched_batches import Delivery
+from yasdg_app.faust_runtime.fetched_batches import FetchedBatch
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment, PublishedState
 from yasdg_app.faust_runtime.table import ChunkedTable
@@ -165,12 +165,12 @@ class InventoryAgent:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _process(self, delivery: Delivery, chunk: Chunk) -> None:
+    async def _process(self, batch: FetchedBatch, chunk: Chunk) -> None:
         tp, assignment = TP(*chunk.tp), self._assignment
         try:
             async with self._partition_locks[tp.partition]:
                 published = assignment.published
-                is_outdated = await self._is_outdated_after_applying(tp, chunk, delivery.generation)
+                is_outdated = await self._is_outdated_after_applying(tp, chunk, batch.generation)
             if is_outdated:
                 await asyncio.sleep(RETRY_SECONDS)
                 async with self._reload_lock:
@@ -181,7 +181,7 @@ class InventoryAgent:
                 await self._life.crash(error)
         finally:
             assignment.in_flight[tp.partition] -= 1
-            delivery.note_handled()
+            batch.ack()
             self._in_flight_limit.release()
 
     async def _is_outdated_after_applying(self, tp: TP, chunk: Chunk, generation: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from yasdg_app.aggregates.windows import Windows
 from yasdg_app.cluster_state.control_follower import ControlFollower
 from yasdg_app.cluster_state.running_shop import RunningShop
-from yasdg_app.faust_runtime.fetched_batches import MOST
+from yasdg_app.faust_runtime.fetched_batches import MAX_BATCH_MESSAGES
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import GroupMember, PartitionAssignment
 from yasdg_app.faust_runtime.table import ChunkedTable
@@ -74,7 +74,9 @@ class Pipeline:
             member,
             (kafka.topic_purchases, kafka.topic_lost_sales),
             {
-                partition: MOST if len(catalog.products_in(partition)) <= MAX_TABLE_ROWS else MAX_TABLE_ROWS
+                partition: MAX_TABLE_ROWS
+                if len(catalog.products_in(partition)) > MAX_TABLE_ROWS
+                else MAX_BATCH_MESSAGES
                 for partition in range(kafka.partitions)
             },
         )
