@@ -10,7 +10,7 @@ import pytest
 
 TEXT = "[SALES]\ntransaction_quantity_one_item_freq = 13\nquantity_one_freq = 24\n"
 NOTES = (
-    "own.ini: [SALES] quantity_one_freq = 24: of 30 sales, ",
+    "own.ini: [SALES] quantity_one_freq = 24: out of 30 sales, ",
     "own.ini: [SALES] transaction_quantity_one_item_freq = 13: not used yet. Every order has one line; ",
 )
 

@@ -20,23 +20,25 @@ PRODUCTS = catalog.load(PROJECT / "products.csv")
 FILE = "config/configuration.ini"
 CREDENTIALS = "sasl_username = foo\nsasl_password = bar\n"
 
-OF_TWO = "The others are of two units; in the original, of two or three"
+OF_TWO = "The others have two units; in the original, two or three"
 TOPIC_NOTE = (
     f"{FILE}: [KAFKA] topic_inventories = demo.inventories: read as topic_stockings; the messages are YASDG's restocks"
 )
-ITEM_NOTE = f"{FILE}: [SALES] item_quantity_one_freq = 24: of 30 lines; read as quantity_one_freq = 8 of 10. {OF_TWO}"
+ITEM_NOTE = (
+    f"{FILE}: [SALES] item_quantity_one_freq = 24: out of 30 lines; read as quantity_one_freq = 8, out of 10. {OF_TWO}"
+)
 ABOVE_NOTE = (
-    f"{FILE}: [SALES] quantity_one_freq = 24: of 30 sales, as in some versions of the original, because it is above "
-    f"10; read as quantity_one_freq = 8 of 10. {OF_TWO}"
+    f"{FILE}: [SALES] quantity_one_freq = 24: out of 30 sales, as in some versions of the original, because it is "
+    f"above 10; read as quantity_one_freq = 8, out of 10. {OF_TWO}"
 )
 NO_AUTH_NOTE = f"{FILE}: [KAFKA] auth_method = no_auth: read as auth_method = plaintext"
 WITH_NO_AUTH_NOTE = (
-    f"{FILE}: [SALES] quantity_one_freq = 24: of 30 sales, as in the original's versions with auth_method = no_auth; "
-    f"read as quantity_one_freq = 8 of 10. {OF_TWO}"
+    f"{FILE}: [SALES] quantity_one_freq = 24: out of 30 sales, as in the original's versions with auth_method = no_auth"
+    f"; read as quantity_one_freq = 8, out of 10. {OF_TWO}"
 )
 ONE_LINE_NOTE = (
-    f"{FILE}: [SALES] transaction_quantity_one_item_freq = 13: not used yet. Every order has one line; in the original "
-    "7 of 20 have two or three"
+    f"{FILE}: [SALES] transaction_quantity_one_item_freq = 13: not used yet. Every order has one line; in the original"
+    ", 7 of 20 have two or three"
 )
 
 
@@ -122,7 +124,7 @@ def test_a_whole_number_above_ten_is_of_30(folder: Path, written: str, means: fl
 def test_beside_no_auth_any_number_is_of_30(folder: Path, method: str) -> None:
     loaded = load(folder, f"[KAFKA]\nauth_method = {method}\n[SALES]\nquantity_one_freq = 9\n")
     assert loaded.sales.quantity_one_freq == 3
-    assert "of 30 sales, as in the original's versions with auth_method = no_auth" in loaded.notes[1]
+    assert "out of 30 sales, as in the original's versions with auth_method = no_auth" in loaded.notes[1]
 
 
 @pytest.mark.parametrize("written", ["10.5", "31", "-1", "24.0", "x"])
@@ -147,7 +149,7 @@ def test_numbers_outside_the_originals_scale_are_refused(folder: Path, text: str
 def test_what_happens_as_in_the_original_needs_no_remark(folder: Path) -> None:
     assert not load(folder, "[SALES]\ntransaction_quantity_one_item_freq = 20\n").notes
     [note] = load(folder, "[SALES]\nitem_quantity_one_freq = 30\n").notes
-    assert note.endswith("read as quantity_one_freq = 10 of 10")
+    assert note.endswith("read as quantity_one_freq = 10, out of 10")
 
 
 # --- Names

@@ -34,9 +34,9 @@ _ABOVE_OURS = rules.whole(OURS + 1, LINES)
 def translate(values: ParsedValues) -> None:
     """Replace the original's keys and values among those of a file by ours, with a note for each."""
     _rename(TOPIC, STOCKINGS, values, _topic)
-    counts_lines = _translate_method(values)
+    method = _translate_method(values)
     _rename(ONE_UNIT, QUANTITY, values, _item_quantity)
-    _translate_quantity(values, counts_lines)
+    _translate_quantity(values, method)
     _ignore_transactions(values)
 
 
@@ -103,9 +103,11 @@ def _translate_quantity(values: ParsedValues, method: str) -> None:
 def _set_quantity(given: GivenValue, number: int, scale: str, values: ParsedValues) -> None:
     value, rest = divmod(number * OURS, LINES)
     text = repr(number * OURS / LINES) if rest else str(value)
-    others = "" if number == LINES else ". The others are of two units; in the original, of two or three"
+    others = "" if number == LINES else ". The others have two units; in the original, two or three"
     values.given[QUANTITY] = GivenValue(text, given.place)
-    values.notes[QUANTITY] = f"{given.place}: of {scale}; read as quantity_one_freq = {float(text):g} of {OURS}{others}"
+    values.notes[QUANTITY] = (
+        f"{given.place}: out of {scale}; read as quantity_one_freq = {float(text):g}, out of {OURS}{others}"
+    )
 
 
 def _ignore_transactions(values: ParsedValues) -> None:
@@ -113,7 +115,7 @@ def _ignore_transactions(values: ParsedValues) -> None:
     number = None if given is None else _read(_OF_TRANSACTIONS, given, values)
     if given is not None and number is not None and number < TRANSACTIONS:
         several = f"{TRANSACTIONS - number} of {TRANSACTIONS} have two or three"
-        values.notes[ONE_LINE] = f"{given.place}: not used yet. Every order has one line; in the original {several}"
+        values.notes[ONE_LINE] = f"{given.place}: not used yet. Every order has one line; in the original, {several}"
 
 
 def _read(rule: Rule[int], given: GivenValue, values: ParsedValues) -> int | None:
