@@ -29,8 +29,8 @@ from support import datastores
 from support.shop import Shop, Worker
 from table import compared, number, ratio, table
 
-from yasdg_app.sinks.base import Level, compare
-from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.base import StoredLevel, compare
+from yasdg_app.sinks.factory import create_datastore
 
 NONE, KINDS = "none", ("sqlite", "postgresql", "dynamodb")
 MEASURED = 5_000  # rows
@@ -83,7 +83,7 @@ def rows(kinds: Sequence[str]) -> None:
 
 async def costs(url: str) -> list[float]:
     """Microseconds of this process for a missing row, then for an up-to-date one, then for an outdated one."""
-    store = datastore_of(url)
+    store = create_datastore(url)
     assert store is not None
     await store.open()
     found = []
@@ -99,8 +99,8 @@ async def costs(url: str) -> list[float]:
     return found
 
 
-def level(number: int, sales: int) -> Level:
-    return Level(f"P{number:07d}", f"Drink {number}", "Made up", 499, 75, sales, MOMENT, MOMENT)
+def level(number: int, sales: int) -> StoredLevel:
+    return StoredLevel(f"P{number:07d}", f"Drink {number}", "Made up", 499, 75, sales, MOMENT, MOMENT)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ expected. All of them, each in the module that raises it:
         InconsistentLogError            log and table do not belong together
         DatastoreError                  the datastore fails; retrying may help
             DatastoreRefusedError       retrying does not help
-            GoneError                   its file was removed or replaced
+            FileReplacedError           its file was removed or replaced
         PortTakenError                  the port of the web server is in use
         InvalidQueryError               a query parameter is invalid
         RequestRejectedError            a request to the web server is rejected

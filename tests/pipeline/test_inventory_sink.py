@@ -15,7 +15,7 @@ from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import PartitionStore
 from yasdg_app.pipeline import inventory_sink
 from yasdg_app.pipeline.inventory_sink import InventorySink
-from yasdg_app.sinks.base import DatastoreError, Level
+from yasdg_app.sinks.base import DatastoreError, StoredLevel
 
 
 class Store:
@@ -25,7 +25,7 @@ class Store:
     batch = 4
 
     def __init__(self) -> None:
-        self.rows: dict[str, Level] = {}
+        self.rows: dict[str, StoredLevel] = {}
         self.is_new = True  # its connection, when it is opened next
         self.takes = True
         self.calls = 0
@@ -36,11 +36,11 @@ class Store:
         is_new, self.is_new = self.is_new, False
         return is_new
 
-    async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
+    async def read(self, product_ids: Sequence[str]) -> dict[str, StoredLevel]:
         await asyncio.sleep(0)
         return {product_id: self.rows[product_id] for product_id in product_ids if product_id in self.rows}
 
-    async def write(self, levels: Sequence[Level]) -> None:
+    async def write(self, levels: Sequence[StoredLevel]) -> None:
         await asyncio.sleep(0)
         if not self.takes:
             raise DatastoreError("it is full")
@@ -130,7 +130,7 @@ async def test_a_batch_takes_a_fifth_of_the_time_at_most(
     store = Store()
     store.batch = len(PRODUCTS)
 
-    async def write(levels: Sequence[Level]) -> None:
+    async def write(levels: Sequence[StoredLevel]) -> None:
         until = time.process_time() + burnt
         while time.process_time() < until:
             await asyncio.sleep(0)

@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yasdg_app.sinks.base import Level, compare
+from yasdg_app.sinks.base import StoredLevel, compare
 
 EARLY, LATE = "2026-01-01 08:00:00.000000", "2026-01-01 08:00:00.000001"
 
 
-def level(sales: int, opened: str = EARLY, product_id: str = "CS01", item: str = "Sunrise Sunset") -> Level:
+def level(sales: int, opened: str = EARLY, product_id: str = "CS01", item: str = "Sunrise Sunset") -> StoredLevel:
     """The row of a product after so many sales, as it is whoever makes it."""
     last = f"2026-01-01 09:00:{sales:02}.000000" if sales else ""
-    return Level(product_id, item, "Classic Smoothies", 499, 75 - sales % 10, sales, last, opened)
+    return StoredLevel(product_id, item, "Classic Smoothies", 499, 75 - sales % 10, sales, last, opened)
 
 
 def test_what_is_missing_is_written() -> None:
@@ -39,8 +39,8 @@ def test_what_somebody_changed_by_hand_is_put_right() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([EARLY, LATE]))))
 def test_whatever_the_order_the_newest_stays(writes: list[tuple[int, str]]) -> None:
-    stored: dict[str, Level] = {}
+    stored: dict[str, StoredLevel] = {}
     for each in (level(*write) for write in writes):
         stored |= {level.product_id: level for level in compare([each], stored).to_write}
-    newest = sorted((level(*write) for write in writes), key=lambda each: each.place)[-1:]
+    newest = sorted((level(*write) for write in writes), key=lambda each: each.version)[-1:]
     assert list(stored.values()) == newest

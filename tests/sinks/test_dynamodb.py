@@ -8,11 +8,11 @@ import pytest
 from support import datastores
 from support.datastores import DynamoDBServer
 
-from yasdg_app.sinks.base import DatastoreError, Level
-from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.base import DatastoreError, StoredLevel
+from yasdg_app.sinks.factory import create_datastore
 
 pytestmark = pytest.mark.xdist_group("dynamodb")
-LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
+LEVEL = StoredLevel("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_each_who_had_a_table_open_that_was_deleted_writes_all_of_its_rows_again
     server: DynamoDBServer, runner: asyncio.Runner
 ) -> None:
     url = server.new()
-    stores = [datastore_of(url), datastore_of(url)]
+    stores = [create_datastore(url), create_datastore(url)]
     for store in stores:
         assert store is not None
         assert runner.run(store.open()) is True
@@ -57,7 +57,7 @@ def test_one_client_is_enough_until_it_answers(
             super().__init__()
 
     monkeypatch.setattr(aioboto3, "Session", Counted)
-    store = datastore_of(server.new())
+    store = create_datastore(server.new())
     assert store is not None
     server.kill()
     try:

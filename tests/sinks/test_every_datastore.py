@@ -10,27 +10,29 @@ from hypothesis import strategies as st
 from support.datastores import Row, Server
 from support.properties import examples
 
-from yasdg_app.sinks.base import Datastore, DatastoreError, DatastoreRefusedError, Level
-from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.base import Datastore, DatastoreError, DatastoreRefusedError, StoredLevel
+from yasdg_app.sinks.factory import create_datastore
 
 OPENED = ("2026-01-01 08:00:00.000000", "2026-01-01 08:00:00.000001")
 numbers = count()
 
 
-def made(product_id: str, sales: int, opening: int = 0) -> Level:
+def made(product_id: str, sales: int, opening: int = 0) -> StoredLevel:
     """The row of a product after so many sales, as it is whoever makes it."""
     last = f"2026-01-01 09:00:{sales:02}.000001" if sales else ""
-    return Level(product_id, "Sunrise Sunset", "Classic Smoothies", 499, 75 - sales % 10, sales, last, OPENED[opening])
+    return StoredLevel(
+        product_id, "Sunrise Sunset", "Classic Smoothies", 499, 75 - sales % 10, sales, last, OPENED[opening]
+    )
 
 
-def as_read(level: Level) -> Row:
+def as_read(level: StoredLevel) -> Row:
     """What another reader finds of it."""
     row = level._asdict()
     return row | {"price": row.pop("price_cents"), "last_sale": row["last_sale"] or None}
 
 
 def opened(url: str, runner: asyncio.Runner) -> Datastore:
-    store = datastore_of(url)
+    store = create_datastore(url)
     assert store is not None
     runner.run(store.open())
     return store
@@ -61,12 +63,12 @@ def test_any_order_of_writes_with_repeats_ends_with_the_newest(
     store: Datastore, runner: asyncio.Runner, writes: list[list[tuple[str, int, int]]]
 ) -> None:
     mark = f"{next(numbers)}-"
-    newest: dict[str, Level] = {}
+    newest: dict[str, StoredLevel] = {}
     for write in writes:
         levels = [made(mark + product, sales, opening) for product, sales, opening in write]
         runner.run(store.write(levels))
         for level in levels:
-            newest[level.product_id] = max(level, newest.get(level.product_id, level), key=lambda each: each.place)
+            newest[level.product_id] = max(level, newest.get(level.product_id, level), key=lambda each: each.version)
     assert runner.run(store.read([mark + product for product in "ABC"])) == newest
 
 
@@ -92,8 +94,8 @@ def test_rows_are_what_any_reader_finds(server: Server, url: str, store: Datasto
     levels = [
         made("CS01", 0),
         made("CS02", 42),
-        Level("_.-x", 'Açaí \'n "Nuts"; --', "", 1, 0, 1, "1971-01-01 00:00:00.000000", OPENED[0]),
-        Level(
+        StoredLevel("_.-x", 'Açaí \'n "Nuts"; --', "", 1, 0, 1, "1971-01-01 00:00:00.000000", OPENED[0]),
+        StoredLevel(
             "x" * 64, "10 %", "$1 :a #b ?", 99_999_999_999, 2**53 - 1, 10**15, "2199-12-31 23:59:59.999999", OPENED[1]
         ),
     ]
@@ -123,7 +125,7 @@ def test_a_full_batch_is_taken(server: Server, url: str, store: Datastore, runne
 
 
 def test_of_those_who_open_it_at_once_one_makes_the_table(url: str, runner: asyncio.Runner) -> None:
-    stores = [datastore_of(url) for _ in range(5)]
+    stores = [create_datastore(url) for _ in range(5)]
 
     async def open_all() -> None:
         await asyncio.gather(*(store.open() for store in stores if store))
@@ -138,7 +140,7 @@ def test_the_table_and_its_rows_stay_when_it_is_opened_again(
 ) -> None:
     runner.run(store.write([made("CS01", 1)]))
     assert runner.run(store.open()) is False
-    again = datastore_of(url)
+    again = create_datastore(url)
     assert again is not None
     runner.run(again.open())
     runner.run(again.write([made("CS02", 1)]))
@@ -158,7 +160,7 @@ def test_a_column_of_somebody_elses_stays_as_it_is(
 
 def test_another_table_of_the_name_is_refused_and_left_alone(server: Server, url: str, runner: asyncio.Runner) -> None:
     server.spoil(url)
-    store = datastore_of(url)
+    store = create_datastore(url)
     assert store is not None
     with pytest.raises(DatastoreRefusedError, match="Expected none, or one that YASDG made") as refused:
         runner.run(store.open())
@@ -186,6 +188,6 @@ def test_one_that_was_killed_is_of_use_again_when_it_is_back(
     assert server.rows(url) == {"CS01": as_read(made("CS01", 3))}
 
 
-async def write_when_open(store: Datastore, level: Level) -> None:
+async def write_when_open(store: Datastore, level: StoredLevel) -> None:
     await store.open()
     await store.write([level])

@@ -9,13 +9,13 @@ import pytest
 
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.kafka.embedded.node import free_port
-from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.factory import create_datastore
 
 WITH_PASSWORD = "postgresql://shop:my%40password@db.example:5433/shop?sslmode=require"
 
 
 def test_without_an_address_there_is_none() -> None:
-    assert datastore_of("") is None
+    assert create_datastore("") is None
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_without_an_address_there_is_none() -> None:
     ],
 )
 def test_its_name_says_where_it_is_and_no_password(url: str, name: str) -> None:
-    store = datastore_of(url)
+    store = create_datastore(url)
     assert store is not None
     assert store.name == name
 
@@ -44,7 +44,7 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"yasdg_app.sinks.{url.partition(':')[0]}", raising=False)
     with pytest.raises(ConfigurationError) as missing:
-        datastore_of(url)
+        create_datastore(url)
     (problem,) = missing.value.problems
     assert problem.startswith("[DATASTORE] url: ")
     assert problem.endswith(f'needs the package {package}; pip install "yasdg[{extra}]" installs it')

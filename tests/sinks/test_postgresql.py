@@ -8,11 +8,11 @@ from support import datastores
 from support.datastores import PostgreSQLServer
 
 from yasdg_app.sinks import postgresql
-from yasdg_app.sinks.base import DatastoreError, DatastoreRefusedError, Level
+from yasdg_app.sinks.base import DatastoreError, DatastoreRefusedError, StoredLevel
 from yasdg_app.sinks.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.xdist_group("postgresql")
-LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
+LEVEL = StoredLevel("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def test_a_table_that_was_dropped_is_made_anew(server: PostgreSQLServer, runner:
 def test_a_server_that_does_not_answer_is_not_waited_for(
     server: PostgreSQLServer, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "PATIENCE", 0.5)
-    monkeypatch.setattr(postgresql, "CONNECT", 0.5)
+    monkeypatch.setattr(postgresql, "RESPONSE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "CONNECT_TIMEOUT_SECONDS", 0.5)
     store = PostgreSQL(server.new())
     runner.run(store.open())
     server.pause()

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.sinks.base import DatastoreError, DatastoreRefusedError, Level, compare
-from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.base import DatastoreError, DatastoreRefusedError, StoredLevel, compare
+from yasdg_app.sinks.factory import create_datastore
 from yasdg_app.sinks.sqlite import SQLite
 
-LEVEL = Level("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
+LEVEL = StoredLevel("CS01", "Sunrise Sunset", "Classic Smoothies", 499, 75, 0, "", "2026-01-01 08:00:00.000000")
 
 
 @pytest.mark.parametrize(("url", "path"), [("sqlite:///a/b%20c.db", "a/b c.db"), ("sqlite:////a/b.db", "/a/b.db")])
 def test_a_path_is_relative_unless_it_begins_with_a_fourth_slash(url: str, path: str) -> None:
-    store = datastore_of(url)
+    store = create_datastore(url)
     assert isinstance(store, SQLite)
     assert store.name == f"SQLite in {path}"
 

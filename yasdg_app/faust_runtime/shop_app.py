@@ -36,8 +36,8 @@ from yasdg_app.kafka.topic_watch import TopicChangedError, TopicWatch
 from yasdg_app.process.descriptors import raise_descriptor_limit
 from yasdg_app.process.exits import abort_process, abort_soon, exit_with_error
 from yasdg_app.process.ports import advertised_host, check_port
-from yasdg_app.sinks.base import CONNECT, Datastore, DatastoreError, DatastoreRefusedError
-from yasdg_app.sinks.factory import datastore_of
+from yasdg_app.sinks.base import CONNECT_TIMEOUT_SECONDS, Datastore, DatastoreError, DatastoreRefusedError
+from yasdg_app.sinks.factory import create_datastore
 from yasdg_app.text import printable
 
 TRANSPORTS.aliases["yasdg"] = "yasdg_app.faust_runtime.transport:Transport"
@@ -161,7 +161,7 @@ class ShopApp(faust.App):
             problem = f"--web-bind {printable(self.conf.web_bind)}: {checks.TOKEN_REQUIRED}"
             exit_with_error(ConfigurationError([problem]), 2)
         try:
-            self.datastore = datastore_of(shop.settings.datastore.url)
+            self.datastore = create_datastore(shop.settings.datastore.url)
         except ConfigurationError as error:
             exit_with_error(error, 2)
         for note in shop.settings.notes:
@@ -184,7 +184,7 @@ class ShopApp(faust.App):
         if self.datastore is None:
             return
         try:
-            await asyncio.wait_for(self.datastore.open(), CONNECT)
+            await asyncio.wait_for(self.datastore.open(), CONNECT_TIMEOUT_SECONDS)
         except DatastoreRefusedError as error:
             raise YasdgError(f"{self.datastore.name}: {error}.") from error
         except (DatastoreError, TimeoutError) as error:

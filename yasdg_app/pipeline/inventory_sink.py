@@ -20,7 +20,7 @@ from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import NO_TIME, ChunkedTable, PartitionStore
 from yasdg_app.messages.times import time_text
 from yasdg_app.shop.demand import Ints
-from yasdg_app.sinks.base import Datastore, DatastoreError, Level, compare, reason
+from yasdg_app.sinks.base import Datastore, DatastoreError, StoredLevel, compare, reason
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,8 @@ class InventorySink:
     async def _write(self, batch: Batch) -> None:
         """Write the current values of some rows if the datastore's differ. Raises DatastoreError."""
         opened = time_text(self._shop.clock.started)
-        levels = [_level(opened, *state) for store, local_indexes in batch for state in store.states(local_indexes)]
+        states = (state for store, local_indexes in batch for state in store.states(local_indexes))
+        levels = [_stored_level(opened, *state) for state in states]
         for store, local_indexes in batch:
             store.mark_saved(local_indexes)  # later changes are written again
         try:
@@ -214,6 +215,8 @@ class InventorySink:
             logger.info("%s takes the inventory again; %d rows wait", self.name, self.waiting)
 
 
-def _level(opened: str, product: Product, level: int, sales: int, last_sale: int) -> Level:
+def _stored_level(opened: str, product: Product, level: int, sales: int, last_sale: int) -> StoredLevel:
     last = "" if last_sale == NO_TIME else time_text(last_sale)
-    return Level(product.product_id, product.item, product.category, product.price_cents, level, sales, last, opened)
+    return StoredLevel(
+        product.product_id, product.item, product.category, product.price_cents, level, sales, last, opened
+    )

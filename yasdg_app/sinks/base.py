@@ -8,19 +8,19 @@ higher number is kept. This module is pure, except for the protocol.
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from yasdg_app.errors import YasdgError
 
 TABLE = "inventory"
 """Name of the table, unless the address specifies it."""
-CONNECT = 3.0
+CONNECT_TIMEOUT_SECONDS = 3.0
 """Timeout for connecting to a datastore, in seconds."""
-PATIENCE = 10.0
+RESPONSE_TIMEOUT_SECONDS = 10.0
 """Timeout for a response of a datastore, in seconds."""
 
 
-class Level(NamedTuple):
+class StoredLevel(NamedTuple):
     """The level of a product, as a row of the datastore; the fields are its columns, in order."""
 
     product_id: str
@@ -33,7 +33,7 @@ class Level(NamedTuple):
     shop_opened: str  # time when the shop of these sales was opened, same format
 
     @property
-    def place(self) -> tuple[str, int]:
+    def version(self) -> tuple[str, int]:
         """Decides which of two rows of a product is newer: the larger value."""
         return self.shop_opened, self.sales
 
@@ -43,7 +43,7 @@ COLUMNS = ("product_id", "item", "category", "price", "level", "sales", "last_sa
 NEWER_STAYS = f"""
 ON CONFLICT (product_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])}
 WHERE (excluded.shop_opened, excluded.sales) >= (stored.shop_opened, stored.sales)"""
-"""The end of an INSERT in SQL into the table AS stored; `Level.place` decides which row is kept."""
+"""The end of an INSERT in SQL into the table AS stored; `StoredLevel.version` decides which row is kept."""
 
 
 class DatastoreError(YasdgError):
@@ -69,10 +69,10 @@ class Datastore(Protocol):
         from a backup, or be a replica that lacks the latest rows. Raises DatastoreError.
         """
 
-    async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
+    async def read(self, product_ids: Sequence[str]) -> dict[str, StoredLevel]:
         """Return the existing rows of these products. Raises DatastoreError."""
 
-    async def write(self, levels: Sequence[Level]) -> None:
+    async def write(self, levels: Sequence[StoredLevel]) -> None:
         """Write rows of different products, each unless a newer one exists. Raises DatastoreError.
 
         After an error, some of the rows may have been written.
@@ -82,23 +82,23 @@ class Datastore(Protocol):
         """Close the connection. Raises nothing, and may be called again."""
 
 
-class Compared(NamedTuple):
+class Comparison(NamedTuple):
     """The result of comparing rows with those stored."""
 
-    to_write: list[Level]  # missing in the store, older there, or of the same sale and different
+    to_write: list[StoredLevel]  # missing in the store, older there, or of the same sale and different
     others: list[str]  # opening times, later than ours, of the shops whose rows are stored instead
 
 
-def read_level(columns: Iterable[object]) -> Level:
+def read_level(columns: Iterable[object]) -> StoredLevel:
     """Return the row in the columns; values that are invalid, written by other programs, are read as -1 or empty."""
     product_id, item, category, price, level, sales, last_sale, shop_opened = columns
-    return Level(
+    return StoredLevel(
         product_id=_text(product_id),
         item=_text(item),
         category=_text(category),
-        price_cents=_whole(price, 100),
-        level=_whole(level),
-        sales=_whole(sales),
+        price_cents=_integer(price, 100),
+        level=_integer(level),
+        sales=_integer(sales),
         last_sale=_text(last_sale),
         shop_opened=_text(shop_opened),
     )
@@ -108,32 +108,34 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _whole(value: Any, times: int = 1) -> int:
+def _integer(value: object, factor: int = 1) -> int:
+    if not isinstance(value, (int, float, str, Decimal)):
+        return -1
     try:
-        return round(Decimal(value) * times)
-    except (ArithmeticError, TypeError, ValueError):
+        return round(Decimal(value) * factor)
+    except (ArithmeticError, ValueError):
         return -1
 
 
-def compare(levels: Iterable[Level], stored: Mapping[str, Level]) -> Compared:
+def compare(levels: Iterable[StoredLevel], stored: Mapping[str, StoredLevel]) -> Comparison:
     """Compare rows with those in the datastore; equal rows need no write."""
-    compared = Compared([], [])
+    comparison = Comparison([], [])
     for level in levels:
-        there = stored.get(level.product_id)
-        if there is None or (there.place <= level.place and there != level):
-            compared.to_write.append(level)
-        elif there.shop_opened > level.shop_opened:
-            compared.others.append(there.shop_opened)
-    return compared
+        stored_level = stored.get(level.product_id)
+        if stored_level is None or (stored_level.version <= level.version and stored_level != level):
+            comparison.to_write.append(level)
+        elif stored_level.shop_opened > level.shop_opened:
+            comparison.others.append(stored_level.shop_opened)
+    return comparison
 
 
-def check_columns(there: Mapping[str, tuple[str, bool]], kinds: Iterable[str]) -> None:
+def check_columns(existing: Mapping[str, tuple[str, bool]], kinds: Iterable[str]) -> None:
     """Check that an existing table has our columns: the type of each, and whether it is the key.
 
     `kinds`: our column types, in order, as the datastore names them. Raises DatastoreRefusedError.
     """
     expected = {name: (kind, name == "product_id") for name, kind in zip(COLUMNS, kinds, strict=True)}
-    wrong = [name for name, what in expected.items() if there.get(name) != what]
+    wrong = [name for name, what in expected.items() if existing.get(name) != what]
     if wrong:
         raise DatastoreRefusedError(
             f"there is another table {TABLE}, in which these are missing or of another kind: {', '.join(wrong)}. "

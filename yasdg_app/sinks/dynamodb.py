@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from decimal import Decimal
-from typing import Any
+from typing import Protocol, TypedDict
 
 import aioboto3
 from botocore import exceptions
@@ -13,28 +13,29 @@ from botocore.config import Config
 
 from yasdg_app.sinks.base import (
     COLUMNS,
-    CONNECT,
-    PATIENCE,
+    CONNECT_TIMEOUT_SECONDS,
+    RESPONSE_TIMEOUT_SECONDS,
     DatastoreError,
     DatastoreRefusedError,
-    Level,
+    StoredLevel,
     read_level,
     reason,
 )
 
-AT_ONCE = 16  # writes; each is a separate request, because batch writes have no conditions
-LOOK = 0.25  # seconds between two checks whether the table has been created
+MAX_CONCURRENT_WRITES = 16  # each is a separate request, because batch writes have no conditions
+READY_STATES = ("ACTIVE", "UPDATING")
+TABLE_POLL_SECONDS = 0.25  # between two checks whether the table has been created
 KEY = "product_id"
 # Attribute names may be reserved words, such as level; #level never is.
 SET = "SET " + ", ".join(f"#{name} = :{name}" for name in COLUMNS if name not in (KEY, "last_sale"))
-WITH_LAST_SALE, WITHOUT = f"{SET}, #last_sale = :last_sale", f"{SET} REMOVE #last_sale"
-GUARD = (
+WITH_LAST_SALE, WITHOUT_LAST_SALE = f"{SET}, #last_sale = :last_sale", f"{SET} REMOVE #last_sale"
+UNLESS_NEWER = (
     "attribute_not_exists(#product_id) OR #shop_opened < :shop_opened "
     "OR (#shop_opened = :shop_opened AND #sales <= :sales)"
 )
-NAMES = {f"#{name}": name for name in COLUMNS}
-NUMBERS = {"price", "level", "sales"}  # columns; the others are texts
-REFUSED = {
+ATTRIBUTE_NAMES = {f"#{name}": name for name in COLUMNS}
+NUMBER_COLUMNS = {"price", "level", "sales"}  # columns; the others are texts
+REFUSED_CODES = {
     "AccessDeniedException",
     "ExpiredTokenException",
     "IncompleteSignatureException",
@@ -44,6 +45,43 @@ REFUSED = {
     "UnrecognizedClientException",
     "ValidationException",
 }
+
+
+Item = Mapping[str, Mapping[str, str]]
+"""The attributes of an item: by name, the value by its type, N or S."""
+
+
+class _Table(TypedDict):
+    TableStatus: str
+    KeySchema: Sequence[Mapping[str, str]]
+    AttributeDefinitions: Sequence[Mapping[str, str]]
+
+
+class _DescribeTableResponse(TypedDict):
+    Table: _Table
+
+
+class _BatchGetItemResponse(TypedDict):
+    Responses: Mapping[str, Sequence[Item]]
+
+
+class _Exceptions(Protocol):
+    """Classes that boto3 makes at run time."""
+
+    ConditionalCheckFailedException: type[exceptions.ClientError]
+    ResourceInUseException: type[exceptions.ClientError]
+    ResourceNotFoundException: type[exceptions.ClientError]
+
+
+class _Client(Protocol):
+    """What is used of boto3's client, which has no types."""
+
+    exceptions: _Exceptions
+
+    async def batch_get_item(self, *, RequestItems: Mapping[str, object]) -> _BatchGetItemResponse: ...
+    async def create_table(self, **options: object) -> object: ...
+    async def describe_table(self, *, TableName: str) -> _DescribeTableResponse: ...
+    async def update_item(self, **options: object) -> object: ...
 
 
 class DynamoDB:
@@ -64,41 +102,42 @@ class DynamoDB:
 
     def __init__(self, table: str, region: str | None, endpoint: str | None) -> None:
         self.name = " ".join(
-            [f"DynamoDB's table {table}", *(f"at {place}" for place in (endpoint or region,) if place)]
+            [f"DynamoDB's table {table}", *(f"at {location}" for location in (endpoint or region,) if location)]
         )
         self._table = table
-        self._where = {"region_name": region, "endpoint_url": endpoint}
-        self._client: Any = None
-        self._is_there = False  # the table, as far as we know
-        self._held = AsyncExitStack()
+        self._location = {"region_name": region, "endpoint_url": endpoint}
+        self._client: _Client | None = None
+        self._has_table = False  # the table, as far as we know
+        self._exit_stack = AsyncExitStack()
 
     async def open(self) -> bool:
-        if self._is_there:
+        if self._has_table:
             return False
         try:
-            async with _translated():
+            async with _convert_errors():
                 if self._client is None:  # otherwise it is kept: creating one takes 0.1 s during which nothing is sold
                     self._client = await self._connect()
-                await self._make(self._client)
+                await self._ensure_table(self._client)
         except DatastoreRefusedError:
             await self.close()  # each client looks up its credentials only once
             raise
-        self._is_there = True
+        self._has_table = True
         return True
 
-    async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
-        wanted = {self._table: {"Keys": [{KEY: {"S": each}} for each in product_ids], "ConsistentRead": True}}
-        async with self._at_work() as client:
+    async def read(self, product_ids: Sequence[str]) -> dict[str, StoredLevel]:
+        keys = [{KEY: {"S": product_id}} for product_id in product_ids]
+        wanted = {self._table: {"Keys": keys, "ConsistentRead": True}}
+        async with self._connected() as client:
             answer = await client.batch_get_item(RequestItems=wanted)
         # Items that an overloaded server left out are treated as missing: the condition of the write decides.
         items = answer["Responses"].get(self._table, ())
         levels = (read_level(next(iter(item.get(name, {}).values()), None) for name in COLUMNS) for item in items)
         return {level.product_id: level for level in levels}
 
-    async def write(self, levels: Sequence[Level]) -> None:
-        room = asyncio.Semaphore(AT_ONCE)
+    async def write(self, levels: Sequence[StoredLevel]) -> None:
+        room = asyncio.Semaphore(MAX_CONCURRENT_WRITES)
 
-        async def write(level: Level) -> None:
+        async def write(level: StoredLevel) -> None:
             async with room:
                 await self._write(level)
 
@@ -108,41 +147,44 @@ class DynamoDB:
                 raise outcome
 
     async def close(self) -> None:
-        held, self._held, self._client, self._is_there = self._held, AsyncExitStack(), None, False
-        await held.aclose()
+        stack, self._exit_stack, self._client, self._has_table = self._exit_stack, AsyncExitStack(), None, False
+        await stack.aclose()
 
-    async def _connect(self) -> Any:
+    async def _connect(self) -> _Client:
         limits = Config(
-            connect_timeout=CONNECT,
-            read_timeout=PATIENCE,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=RESPONSE_TIMEOUT_SECONDS,
             retries={"mode": "standard", "total_max_attempts": 2},
-            max_pool_connections=AT_ONCE,
+            max_pool_connections=MAX_CONCURRENT_WRITES,
         )
         session = aioboto3.Session()
-        return await self._held.enter_async_context(session.client("dynamodb", config=limits, **self._where))
+        client: _Client = await self._exit_stack.enter_async_context(
+            session.client("dynamodb", config=limits, **self._location)
+        )
+        return client
 
-    async def _make(self, client: Any) -> None:
+    async def _ensure_table(self, client: _Client) -> None:
         """Create the table if there is none, which takes seconds. Raises DatastoreError."""
-        deadline = time.monotonic() + PATIENCE
-        while (table := await self._look(client)) is None or table["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        deadline = time.monotonic() + RESPONSE_TIMEOUT_SECONDS
+        while (table := await self._describe_table(client)) is None or table["TableStatus"] not in READY_STATES:
             if table is None:
-                await self._create(client)
+                await self._create_table(client)
             elif time.monotonic() > deadline:
                 raise DatastoreError("it is not ready yet")
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(TABLE_POLL_SECONDS)
         if [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] != [(KEY, "HASH")]:
             raise DatastoreRefusedError(f"it has another key than {KEY} alone. Expected none, or one that YASDG made")
         if {"AttributeName": KEY, "AttributeType": "S"} not in table["AttributeDefinitions"]:
             raise DatastoreRefusedError(f"its key {KEY} is no string. Expected none, or one that YASDG made")
 
-    async def _look(self, client: Any) -> Any:
+    async def _describe_table(self, client: _Client) -> _Table | None:
         """Return the description of the table; None if there is none."""
         try:
             return (await client.describe_table(TableName=self._table))["Table"]
         except client.exceptions.ResourceNotFoundException:
             return None
 
-    async def _create(self, client: Any) -> None:
+    async def _create_table(self, client: _Client) -> None:
         with suppress(client.exceptions.ResourceInUseException):  # another worker was first
             await client.create_table(
                 TableName=self._table,
@@ -151,47 +193,48 @@ class DynamoDB:
                 BillingMode="PAY_PER_REQUEST",
             )
 
-    async def _write(self, level: Level) -> None:
+    async def _write(self, level: StoredLevel) -> None:
         values = _attributes(level)
-        async with self._at_work() as client:
+        async with self._connected() as client:
             with suppress(client.exceptions.ConditionalCheckFailedException):  # there is a newer one
                 await client.update_item(
                     TableName=self._table,
                     Key={KEY: values.pop(KEY)},
-                    UpdateExpression=WITH_LAST_SALE if level.last_sale else WITHOUT,
-                    ConditionExpression=GUARD,
-                    ExpressionAttributeNames=NAMES,
+                    UpdateExpression=WITH_LAST_SALE if level.last_sale else WITHOUT_LAST_SALE,
+                    ConditionExpression=UNLESS_NEWER,
+                    ExpressionAttributeNames=ATTRIBUTE_NAMES,
                     ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
                 )
 
     @asynccontextmanager
-    async def _at_work(self) -> AsyncIterator[Any]:
+    async def _connected(self) -> AsyncIterator[_Client]:
         """Yield the client; convert its errors to DatastoreError."""
-        if self._client is None:
+        client = self._client
+        if client is None:
             raise DatastoreError("it is not open")
-        async with _translated():
+        async with _convert_errors():
             try:
-                yield self._client
-            except self._client.exceptions.ResourceNotFoundException:
-                self._is_there = False
+                yield client
+            except client.exceptions.ResourceNotFoundException:
+                self._has_table = False
                 raise
 
 
-def _attributes(level: Level) -> dict[str, dict[str, str]]:
+def _attributes(level: StoredLevel) -> dict[str, dict[str, str]]:
     texts = dict(zip(COLUMNS, map(str, level), strict=True))
     texts["price"] = str(Decimal(level.price_cents) / 100)
     if not level.last_sale:
         del texts["last_sale"]
-    return {name: {"N" if name in NUMBERS else "S": text} for name, text in texts.items()}
+    return {name: {"N" if name in NUMBER_COLUMNS else "S": text} for name, text in texts.items()}
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _convert_errors() -> AsyncIterator[None]:
     """Convert errors of boto3 to DatastoreError or DatastoreRefusedError."""
     try:
         yield
     except exceptions.ClientError as error:
-        kind = DatastoreRefusedError if error.response["Error"]["Code"] in REFUSED else DatastoreError
+        kind = DatastoreRefusedError if error.response["Error"]["Code"] in REFUSED_CODES else DatastoreError
         raise kind(reason(error)) from error
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise DatastoreError(reason(error)) from error

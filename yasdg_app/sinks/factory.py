@@ -7,7 +7,7 @@ from yasdg_app.errors import ConfigurationError
 from yasdg_app.sinks.base import Datastore
 
 
-def datastore_of(url: str) -> Datastore | None:
+def create_datastore(url: str) -> Datastore | None:
     """Return the datastore that `[DATASTORE] url` names; None if that is empty.
 
     Raises ConfigurationError if a package is missing.

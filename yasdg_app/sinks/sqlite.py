@@ -14,7 +14,7 @@ from yasdg_app.sinks.base import (
     TABLE,
     DatastoreError,
     DatastoreRefusedError,
-    Level,
+    StoredLevel,
     check_columns,
     read_level,
     reason,
@@ -22,8 +22,8 @@ from yasdg_app.sinks.base import (
 
 T = TypeVar("T")
 
-BUSY = 2.0  # seconds that a call waits for another worker, or for another program that has locked the file
-TYPES = ("TEXT", "TEXT", "TEXT", "NUMERIC", "INTEGER", "INTEGER", "TEXT", "TEXT")  # of the columns
+BUSY_TIMEOUT_SECONDS = 2.0  # that a call waits for another worker, or for another program that has locked the file
+COLUMN_TYPES = ("TEXT", "TEXT", "TEXT", "NUMERIC", "INTEGER", "INTEGER", "TEXT", "TEXT")  # of the columns
 CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     product_id TEXT NOT NULL PRIMARY KEY,
@@ -38,10 +38,10 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
 READ = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE product_id IN (SELECT value FROM json_each(?))"
 WRITE = f"""
 INSERT INTO {TABLE} AS stored ({", ".join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?){NEWER_STAYS}"""
-TEMPORARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+TEMPORARY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
-class GoneError(DatastoreError):
+class FileReplacedError(DatastoreError):
     """The file no longer exists, or is another one."""
 
 
@@ -71,11 +71,11 @@ class SQLite:
         await self._in_thread(self._open)
         return True
 
-    async def read(self, product_ids: Sequence[str]) -> dict[str, Level]:
+    async def read(self, product_ids: Sequence[str]) -> dict[str, StoredLevel]:
         rows = await self._in_thread(lambda: self._opened().execute(READ, [json.dumps(product_ids)]).fetchall())
         return {level.product_id: level for level in map(read_level, rows)}
 
-    async def write(self, levels: Sequence[Level]) -> None:
+    async def write(self, levels: Sequence[StoredLevel]) -> None:
         rows = [
             (
                 *(level.product_id, level.item, level.category, level.price_cents / 100),
@@ -91,9 +91,12 @@ class SQLite:
             await self._in_thread(connection.close)
 
     def _opened(self) -> sqlite3.Connection:
-        """Return the connection. Raises GoneError if the path has another file or none: writes would not be visible."""
+        """Return the connection.
+
+        Raises FileReplacedError if the path has another file or none: writes would not be visible.
+        """
         if self._connection is None or self._file() != self._opened_file:
-            raise GoneError("its file was taken away")
+            raise FileReplacedError("its file was taken away")
         return self._connection
 
     def _file(self) -> tuple[int, int] | None:
@@ -108,7 +111,8 @@ class SQLite:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatastoreRefusedError(f"its folder cannot be made: {error.strerror or error}") from error
-        connection = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)  # we begin transactions ourselves
+        # We begin transactions ourselves.
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")  # readers do not block writers
             # Rows lost in a power failure are written again by the next takeover.
@@ -122,11 +126,11 @@ class SQLite:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Check the columns of an existing table. Raises DatastoreRefusedError."""
-        there = {
+        existing = {
             name: (kind.upper(), bool(key))
             for _, name, kind, _, _, key in connection.execute(f"PRAGMA table_info({TABLE})")
         }
-        check_columns(there, TYPES)
+        check_columns(existing, COLUMN_TYPES)
 
     def _write(self, rows: Sequence[tuple[object, ...]]) -> None:
         with self._opened() as connection:  # commits, or rolls back
@@ -136,12 +140,12 @@ class SQLite:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except GoneError:
+        except FileReplacedError:
             await self.close()
             raise
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary one
-            if code in TEMPORARY:
+            if code in TEMPORARY_CODES:
                 raise DatastoreError(reason(error)) from error
             await self.close()
             raise DatastoreRefusedError(reason(error)) from error
