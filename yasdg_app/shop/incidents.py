@@ -24,6 +24,7 @@ from yasdg_app.shop.randomness import Floats, exponentials, key, keys_of_cells
 
 DAY_MINUTES = 1440
 DAY = DAY_MINUTES * MINUTE
+FIRST_LOOK_AHEAD = 60 * MINUTE
 LONGEST_DELAY = 36_525 * DAY  # of a delivery: 100 years
 UNBOUNDED_FACTOR = 1e100  # products of factors are capped here, so that they never become infinite
 
@@ -135,8 +136,9 @@ class Incidents:
         latest = in_time + LONGEST_DELAY
         slowed_by = None
         left = Fraction(lead)
+        ahead = FIRST_LOOK_AHEAD  # of incidents that come often, few are needed; where it is split changes no result
         while at < latest:
-            until = at + lead + DAY
+            until, ahead = at + lead + ahead, min(2 * ahead, DAY)
             found = _between(self._supply_fixed, self._supply_random, at, until)
             here = [incident for incident in found if incident.concerns(product)]
             edges = sorted({until, *(edge for incident in here for edge in (incident.start, incident.end))})
