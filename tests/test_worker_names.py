@@ -226,16 +226,11 @@ async def test_a_worker_whose_part_is_done_notes_it_as_others_expect_it(monkeypa
         assert at_once
 
     _, pipeline = load()
-    sales, assignment = pipeline.sales, SimpleNamespace(partitions=[0, 3], commit_metadata={}, renew_lease=renew_lease)
-    for name, value in (
-        ("_assignment", assignment),
-        ("_last_moment", 1_780_272_060_000_000),
-        ("_check_finished_at", 0.0),
-        ("_is_done", yes),
-        ("_is_committed_by_all", yes),
-    ):
-        monkeypatch.setitem(vars(sales), name, value)
-    assert await sales._is_finished()
+    end = pipeline.sales.end_of_run
+    assignment = SimpleNamespace(partitions=[0, 3], commit_metadata={}, renew_lease=renew_lease)
+    for name, value in (("_assignment", assignment), ("_is_done", yes), ("_is_committed_by_all", yes)):
+        monkeypatch.setitem(vars(end), name, value)
+    assert await end.finish(1_780_272_060_000_000)
     topic = pipeline.shop.settings.kafka.topic_purchases
     assert assignment.commit_metadata == {
         TP(topic, 0): "closed 1780272060000000",

@@ -31,7 +31,7 @@ from yasdg_app.faust_runtime.shop_app import ShopApp
 from yasdg_app.faust_runtime.transport import Chunks
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline import fault_injector, inventory_agent
+from yasdg_app.pipeline import fault_injector, log_checks
 from yasdg_app.pipeline.pipeline import Pipeline
 from yasdg_app.web.pages import register_pages
 from yasdg_app.web.worker_state import RECORD_SECONDS
@@ -82,7 +82,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
     @inventory.on_recover
     async def restore() -> None:
         """Restore the table and the other state of the assigned partitions, after each rebalance."""
-        await pipeline.agent.restore()
+        await pipeline.restorer.restore()
 
     # --- Tasks: loops that run as long as the worker ---
 
@@ -110,10 +110,11 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
         """Update the plan with changes made while the shop runs."""
         await pipeline.follower.poll()
 
-    @app.timer(inventory_agent.CHECK_SECONDS)
+    @app.timer(log_checks.CHECK_SECONDS)
     async def check_logs() -> None:
-        """Check that the logs still contain all messages that are not processed yet."""
-        await pipeline.agent.check_logs()
+        """Check that the logs still contain all messages that are not processed yet, and report foreign messages."""
+        pipeline.dead_letters.report()
+        await pipeline.log_checker.check()
 
     if (faults := pipeline.faults) is not None:
 

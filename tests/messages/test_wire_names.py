@@ -38,9 +38,9 @@ from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.records import InventoryLevel
 from yasdg_app.messages.reference import announcement, encode
 from yasdg_app.pipeline import shelf_snapshots as shelves
+from yasdg_app.pipeline.dead_letters import dead_letter
 from yasdg_app.pipeline.faulty_channel import FaultyChannel
 from yasdg_app.pipeline.foreign_log import foreign_reason
-from yasdg_app.pipeline.restore import dead_letter
 from yasdg_app.pipeline.shelf_snapshots import ShelfSnapshots
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.incident import Incident

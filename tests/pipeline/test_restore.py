@@ -18,10 +18,9 @@ from yasdg_app.faust_runtime.table import PartitionStore, numbers_of
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import InconsistentLogError
 from yasdg_app.kafka.reader import Reader
-from yasdg_app.kafka.topic_policies import MAX_DEAD_LETTER_BYTES
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline.restore import CUT_LETTER_BYTES, check_table, dead_letter, read_published_state
+from yasdg_app.pipeline.restore import check_table, read_published_state
 from yasdg_app.shop.shelf import Restock
 
 PRODUCTS = load(Path(__file__).parents[2] / "products.csv")
@@ -196,29 +195,3 @@ def test_a_log_that_was_cut_before_the_table_had_seen_it_stops_the_worker() -> N
 def test_a_log_that_is_shorter_than_the_table_stops_the_worker() -> None:
     with pytest.raises(InconsistentLogError, match=r"ends at offset 8, .* up to offset 10.*application_id"):
         checked(table_of(row("CS01", 9, 9)), {PURCHASES: SOLD})
-
-
-# --- Dead letters ---------------------------------------------------------------------------------------------------
-
-
-def test_a_dead_letter_keeps_key_and_headers_of_the_original() -> None:
-    message = SimpleNamespace(offset=5, key=b"k", value=b"v", headers=[("offset", b"77"), ("buried", b"{}")])
-    letter = dead_letter(PURCHASES, message, "why", {LOST_SALES.topic: 3}, 1_000)
-    assert (letter.key, letter.value) == (b"k", b"v")
-    headers = dict(letter.headers)
-    assert headers["offset"] == b"5"
-    assert json.loads(headers["buried"]) == {PURCHASES.topic: 5, LOST_SALES.topic: 3}
-    assert (headers["original.offset"], headers["original.buried"]) == (b"77", b"{}")
-
-
-def test_a_dead_letter_of_nothing_has_no_key_and_no_value() -> None:
-    letter = dead_letter(PURCHASES, SimpleNamespace(offset=5, key=None, value=None, headers=()), "why", {}, 1_000)
-    assert (letter.key, letter.value) == (None, None)
-
-
-def test_a_dead_letter_of_a_message_that_is_too_long_is_cut_and_says_so() -> None:
-    long = SimpleNamespace(offset=5, key=b"k" * 10**6, value=b"v" * 10**6, headers=[("h", b"x" * 10**6)])
-    letter = dead_letter(PURCHASES, long, "why", {}, MAX_DEAD_LETTER_BYTES)
-    assert len(letter.key or b"") + len(letter.value or b"") == CUT_LETTER_BYTES
-    assert int(dict(letter.headers)["original.size"]) > 3 * 10**6
-    assert "original.h" not in dict(letter.headers)

@@ -31,12 +31,16 @@ class Life:
     def __init__(self) -> None:
         self.is_closing = False
         self.should_stop = False
+        self.stops_requested = 0
         self.crashes: list[BaseException] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     async def crash(self, reason: BaseException) -> None:
         self.crashes.append(reason)
         self.should_stop = True
+
+    def request_stop(self) -> None:
+        self.stops_requested += 1
 
     async def sleep(self, n: float) -> None:
         await asyncio.sleep(n)

@@ -21,6 +21,10 @@ class Lifecycle(Protocol):
         """End the worker with an error."""
         ...
 
+    def request_stop(self) -> None:
+        """Stop the worker in order, as a termination signal does."""
+        ...
+
     async def sleep(self, n: float) -> None:
         """Sleep for some seconds, or until the worker stops."""
         ...

@@ -71,6 +71,8 @@ class PartitionAssignment:
         What is committed with the positions, for other workers to read.
     in_flight
         How many chunks the agents are processing, by partition.
+    locks
+        Held by whoever applies a chunk of a partition, or changes its position; by partition.
     """
 
     def __init__(self, member: GroupMember, topics: Sequence[str], max_batch: Mapping[int, int]) -> None:
@@ -79,6 +81,7 @@ class PartitionAssignment:
         self.assigned = -1
         self.generation: int | None = None
         self.in_flight: Counter[int] = Counter()
+        self.locks = {partition: asyncio.Lock() for partition in max_batch}
         self.positions: dict[TP, int] = {}
         self.published: dict[int, PublishedState] = {}
         self.commit_metadata: dict[TP, str] = {}

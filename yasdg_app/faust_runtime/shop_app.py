@@ -7,6 +7,8 @@ It opens the shop before Faust connects, watches the broker, the login and the t
 import asyncio
 import gc
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Coroutine, Mapping
@@ -275,6 +277,10 @@ class ShopApp(faust.App):
         super()._crash(reason)
         if not was_stopping:
             abort_soon()
+
+    def request_stop(self) -> None:
+        """Stop the worker in order, as a termination signal does."""
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def stop(self) -> None:
         """Stop selling, process what was sold, then stop."""

@@ -23,7 +23,7 @@ from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.client import is_retriable
 from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, StaleStateError
 from yasdg_app.pipeline.faulty_channel import START, FaultyChannel, cursor_of_delivered, cursor_of_fault
-from yasdg_app.pipeline.restore import SequenceConflictTracker
+from yasdg_app.pipeline.sequence_conflicts import SequenceConflictTracker
 from yasdg_app.shop.faults import Faults
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from yasdg_app.cluster_state.control_follower import ControlFollower
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.kafka.producer import ProducerRecord, SequenceConflictError, StaleStateError
 from yasdg_app.messages.reference import announcement, encode
-from yasdg_app.pipeline.restore import SequenceConflictTracker
+from yasdg_app.pipeline.sequence_conflicts import SequenceConflictTracker
 from yasdg_app.truth.offline_stream import INCIDENT_SPAN
 
 logger = logging.getLogger(__name__)

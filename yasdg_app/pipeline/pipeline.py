@@ -3,6 +3,7 @@
 Created once per app. Of Faust it knows only the app's lifecycle, its group membership and its table.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from yasdg_app.aggregates.windows import Windows
@@ -14,9 +15,12 @@ from yasdg_app.faust_runtime.partition_assignment import GroupMember, PartitionA
 from yasdg_app.faust_runtime.table import ChunkedTable
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.kafka.producer import BATCH_BYTES
+from yasdg_app.pipeline.dead_letters import DeadLetterPublisher
 from yasdg_app.pipeline.fault_injector import FaultInjector
 from yasdg_app.pipeline.inventory_agent import InventoryAgent
 from yasdg_app.pipeline.inventory_sink import InventorySink
+from yasdg_app.pipeline.log_checks import LogChecker
+from yasdg_app.pipeline.restore import StateRestorer
 from yasdg_app.pipeline.sales_generator import SalesGenerator
 from yasdg_app.sinks.base import Datastore
 
@@ -43,7 +47,13 @@ class Pipeline:
     follower
         Keeps the plan up to date.
     windows
-        Sales by minute of event time, for views.
+        Sales over event time, for views.
+    dead_letters
+        Copies foreign messages.
+    restorer
+        Restores the state of partitions after a rebalance.
+    log_checker
+        Checks that the logs still contain what is to be processed.
     agent
         Processes purchases and lost sales.
     faults
@@ -61,14 +71,27 @@ class Pipeline:
     assignment: PartitionAssignment
     follower: ControlFollower
     windows: Windows
+    dead_letters: DeadLetterPublisher
+    restorer: StateRestorer
+    log_checker: LogChecker
     agent: InventoryAgent
     faults: FaultInjector | None
     sales: SalesGenerator
     sink: InventorySink | None = None
 
     @classmethod
-    def of(cls, shop: RunningShop, life: Lifecycle, member: GroupMember, inventory: ChunkedTable) -> "Pipeline":
-        """Return the parts of a worker that keeps its inventory in a table."""
+    def of(
+        cls,
+        shop: RunningShop,
+        life: Lifecycle,
+        member: GroupMember,
+        inventory: ChunkedTable,
+        now: Callable[[], int] | None = None,
+    ) -> "Pipeline":
+        """Return the parts of a worker that keeps its inventory in a table.
+
+        `now`: returns the time at which sales are due, in microseconds since 1970; None: this machine's clock.
+        """
         kafka, catalog = shop.settings.kafka, inventory.catalog
         assignment = PartitionAssignment(
             member,
@@ -82,13 +105,22 @@ class Pipeline:
         )
         follower = ControlFollower(shop, lambda: life.should_stop)
         windows = Windows(shop, life, assignment, catalog, inventory.store_of)
-        agent = InventoryAgent(shop, life, assignment, follower, inventory, windows)
+        dead_letters = DeadLetterPublisher(shop)
+        restorer = StateRestorer(shop, life, assignment, follower, inventory, windows)
+        log_checker = LogChecker(shop, life, assignment, inventory)
+        agent = InventoryAgent(
+            shop, life, assignment, follower, inventory, windows, dead_letters, restorer, log_checker
+        )  # fmt: skip
         faults = FaultInjector(shop, life, assignment, catalog) if shop.settings.faults.any else None
-        sales = SalesGenerator(shop, life, assignment, follower, inventory, windows, faults)
-        return cls(shop, life, catalog, inventory, assignment, follower, windows, agent, faults, sales)
+        sales = SalesGenerator(shop, life, assignment, follower, inventory, windows, faults, now)
+        return cls(
+            shop=shop, life=life, catalog=catalog, inventory=inventory, assignment=assignment, follower=follower,
+            windows=windows, dead_letters=dead_letters, restorer=restorer, log_checker=log_checker, agent=agent,
+            faults=faults, sales=sales,
+        )  # fmt: skip
 
     def connect_sink(self, datastore: Datastore) -> InventorySink:
         """Return the sink that keeps a datastore up to date. A run with an end waits for this sink."""
         sink = InventorySink(self.shop, self.life, self.assignment, self.inventory, datastore)
-        self.sink = self.sales.sink = sink
+        self.sink = self.sales.end_of_run.sink = sink
         return sink

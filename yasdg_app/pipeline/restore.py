@@ -1,4 +1,4 @@
-"""What a worker reads after a rebalance: where to resume, and which restocks and dead letters are already published.
+"""What happens on a rebalance: a worker reads where to continue, and which restocks and dead letters are published.
 
 A worker that died may have published restocks for sales that the table does not contain yet. The worker that processes
 these sales again must not publish those restocks a second time.
@@ -7,33 +7,115 @@ these sales again must not publish those restocks a second time.
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack
 
 import msgspec
-import orjson
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from faust.types import TP
 
-from yasdg_app.cluster_state.clock_jumps import jumps
+from yasdg_app.aggregates.windows import Windows
+from yasdg_app.cluster_state.control_follower import ControlFollower
+from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.settings import KafkaSettings
-from yasdg_app.faust_runtime.partition_assignment import PublishedState
+from yasdg_app.faust_runtime.lifecycle import Lifecycle
+from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment, PublishedState
 from yasdg_app.faust_runtime.table import ChunkedTable
 from yasdg_app.inventory.projection import OTHER_SHOP, InconsistentLogError
 from yasdg_app.kafka.batch_writer import SEQUENCES
+from yasdg_app.kafka.client import is_retriable
 from yasdg_app.kafka.decoding import decoded_or_none
-from yasdg_app.kafka.producer import ProducerRecord
 from yasdg_app.kafka.reader import DamagedLogError, Reader
 from yasdg_app.messages.decoders import read_restock_key
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.ids import restock_number
+from yasdg_app.pipeline.log_checks import cut_log_error, short_log_error, table_counts
 
-MAX_CONFLICT_SECONDS = 120.0
-"""Maximum time for which the cluster may expect another sequence number than the log implies."""
-CUT_LETTER_BYTES = 64 * 1024  # of key and value together, copied from a message that is too long
+RETRY_SECONDS = 0.2
+"""Between two attempts to restore partitions."""
 
 logger = logging.getLogger(__name__)
 
 _read_buried = msgspec.json.Decoder(dict[str, int]).decode
+
+
+class StateRestorer:
+    """Restores the state of this worker's partitions after a rebalance, or when it turned out to be out of date.
+
+    Parameters
+    ----------
+    shop, life, assignment
+        The shop, the worker's life, and the partitions of this worker.
+    follower, table, windows
+        The plan, the inventory, and the sales over event time: all are brought up to date.
+    """
+
+    def __init__(
+        self,
+        shop: RunningShop,
+        life: Lifecycle,
+        assignment: PartitionAssignment,
+        follower: ControlFollower,
+        table: ChunkedTable,
+        windows: Windows,
+    ) -> None:
+        self._shop = shop
+        self._life = life
+        self._assignment = assignment
+        self._follower = follower
+        self._table = table
+        self._windows = windows
+        self._kafka = shop.settings.kafka
+        self._restore_lock = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Read, after a rebalance, the table and what else is known of our partitions; from then on they are active."""
+        assignment, life = self._assignment, self._life
+        async with self._restore_lock:  # another rebalance may happen meanwhile
+            generation = assignment.assigned
+            partitions = self._table.assigned_partitions()
+            began = time.monotonic()
+            while not life.should_stop and generation == assignment.group_generation:
+                try:
+                    positions, published = await self._read_state(partitions)
+                except KafkaError as error:
+                    # Where a log begins may have changed since it was asked for, by retention.
+                    if not is_retriable(error) and not isinstance(error, OffsetOutOfRangeError):
+                        await life.crash(error)
+                        return
+                    logger.warning("Partitions cannot be restored: %s. Retrying.", error)
+                    await asyncio.sleep(RETRY_SECONDS)
+                except Exception as error:  # Faust would continue as if nothing had happened
+                    await life.crash(error)
+                    return
+                else:
+                    assignment.activate(generation, positions, published)
+                    self._windows.activate(generation, positions)
+                    logger.info(
+                        "Assigned %d partitions; restored %d table rows in %.1f s",
+                        *(len(partitions), len(self._table.data), time.monotonic() - began),
+                    )
+                    return
+
+    async def _read_state(self, partitions: list[int]) -> tuple[dict[TP, int], dict[int, PublishedState]]:
+        """Recover the table; return the next offsets to process, and what the output topics contain."""
+        shop, table = self._shop, self._table
+        await table.recover(partitions)
+        positions = await check_table(shop.own_reader, self._kafka, table, partitions)
+        published = await read_published_state(shop.own_reader, self._kafka, table, partitions, shop.format)
+        if shop.settings.clock.on_restart == "skip":
+            await shop.control.announce_presence()
+        await self._follower.refresh()
+        return positions, published
+
+    async def reload(self) -> None:
+        """Restore our partitions as if they were new: another producer has written, or a response was lost."""
+        self._assignment.invalidate()  # chunks in flight are abandoned
+        async with AsyncExitStack() as all_locks:
+            for lock in self._assignment.locks.values():
+                await all_locks.enter_async_context(lock)
+            await self.restore()
+        await self._assignment.seek(self._assignment.positions)
 
 
 async def check_table(
@@ -58,18 +140,18 @@ async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedT
     firsts, ends = await reader.firsts(tps), await reader.ends(tps)
     if not table.catalog.products_in(partition):
         return firsts
-    counted = dict(zip(tps, _counted(table, partition), strict=True))
+    held = dict(zip(tps, table_counts(table, partition), strict=True))
     is_whole = True
-    for tp, (count, position) in counted.items():
+    for tp, (count, position) in held.items():
         if position > ends[tp]:
-            raise shorter(tp, ends[tp], position)
+            raise short_log_error(tp, ends[tp], position)
         logged = await reader.count_before(tp, position)
         if logged is not None and logged != count % SEQUENCES:
             if position < firsts[tp]:
-                raise cut_log(tp, position, firsts[tp])
+                raise cut_log_error(tp, position, firsts[tp])
             is_whole = False
     if is_whole:
-        return {tp: max(position, firsts[tp]) for tp, (_, position) in counted.items()}
+        return {tp: max(position, firsts[tp]) for tp, (_, position) in held.items()}
     for tp in tps:
         if await reader.count_before(tp, firsts[tp]) not in (None, 0):
             raise InconsistentLogError(
@@ -83,23 +165,6 @@ async def _check_partition(reader: Reader, kafka: KafkaSettings, table: ChunkedT
     )  # fmt: skip
     table.clear_partition(partition)
     return firsts
-
-
-def _counted(table: ChunkedTable, partition: int) -> Iterator[tuple[int, int]]:
-    """Yield for purchases and for lost sales how many the table holds, and the offset after the last of them."""
-    rows = table.store_of(partition)
-    for count, offset in (("sales", "offset"), ("lost_sales", "lost_offset")):
-        yield int(rows.column(count).sum()), int(rows.column(offset).max(initial=-1)) + 1
-
-
-def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP) -> bool:
-    """Return whether a log lacks messages that the table has not processed.
-
-    `count`: number of messages that the shop had appended before the first remaining offset, modulo SEQUENCES; None:
-    unknown, because no batch of the shop is left.
-    """
-    held = dict(zip((kafka.topic_purchases, kafka.topic_lost_sales), _counted(table, tp.partition), strict=True))
-    return count is not None and count != held[tp.topic][0] % SEQUENCES
 
 
 async def read_published_state(
@@ -125,11 +190,11 @@ async def _published_state(
     start = int(table.store_of(partition).column("stocking_offset").max(initial=-1))
     first, end = (await reader.firsts([stockings]))[stockings], (await reader.ends([stockings]))[stockings]
     if start >= end:
-        raise shorter(stockings, end, start)
+        raise short_log_error(stockings, end, start)
     begin = max(start, first)
     async for chunk in reader.all_chunks(stockings, begin, end, with_foreign=False, skip_damaged=True):
         for record in await form.plain("stockings", chunk.messages):
-            stocking = _heard(record.value)
+            stocking = _restock_of(record.value)
             if stocking is not None and table.catalog.partition_of(stocking[0]) == partition:
                 _note(published, table, *stocking)
     try:
@@ -138,84 +203,8 @@ async def _published_state(
         logger.warning("%s Foreign messages may be copied a second time.", error)
         last, published.dead_letters = None, await reader.count(letters)
     if last is not None:
-        published.dead_lettered |= _buried(last.headers)
+        published.dead_lettered |= _dead_lettered_in(last.headers)
     return published
-
-
-def shorter(tp: Any, end: int, position: int) -> InconsistentLogError:
-    """Return the error for a log that is shorter than the table says."""
-    return InconsistentLogError(
-        f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory has applied it up to offset "
-        f"{position}: the topic was deleted or replaced, and the table's changelog was not. Restore the topic from a "
-        f"backup. {OTHER_SHOP}"
-    )
-
-
-def cut_log(tp: Any, position: int, first: int) -> InconsistentLogError:
-    """Return the error for messages that were deleted before the table had processed them."""
-    return InconsistentLogError(
-        f"{tp.topic}, partition {tp.partition} begins at offset {first}, but the inventory has applied it up to "
-        f"{position} only: the messages between them were deleted before they were applied. Restore the topic from a "
-        f"backup. {OTHER_SHOP}"
-    )
-
-
-class SequenceConflictTracker:
-    """Tracks for how long the cluster's sequence number and the log of a partition have been in conflict."""
-
-    def __init__(self) -> None:
-        self._since: dict[TP, tuple[int, float]] = {}
-
-    def note(self, tp: TP, offset: int, what: str) -> None:
-        """Record a conflict at an offset of a partition. Raises InconsistentLogError if it has lasted too long.
-
-        `what`: the conflict, as a sentence without a full stop.
-        """
-        now = time.monotonic()
-        noted, since = self._since.setdefault(tp, (offset, now))
-        if noted != offset:
-            self._since[tp] = offset, now
-        elif now - since > MAX_CONFLICT_SECONDS:
-            raise InconsistentLogError(
-                f"{what}, but the log has not contained it for {MAX_CONFLICT_SECONDS:.0f} s: records of this shop were "
-                f"deleted from it, or another program writes with the shop's producer id. Restore the topic from a "
-                f"backup. {OTHER_SHOP}"
-            )
-
-    def resolve(self, tp: TP) -> None:
-        """Record that a partition has no conflict."""
-        self._since.pop(tp, None)
-
-
-def dead_letter(tp: Any, message: Any, reason: str, buried: Mapping[str, int], max_bytes: int) -> ProducerRecord:
-    """Return the dead letter for a foreign message: a copy with the reason and the original position.
-
-    The copy has the message's key and value, and its headers as `original.<name>`.
-
-    Parameters
-    ----------
-    buried
-        The offset of the last message that was copied, by topic.
-    max_bytes
-        Maximum size of key, value and headers together. A longer message is cut: its headers are omitted, at most
-        CUT_LETTER_BYTES of key and value are kept, and `original.size` is its original size in bytes.
-    """
-    headers = [
-        ("reason", reason.encode()),
-        ("topic", tp.topic.encode()),
-        ("partition", str(tp.partition).encode()),
-        ("offset", str(message.offset).encode()),
-        ("buried", orjson.dumps({**buried, tp.topic: message.offset})),
-    ]
-    key, value = message.key, message.value
-    originals = [(f"original.{name}", content or b"") for name, content in message.headers]
-    size = len(key or b"") + len(value or b"") + sum(len(name) * 4 + len(content) for name, content in originals)
-    if size <= max_bytes:
-        headers += originals
-    else:
-        headers.append(("original.size", str(size).encode()))
-        key, value = (None if part is None else part[: CUT_LETTER_BYTES // 2] for part in (key, value))
-    return ProducerRecord(key, value, jumps.record_time(), headers)
 
 
 def _note(published: PublishedState, table: ChunkedTable, product_id: str, number: int) -> None:
@@ -226,7 +215,7 @@ def _note(published: PublishedState, table: ChunkedTable, product_id: str, numbe
         published.ahead[product_id] = number
 
 
-def _heard(value: bytes | None) -> tuple[str, int] | None:
+def _restock_of(value: bytes | None) -> tuple[str, int] | None:
     """Return product and number of a restock; None if it is another producer's message."""
     stocking = decoded_or_none(read_restock_key, value)
     if stocking is None:
@@ -235,6 +224,6 @@ def _heard(value: bytes | None) -> tuple[str, int] | None:
     return None if number is None else (stocking.product_id, number)
 
 
-def _buried(headers: Sequence[tuple[str, bytes]]) -> dict[str, int]:
+def _dead_lettered_in(headers: Sequence[tuple[str, bytes]]) -> dict[str, int]:
     """Return the offsets that a dead letter records as copied; empty if it has none."""
     return decoded_or_none(_read_buried, dict(headers).get("buried")) or {}
