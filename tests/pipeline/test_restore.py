@@ -20,7 +20,8 @@ from yasdg_app.inventory.projection import InconsistentLogError
 from yasdg_app.kafka.reader import Reader
 from yasdg_app.messages.encoders import encode_restock
 from yasdg_app.messages.records import InventoryLevel
-from yasdg_app.pipeline.restore import check_table, read_published_state
+from yasdg_app.pipeline.restore import read_published_state
+from yasdg_app.pipeline.table_check import check_table
 from yasdg_app.shop.shelf import Restock
 
 PRODUCTS = load(Path(__file__).parents[2] / "products.csv")

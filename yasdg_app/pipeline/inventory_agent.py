@@ -41,14 +41,14 @@ IsOwner = Callable[[], bool]
 
 
 class BatchEvent(Protocol):
-    """An event of Faust whose value is a delivery."""
+    """An event of Faust whose value is a batch."""
 
     @property
     def value(self) -> FetchedBatch: ...
 
 
 class BatchStream(Protocol):
-    """A stream of Faust whose events are deliveries."""
+    """A stream of Faust whose events are batches."""
 
     def events(self) -> AsyncIterator[BatchEvent]:
         """Yield the events, in the order in which they were fetched."""

@@ -1,7 +1,7 @@
 """Whether the logs still contain what is to be processed: messages may be deleted, and topics replaced."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from faust.types import TP
@@ -12,9 +12,9 @@ from yasdg_app.errors import YasdgError
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import ChunkedTable
-from yasdg_app.inventory.projection import OTHER_SHOP, InconsistentLogError
 from yasdg_app.kafka.batch_writer import SEQUENCES
 from yasdg_app.kafka.client import is_retriable
+from yasdg_app.pipeline.table_check import cut_log_error, short_log_error, table_counts
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class LogChecker:
     async def skip_deleted(self, tp: TP) -> None:
         """Continue at the first remaining message, if the messages before it were deleted after they were processed.
 
-        Nothing else may be applied to the partition in the meantime. Raises InconsistentLogError if messages were deleted that
-        the table does not contain.
+        Nothing else may be applied to the partition in the meantime. Raises InconsistentLogError if messages were
+        deleted that the table does not contain.
         """
         assignment, reader = self._assignment, self._shop.own_reader
         generation, position = assignment.generation, assignment.positions[tp]
@@ -101,31 +101,6 @@ class LogChecker:
                 if ends[tp] < position:
                     raise short_log_error(tp, ends[tp], position)
                 await self.skip_deleted(tp)
-
-
-def short_log_error(tp: TP, end: int, position: int) -> InconsistentLogError:
-    """Return the error for a log that is shorter than the table says."""
-    return InconsistentLogError(
-        f"{tp.topic}, partition {tp.partition} ends at offset {end}, but the inventory has applied it up to offset "
-        f"{position}: the topic was deleted or replaced, and the table's changelog was not. Restore the topic from a "
-        f"backup. {OTHER_SHOP}"
-    )
-
-
-def cut_log_error(tp: TP, position: int, first: int) -> InconsistentLogError:
-    """Return the error for messages that were deleted before the table had processed them."""
-    return InconsistentLogError(
-        f"{tp.topic}, partition {tp.partition} begins at offset {first}, but the inventory has applied it up to "
-        f"{position} only: the messages between them were deleted before they were applied. Restore the topic from a "
-        f"backup. {OTHER_SHOP}"
-    )
-
-
-def table_counts(table: ChunkedTable, partition: int) -> Iterator[tuple[int, int]]:
-    """Yield for purchases and for lost sales how many the table holds, and the offset after the last of them."""
-    rows = table.store_of(partition)
-    for count, offset in (("sales", "offset"), ("lost_sales", "lost_offset")):
-        yield int(rows.column(count).sum()), int(rows.column(offset).max(initial=-1)) + 1
 
 
 def is_cut(count: int | None, table: ChunkedTable, kafka: KafkaSettings, tp: TP) -> bool:

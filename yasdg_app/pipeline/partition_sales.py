@@ -17,9 +17,9 @@ from yasdg_app.faust_runtime.table import NO_TIME, ChunkedTable
 from yasdg_app.inventory.row_updates import shelf_of
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import LostSaleEncoder, PurchaseEncoder
-from yasdg_app.pipeline.log_checks import short_log_error
 from yasdg_app.pipeline.shelf_snapshots import ShelfSnapshots
 from yasdg_app.pipeline.stalled_partitions import StalledPartitions
+from yasdg_app.pipeline.table_check import short_log_error
 from yasdg_app.shop.sales import STREAM_START, EventCursor
 from yasdg_app.shop.shelf import Shelf
 from yasdg_app.shop.till import ResumePoint, Till
