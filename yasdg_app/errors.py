@@ -58,6 +58,12 @@ tests/test_errors.py keeps both lists complete. Imports nothing else of the pack
 
 from collections.abc import Iterable
 
+RENAMED = (AttributeError, ImportError, NameError, TypeError)
+"""What Python raises if a name is gone or takes other arguments, in our code or a library's.
+
+No handler may mistake that for an absent broker, datastore or registry.
+"""
+
 
 class YasdgError(Exception):
     """An expected error. The text says what is wrong, where, and what to do."""

@@ -620,3 +620,17 @@ def test_big_numbers_stay_exact() -> None:
     worker.take_over(empty())
     worker.apply(0, numbered([sale]))
     assert worker.windows.sums("minute", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": (1, 2**52 - 1, 2**45 - 1)}
+
+
+async def test_a_name_that_is_gone_ends_the_worker_and_is_no_unreadable_log() -> None:
+    sales = sold(100, SECOND)
+    worker = Worker(Logs())
+    before = Worker(Logs())
+    before.take_over(empty())
+    before.apply(0, numbered(sales))
+    worker.logs.values[TP(TOPICS[0], 0)] = [sale.value for sale in sales]
+    worker.logs.failures, worker.logs.failure = 1, AttributeError("on purpose")
+    worker.now = sales[-1].at
+    worker.take_over(before.rows)
+    with pytest.raises(AttributeError, match="on purpose"):
+        await worker.done()

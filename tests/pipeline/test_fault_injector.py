@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -180,3 +181,20 @@ async def test_only_what_the_table_has_processed_is_delivered() -> None:
     await injector(worker).run_round()
     assert (delivered(worker), worker.position(PURCHASES)) == (([], []), 0)
     assert worker.cluster.end(TP(PURCHASES, 0)) > 0
+
+
+@pytest.mark.parametrize("is_closing", [False, True])
+async def test_a_bug_is_not_taken_for_what_a_shutdown_interrupts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_closing: bool
+) -> None:
+    worker = await started(settings())
+
+    async def fail() -> None:
+        worker.life.is_closing = is_closing
+        raise TypeError("on purpose")
+
+    monkeypatch.setattr(injector(worker), "deliver", fail)
+    caplog.clear()
+    with pytest.raises(TypeError) if not is_closing else nullcontext():
+        await injector(worker).run_round()
+    assert [bool(record.exc_info) for record in caplog.records] == [True] * is_closing

@@ -156,3 +156,13 @@ async def test_a_new_connection_in_the_middle_of_a_rebalance_has_all_rows_compar
     await kept._try()
     assert store.rows.keys() == set(IDS)
     assert kept.written == len(PRODUCTS) + 1
+
+
+async def test_a_name_that_is_gone_ends_the_worker_and_is_no_absent_datastore(worker: Worker) -> None:
+    store: Any = Store()
+    store.read = None  # TypeError: it cannot be called
+    kept = worker.sink(store)
+    for writing in (kept.run, kept.flush):
+        with pytest.raises(TypeError):
+            await writing()
+        assert (kept.failing, kept.failures, kept.waiting) == (False, 0, len(PRODUCTS))

@@ -1,6 +1,7 @@
 """What the generator appends, in which order and when not; and that its state costs little to report."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -244,3 +245,17 @@ async def test_a_name_that_is_gone_ends_the_loop(worker: MemoryWorker, monkeypat
     monkeypatch.setattr("yasdg_app.pipeline.sales_publisher.ProducerRecord", None)
     with pytest.raises(TypeError):
         await worker.sell(seconds=2)
+
+
+@pytest.mark.parametrize("is_closing", [False, True])
+async def test_a_bug_is_not_taken_for_what_a_shutdown_interrupts(
+    worker: MemoryWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_closing: bool
+) -> None:
+    async def fail(due: int) -> None:
+        worker.life.is_closing = is_closing
+        raise AttributeError("on purpose")
+
+    monkeypatch.setattr(worker.pipeline.sales, "run_round", fail)
+    with pytest.raises(AttributeError) if not is_closing else nullcontext():
+        await worker.pipeline.sales.run()
+    assert [bool(record.exc_info) for record in caplog.records] == [True] * is_closing

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from yasdg_app.messages.times import event_time
-from yasdg_app.truth.engine_values import NULL, UNREADABLE, numbers, times
+from yasdg_app.truth.engine_values import NULL, UNREADABLE, numbers, texts, times
 
 AT = event_time("2026-06-03 12:34:56.789012")
 MILLIS = AT // 1000 * 1000
@@ -80,3 +80,10 @@ def test_a_timestamp_of_any_zone_is_the_moment_that_it_is() -> None:
     there = pa.array([AT], pa.timestamp("us", tz="America/New_York"))
     assert times(there).tolist() == [AT]
     assert times(pa.array([AT * 1000], pa.timestamp("ns"))).tolist() == [AT]
+
+
+def test_values_that_python_lacks_are_named_and_a_method_that_is_gone_is_a_bug() -> None:
+    late = pa.array([10**9 * 86_400], pa.timestamp("s"))
+    assert texts(late) == ["(a timestamp[s] that cannot be shown)"]
+    with pytest.raises(AttributeError):
+        texts(object())

@@ -162,3 +162,15 @@ async def test_it_listens_on_those_addresses_of_a_name_that_this_machine_has(mon
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as response:
         assert response.status == 200
     await its._runner.cleanup()
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, 400), (AttributeError, 500), (TypeError, 500)])
+async def test_a_body_that_cannot_be_read_is_the_clients_fault_unless_a_name_is_gone(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: type[Exception], status: int
+) -> None:
+    async def read(_: Any) -> bytes:
+        raise error("on purpose")
+
+    monkeypatch.setattr(aiohttp.web.Request, "read", read)
+    response = await client.post("/list/", data=b"x", headers=JSON)
+    assert response.status == status

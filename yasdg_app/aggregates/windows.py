@@ -34,7 +34,7 @@ from yasdg_app.aggregates.minutes import (
     not_counted,
 )
 from yasdg_app.cluster_state.running_shop import RunningShop
-from yasdg_app.errors import YasdgError
+from yasdg_app.errors import RENAMED, YasdgError
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import PartitionStore
@@ -311,6 +311,8 @@ class Windows:
                     await asyncio.sleep(RETRY)
         except YasdgError as error:
             logger.warning("The views lack the sales of the last day: %s", error)
+        except RENAMED:  # not an unreadable log: it ends the worker
+            raise
         except Exception:  # the shop continues without
             logger.exception("The sales of the last day cannot be read again.")
         finally:

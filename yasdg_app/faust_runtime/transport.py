@@ -20,8 +20,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from yasdg_app.errors import RENAMED
 from yasdg_app.faust_runtime.fetched_batches import FetchedBatch, group_chunks, split_chunk
-from yasdg_app.faust_runtime.upstream import RENAMED
 from yasdg_app.kafka.batch_reader import bound_consumers
 from yasdg_app.kafka.reader import Chunk, DamagedLogError, add_batch
 

@@ -7,9 +7,6 @@ compares the list with the installed libraries. Keep the list in step with the n
 
 from typing import Literal, NamedTuple
 
-RENAMED = (AttributeError, NameError, TypeError)
-"""What Python raises if a name is gone or takes other arguments; no handler may mistake it for an absent broker."""
-
 Kind = Literal["class", "callable", "attribute"]
 
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from yasdg_app.cluster_state.running_shop import RunningShop
+from yasdg_app.errors import RENAMED
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
@@ -80,6 +81,10 @@ class FaultInjector:
         """Deliver the messages that have arrived."""
         try:
             await self.deliver()
+        except RENAMED:  # a bug that the next start has as well
+            if not self._life.is_closing:
+                raise
+            logger.exception("Not all sales were delivered before the shutdown.")
         except Exception:
             if not self._life.is_closing:  # what a shutdown interrupts is delivered after the next start
                 raise

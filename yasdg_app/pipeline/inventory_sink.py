@@ -15,6 +15,7 @@ import numpy as np
 
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.catalog import Product
+from yasdg_app.errors import RENAMED
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import NO_TIME, ChunkedTable, PartitionStore
@@ -117,6 +118,8 @@ class InventorySink:
         async with self._turn:
             try:
                 await self._write_all()
+            except RENAMED:  # not an absent datastore: waiting does not help
+                raise
             except Exception as error:  # sales continue after any error
                 self.failures += 1
                 if not self.failing:

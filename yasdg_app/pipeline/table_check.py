@@ -25,8 +25,8 @@ async def check_table(
     or a foreign record replaced a row during compaction. Such a partition is recomputed from the logs, which must be
     complete.
 
-    `reader`: reads only the shop's own records. Raises InconsistentLogError if messages were deleted that the table lacks, and
-    KafkaError.
+    `reader`: reads only the shop's own records. Raises InconsistentLogError if messages were deleted that the table
+    lacks, and KafkaError.
     """
     found = await asyncio.gather(*(_check_partition(reader, kafka, table, partition) for partition in partitions))
     return {tp: position for positions in found for tp, position in positions.items()}

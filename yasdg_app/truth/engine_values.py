@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from yasdg_app.errors import RENAMED
 from yasdg_app.messages.times import microseconds
 from yasdg_app.shop.demand import Ints
 
@@ -86,6 +87,8 @@ def _values(column: Any) -> list[Any]:
     """Return the values of an Arrow array; markers for values that Python cannot represent, such as the year 10000."""
     try:
         values: list[Any] = column.to_pylist()
+    except RENAMED:  # not a value that cannot be represented
+        raise
     except Exception:  # conversions to Python raise some ten exception types, depending on the column type
         return [_value(each) for each in column]
     return values
@@ -94,6 +97,8 @@ def _values(column: Any) -> list[Any]:
 def _value(scalar: Any) -> Any:
     try:
         return scalar.as_py()
+    except RENAMED:
+        raise
     except Exception:
         return f"(a {scalar.type} that cannot be shown)"
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 from faust.web.drivers import aiohttp as driver
 
+from yasdg_app.errors import RENAMED
 from yasdg_app.faust_runtime.shop_app import ShopApp
 from yasdg_app.process.ports import addresses_of
 from yasdg_app.text import printable
@@ -119,7 +120,7 @@ async def _read_body(request: web.Request) -> web.Response | None:
         late = json_response({"error": f"The body was not received within {BODY_SECONDS:.0f} s."}, 408)
         late.force_close()
         return late
-    except (web.HTTPException, ConnectionError):
+    except (web.HTTPException, ConnectionError, *RENAMED):
         raise
     except Exception:  # an invalid chunk or length
         return json_response({"error": "Cannot read the body: invalid HTTP/1.1 chunk or length."}, 400)

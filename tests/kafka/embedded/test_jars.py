@@ -234,3 +234,9 @@ def test_the_lock_was_made_from_the_specification_beside_it() -> None:
 def test_a_classifier_is_part_of_the_file_name() -> None:
     jar = Jar("org.lwjgl", "lwjgl", "3.3.1", "natives-linux", "0" * 64)
     assert jar.path == Path("org/lwjgl/lwjgl/3.3.1/lwjgl-3.3.1-natives-linux.jar")
+
+
+def test_a_name_that_jgo_has_no_more_is_no_absent_repository(cache: JarCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("jgo.maven.MavenContext.project")
+    with pytest.raises(AttributeError, match="project"):
+        cache.fetch(io.StringIO())

@@ -202,3 +202,30 @@ MESSAGES = {
     b'"start":"2026-01-01 00:00:00.000000","end":"2026-01-01 00:00:00.000000","ramp_up":0.0,"ramp_down":0.0,'
     b'"factor":1.0,"discount":0.0,"categories":[],"products":[]}',
 }
+
+
+# --- A library whose names have changed is not an absent registry --------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [AttributeError, TypeError, NameError, ImportError])
+def test_a_name_that_the_library_has_no_more_is_no_silence(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register(*_: Any) -> int:
+        raise error("on purpose")
+
+    registry = Registry("http://127.0.0.1:1/")
+    monkeypatch.setattr(registry._client, "register_schema", register)
+    with pytest.raises(error, match="on purpose"):
+        registry.register("demo.purchases-value", "{}", "AVRO")
+
+
+def test_without_the_function_that_reads_avro_no_message_is_taken_for_a_foreign_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    form = readers.form_named("avro")
+    asyncio.run(form.open())
+    value = form.write("purchases", golden.purchases()[0])
+    monkeypatch.delattr(fastavro, "schemaless_reader")
+    with pytest.raises(AttributeError):
+        codec_of(form).decode("purchases", int.from_bytes(value[1:5], "big"), value[5:])

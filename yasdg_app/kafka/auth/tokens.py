@@ -167,7 +167,7 @@ class MskTokens(Tokens):
         try:
             import botocore.session
             from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
-        except ImportError:
+        except ModuleNotFoundError:
             need = 'the package aws-msk-iam-sasl-signer-python. Install it: pip install "yasdg[aws]"'
             raise ConfigurationError([f"[KAFKA] auth_method = aws_msk_iam: it needs {need}"]) from None
         self._signer, self._session = MSKAuthTokenProvider, botocore.session

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from yasdg_app.errors import RENAMED
 from yasdg_app.kafka.embedded.errors import BrokerError, reason
 from yasdg_app.kafka.embedded.locks import FileLock
 
@@ -154,6 +155,8 @@ class JarCache:
                 if self._is_right(jar):
                     return path.stat().st_size
                 failure = "its sha256 is not the one in jgo.lock.toml"
+            except RENAMED:  # not an absent repository
+                raise
             except Exception as error:  # jgo raises those of its HTTP client and of the file system
                 failure = self._say(error)
             self._drop(jar)

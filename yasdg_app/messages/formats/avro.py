@@ -46,7 +46,7 @@ class Avro:
         """Note what the registry has under an id; None: nothing, or something else than an Avro schema."""
         try:
             writer = None if schema is None else parsed(schema)
-        except Exception:  # any error: the schema is foreign
+        except Exception:  # any error: the schema is foreign; ours were parsed in the same way
             writer = None
         self.writers[number] = writer
         if writer is None:
@@ -73,13 +73,13 @@ class Avro:
 
         `number`: the id of its schema.
         """
-        writer, own = self.writers.get(number), self._own[what]
+        writer, own, read = self.writers.get(number), self._own[what], fastavro.schemaless_reader
+        _, moments, scales = schemas.fields(what)
         if writer is None:
             raise ValueError(f"the registry has no Avro schema {number}")
         rest = io.BytesIO(data)
         try:
-            message: Any = fastavro.schemaless_reader(rest, writer, own)
-            _, moments, scales = schemas.fields(what)
+            message: Any = read(rest, writer, own)
             for name in schemas.filled(message, moments):
                 message[name] = time_text(message[name])
             for name in schemas.filled(message, scales):

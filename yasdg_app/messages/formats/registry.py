@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
+from yasdg_app.errors import RENAMED
 from yasdg_app.messages.formats.errors import RegistryError
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class Registry:
             if none_if_refused and 400 <= error.http_status_code < 500 and error.http_status_code not in OURS:
                 return None  # type: ignore[return-value]
             raise RegistryError(self._refused(error, what)) from error
+        except RENAMED:  # not an absent registry
+            raise
         except Exception as error:  # its HTTP library's, of many kinds
             raise RegistryError(
                 f"The schema registry {self._shown} does not answer: {error}. "
