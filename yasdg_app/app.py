@@ -18,7 +18,9 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import cast
+
+from faust.types import StreamT
 
 from yasdg_app.cli.commands import import_commands
 from yasdg_app.cluster_state import control_follower
@@ -26,8 +28,10 @@ from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config import catalog, checks, ini
 from yasdg_app.config.settings import Settings
 from yasdg_app.errors import ConfigurationError
+from yasdg_app.faust_runtime.fetched_batches import FetchedBatch
 from yasdg_app.faust_runtime.partition_assignment import LEASE_SECONDS
 from yasdg_app.faust_runtime.shop_app import ShopApp
+from yasdg_app.faust_runtime.table import ChunkedTable
 from yasdg_app.faust_runtime.transport import Chunks
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.messages.records import InventoryLevel
@@ -40,7 +44,7 @@ from yasdg_app.web.worker_state import RECORD_SECONDS
 def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> tuple[ShopApp, Pipeline]:
     """Return the app of a shop, and the parts that its agents, timers and tasks delegate to. Connects to nothing."""
     shop = RunningShop.of(shop_settings, products)
-    app: Any = ShopApp(shop)  # Faust's decorators are not typed
+    app = ShopApp(shop)
     kafka = shop.settings.kafka
 
     # --- Topics that Faust reads ---
@@ -52,7 +56,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
 
     # --- The table. Its keys are the topics' keys as bytes, so that a view finds the worker that holds a product ---
 
-    inventory = app.Table(
+    table = app.Table(
         "inventory",
         partitions=kafka.partitions,
         key_type=bytes,
@@ -61,6 +65,7 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
         shop=shop,
         catalog=PartitionedCatalog.of(products, kafka.partitions),
     )
+    inventory = cast(ChunkedTable, table)  # which ShopApp makes of all tables
 
     # --- The parts that do the work ---
 
@@ -70,12 +75,12 @@ def assemble(shop_settings: Settings, products: tuple[catalog.Product, ...]) -> 
     # --- Agents ---
 
     @app.agent(purchases_topic, name="yasdg_app.update_inventory")
-    async def update_inventory(stream: Any) -> None:
+    async def update_inventory(stream: StreamT[FetchedBatch]) -> None:
         """Apply purchases to the table, and publish the restocks that they cause."""
         await pipeline.agent.run(stream)
 
     @app.agent(lost_sales_topic, name="yasdg_app.count_lost_sales")
-    async def count_lost_sales(stream: Any) -> None:
+    async def count_lost_sales(stream: StreamT[FetchedBatch]) -> None:
         """Apply lost sales to the table."""
         await pipeline.agent.run(stream)
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, MutableSequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.types import TP
 from faust.types.auth import CredentialsT
+from faust.types.fixups import FixupT
 from faust.web.drivers import DRIVERS
 
 from yasdg_app.cluster_state.running_shop import RunningShop
@@ -137,7 +138,7 @@ class ShopApp(faust.App):
         silence_libraries()
         super().worker_init()
 
-    def _init_fixups(self) -> list[Any]:
+    def _init_fixups(self) -> MutableSequence[FixupT]:
         return []  # Faust's are for Django, if Django's environment variable is set
 
     # --- The consumer group, for PartitionAssignment --------------------------------------------------------------

@@ -8,7 +8,7 @@ chunk is skipped.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
@@ -50,7 +50,7 @@ class BatchEvent(Protocol):
 class BatchStream(Protocol):
     """A stream of Faust whose events are batches."""
 
-    def events(self) -> AsyncIterator[BatchEvent]:
+    def events(self) -> AsyncIterable[BatchEvent]:
         """Yield the events, in the order in which they were fetched."""
         ...
 
