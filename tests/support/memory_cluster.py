@@ -7,7 +7,6 @@ refused, and one that is in the log already is taken for a retry.
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
@@ -27,12 +26,14 @@ class MemoryCluster:
     """The logs of a cluster.
 
     `appended`: the topic of each batch that was appended, in order; `before_append`: called for each batch with its
-    partition, and may raise KafkaError as if the broker had answered with it.
+    partition, and may raise KafkaError as if the broker had answered with it; `starts`: offsets before which
+    messages were deleted, which does not make a broker forget their producer.
     """
 
     def __init__(self) -> None:
         self.appended: list[str] = []
         self.before_append: Callable[[TopicPartition], None] = lambda tp: None
+        self.starts: dict[TopicPartition, int] = {}
         self._logs: dict[TopicPartition, list[bytes]] = defaultdict(list)
 
     def append(self, tp: TopicPartition, data: bytes) -> tuple[int, int, int]:
@@ -42,7 +43,7 @@ class MemoryCluster:
         except KafkaError as error:
             return error.errno, -1, NO_APPEND_TIME
         end, batch = self.end(tp), Batch(data)
-        own = [each for each in self.batches(tp) if each.producer_id == batch.producer_id]
+        own = self.batches_of(tp, batch.producer_id)
         if batch.producer_id != FOREIGN:
             for each in own:
                 if (each.base_sequence, each.last_offset_delta) == (batch.base_sequence, batch.last_offset_delta):
@@ -52,6 +53,10 @@ class MemoryCluster:
         self._logs[tp].append(struct.pack(">q", end) + data[8:])
         self.appended.append(tp.topic)
         return 0, end, NO_APPEND_TIME
+
+    def truncate(self, topic: str, partition: int = 0) -> None:
+        """Lose the last batch of a log."""
+        self._logs[TopicPartition(topic, partition)].pop()
 
     def append_foreign(self, topic: str, *values: bytes, partition: int = 0) -> None:
         """Append messages of another program."""
@@ -65,11 +70,18 @@ class MemoryCluster:
 
     def end(self, tp: TopicPartition) -> int:
         """The offset after the last message."""
-        return max((batch.next_offset for batch in self.batches(tp)), default=0)
+        log = self._logs.get(TopicPartition(*tp))
+        return Batch(log[-1]).next_offset if log else 0
+
+    def batches_of(self, tp: TopicPartition, producer_id: int) -> list[Batch]:
+        """All batches of a producer, with those that were deleted: what a broker knows of it."""
+        batches = map(Batch, self._logs.get(TopicPartition(*tp), ()))
+        return [batch for batch in batches if batch.producer_id == producer_id]
 
     def batches(self, tp: TopicPartition, position: int = 0) -> list[Batch]:
         """The batches from an offset on, each as it was just fetched: a batch can be checked only before it is read."""
-        return [batch for batch in map(Batch, self._logs.get(TopicPartition(*tp), ())) if batch.next_offset > position]
+        start = max(position, self.starts.get(TopicPartition(*tp), 0))
+        return [batch for batch in map(Batch, self._logs.get(TopicPartition(*tp), ())) if batch.next_offset > start]
 
     def messages(self, topic: str, partition: int = 0) -> list[Message]:
         """All messages of a partition."""
@@ -99,7 +111,7 @@ class MemoryReader(Reader):
 
     async def _offsets(self, tps: Iterable[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
         if timestamp in (EARLIEST, LATEST):
-            return {tp: 0 if timestamp == EARLIEST else self._memory.end(tp) for tp in tps}
+            return {tp: self._memory.starts.get(tp, 0) if timestamp == EARLIEST else self._memory.end(tp) for tp in tps}
         return {tp: self._since(tp, timestamp) for tp in tps}
 
     def _since(self, tp: TopicPartition, timestamp: int) -> int:
@@ -110,5 +122,5 @@ class MemoryReader(Reader):
         return self._memory.batches(tp, position)
 
     async def _remembered(self, tp: TopicPartition) -> int | None:
-        own: Any = [batch for batch in self._memory.batches(tp) if self._is_own(batch)]
+        own = self._memory.batches_of(tp, SHOP)
         return (own[-1].base_sequence + own[-1].last_offset_delta + 1) % SEQUENCES if own else None
