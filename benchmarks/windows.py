@@ -88,7 +88,7 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
         began = time.perf_counter()
         applied = projection.apply_sales(tp, chunk, level_of, plan.supply)
         at_count = time.perf_counter()
-        counted = windows.count(PARTITION, applied)
+        contribution = windows.prepare(PARTITION, applied)
         at_write = time.perf_counter()
         applied.sales, applied.sales_by_product = [], None  # free the sales, as the agent does
         numbers = numbers_of(applied.levels)
@@ -96,7 +96,7 @@ def measured(size: int, mean: float, most: int) -> tuple[float, float]:
             encode_level(level)
         rows.put([catalog.local_index_of(level.product_id) for level in applied.levels], numbers)
         at_add = time.perf_counter()
-        windows.add(PARTITION, applied, counted)
+        windows.add(PARTITION, applied, contribution)
         ended = time.perf_counter()
         applying += at_count - began + at_add - at_write
         counting += at_write - at_count + ended - at_add

@@ -20,9 +20,11 @@ from support.fakes import Life, Member, open_shop
 from support.properties import examples
 from support.small_shops import BY_ID, DAY, HOUR, MINUTE, OPENED, PRODUCTS, SECOND
 
-from yasdg_app.aggregates import windows
-from yasdg_app.aggregates.minutes import KEPT, not_counted
-from yasdg_app.aggregates.windows import LATEST, WINDOWS, Windows
+from yasdg_app.aggregates import backfill, windows
+from yasdg_app.aggregates.backfill import take_uncounted
+from yasdg_app.aggregates.minute_sums import KEPT_MINUTES
+from yasdg_app.aggregates.partition_aggregates import MAX_LATEST
+from yasdg_app.aggregates.windows import WINDOW_MINUTES, Windows
 from yasdg_app.config.settings import KafkaSettings, Settings
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import COLUMNS, PartitionStore, numbers_of
@@ -159,10 +161,10 @@ class Worker:
 
     def apply(self, partition: int, chunk: Sequence[Any], is_written: bool = True) -> None:
         applied = self.project(partition, chunk)
-        counted = self.windows.count(partition, applied)
+        contribution = self.windows.prepare(partition, applied)
         if is_written:
             self.write(partition, applied)
-            self.windows.add(partition, applied, counted)
+            self.windows.add(partition, applied, contribution)
 
     def write(self, partition: int, applied: AppliedChunk) -> None:
         local_indexes = [CATALOG.local_index_of(level.product_id) for level in applied.levels]
@@ -190,7 +192,7 @@ def added(sales: Sequence[Sale]) -> tuple[int, int, int]:
 def check(asked: Windows, sales: Sequence[Sale], through: int) -> None:
     """What windows say is what the sales add up to, as far as it is whole."""
     whole, by_product = max(asked.complete_from().values()), max(asked.products_from().values())
-    for window, minutes in WINDOWS.items():
+    for window, minutes in WINDOW_MINUTES.items():
         if (first := through - minutes * MINUTE) >= by_product:
             own = between(sales, first, through)
             ids = {sale.product_id for sale in own}
@@ -294,11 +296,14 @@ def test_a_worker_that_takes_over_knows_what_was_sold_before(shop: Any, data: st
             await asyncio.sleep(0)
         await second.done()
 
-    with mock.patch.multiple(windows, PIECE=random.choice([3, 10, 200]), STEP=4, RETRY=0, GIVE_WAY=0):
+    with (
+        mock.patch.multiple(backfill, PIECE_OFFSETS=random.choice([3, 10, 200]), STEP_MESSAGES=4, REST_FACTOR=0),
+        mock.patch.object(windows, "RETRY_SECONDS", 0),
+    ):
         asyncio.run(go_on())
     newest = sales[-1].at // MINUTE if sales else OPENED // MINUTE
     for share in second.windows.complete_from().values():
-        assert share <= max((newest - KEPT + 1) * MINUTE, OPENED)  # all that there is, or a day and more
+        assert share <= max((newest - KEPT_MINUTES + 1) * MINUTE, OPENED)  # all that there is, or a day and more
     for ago in {-1, 0, 1, random.randint(2, 150)}:
         check(second.windows, sales, (newest - ago) * MINUTE)
 
@@ -317,7 +322,7 @@ def test_a_chunk_in_the_newest_minute_is_not_looked_at() -> None:
     worker.apply(0, chunk[:100])
     for start in (100, 200):
         applied = worker.project(0, chunk[start : start + 100])
-        assert worker.windows.count(0, applied) is None
+        assert worker.windows.prepare(0, applied) is None
         worker.write(0, applied)
         worker.windows.add(0, applied, None)
     assert worker.windows.sums("minute", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": (300, 300, 300 * 499)}
@@ -330,7 +335,7 @@ def test_what_is_older_than_a_day_by_the_shops_clock_is_left_out() -> None:
     for message in numbered(sales):
         worker.apply(0, [message])
     begins = worker.windows.complete_from()[0]
-    assert sales[-1].at - (KEPT + 121) * MINUTE < begins <= sales[-1].at - (KEPT - 121) * MINUTE
+    assert sales[-1].at - (KEPT_MINUTES + 121) * MINUTE < begins <= sales[-1].at - (KEPT_MINUTES - 121) * MINUTE
     assert worker.windows.sums("day", (sales[-1].at // MINUTE + 1) * MINUTE) == {"SF02": added(sales[-12:])}
     assert worker.windows.series(begins, begins + HOUR)["Classics"] == [NOTHING] * 60
     check(worker.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
@@ -339,7 +344,7 @@ def test_what_is_older_than_a_day_by_the_shops_clock_is_left_out() -> None:
 def test_a_minute_of_which_some_sales_were_left_out_is_not_whole() -> None:
     begins = OPENED // MINUTE * MINUTE
     sales = sold(4, 20 * SECOND, start=begins)  # three in a minute, and one in the next
-    worker = Worker(Logs(), now=begins + (KEPT + 1) * MINUTE)
+    worker = Worker(Logs(), now=begins + (KEPT_MINUTES + 1) * MINUTE)
     worker.take_over(empty())
     worker.apply(0, numbered(sales)[:2])
     worker.now -= MINUTE
@@ -360,12 +365,12 @@ def test_what_was_before_sales_that_were_left_out_is_of_no_use() -> None:
         second.take_over(first.rows)
         while second.windows.complete_from()[0] > sales[49].at:  # until something is read again
             await asyncio.sleep(0)
-        second.now = sales[80].at + KEPT * MINUTE
+        second.now = sales[80].at + KEPT_MINUTES * MINUTE
         second.apply(0, numbered(sales)[50:80])
         second.apply(0, numbered(sales)[80:])
         await second.done()
 
-    with mock.patch.multiple(windows, PIECE=10, GIVE_WAY=0):
+    with mock.patch.multiple(backfill, PIECE_OFFSETS=10, REST_FACTOR=0):
         asyncio.run(go_on())
     assert second.windows.complete_from()[0] == (sales[79].at // MINUTE + 1) * MINUTE
     check(second.windows, sales, (sales[-1].at // MINUTE + 1) * MINUTE)
@@ -404,7 +409,7 @@ def taken_over(worker: Worker, sales: Sequence[Sale], lost: int = 0) -> None:
 
 def test_where_the_log_is_too_long_the_sums_say_from_when_they_are_whole() -> None:
     sales, worker = sold(200, 20 * SECOND), Worker(Logs())
-    with mock.patch.multiple(windows, MOST_READ=100, PIECE=30):
+    with mock.patch.multiple(backfill, MAX_SALES=100, PIECE_OFFSETS=30):
         taken_over(worker, sales)
     assert worker.windows.complete_from()[0] == (sales[100].at // MINUTE + 1) * MINUTE
     check(worker.windows, sales, sales[-1].at // MINUTE * MINUTE)
@@ -421,7 +426,7 @@ def test_where_the_log_was_cut_the_sums_say_from_when_they_are_whole() -> None:
 def test_what_is_too_much_goes_on_by_category() -> None:
     sales = [each for start in range(300) for each in [Sale(OPENED + start * MINUTE, "SF02", start + 1, 2, 700)]]
     worker = Worker(Logs())
-    with mock.patch.object(windows, "MOST_CELLS", 2 * 100):  # of each of two partitions a hundred
+    with mock.patch.object(windows, "MAX_CELLS", 2 * 100):  # of each of two partitions a hundred
         worker.take_over(empty())
     for message in numbered(sales):
         worker.apply(0, [message])
@@ -438,7 +443,7 @@ def test_what_is_too_much_goes_on_by_category() -> None:
 @pytest.mark.parametrize("most", [20, 1_000_000])
 def test_what_is_older_than_a_day_is_let_go(most: int) -> None:
     sales, worker = sold(60, HOUR), Worker(Logs())
-    with mock.patch.object(windows, "MOST_CELLS", most):
+    with mock.patch.object(windows, "MAX_CELLS", most):
         worker.take_over(empty())
     for message in numbered(sales):
         worker.apply(0, [message])
@@ -458,7 +463,7 @@ def test_a_table_that_was_changed_behind_our_back_is_read_again() -> None:
         worker.take_over(empty())
         worker.apply(0, numbered(sales)[:10])
         applied = worker.project(0, numbered(sales)[10:20])
-        worker.windows.count(0, applied)
+        worker.windows.prepare(0, applied)
         worker.write(0, applied)  # it is in the changelog, but nobody answered
         worker.take_over(worker.rows)
         worker.apply(0, numbered(sales)[20:])
@@ -492,7 +497,7 @@ def test_of_a_piece_of_the_log_count_the_last_sales_that_nobody_has_counted(
     left: list[int], piece: list[tuple[int, int]], counts: list[int], left_then: list[int]
 ) -> None:
     columns, still_left = np.array(piece, np.int64).reshape(-1, 2).T, np.array(left)
-    assert sorted(not_counted(still_left, *columns).tolist()) == counts
+    assert sorted(take_uncounted(still_left, *columns).tolist()) == counts
     assert still_left.tolist() == left_then
 
 
@@ -516,7 +521,7 @@ def test_junk_of_any_size_is_read_over() -> None:
         worker.take_over(before.rows)
         await worker.done()
 
-    with mock.patch.object(windows, "STEP", 1):  # by itself each of them looks different
+    with mock.patch.object(backfill, "STEP_MESSAGES", 1):  # by itself each of them looks different
         asyncio.run(take_over())
     assert worker.windows.sums("day", (OPENED // MINUTE + 1) * MINUTE) == {"SF02": added(sales)}
 
@@ -543,7 +548,7 @@ def test_sales_are_complete_up_to_the_last_one_or_to_what_the_till_says() -> Non
     assert asked.complete_through() == {0: OPENED, 1: OPENED}
     worker.apply(0, numbered(sales)[:9])
     assert asked.complete_through()[0] == sales[8].at
-    asked.all_told(0, sales[9].at + HOUR, 10)  # one of them is not applied yet
+    asked.note_all_produced(0, sales[9].at + HOUR, 10)  # one of them is not applied yet
     assert asked.complete_through()[0] == sales[8].at
     worker.apply(0, numbered(sales)[9:])
     assert asked.complete_through() == {0: sales[9].at + HOUR + 1, 1: OPENED}
@@ -563,9 +568,9 @@ def test_the_latest_restocks_are_those_told_before_and_those_applied() -> None:
     applied.restocks = [
         ProductRestock("SF02", Restock(number, OPENED + number * SECOND, 3, 15)) for number in range(71, 81)
     ]
-    worker.windows.add(0, applied, worker.windows.count(0, applied))
+    worker.windows.add(0, applied, worker.windows.prepare(0, applied))
     assert worker.windows.latest_restocks == told[79:29:-1]
-    assert len(worker.windows.latest_restocks) == LATEST
+    assert len(worker.windows.latest_restocks) == MAX_LATEST
 
 
 @pytest.mark.parametrize("position", [0, 20, 60])
@@ -583,7 +588,7 @@ def test_the_latest_lost_sales_are_those_told_before_and_those_applied(position:
     found = worker.windows.latest_lost_sales
     wanted = [json.loads(value) for value in values if value != b"junk"][::-1]
     assert found == wanted[: len(found)]
-    assert len(found) >= LATEST - 1
+    assert len(found) >= MAX_LATEST - 1
     assert [event_time(each["event_time"]) for each in found] == sorted(
         (event_time(each["event_time"]) for each in found), reverse=True
     )

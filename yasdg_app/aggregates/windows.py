@@ -4,7 +4,7 @@ They come from what the inventory's agent applies to the table. After a takeover
 in the background, from the position of the table back to the day before, piece by piece, in steps that give way to the
 tills. Sums from before a rebalance are kept if the table is still at the position after the last chunk.
 
-Memory: 32 bytes for each pair of a product and a minute in which it was sold, and at most `MOST_CELLS` pairs in a
+Memory: 32 bytes for each pair of a product and a minute in which it was sold, and at most `MAX_CELLS` pairs in a
 worker that holds all partitions: 48 MB, or a day and three hours of 900 products that are sold in every minute. Beyond
 that, the oldest pairs are kept by category only; `products_from` returns from when on sums by product are complete.
 """
@@ -12,121 +12,42 @@ that, the oldest pairs are kept by category only; `products_from` returns from w
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from yasdg_app.aggregates.minutes import (
-    KEPT,
-    MINUTE,
-    NO_MINUTE,
-    Counted,
-    Minutes,
-    Window,
-    cells,
-    minute_of,
-    not_counted,
-)
+from yasdg_app.aggregates.backfill import BackfillReader, own_lost_sales
+from yasdg_app.aggregates.minute_history import Contribution, MinuteHistory
+from yasdg_app.aggregates.minute_sums import KEPT_MINUTES, MINUTE_MICROSECONDS, NO_MINUTE, MinuteStore
+from yasdg_app.aggregates.partition_aggregates import MAX_LATEST, Backfill, PartitionAggregates
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.errors import RENAMED, YasdgError
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import PartitionStore
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
-from yasdg_app.inventory.projection import AppliedChunk, ProductRestock
+from yasdg_app.inventory.projection import AppliedChunk
 from yasdg_app.kafka.batch_reader import Message
-from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
-from yasdg_app.messages.decoders import (
-    InvalidMessageError,
-    read_lost_sale,
-    read_purchase,
-    read_restock_key,
-    read_valid_sale,
-)
 from yasdg_app.messages.formats.errors import RegistryError
-from yasdg_app.messages.ids import sale_number
 from yasdg_app.messages.reference import stocking
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.demand import Ints
 
 logger = logging.getLogger(__name__)
 
-WINDOWS = {"minute": 1, "hour": 60, "day": 24 * 60}  # whole minutes
-LATEST = 50  # restocks, and lost sales, of each partition
-MOST_CELLS = 1_500_000
-MOST_READ = 2_000_000  # sales of a partition that are read again
-PIECE = 50_000  # of them at once
-STEP = 500  # sales processed before other tasks get their turn
-GIVE_WAY = 3.0  # other tasks get this multiple of the time that a step took
-RETRY = 0.5  # seconds before the cluster is asked again
+WINDOW_MINUTES = {"minute": 1, "hour": 60, "day": 24 * 60}
+"""Length of each window, in whole minutes."""
+MAX_CELLS = 1_500_000
+"""Of all partitions together."""
+RETRY_SECONDS = 0.5
+"""Before the cluster is asked again."""
 
-TOO_MUCH = 2**62  # units, or cents: no such sale is in the table
-NO_COLUMNS = np.zeros((5, 0), np.int64)
 Choice = Callable[[int, Ints, Ints], Ints]
 Sums = tuple[int, int, int]
 """Sales, units, revenue in cents."""
-
-
-class Past:
-    """The part of a partition's logs to be read again: what the table contained at the takeover.
-
-    Parameters
-    ----------
-    position, lost_position
-        Offsets at which it ends, of sales and of lost sales.
-    oldest
-        The minute before which no sales are needed.
-    left
-        Number of sales of each product that are not read yet, by seat.
-    """
-
-    def __init__(self, position: int, lost_position: int, oldest: int, left: Ints) -> None:
-        self.position = self.read_from = position
-        self.lost_position = lost_position
-        self.oldest = oldest
-        self.left = left
-
-
-class Share:
-    """What is known of one partition.
-
-    Attributes
-    ----------
-    window
-        Its sales by minute.
-    past
-        What is still to be read again; None when that is done.
-    position
-        The offset after its last sale in the table.
-    last_sale
-        Event time of that sale: microseconds since 1970, or text.
-    restocks, lost_sales
-        The last ones that were applied; the lost sales as messages.
-    restocks_before, lost_sales_before
-        The last ones that were published before those.
-    """
-
-    def __init__(self, window: Window, past: Past, last_sale: int) -> None:
-        self.window = window
-        self.past: Past | None = past
-        self.position = past.position
-        self.last_sale: int | str = last_sale
-        self.restocks: deque[ProductRestock] = deque(maxlen=LATEST)
-        self.lost_sales: deque[bytes] = deque(maxlen=LATEST)
-        self.restocks_before: list[dict[str, Any]] = []
-        self.lost_sales_before: list[dict[str, Any]] = []
-        self._lost_position = past.lost_position
-
-    def add_lost(self, chunk: Sequence[Message]) -> None:
-        """Add lost sales; repeated ones are skipped."""
-        self.lost_sales.extend(m.value or b"" for m in chunk[-LATEST:] if m.offset >= self._lost_position)
-        self._lost_position = max(self._lost_position, chunk[-1].offset + 1)
 
 
 class Windows:
@@ -160,16 +81,17 @@ class Windows:
         self._catalog = catalog
         self._store_of = store_of
         self._kafka = shop.settings.kafka
-        self._shares: dict[int, Share] = {}
+        self._partitions: dict[int, PartitionAggregates] = {}
         self._generation: int | None = None
-        self._told: dict[int, tuple[int, int]] = {}
+        self._all_produced: dict[int, tuple[int, int]] = {}  # see `note_all_produced`
+        self._backfill_reader = BackfillReader(shop, catalog)
         self._is_reading = False
         numbers: dict[str, int] = {}
-        self._of_seats: dict[int, Ints] = {}  # by partition: the number of each product's category, by its seat
+        self._category_numbers: dict[int, Ints] = {}  # by partition: of each product's category, by its local index
         for partition in range(self._kafka.partitions):
-            here = catalog.products_in(partition)
-            own = (numbers.setdefault(product.category, len(numbers)) for product in here)
-            self._of_seats[partition] = np.fromiter(own, np.int32, len(here))
+            products = catalog.products_in(partition)
+            own = (numbers.setdefault(product.category, len(numbers)) for product in products)
+            self._category_numbers[partition] = np.fromiter(own, np.int32, len(products))
         self._names = list(numbers)
 
     # --- Queries --------------------------------------------------------------------------------------------------
@@ -184,27 +106,27 @@ class Windows:
         through
             Event time at which it ends, exclusive: a whole minute, in microseconds since 1970.
         choose
-            Selects products where a million have sums. It receives a partition, its seats in ascending order, and their
-            sums in three rows, and returns some indexes into them.
+            Selects products where a million have sums. It receives a partition, their local indexes in ascending order,
+            and their sums in three rows, and returns some indexes into them.
         """
-        end = through // MINUTE
+        end = through // MINUTE_MICROSECONDS
         found = {}
-        for partition, share in self._ours().items():
-            sums = share.window.by_product(end - WINDOWS[window], end)
-            (seats,) = np.nonzero(sums[0])
+        for partition, aggregates in self._owned().items():
+            sums = aggregates.history.by_product(end - WINDOW_MINUTES[window], end)
+            (local_indexes,) = np.nonzero(sums[0])
             if choose is not None:
-                seats = seats[choose(partition, seats, sums[:, seats])]
-            here = self._catalog.products_in(partition)
-            for seat, own in zip(seats.tolist(), sums[:, seats].T.tolist(), strict=True):
-                found[here[seat].product_id] = _sums(own)
+                local_indexes = local_indexes[choose(partition, local_indexes, sums[:, local_indexes])]
+            products = self._catalog.products_in(partition)
+            for local_index, own in zip(local_indexes.tolist(), sums[:, local_indexes].T.tolist(), strict=True):
+                found[products[local_index].product_id] = _sums(own)
         return found
 
     def by_category(self, window: str, through: int) -> dict[str, Sums]:
         """Return sales, units and revenue in cents of each category with any sales; see `sums`."""
-        end, count = through // MINUTE, len(self._names)
+        end, count = through // MINUTE_MICROSECONDS, len(self._names)
         sums = np.zeros((3, count), np.int64)
-        for share in self._ours().values():
-            sums += share.window.by_category(end - WINDOWS[window], end, count).sum(axis=1)
+        for aggregates in self._owned().values():
+            sums += aggregates.history.by_category(end - WINDOW_MINUTES[window], end, count).sum(axis=1)
         return {name: _sums(own) for name, own in zip(self._names, sums.T.tolist(), strict=True) if own[0]}
 
     def series(self, first: int, through: int) -> dict[str, list[Sums]]:
@@ -212,103 +134,107 @@ class Windows:
 
         From `first` to before `through`, both event times in microseconds since 1970.
         """
-        begin, end, count = first // MINUTE, through // MINUTE, len(self._names)
+        begin, end, count = first // MINUTE_MICROSECONDS, through // MINUTE_MICROSECONDS, len(self._names)
         sums = np.zeros((3, max(end - begin, 0), count), np.int64)
-        for share in self._ours().values() if begin < end else ():
-            sums += share.window.by_category(begin, end, count)
+        for aggregates in self._owned().values() if begin < end else ():
+            sums += aggregates.history.by_category(begin, end, count)
         lines = sums.transpose(2, 1, 0).tolist()
         return {name: list(map(_sums, own)) for name, own in zip(self._names, lines, strict=True)}
 
     def complete_from(self) -> dict[int, int]:
         """Return the event time from which on the sums by category of each of this worker's partitions are complete."""
-        return {partition: _moment(share.window.categories_from) for partition, share in self._ours().items()}
+        return {
+            partition: _moment(aggregates.history.categories_from) for partition, aggregates in self._owned().items()
+        }
 
     def products_from(self) -> dict[int, int]:
         """Return the event time from which on the sums by product of each of this worker's partitions are complete."""
-        return {partition: _moment(share.window.products_from) for partition, share in self._ours().items()}
+        return {partition: _moment(aggregates.history.products_from) for partition, aggregates in self._owned().items()}
 
     def complete_through(self) -> dict[int, int]:
         """Return the event time before which the sums of each of this worker's partitions include all sales."""
-        return {partition: self._complete_through(partition, share) for partition, share in self._ours().items()}
+        return {
+            partition: self._complete_through(partition, aggregates) for partition, aggregates in self._owned().items()
+        }
 
     @property
     def latest_restocks(self) -> list[dict[str, Any]]:
         """The last restocks of each of this worker's partitions, as in their messages, newest first."""
-        told = []
-        for share in self._ours().values():
-            own = share.restocks_before + [stocking(*restock).asdict() for restock in share.restocks]
-            told += _latest(own, "stocking_id")
-        return _newest_first(told)
+        messages = []
+        for aggregates in self._owned().values():
+            own = aggregates.restocks_before + [stocking(*restock).asdict() for restock in aggregates.restocks]
+            messages += _latest(own, "stocking_id")
+        return _newest_first(messages)
 
     @property
     def latest_lost_sales(self) -> list[dict[str, Any]]:
         """The last lost sales of each of this worker's partitions, as in their messages, newest first."""
-        told = []
-        for partition, share in self._ours().items():
-            own = share.lost_sales_before + self._lost_sales(partition, share.lost_sales)
-            told += _latest(own, "lost_sale_id")
-        return _newest_first(told)
+        messages = []
+        for partition, aggregates in self._owned().items():
+            own = aggregates.lost_sales_before + own_lost_sales(partition, aggregates.lost_sales, self._catalog)
+            messages += _latest(own, "lost_sale_id")
+        return _newest_first(messages)
 
     # --- Updates by the agents and tills --------------------------------------------------------------------------
 
-    def count(self, partition: int, applied: AppliedChunk) -> Counted | None:
+    def prepare(self, partition: int, applied: AppliedChunk) -> Contribution | None:
         """Return the contribution of a chunk of purchases, before it is written to the table."""
-        share = self._shares.get(partition)
-        if share is None:
+        aggregates = self._partitions.get(partition)
+        if aggregates is None:
             return None
-        return share.window.count(applied, self._horizon, self._seat)
+        return aggregates.history.prepare(applied, self._horizon, self._catalog.local_index_of)
 
-    def add(self, partition: int, applied: AppliedChunk, counted: Counted | None) -> None:
+    def add(self, partition: int, applied: AppliedChunk, contribution: Contribution | None) -> None:
         """Add a chunk of purchases that has been written to the table."""
-        share = self._shares.get(partition)
-        if share is None or not applied.levels:
+        aggregates = self._partitions.get(partition)
+        if aggregates is None or not applied.levels:
             return
-        share.window.add(counted)
-        share.restocks.extend(applied.restocks)
+        aggregates.history.add(contribution)
+        aggregates.restocks.extend(applied.restocks)
         last = applied.levels[-1]
-        share.position, share.last_sale = last.offset + 1, last.last_sale
+        aggregates.position, aggregates.last_sale = last.offset + 1, last.last_sale
 
     def add_lost(self, partition: int, chunk: Sequence[Message]) -> None:
         """Add a chunk of lost sales that has been written to the table."""
-        share = self._shares.get(partition)
-        if share is not None:
-            share.add_lost(chunk)
+        aggregates = self._partitions.get(partition)
+        if aggregates is not None:
+            aggregates.add_lost(chunk)
 
-    def all_told(self, partition: int, through: int, end: int) -> None:
+    def note_all_produced(self, partition: int, through: int, end: int) -> None:
         """Note that all sales of a partition up to an event time, inclusive, are in its log before an offset."""
-        self._told[partition] = through, end
+        self._all_produced[partition] = through, end
 
     def activate(self, generation: int, positions: Mapping[TP, int]) -> None:
         """Start a generation of the consumer group, with the positions of its partitions."""
         purchases, lost_sales = self._assignment.topics
-        kept, self._shares = self._shares, {}
+        kept, self._partitions = self._partitions, {}
         for tp, position in positions.items():
             if tp.topic != purchases or not self._catalog.products_in(tp.partition):
                 continue
-            share = kept.get(tp.partition)
+            aggregates = kept.get(tp.partition)
             # Otherwise the table was changed without our knowledge, or its newest sales are gone.
-            if share is None or share.position != position:
-                share = self._opened(tp.partition, position, positions[TP(lost_sales, tp.partition)])
-            self._shares[tp.partition] = share
+            if aggregates is None or aggregates.position != position:
+                aggregates = self._new_aggregates(tp.partition, position, positions[TP(lost_sales, tp.partition)])
+            self._partitions[tp.partition] = aggregates
         self._generation = generation
-        if not self._is_reading and any(share.past is not None for share in self._shares.values()):
+        if not self._is_reading and self._unfinished():
             self._is_reading = True
-            self._life.run_in_background(self._read_again())
+            self._life.run_in_background(self._backfill())
 
     # --- Reading the log of earlier sales -------------------------------------------------------------------------
 
-    async def _read_again(self) -> None:
+    async def _backfill(self) -> None:
         """Read everything that has to be read again, until nothing is left."""
         try:
-            while not self._life.should_stop and (new := {p: s for p, s in self._shares.items() if s.past is not None}):
+            while not self._life.should_stop and (unfinished := self._unfinished()):
                 try:
-                    for partition, share in new.items():
-                        await self._read_latest(partition, share)
-                    for partition, share in new.items():
-                        await self._read_sales(partition, share)
+                    for partition, aggregates in unfinished.items():
+                        await self._backfill_reader.read_latest(partition, aggregates)
+                    for partition, aggregates in unfinished.items():
+                        await self._backfill_sales(partition, aggregates)
                 except (KafkaError, RegistryError) as error:
                     logger.debug("The sales of the last day are read again later: %r", error)
-                    await asyncio.sleep(RETRY)
+                    await asyncio.sleep(RETRY_SECONDS)
         except YasdgError as error:
             logger.warning("The views lack the sales of the last day: %s", error)
         except RENAMED:  # not an unreadable log: it ends the worker
@@ -318,137 +244,59 @@ class Windows:
         finally:
             self._is_reading = False
 
-    async def _read_sales(self, partition: int, share: Share) -> None:
-        """Read the sales of the last day, from the last to the first, as far as possible."""
-        window, past = share.window, share.past
-        if past is None:
-            return
-        tp = TP(self._assignment.topics[0], partition)
-        stop = max((await self._shop.own_reader.firsts([tp]))[tp], past.position - MOST_READ)
-        while past.read_from > stop and window.whole_from > max(past.oldest, self._horizon()) and not window.is_cut_off:
-            start = max(stop, past.read_from - PIECE)
-            columns = [NO_COLUMNS]
-            chunks_of_log: Any = self._shop.own_reader.chunks(tp, start, past.read_from)  # an asynchronous generator
-            async with aclosing(chunks_of_log) as chunks:
-                async for read in chunks:
-                    chunk = await self._shop.format.plain("purchases", read)
-                    for begin in range(0, len(chunk), STEP):
-                        began = time.monotonic()
-                        columns.append(_columns(chunk[begin : begin + STEP], partition, self._catalog))
-                        await asyncio.sleep((time.monotonic() - began) * GIVE_WAY)
-                        if self._shares.get(partition) is not share:
-                            return
-            seats, numbers, minutes, quantity, cents = np.hstack(columns)
-            counts = not_counted(past.left, seats, numbers)
-            came = cells(minutes[counts], seats[counts], quantity[counts], cents[counts]).added_up()
-            # There may be more of the first minute.
-            whole_from = int(minutes[counts].min()) + 1 if len(counts) else window.whole_from
-            window.add_earlier(came, NO_MINUTE if start == 0 else min(whole_from, window.whole_from))
-            past.read_from = start
-        share.past = None
+    async def _backfill_sales(self, partition: int, aggregates: PartitionAggregates) -> None:
+        def is_current() -> bool:
+            return self._partitions.get(partition) is aggregates
 
-    async def _read_latest(self, partition: int, share: Share) -> None:
-        """Read the restocks and lost sales that were published last."""
-        if share.past is None:
-            return
-        reader = self._shop.own_reader
-        restocks, lost = TP(self._kafka.topic_stockings, partition), TP(self._kafka.topic_lost_sales, partition)
-        ends = {**await reader.ends([restocks]), lost: share.past.lost_position}
-        firsts, values = await reader.firsts(ends), dict[TP, list[bytes]]()
-        for (tp, end), what in zip(ends.items(), ("stockings", "lost_sales"), strict=True):
-            read = [
-                message async for chunk in reader.chunks(tp, max(firsts[tp], end - LATEST), end) for message in chunk
-            ]
-            values[tp] = [message.value or b"" for message in await self._shop.format.plain(what, read)]
-        share.restocks_before = _restocks(values[restocks])
-        share.lost_sales_before = self._lost_sales(partition, values[lost])
+        purchases = TP(self._assignment.topics[0], partition)
+        await self._backfill_reader.read_sales(purchases, aggregates, is_current, self._horizon)
+
+    def _unfinished(self) -> dict[int, PartitionAggregates]:
+        """Return the partitions of which something has to be read again."""
+        return {partition: each for partition, each in self._partitions.items() if each.backfill is not None}
 
     # --- Partitions -----------------------------------------------------------------------------------------------
 
-    def _ours(self) -> dict[int, Share]:
+    def _owned(self) -> dict[int, PartitionAggregates]:
         """Return the partitions owned now: none during a rebalance, in which another worker may show them."""
-        return self._shares if self._assignment.is_current(self._generation) else {}
+        return self._partitions if self._assignment.is_current(self._generation) else {}
 
-    def _opened(self, partition: int, position: int, lost_position: int) -> Share:
-        rows = self._store_of(partition)
-        last = rows.latest("last_sale")
-        minutes = Minutes(self._of_seats[partition], MOST_CELLS // self._kafka.partitions)
-        minute = NO_MINUTE if last is None else last[0] // MINUTE
-        window = Window(minutes, lambda: self._store_of(partition).totals(), minute if last is None else minute + 1)
-        past = Past(position, lost_position, minute - KEPT, rows.totals()[0].copy())
-        return Share(window, past, 0 if last is None else last[0])
-
-    def _seat(self, product_id: str) -> int:
-        return self._catalog.local_index_of(product_id)
+    def _new_aggregates(self, partition: int, position: int, lost_position: int) -> PartitionAggregates:
+        store = self._store_of(partition)
+        last = store.latest("last_sale")
+        minutes = MinuteStore(self._category_numbers[partition], MAX_CELLS // self._kafka.partitions)
+        minute = NO_MINUTE if last is None else last[0] // MINUTE_MICROSECONDS
+        complete_from = minute if last is None else minute + 1
+        history = MinuteHistory(minutes, lambda: self._store_of(partition).totals(), complete_from)
+        backfill = Backfill(position, lost_position, minute - KEPT_MINUTES, store.totals()[0].copy())
+        return PartitionAggregates(history, backfill, 0 if last is None else last[0])
 
     def _horizon(self) -> int:
         """Return the minute before which no sales are needed: a day and three hours before now, by the shop's clock."""
-        return self._shop.clock.at(time.time_ns() // 1000) // MINUTE - KEPT
+        return self._shop.clock.at(time.time_ns() // 1000) // MINUTE_MICROSECONDS - KEPT_MINUTES
 
-    def _complete_through(self, partition: int, share: Share) -> int:
-        last_sale = share.last_sale
+    def _complete_through(self, partition: int, aggregates: PartitionAggregates) -> int:
+        last_sale = aggregates.last_sale
         # The log is in order of event time.
         through = max(self._shop.manifest.opened_at, event_time(last_sale) if isinstance(last_sale, str) else last_sale)
-        told, end = self._told.get(partition, (0, 0))
-        return max(through, told + 1) if share.position >= end else through
-
-    def _lost_sales(self, partition: int, values: Collection[bytes]) -> list[dict[str, Any]]:
-        found = []
-        for value in values:
-            try:
-                read_lost_sale(value, partition, self._catalog.partition_of)
-            except InvalidMessageError:
-                continue
-            found.append(orjson.loads(value))
-        return found
+        produced_through, end = self._all_produced.get(partition, (0, 0))
+        return max(through, produced_through + 1) if aggregates.position >= end else through
 
 
-def _sums(three: list[int]) -> Sums:
-    sales, units, revenue_cents = three
+def _sums(column: list[int]) -> Sums:
+    sales, units, revenue_cents = column
     return sales, units, revenue_cents
 
 
 def _moment(minute: int) -> int:
     """Return the first moment of a minute, in microseconds since 1970; 0 if it is before all others."""
-    return max(minute, 0) * MINUTE
+    return max(minute, 0) * MINUTE_MICROSECONDS
 
 
-def _columns(messages: Sequence[Message], partition: int, catalog: PartitionedCatalog) -> Ints:
-    """Return the sales among messages: seat, number, minute, quantity and cents, five rows."""
-    try:
-        told = list(map(read_valid_sale, [message.value or b"" for message in messages]))
-        numbers = [sale_number(sale.product_id, sale.transaction_id) for sale in told]
-        sales = [(sale, number) for sale, number in zip(told, numbers, strict=True) if number is not None]
-        if len(sales) < len(told) or any(catalog.partition_of(sale.product_id) != partition for sale in told):
-            raise InvalidMessageError
-    except UNREADABLE:
-        sales = []
-        for message in messages:
-            try:
-                sales.append(read_purchase(message.value, partition, catalog.partition_of))
-            except InvalidMessageError:
-                continue
-    places, seats = catalog.indexes, catalog.local_indexes
-    rows = [
-        (seats[places[s.product_id]], number, minute_of(s), s.quantity, round(s.total_purchase * 100))
-        for s, number in sales
-        if s.quantity < TOO_MUCH and abs(s.total_purchase) < TOO_MUCH / 100
-    ]
-    return np.array(rows, np.int64).reshape(-1, 5).T
-
-
-def _restocks(values: Collection[bytes]) -> list[dict[str, Any]]:
-    found = []
-    for value in values:
-        if decoded_or_none(read_restock_key, value) is not None:
-            found.append(orjson.loads(value))
-    return found
-
-
-def _latest(told: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+def _latest(messages: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """Return the last messages, each once; `name`: the field that identifies a message."""
-    return list({message[name]: message for message in told}.values())[-LATEST:]
+    return list({message[name]: message for message in messages}.values())[-MAX_LATEST:]
 
 
-def _newest_first(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(told, key=lambda message: str(message["event_time"]), reverse=True)
+def _newest_first(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(messages, key=lambda message: str(message["event_time"]), reverse=True)

@@ -182,7 +182,7 @@ class InventoryAgent:
         apply_chunk = self._projection.apply_sales if are_sales else self._projection.apply_lost_sales
         plan = self._follower.plan
         applied = apply_chunk(tp, plain, self._table.level_of, plan.supply) if plain else AppliedChunk()
-        counted = self._windows.count(tp.partition, applied) if are_sales and plain else None
+        contribution = self._windows.prepare(tp.partition, applied) if are_sales and plain else None
         applied.sales, applied.sales_by_product = [], None  # the next steps may have to wait for the cluster
         published = assignment.published[tp.partition]
         letters = dead_letters_of(chunk, applied)
@@ -195,7 +195,7 @@ class InventoryAgent:
             return False
         positions[tp] = max(positions[tp], chunk.end)
         if are_sales:
-            self._windows.add(tp.partition, applied, counted)
+            self._windows.add(tp.partition, applied, contribution)
         elif plain:
             self._windows.add_lost(tp.partition, plain)
         return True

@@ -272,7 +272,7 @@ class SalesGenerator:
                 return
             opened.published_through = till.watermark
             end = self._publisher.end(tp)
-            self._windows.all_told(partition, opened.published_through, end)
+            self._windows.note_all_produced(partition, opened.published_through, end)
             if self._faults is not None:
                 self._faults.note(partition, opened.published_through, end)
             self._report.show(till, served.sales)

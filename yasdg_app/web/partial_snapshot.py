@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from yasdg_app.aggregates.windows import WINDOWS
+from yasdg_app.aggregates.windows import WINDOW_MINUTES
 from yasdg_app.config.catalog import Product
 from yasdg_app.messages.reference import amount
 from yasdg_app.pipeline.pipeline import Pipeline
@@ -68,7 +68,7 @@ class PartialSnapshots:
         """Return the sales before an event time. `generation` and `known_from` are only the key of the cache."""
         first, windows = through - CHART_MINUTES * MINUTE, self._pipeline.windows
         found = {}
-        for window in WINDOWS:
+        for window in WINDOW_MINUTES:
             counts = windows.by_category(window, through).items()
             charted = {key: count for key, count in counts if key in self._chart_categories}
             found[window] = WindowSales(charted, self._results.best_products(window, through))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
-from yasdg_app.aggregates.windows import WINDOWS
+from yasdg_app.aggregates.windows import WINDOW_MINUTES
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.truth.offline_stream import FOREVER
@@ -71,7 +71,7 @@ class SharePage:
                 return await self._results.level(query["product_id"])
             case "levels":
                 return await self._results.levels(number["limit"], after or None)
-            case "sales" if query["window"] in WINDOWS and query["by"] in GROUPINGS:
+            case "sales" if query["window"] in WINDOW_MINUTES and query["by"] in GROUPINGS:
                 # A worker of the previous version sends an empty value for none.
                 after = after or (None if query["by"] == "product" or "" not in self._results.categories else after)
                 return await self._results.sales(query["window"], query["by"], through, number["limit"], after)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from yasdg_app.aggregates.windows import WINDOWS
+from yasdg_app.aggregates.windows import WINDOW_MINUTES
 from yasdg_app.cluster_state.incident_requests import listed
 from yasdg_app.messages.reference import amount
 from yasdg_app.messages.times import time_text
@@ -102,7 +102,7 @@ class SnapshotBuilder:
         catalog = self._pipeline.catalog
         return {
             name: {
-                "complete": merging.is_complete(self._known_from, past.through - WINDOWS[name] * MINUTE),
+                "complete": merging.is_complete(self._known_from, past.through - WINDOW_MINUTES[name] * MINUTE),
                 "categories": [
                     {"category": key, **count_fields(count)} for key, count in sorted(window.categories.items())
                 ],

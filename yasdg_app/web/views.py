@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from yasdg_app.aggregates.windows import WINDOWS
+from yasdg_app.aggregates.windows import WINDOW_MINUTES
 from yasdg_app.messages import reference
 from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.pipeline import Pipeline
@@ -140,7 +140,7 @@ class Views:
         """Show the sales of a window of event time, by product or by category."""
         check_names(request.query, "window", "by", "through", "limit", "after")
         query = dict(request.query)
-        window = read_choice({"window": "hour"} | query, "window", WINDOWS, "minute, hour or day")
+        window = read_choice({"window": "hour"} | query, "window", WINDOW_MINUTES, "minute, hour or day")
         by = read_choice({"by": "category"} | query, "by", GROUPINGS, "product or category")
         page = read_page(query, self._catalog if by == "product" else self._results.categories)
         through = read_through(query)
@@ -155,7 +155,7 @@ class Views:
         parts = gathered.owning
         rows, more = merging.merge_sales((part.rows for part in parts), page.limit)
         known_from = merging.complete_from(parts)
-        first = None if through is None else through - WINDOWS[window] * MINUTE
+        first = None if through is None else through - WINDOW_MINUTES[window] * MINUTE
         following: dict[str, Any] = {"window": window, "by": by}
         if through is not None:
             following["through"] = time_text(through)[:16]
