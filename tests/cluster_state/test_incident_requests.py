@@ -6,10 +6,12 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.product_ids import product_ids
 
 from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.cluster_state.incident_requests import (
@@ -21,7 +23,7 @@ from yasdg_app.cluster_state.incident_requests import (
     listed,
     read_incident,
 )
-from yasdg_app.config import catalog
+from yasdg_app.config import catalog, rules
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.ini import SettingsError, parse_incident
 from yasdg_app.config.settings import IncidentSettings
@@ -85,6 +87,16 @@ def test_a_list_is_taken_entry_by_entry_whatever_is_in_them(category: str) -> No
     assert (read.categories, read.products) == ((category,), ("B,1", "A1"))
     with pytest.raises(SettingsError, match="categories: Shakes, Juices is not in the catalog"):
         read_incident({"name": "a", "kind": "storm", "categories": ["Shakes, Juices"]}, catalog)
+
+
+@given(product_id=product_ids())
+def test_any_id_can_be_named_however_it_is_composed(product_id: str) -> None:
+    catalog = (product(product_id, "Shakes"), *PRODUCTS)
+    for form in ("NFC", "NFD"):
+        written = normalize(form, product_id)  # type: ignore[arg-type]
+        for sent in ([written], [written, product_id], rules.listed([written])):
+            read = read_incident({"name": "a", "kind": "storm", "products": sent}, catalog)
+            assert read.products == (product_id,)
 
 
 MINUTE = 60_000_000

@@ -2,10 +2,12 @@
 
 from datetime import date, datetime, timedelta
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, strategies
 from hypothesis import strategies as st
+from support import product_ids
 
 from yasdg_app.config import rules
 from yasdg_app.config.rules import InvalidValueError, Rule
@@ -54,6 +56,7 @@ D, H, M = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
         (rules.growth(), "-.05", -0.05),
         (rules.growth(), "10", 10),
         (rules.names("x"), "a b, c,a b", ("a b", "c")),
+        (rules.product_ids(), "e\u0301 1, CS01, \xe9 1", ("\xe9 1", "CS01")),
         (rules.region(), "", ""),
         (rules.region(), "US", "US"),
         (rules.region(), "DE-BY", "DE-BY"),
@@ -252,3 +255,9 @@ def test_quotes_that_do_not_pair_up_are_refused(text: str) -> None:
 @given(st.lists(st.text(st.sampled_from('ab ,"')).map(str.strip).filter(bool), min_size=1, unique=True))
 def test_listed_names_are_read_as_they_were(names: list[str]) -> None:
     assert rules.names("names").read(rules.listed(names)) == tuple(names)
+
+
+@given(st.lists(product_ids.product_ids(), min_size=1, unique=True))
+def test_any_listed_ids_are_read_as_they_were(ids: list[str]) -> None:
+    assert rules.product_ids().read(rules.listed(ids)) == tuple(ids)
+    assert rules.product_ids().read(normalize("NFD", rules.listed(ids))) == tuple(ids)

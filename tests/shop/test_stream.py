@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiokafka.partitioner import murmur2
 from scipy.stats import chisquare
@@ -129,3 +131,13 @@ def test_supplements_go_by_the_group_of_the_product(
 ) -> None:
     seen = [sale["add_supplements"] for sale in purchases if sale["product_id"].startswith(groups)]
     assert share_p_value(seen, share) > 0.001
+
+
+def test_products_of_the_group_0_never_have_supplements() -> None:
+    products = [replace(each, other_group=0) if each.product_id < "IS" else each for each in PRODUCTS]
+    sales = replace(SALES, add_supp_freq_group1=10, add_supp_freq_group2=10)
+    till = Till(Plan.of(Settings(sales=sales), products, OPENED), products)
+    told = till.generate_until(OPENED + 60_000_000).sales
+    groups = np.array([product.supplement_group for product in till.products])[told.product]
+    assert set(groups.tolist()) == {0, 1, 2}
+    assert ((told.option & 1) == (groups > 0)).all()

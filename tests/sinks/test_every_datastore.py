@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.datastores import Row, Server
+from support.product_ids import ODD
 from support.properties import examples
 
 from yasdg_app.sinks.base import Datastore, DatastoreError, DatastoreRefusedError, StoredLevel
@@ -96,8 +97,9 @@ def test_rows_are_what_any_reader_finds(server: Server, url: str, store: Datasto
         made("CS02", 42),
         StoredLevel("_.-x", 'Açaí \'n "Nuts"; --', "", 1, 0, 1, "1971-01-01 00:00:00.000000", OPENED[0]),
         StoredLevel(
-            "x" * 64, "10 %", "$1 :a #b ?", 99_999_999_999, 2**53 - 1, 10**15, "2199-12-31 23:59:59.999999", OPENED[1]
+            "y" * 64, "10 %", "$1 :a #b ?", 99_999_999_999, 2**53 - 1, 10**15, "2199-12-31 23:59:59.999999", OPENED[1]
         ),
+        *(made(product_id, sales) for sales, product_id in enumerate(ODD)),
     ]
     runner.run(store.write(levels))
     assert server.rows(url) == {level.product_id: as_read(level) for level in levels}

@@ -49,6 +49,7 @@ EXTENDED = {
     "test_formats.py",
     "test_java_of_the_machine.py",
     "test_odd_requests.py",
+    "test_own_catalog.py",
     "test_strangers.py",
     "test_topics.py",
 }

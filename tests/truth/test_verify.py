@@ -1,6 +1,7 @@
 """`yasdg verify` never passes in silence and never ends in a traceback, whatever file it is given."""
 
 import contextlib
+import csv
 import gzip
 import json
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from support import product_ids
 from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
 from yasdg_app.cli.truth_source import TruthError, TruthSource
@@ -272,6 +274,34 @@ def test_null_may_be_a_name(tmp_path: Path, kind: str, by: str, name: str) -> No
             )
         )
         assert verified(tmp_path / "b.csv", of).equal
+
+
+@pytest.mark.parametrize("kind", list(FORMATS))
+def test_ids_may_be_any_text(tmp_path: Path, kind: str) -> None:
+    with (tmp_path / "own.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("ID", "Item", "Price"))
+        writer.writerows((product_id, "Emma", "4.99") for product_id in product_ids.ODD)
+    of = plan_of("week", "2026-06-05", SALES_PRODUCTS=str(tmp_path / "own.csv"), SALES_MAX_SALE_FREQ="60")
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(truth(kind, by="product", of=of))
+    report = verified(path, of, by="product")
+    assert (report.kinds, report.rows) == ({}, report.wanted)
+    lines = b"".join(bytes(part.text) for part in stream("purchases", of, of.opened_at + DAY - 1))
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert len({row["product_id"] for row in rows}) > 40
+    path = tmp_path / f"b.{kind}"
+    if kind == "json":
+        path.write_bytes(lines)
+    elif kind == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, rows[0].keys())
+            table.writeheader()
+            table.writerows(rows)
+    report = verified(path, of)
+    assert (report.kinds, report.rows) == ({}, len(rows))
 
 
 @pytest.mark.parametrize("kind", list(FORMATS))

@@ -5,11 +5,14 @@ import socket
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import faust
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from support import product_ids
+from yarl import URL
 
 from yasdg_app.config.settings import Settings, WebSettings
 from yasdg_app.web.access import TOKEN_COOKIE
@@ -36,6 +39,16 @@ class Page:
         if "fail" in request.query:
             raise RuntimeError("on purpose")
         return json_response({"length": len(await request.read())})
+
+
+class NamePage(Page):
+    """Returns the name in its path."""
+
+    def __init__(self) -> None:
+        super().__init__("GET")
+
+    async def __call__(self, request: Any, **names: str) -> Any:
+        return json_response(names or dict(request.match_info))
 
 
 def server(token: str = "") -> Web:
@@ -72,6 +85,15 @@ async def test_what_is_not_there_is_404_in_json(client: Client, path: str) -> No
     response = await client.get(path)
     assert response.status == 404
     assert "/openapi.json" in (await body(response))["error"]
+
+
+@pytest.mark.parametrize("name", product_ids.ODD)
+async def test_a_name_in_a_path_may_be_any_text_that_is_percent_encoded(name: str) -> None:
+    web = server()
+    web.route("/names/{name}/", NamePage())
+    async with TestClient(TestServer(web.web_app)) as client:
+        response = await client.get(URL(f"/names/{quote(name, safe='')}/", encoded=True))
+        assert (response.status, await body(response)) == (200, {"name": name})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from yasdg_app.cluster_state.control_records import ControlState
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.checks import check_products
 from yasdg_app.config.ini import SettingsError, parse_incident
+from yasdg_app.config.rules import normalized_id
 from yasdg_app.config.settings import IncidentSettings, Settings
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop.incident import Incident
@@ -46,7 +47,8 @@ def read_incident(given: Mapping[str, Any], products: Iterable[Product]) -> Inci
         if text is not None:
             texts[key] = text
         elif key in LIST_FIELDS and isinstance(value, list) and all(isinstance(each, str) for each in value):
-            lists[key] = tuple(dict.fromkeys(each.strip() for each in value))  # an empty list: all products
+            names = [each.strip() for each in value]  # an empty list: all products
+            lists[key] = tuple(dict.fromkeys(map(normalized_id, names) if key == "products" else names))
         else:
             expected = "a text or a list of texts" if key in LIST_FIELDS else "a text or a number"
             problems.append(f"{printable(key)}: expected {expected}")

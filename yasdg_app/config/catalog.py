@@ -1,7 +1,7 @@
-"""Reads products.csv into the shop's products.
+"""Reads a catalog, such as products.csv, into the shop's products.
 
-The file has one product per line; docs and the seed's README describe its columns. This module must not know how
-products are sold: it reads, validates, and adds up the weights.
+The file has one product per line; docs/catalog.md describes its columns. This module must not know how products are
+sold: it reads, validates, and adds up the weights.
 """
 
 import csv
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from yasdg_app.config.files import read_text
-from yasdg_app.config.rules import InvalidValueError, Rule, money, number, whole
+from yasdg_app.config.catalog_text import BLANKS, SEPARATORS, Separator, SeparatorError, decode, find_separator, rows
+from yasdg_app.config.rules import InvalidValueError, Rule, did_you_mean, money, normalized_id, number, whole
 from yasdg_app.config.settings import LARGEST_QUANTITY
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.text import printable, printable_path
@@ -22,14 +22,12 @@ from yasdg_app.text import printable, printable_path
 MOST_PROBLEMS = 100
 """Problems reported one by one; of the rest only the count: a wrong separator in a million lines is one mistake."""
 
-BLANKS = "\t\n\v\f\r \xa0\u1680\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
-"""Stripped from every cell: white space, no-break spaces (also those of other scripts), byte order marks."""
-
 # C0, DEL and C1, line and paragraph separators, and characters that reverse the writing direction. They can forge log
 # lines, and PostgreSQL does not accept NUL.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_PRODUCT_ID = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+MAX_ID_CHARACTERS = 64
+_NOT_IDS = (".", "..")  # browsers and HTTP clients remove them from paths such as /inventory/../
+_DECIMAL_COMMA = re.compile("[0-9]*,[0-9]{1,2}")
 _BOOLEANS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
@@ -42,6 +40,7 @@ class Product:
     """One line of the catalog."""
 
     product_id: str
+    """1 to 64 printable characters, in normal form C."""
     category: str
     item: str
     """The name that customers use."""
@@ -62,6 +61,8 @@ class Product:
     """Sum of the weights of this product and of all products above it in the file."""
     written: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
     """TEXTS as written in the file, if blanks were stripped from them; used only by the fingerprint."""
+    other_group: int | None = None
+    """The supplement group, if the file gives another one than the id implies."""
 
     @property
     def weight(self) -> int | float:
@@ -70,8 +71,13 @@ class Product:
 
     @property
     def supplement_group(self) -> int:
-        """1 for Superfoods and Supercharged, whose customers buy supplements more often; 2 for all others."""
-        return 1 if self.product_id.startswith(("SF", "SC")) else 2
+        """1 or 2: how often customers add supplements; 0: they never do."""
+        return _group_of(self.product_id) if self.other_group is None else self.other_group
+
+
+def _group_of(product_id: str) -> int:
+    """Return the supplement group that an id implies: 1 for Superfoods and Supercharged, 2 for all others."""
+    return 1 if product_id.startswith(("SF", "SC")) else 2
 
 
 TEXTS = ("category", "item", "size")
@@ -85,20 +91,28 @@ def fingerprinted(products: Sequence[Product]) -> Iterator[dict[str, Any]]:
     are hashed with their blanks. If two categories differ only in blanks, stripping them makes it a different shop, so
     the stripped texts are hashed instead.
     """
-    names = [each.name for each in fields(Product) if each.name != "written"]
+    names = [each.name for each in fields(Product) if each.name not in ("written", "other_group")]
     here = {product.category for product in products}
     as_written = len({product.category if product.written is None else product.written[0] for product in products})
     for product in products:
         told = {name: getattr(product, name) for name in names}
         if product.written is not None and as_written == len(here):
             told |= zip(TEXTS, product.written, strict=True)
+        if product.other_group is not None:  # the fingerprint of catalogs without the column is as before it existed
+            told["supplement_group"] = product.other_group
         yield told
 
 
 def _parse_id(text: str) -> str:
-    if not _PRODUCT_ID.fullmatch(text):
+    product_id = normalized_id(text.strip(BLANKS))
+    if not product_id.isprintable():
+        at = next(place for place, character in enumerate(product_id) if not character.isprintable())
+        raise InvalidValueError(f"{_ID.expected}: remove U+{ord(product_id[at]):04X} at character {at + 1}")
+    if len(product_id) > MAX_ID_CHARACTERS:
+        raise InvalidValueError(f"{_ID.expected}; it has {len(product_id)}")
+    if not product_id or product_id in _NOT_IDS:
         raise ValueError
-    return text
+    return product_id
 
 
 def _parse_text(text: str) -> str:
@@ -120,8 +134,34 @@ def _stripped(rule: Rule[Any]) -> Rule[Any]:
     return Rule(lambda text: rule.parse(text.strip(BLANKS)), rule.expected)
 
 
-# The id is the key of every message and part of every transaction_id, so it must survive all tools unchanged.
-_ID = Rule(lambda text: _parse_id(text.strip(BLANKS)), "1 to 64 letters, digits, underscores, dots or hyphens")
+def _parse_group(text: str) -> int | None:
+    if text not in ("0", "1", "2", ""):
+        raise ValueError
+    return int(text) if text else None
+
+
+def _with_decimal_comma(rule: Rule[Any], separator: str) -> Rule[Any]:
+    """Return a rule for amounts that accepts 4,99 where it can mean nothing else.
+
+    Between commas it may be two cells that were to be quoted, and 1,234 may be 1234.
+    """
+
+    def parse(text: str) -> Any:
+        if "," not in text:
+            return rule.parse(text)
+        if separator == ",":
+            why = "a decimal comma needs another separator between the columns, such as semicolons"
+            raise InvalidValueError(f"{rule.expected}, with a decimal point: {why}")
+        if not _DECIMAL_COMMA.fullmatch(text.strip(BLANKS)):
+            raise InvalidValueError(f"{rule.expected}, without separators between thousands")
+        return rule.parse(text.replace(",", "."))
+
+    return Rule(parse, rule.expected)
+
+
+# The id is the key of every message and part of every transaction_id. What is printable depends on Python's version of
+# Unicode, but for characters that have been assigned neither that nor their normal form changes.
+_ID = Rule(_parse_id, f"1 to {MAX_ID_CHARACTERS} printable characters other than . and ..")
 _TEXT = _stripped(Rule(_parse_text, "a text"))
 _MONEY = _stripped(money())
 _PRICE = Rule(lambda text: int(_MONEY.parse(text) * 100), _MONEY.expected)
@@ -129,8 +169,9 @@ _COST = Rule(lambda text: _PRICE.parse(text) if text.strip(BLANKS) else None, f"
 _INVENTORY = _stripped(whole(LARGEST_QUANTITY, 10**9, f", because one sale takes up to {LARGEST_QUANTITY}"))
 _BOOLEAN = Rule(_parse_boolean, "TRUE, FALSE, 1 or 0")
 _WEIGHT = _stripped(number(1_000_000))  # so the weights of a million products add up to less than 2**63
+_GROUP = _stripped(Rule(_parse_group, "0, 1, 2 or nothing"))
 
-# In the order of Product's fields; the last field, range_weight, is computed. The file may have its columns in any
+# In the order of Product's fields, of which range_weight and written are added. The file may have its columns in any
 # order and may have more of them: columns not listed here (_TotalWeight, _RangeWeight, personal notes) are ignored.
 _COLUMNS: dict[str, Rule[Any]] = {
     "ID": _ID,
@@ -146,13 +187,30 @@ _COLUMNS: dict[str, Rule[Any]] = {
     "ContainsCaffeine": _BOOLEAN,
     "_CatWeight": _WEIGHT,
     "_ItemWeight": _WEIGHT,
+    "SupplementGroup": _GROUP,
 }
-_OPTIONAL = {"COGS"}
+_AMOUNTS = ("Price", "COGS")
+DEFAULTS = {
+    "Category": "Products",
+    "Size": "",
+    "COGS": "",
+    "Inventory": "50",
+    "ContainsFruit": "FALSE",
+    "ContainsVeggies": "FALSE",
+    "ContainsNuts": "FALSE",
+    "ContainsCaffeine": "FALSE",
+    "_CatWeight": "1",
+    "_ItemWeight": "1",
+    "SupplementGroup": "",
+}
+"""What a missing column is read as, in each row. A column that is not listed is required."""
+REQUIRED = tuple(name for name in _COLUMNS if name not in DEFAULTS)
+_NEVER_MISSED = ("COGS",)  # files without it have always been accepted, whatever other columns they have
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of one file. A missing optional column has the position after all others."""
+    """A column of one file. A missing optional column has a position after those of the file; see `_columns`."""
 
     name: str
     position: int
@@ -186,13 +244,17 @@ def load(path: Path) -> tuple[Product, ...]:
     Raises CatalogError, which lists every problem found.
     """
     name = printable_path(path.absolute(), Path.cwd())
+    problems = _Problems(name)
     try:
-        # Encoded as UTF-8 again, because a StringIO takes four bytes per character.
-        data = io.BytesIO(read_text(path, name).encode())
+        data = io.BytesIO(decode(path.read_bytes(), name))
+        separator = find_separator(data, [column.lower() for column in REQUIRED])
+    except OSError as error:
+        raise CatalogError([f"{name}: cannot be read: {error.strerror or error}"]) from None
+    except SeparatorError as error:
+        raise CatalogError([f"{name}:{error.line}: {error}"]) from None
     except ConfigurationError as error:
         raise CatalogError(error.problems) from None
-    problems = _Problems(name)
-    products = tuple(_products(io.TextIOWrapper(data, "utf-8", newline=""), problems))
+    products = tuple(_products(data, separator, problems))
     problems.raise_if_any()
     if not products:
         problems.add(None, "expected at least one product below the header")
@@ -202,44 +264,43 @@ def load(path: Path) -> tuple[Product, ...]:
     return products
 
 
-def _products(file: TextIO, problems: _Problems) -> Iterator[Product]:
+def _products(data: io.BytesIO, separator: Separator, problems: _Problems) -> Iterator[Product]:
     """Yield the products of all valid lines; add what is wrong with the other lines to `problems`."""
-    rows = _rows(file, problems)
-    header_line, header = next(rows, (None, []))
+    lines = _valid_rows(data, separator, problems)
+    header_line, header = next(lines, (None, []))
     if not header:
         problems.add(None, "empty: expected a header and at least one product")
         return
-    separator = next((each for each in _SEPARATORS if len(header) == 1 and each in header[0]), "")
-    if separator:
-        found = _SEPARATORS[separator]
-        problems.add(header_line, f"its columns have {found} between them: expected commas. Save it as CSV with commas")
-        return
-    columns = _columns(header_line, header, problems)
+    columns, missing = _columns(header_line, header, separator.character, problems)
     texts = [column.position for column in columns if column.name.lower() in TEXTS]
     id_position = next((column.position for column in columns if column.name == "ID"), None)
     range_weight: int | float = 0
-    lines: dict[str, int] = {}  # line on which each id was first seen
-    for line, row in rows:
+    seen: dict[str, tuple[int, str]] = {}  # line on which each id was first seen, and as written there
+    for line, row in lines:
         if len(row) != len(header):
             problems.add(line, f"cells = {len(row)}: expected {len(header)}, as in the header")
             continue
-        row.append("")  # the cell of a missing optional column
+        row += missing
         try:
             values = [column.parse(row[column.position]) for column in columns]
         except ValueError:
             values = []
             for column in columns:
                 _try(column, row[column.position], line, problems)
-        product_id = "" if id_position is None else row[id_position].strip(BLANKS)
-        if product_id:
-            first = lines.setdefault(product_id, line)
+        if id_position is not None and (written_id := row[id_position].strip(BLANKS)):
+            product_id = normalized_id(written_id)
+            first, before = seen.setdefault(product_id, (line, "" if product_id == written_id else written_id))
             if first != line:
-                problems.add(line, f"ID = {printable(product_id)}: expected another id than line {first}")
+                other = (before or product_id) != written_id
+                how = " (the same letters, composed of other characters)" if other else ""
+                problems.add(line, f"ID = {printable(product_id)}: expected another id than line {first}{how}")
         if len(values) == len(_COLUMNS):
+            *values, group = values
             range_weight += values[-2] * values[-1]
             values.append(range_weight)
             written = tuple(row[position] for position in texts)
             values.append(None if written == tuple(values[1:4]) else written)
+            values.append(None if group == _group_of(values[0]) else group)
             yield Product(*values)
 
 
@@ -252,38 +313,50 @@ def _try(column: _Column, cell: str, line: int, problems: _Problems) -> None:
         problems.add(line, f"{column.name} = {printable(cell)}: expected {column.expected}")
 
 
-def _rows(file: TextIO, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not empty, with the line on which it begins."""
-    reader = csv.reader(file, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            problems.add(line, f"not CSV: {error}")
-            continue
-        if any(cell.strip(BLANKS) for cell in row):  # spreadsheets often end a file with rows of commas only
+def _valid_rows(data: io.BytesIO, separator: Separator, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a file from the header on, with their lines; report what is not CSV."""
+    found = rows(data, separator.character)
+    if separator.has_line:
+        next(found)
+    for line, row in found:
+        if isinstance(row, csv.Error):
+            problems.add(line, f"not CSV: {row}")
+        else:
             yield line, row
 
 
-def _columns(line: int | None, header: list[str], problems: _Problems) -> list[_Column]:
-    """Return the columns to read, in the order of Product's fields. Report missing required columns and skip them."""
+def _columns(
+    line: int | None, header: list[str], separator: str, problems: _Problems
+) -> tuple[list[_Column], list[str]]:
+    """Return the columns to read, in the order of Product's fields, and the cells to append to each row.
+
+    A missing optional column is read from a cell that is appended to each row, with its default. Missing required
+    columns are reported and skipped.
+    """
     names = [name.strip(BLANKS) for name in header]
-    columns = []
+    ours = {name.casefold() for name in _COLUMNS}
+    others = [name for name in names if name.casefold() not in ours]
+    columns: list[_Column] = []
+    missing: list[str] = []
     for name, rule in _COLUMNS.items():
         here = [position for position, each in enumerate(names) if each == name]
         # If several names differ only in case, the exact spelling wins; the others are extra columns.
         here = here or [position for position, each in enumerate(names) if each.casefold() == name.casefold()]
-        if not here and name not in _OPTIONAL:
-            problems.add(line, f"column {name} is missing")
-            continue
-        if len(here) > 1:
+        if not here:
+            hint = did_you_mean(name, others)
+            if name in REQUIRED:
+                between = f" (there are {SEPARATORS[separator]} between the columns)" if separator != "," else ""
+                problems.add(line, f"column {name} is missing{between}{hint}")
+                continue
+            if hint and name not in _NEVER_MISSED:
+                problems.add(line, f"column {name} is missing{hint}")
+            missing.append(DEFAULTS[name])
+        elif len(here) > 1:
             problems.add(line, f"column {name}: found {len(here)} times")
-        position = here[0] if here else len(names)
+        position = here[0] if here else len(names) + len(missing) - 1
+        own = _with_decimal_comma(rule, separator) if name in _AMOUNTS else rule
         # Most columns have few distinct values. Caching them lets a million lines load in seconds, and equal values
         # share one object.
-        parse = rule.parse if name == "ID" else lru_cache(maxsize=1024)(rule.parse)
-        columns.append(_Column(name, position, parse, rule.expected))
-    return columns
+        parse = own.parse if name == "ID" else lru_cache(maxsize=1024)(own.parse)
+        columns.append(_Column(name, position, parse, own.expected))
+    return columns, missing

@@ -113,9 +113,9 @@ class SalesSettings:
     club_member_discount: Decimal = _key(Decimal("0.10"), rules.share())
     """Share of the price that members are not charged."""
     add_supp_freq_group1: int | float = _key(5, rules.number(10))
-    """Of 10 sales of a product whose id begins with SF or SC, those with a supplement."""
+    """Of 10 sales of a product of supplement group 1, those with a supplement."""
     add_supp_freq_group2: int | float = _key(2, rules.number(10))
-    """Of 10 sales of any other product, those with a supplement."""
+    """Of 10 sales of a product of supplement group 2, those with a supplement."""
     supplements_cost: Decimal = _key(Decimal("1.99"), rules.money())
     """Price of a supplement for one unit."""
     supplements_cogs: Decimal = _key(Decimal("0.50"), rules.money())
@@ -237,7 +237,7 @@ class IncidentSettings:
     ramp_down: timedelta = _key(timedelta(0), rules.duration(zero=True, minutes=True))
     """Time before the end in which the effect fades."""
     categories: tuple[str, ...] = _key((), rules.names("categories"))
-    products: tuple[str, ...] = _key((), rules.names("ids of products"))
+    products: tuple[str, ...] = _key((), rules.product_ids())
     """Products affected, besides those of the categories; with neither, all products are affected."""
     factor: float = _key(1.0, rules.number(MAX_FACTOR))
     """Factor on demand; for kind `supply`, on the speed of deliveries, where 0 stops them."""

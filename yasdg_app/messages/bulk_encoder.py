@@ -16,7 +16,7 @@ from yasdg_app.kafka.batch_writer import Bytes, Ints, Records, put_varints, vari
 from yasdg_app.messages.encoders import MAX_PREPARED_KINDS, PurchaseEncoder
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.formats.times import digits
-from yasdg_app.messages.ids import transaction_id
+from yasdg_app.messages.ids import json_text, transaction_id
 from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS
 from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.shop.sales import Sales
@@ -29,7 +29,7 @@ _EXACT = 3  # digits more of a time in microseconds than of one in milliseconds
 _TENS = 10 ** np.arange(_DIGITS, _MOST_DIGITS + 1, dtype=np.int64)
 _GAPS = [bytes(size) for size in range(32)]
 _MOST_BEFORE = 20  # bytes of a record before its key
-_VARINTS = [varint(size) for size in range(1024)]  # of lengths: a purchase is a third as long
+_VARINTS = [varint(size) for size in range(2048)]  # of lengths: a purchase with the longest ids has some 1,200 bytes
 _NO_HEADERS = varint(0)
 
 
@@ -59,6 +59,7 @@ class BulkEncoder:
         form = form or Format()
         self._plain = PurchaseEncoder(products, sales, form.writer("purchases"))
         self._layout = form.layout
+        self._is_json = form.is_json
         self._size = 0  # of the times of what is prepared
         self._products = products
         # Products that the customer may have wanted instead, and none; without substitution always none.
@@ -171,14 +172,15 @@ class BulkEncoder:
     def _prepare(self, kind: tuple[int, int, int, int], width: int, at: int) -> tuple[int, int, int]:
         """Prepare the content of a kind; return the size of its record, and where value and number begin.
 
-        Its time and its number are some that take as many bytes. Nothing before the transaction_id reads like it.
+        Its time and its number are some that take as many bytes. Nothing before the transaction_id reads like it: the
+        product_id before it is shorter, and preceded by what no id has.
         """
         product_id = self._products[kind[0]].product_id
         number = 10 ** (width - 1) if width > _DIGITS else 0
         key, value = product_id.encode(), self._plain.one(kind, number, at)
         head = _VARINTS[len(key)] + key + _VARINTS[len(value)]
         self._records_by_kind.append(head + value + _NO_HEADERS)
-        name = transaction_id(product_id, number).encode()
+        name = transaction_id(json_text(product_id) if self._is_json else product_id, number).encode()
         number_at = value.index(name, self._layout.before) + len(name) - width
         return len(head) + len(value) + len(_NO_HEADERS), len(head), number_at
 

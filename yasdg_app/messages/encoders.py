@@ -7,7 +7,7 @@ import orjson
 
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import SalesSettings
-from yasdg_app.messages.ids import fault_id, transaction_id
+from yasdg_app.messages.ids import fault_id, json_text, transaction_id
 from yasdg_app.messages.reference import _product_fields, amount, reason
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop import shelf
@@ -28,6 +28,7 @@ def product_json(of: catalog.Product) -> bytes:
 
 def encode_restock(product_id: str, restock: shelf.Restock) -> bytes:
     """Return the JSON of a restock: the bytes of `reference.stocking`, in a fraction of the time."""
+    product_id = json_text(product_id)
     return (
         f'{{"event_time":"{time_text(restock.at)}","product_id":"{product_id}",'
         f'"existing_level":{restock.existing_level},"stock_quantity":{restock.stock_quantity},'
@@ -37,6 +38,7 @@ def encode_restock(product_id: str, restock: shelf.Restock) -> bytes:
 
 def encode_fault(sold_at: int, product_id: str, number: int, kind: str, released_at: int | None) -> bytes:
     """Return the JSON of a fault: the bytes of `reference.fault`, in a fraction of the time."""
+    product_id = json_text(product_id)
     released = "null" if released_at is None else f'"{time_text(released_at)}"'
     delay = 0.0 if released_at is None else (released_at - sold_at) / SECOND
     return (
@@ -90,14 +92,14 @@ class PurchaseEncoder:
         """
         place, way, promotion, instead_of = kind
         product = self._products[place]
-        product_id, (terms, text) = product.product_id, self._ways[way]
+        product_id, (terms, text) = json_text(product.product_id), self._ways[way]
         total, cost = terms.total_cents(product, promotion), terms.cost_cents(product)
         return (
             f'","product_id":"{product_id}","price":{product.price_cents / 100!r},{text}'
             f'"total_purchase":{total / 100!r},"transaction_id":"{product_id}-',
             f'","total_cost":{"null" if cost is None else repr(cost / 100)},'
             f'"promotion_discount":{promotion / BASIS_POINTS!r},"substituted_from":'
-            + ("null}" if instead_of == NO_PRODUCT else f'"{self._products[instead_of].product_id}"}}'),
+            + ("null}" if instead_of == NO_PRODUCT else f'"{json_text(self._products[instead_of].product_id)}"}}'),
         )
 
 
@@ -123,7 +125,8 @@ class LostSaleEncoder:
         self._write = write
         self._products = products
         self._sales = sales
-        self._ids = [product.product_id for product in products]
+        self._keys = [product.product_id.encode() for product in products]
+        self._ids = [json_text(product.product_id) for product in products]
         self._prepared: dict[tuple[int, int, int], str] = {}  # by product, way to buy and promotion
 
     def encode(self, lost: Sequence[LostSale]) -> Iterator[tuple[bytes, bytes, int]]:
@@ -140,13 +143,17 @@ class LostSaleEncoder:
                 f'"incident":{incident},"substitute":{substitute},"lost_sale_id":"{product_id}-L{one.number:06d}"}}'
             )
             value = text.encode()
-            yield product_id.encode(), value if self._write is None else self._write(value), one.at // 1000
+            yield self._keys[one.product], value if self._write is None else self._write(value), one.at // 1000
 
     def _prepare(self, kind: tuple[int, int, int]) -> str:
         if len(self._prepared) >= MAX_PREPARED_KINDS:
             self._prepared.clear()
         place, way, promotion = kind
         line = line_of(self._products[place], way, promotion, self._sales)
-        told = {"product_id": self._ids[place], "quantity": line.quantity, "value": amount(line.total_cents)}
+        told = {
+            "product_id": self._products[place].product_id,
+            "quantity": line.quantity,
+            "value": amount(line.total_cents),
+        }
         self._prepared[kind] = orjson.dumps(told).decode()[1:-1] + ","
         return self._prepared[kind]

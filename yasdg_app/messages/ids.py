@@ -2,6 +2,7 @@
 
 import re
 
+import orjson
 from aiokafka.partitioner import murmur2
 
 NUMBER = re.compile("[0-9]{6,18}")
@@ -10,6 +11,11 @@ NUMBER = re.compile("[0-9]{6,18}")
 def default_partition(product_id: str, partitions: int) -> int:
     """Return the partition of a product's messages, by Kafka's default partitioner."""
     return int((murmur2(product_id.encode()) & 0x7FFFFFFF) % partitions)
+
+
+def json_text(name: str) -> str:
+    """Return a product id as it stands in JSON, without its quotes. Ids have no control characters."""
+    return orjson.dumps(name).decode()[1:-1] if '"' in name or "\\" in name else name
 
 
 def transaction_id(product_id: str, number: int) -> str:

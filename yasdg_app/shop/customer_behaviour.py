@@ -22,9 +22,9 @@ class CustomerBehaviour:
 
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
         self._sales = sales
-        freq = np.array([sales.add_supp_freq_group1, sales.add_supp_freq_group2], dtype=np.float64)
+        freq = np.array([0, sales.add_supp_freq_group1, sales.add_supp_freq_group2], dtype=np.float64)
         groups = np.array([product.supplement_group for product in products], dtype=np.int8)
-        self._supplement_freq = freq[groups - 1]
+        self._supplement_freq = freq[groups]
         ids = [product.product_id for product in products]
         purposes = ("quantity", "member", "supplements", *(("willing", "taste") if sales.substitution_freq else ()))
         self._families = {what: keys(sales.seed, ids, what) for what in purposes}

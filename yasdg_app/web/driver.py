@@ -5,6 +5,7 @@ Faust finds it under the name `yasdg` (see faust_runtime/shop_app.py). Must not 
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 PARTIAL_RESULTS_PATH = "/share/"
 """Where workers query each other."""
+_NAME = re.compile(r"\{(\w+)\}")
 SHUTDOWN_SECONDS = 1.0  # for responses in progress to finish when the worker stops
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -55,6 +57,7 @@ class Web(driver.Web):
 
     def route(self, pattern: str, handler: Any, cors_options: Any = None) -> None:
         """Add a page. HEAD is served only where GET is, which Faust does not check."""
+        pattern = _NAME.sub(r"{\1:[^/]+}", pattern)  # aiohttp's own pattern of a name excludes braces
         methods = handler.get_methods()
         for method in methods if "GET" in methods else methods - {"HEAD"}:
             self.web_app.router.add_route(method, pattern, self._wrap_into_asyncdef(handler))

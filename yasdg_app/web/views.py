@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from yasdg_app.aggregates.windows import WINDOW_MINUTES
+from yasdg_app.config.rules import normalized_id
 from yasdg_app.messages import reference
 from yasdg_app.messages.times import time_text
 from yasdg_app.pipeline.pipeline import Pipeline
@@ -120,6 +121,7 @@ class Views:
     async def level(self, request: web.Request, product_id: str) -> web.Response:
         """Show the inventory of one product."""
         check_names(request.query)
+        product_id = normalized_id(product_id)
         if product_id not in self._catalog:
             return json_response(
                 {"error": f"Product {printable(product_id)} not found; GET /products/ lists all."}, 404

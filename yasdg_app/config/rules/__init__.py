@@ -10,9 +10,11 @@ from yasdg_app.config.rules.names import (
     listed,
     name,
     names,
+    normalized_id,
     pairs,
     path,
     path_if_any,
+    product_ids,
 )
 from yasdg_app.config.rules.numbers import growth, money, number, numbers, seconds, share, speed, whole
 from yasdg_app.config.rules.places import region, time_zone
@@ -67,11 +69,13 @@ __all__ = [
     "money",
     "name",
     "names",
+    "normalized_id",
     "number",
     "numbers",
     "pairs",
     "path",
     "path_if_any",
+    "product_ids",
     "region",
     "seconds",
     "servers",

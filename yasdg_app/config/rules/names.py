@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 from yasdg_app.config.rules.base import InvalidValueError, Rule, require
 from yasdg_app.config.rules.suggestions import did_you_mean
@@ -55,6 +56,17 @@ def names(what: str) -> Rule[tuple[str, ...]]:
 
     expected = f"{what} with commas between them"
     return Rule(parse, expected)
+
+
+def product_ids() -> Rule[tuple[str, ...]]:
+    """Return the rule for one or more ids of products; as `names`."""
+    rule = names("ids of products")
+    return Rule(lambda text: tuple(dict.fromkeys(map(normalized_id, rule.parse(text)))), rule.expected)
+
+
+def normalized_id(text: str) -> str:
+    """Return a product id as the catalog has it: in Unicode's normal form C, in which é is one character, not two."""
+    return text if text.isascii() else normalize("NFC", text)
 
 
 def listed(names: Iterable[str]) -> str:

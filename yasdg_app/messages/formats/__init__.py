@@ -48,11 +48,14 @@ class Format:
     ----------
     is_default
         Whether no conversion is needed.
+    is_json
+        Whether messages are JSON, in which quotes and backslashes are escaped.
     layout
         Where the time stands in a purchase, and how.
     """
 
     is_default = True
+    is_json = True
     layout = times.SQL
 
     async def open(self) -> None:
@@ -181,6 +184,7 @@ class RegisteredFormat(ConvertedFormat):
 
     def __init__(self, codec: Codec, registry: Any, kafka: KafkaSettings) -> None:
         super().__init__(codec.layout)
+        self.is_json = False
         self._codec = codec
         self._registry = registry
         self._subjects = {what: f"{getattr(kafka, f'topic_{what}')}-value" for what in schemas.KINDS}

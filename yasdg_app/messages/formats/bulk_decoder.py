@@ -57,6 +57,8 @@ class BulkPurchaseDecoder:
         for row, (message, value, is_time) in enumerate(zip(messages, values, are_times.tolist(), strict=True)):
             name = (message.key or b"") + b"-"
             at = value.find(name, behind)
+            if at < 0 and (in_json := _escaped(name)) != name:
+                name, at = in_json, value.find(in_json, behind)
             number = match(value, at + len(name)) if is_time and at > 0 else None
             if number is None:
                 found.append(None)
@@ -83,6 +85,9 @@ class BulkPurchaseDecoder:
         begin = len(_HEAD) + _TIME
         name = b'"transaction_id":"%b"' % transaction_id
         at = message.find(name, begin)
+        if at < 0:  # the message that it was read from is not JSON
+            name = b'"transaction_id":"%b"' % _escaped(transaction_id)
+            at = message.find(name, begin)
         if not message.startswith(_HEAD) or message[begin : begin + 1] != b'"' or at < 0:
             return None
         if len(self._known) >= MAX_PREPARED_KINDS:
@@ -91,3 +96,8 @@ class BulkPurchaseDecoder:
         start = end - len(_NUMBER.search(transaction_id[::-1])[0])  # type: ignore[index]
         self._known[alike] = message[begin:start], message[end:]
         return self._known[alike]
+
+
+def _escaped(name: bytes) -> bytes:
+    """Return a product id, with or without a number, as it stands in JSON; see `ids.json_text`."""
+    return name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

@@ -139,12 +139,10 @@ function categories(names) {
 
 function filled() {
   const incident = { name: fields.name.value.trim(), kind: fields.kind.value, duration: fields.duration.value.trim() };
-  const optional = ["factor", ...($("discount-field").hidden ? [] : ["discount"])];
+  const optional = ["products", "factor", ...($("discount-field").hidden ? [] : ["discount"])];
   for (const key of optional) if (fields[key].value.trim()) incident[key] = fields[key].value.trim();
   const ticked = [...form.querySelectorAll("[name=categories]:checked")].map((box) => box.value);
-  const ids = fields.products.value.split(/[\s,]+/).filter(Boolean);
   if (ticked.length) incident.categories = ticked;
-  if (ids.length) incident.products = ids;
   return incident;
 }
 

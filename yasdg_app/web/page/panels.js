@@ -60,7 +60,7 @@ export function shelves({ products, products_in_all, missing, now }, time, layer
   const shown = [...lastKnown.values()].sort((one, other) => compare(one.category, other.category) || compare(one.product_id, other.product_id));
   const at = parsed(now);
   const grouped = shown.flatMap((each, n) => (each.category === shown[n - 1]?.category ? [each] : [{ heads: each.category }, each]));
-  arrange($("shelves"), grouped, (each) => (each.heads === undefined ? each.product_id : `category ${each.heads}`), createShelf, (node, each) => {
+  arrange($("shelves"), grouped, (each) => (each.heads === undefined ? `product ${each.product_id}` : `category ${each.heads}`), createShelf, (node, each) => {
     if (each.heads !== undefined) return head(node, each.heads, layerOf(each.heads));
     const old = !current.has(each.product_id);
     const full = Math.max(each.initial, each.minimum + each.restock_amount, each.level, 1);
