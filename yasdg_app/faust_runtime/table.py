@@ -246,7 +246,7 @@ class ChunkedTable(faust.Table[bytes, InventoryLevel]):
         """Hold these partitions and no others, with the current content of their changelogs.
 
         A row counts if the shop itself wrote it. An unreadable row is left out: the numbers of sales in the rows show
-        whether they match the logs (see restore.py). Raises KafkaError.
+        whether they match the logs (see pipeline/table_check.py). Raises KafkaError.
         """
         for partition in self._stores.keys() - set(partitions):
             self._forget(partition)
