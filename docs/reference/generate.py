@@ -29,7 +29,7 @@ from yasdg_app.config.rules import WEEKDAYS
 from yasdg_app.config.sections import REPEATED_SECTIONS, SECRET_KEYS, SECTIONS
 from yasdg_app.config.settings import FAULTS, FaultSettings, IncidentSettings, KafkaSettings, Settings
 from yasdg_app.kafka.topics import specs as topic_specs
-from yasdg_app.messages.records import Announcement, Fault, LostSale, Product, Purchase, Stocking
+from yasdg_app.messages.records import Announcement, Fault, LostSaleMessage, ProductMessage, Purchase, Stocking
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -264,10 +264,10 @@ def key_table(section: str, rules: Mapping[str, Any], values: Mapping[str, str])
 # --- topics.md ------------------------------------------------------------------------------------------------------
 
 RECORDS = {
-    "products": Product,
+    "products": ProductMessage,
     "purchases": Purchase,
     "stockings": Stocking,
-    "lost_sales": LostSale,
+    "lost_sales": LostSaleMessage,
     "incidents": Announcement,
     "faults": Fault,
 }

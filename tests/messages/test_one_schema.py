@@ -14,10 +14,10 @@ import pytest
 
 from yasdg_app.messages import decoders
 from yasdg_app.messages.formats import schemas
-from yasdg_app.messages.records import Fault, LostSale, Product, Purchase, Stocking
+from yasdg_app.messages.records import Fault, LostSaleMessage, ProductMessage, Purchase, Stocking
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-RECORDS: dict[str, Any] = {"purchases": Purchase, "stockings": Stocking, "products": Product}
+RECORDS: dict[str, Any] = {"purchases": Purchase, "stockings": Stocking, "products": ProductMessage}
 SHARES = {"member_discount", "promotion_discount"}
 """Decimal numbers with four places; all other amounts have two."""
 
@@ -52,8 +52,8 @@ def wanted(kind: str) -> dict[str, str]:
     [
         (decoders.SaleEvent, Purchase),
         (decoders.ValidSale, Purchase),
-        (decoders.LostSaleEvent, LostSale),
-        (decoders.ValidLostSale, LostSale),
+        (decoders.LostSaleEvent, LostSaleMessage),
+        (decoders.ValidLostSale, LostSaleMessage),
         (decoders.FaultKey, Fault),
         (decoders.RestockKey, Stocking),
     ],

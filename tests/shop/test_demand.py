@@ -14,8 +14,8 @@ from yasdg_app.shop.demand import (
     MINUTE,
     TimeGrid,
     arrivals,
-    rows_with_arrivals,
-    together,
+    candidate_cells,
+    concatenate_cells,
 )
 from yasdg_app.shop.randomness import exponentials, key, keys, keys_of_cells
 
@@ -52,10 +52,10 @@ def test_each_product_and_cell_is_as_if_it_were_the_only_one(
     expected = np.array(data.draw(st.lists(row, min_size=len(ids), max_size=len(ids))))
     cut = data.draw(st.integers(0, len(ids)))
     parts = [
-        rows_with_arrivals(start, keys(seed, ids[start:end], "arrival"), numbers, expected[start:end])
+        candidate_cells(start, keys(seed, ids[start:end], "arrival"), numbers, expected[start:end])
         for start, end in ((0, cut), (cut, len(ids)))
     ]
-    came = arrivals(together(parts), grid)
+    came = arrivals(concatenate_cells(parts), grid)
     rows = came.rows
     found = zip(rows.product[came.row].tolist(), rows.cell[came.row].tolist(), came.at.tolist(), came.index.tolist(),
                 strict=True)  # fmt: skip
@@ -70,7 +70,7 @@ def test_each_product_and_cell_is_as_if_it_were_the_only_one(
 def test_where_hardly_anybody_comes_nobody_is_missed() -> None:
     ids, numbers = [f"P{place}" for place in range(200)], np.arange(500)
     expected = np.full((len(ids), len(numbers)), 0.01)
-    rows = rows_with_arrivals(0, keys(1, ids, "arrival"), numbers, expected)
+    rows = candidate_cells(0, keys(1, ids, "arrival"), numbers, expected)
     came = arrivals(rows, TimeGrid(0))
     every = keys_of_cells(keys(1, ids, "arrival")[:, None], numbers)
     first = exponentials(every, np.zeros(1, dtype=np.int64))

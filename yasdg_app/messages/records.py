@@ -10,7 +10,7 @@ import faust
 import msgspec
 
 
-class Product(faust.Record, serializer="json"):
+class ProductMessage(faust.Record, serializer="json"):
     """A product of the shop, on `demo.products`. Key: product_id."""
 
     product_id: str
@@ -49,7 +49,7 @@ class Purchase(faust.Record, serializer="json"):
     substituted_from: str | None = None  # product_id that the customer wanted and that was out of stock
 
 
-class LostSale(faust.Record, serializer="json"):
+class LostSaleMessage(faust.Record, serializer="json"):
     """A customer who found too little on the shelf, on `demo.lost_sales`. Key: product_id.
 
     `lost_sale_id` CS01-L000003 is the third lost sale of CS01. ``demand = sold − sold as a substitute + lost``.

@@ -9,7 +9,7 @@ import orjson
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import SalesSettings
 from yasdg_app.messages.ids import fault_id, lost_sale_id, transaction_id
-from yasdg_app.messages.records import Announcement, Fault, LostSale, Product, Purchase, Stocking
+from yasdg_app.messages.records import Announcement, Fault, LostSaleMessage, ProductMessage, Purchase, Stocking
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop import sales as shop_sales
 from yasdg_app.shop import shelf
@@ -23,9 +23,9 @@ def amount(cents: int) -> float:
     return cents / 100
 
 
-def product(of: catalog.Product) -> Product:
+def product(of: catalog.Product) -> ProductMessage:
     """Return the message of a product."""
-    return Product(**_product_fields(of))
+    return ProductMessage(**_product_fields(of))
 
 
 def _product_fields(of: catalog.Product) -> dict[str, Any]:
@@ -69,14 +69,14 @@ def reason(lost: shop_sales.LostSale) -> str:
     return "held_up" if lost.delayed_by else "too_few" if lost.level else "sold_out"
 
 
-def lost_sale(products: Sequence[catalog.Product], lost: shop_sales.LostSale, sales: SalesSettings) -> LostSale:
+def lost_sale(products: Sequence[catalog.Product], lost: shop_sales.LostSale, sales: SalesSettings) -> LostSaleMessage:
     """Return the message of a lost sale; the reference implementation of `LostSaleEncoder`.
 
     `products`: those of the till.
     """
     of = products[lost.product]
     line = line_of(of, lost.option, lost.promotion, sales)
-    return LostSale(
+    return LostSaleMessage(
         event_time=time_text(lost.at),
         product_id=of.product_id,
         quantity=line.quantity,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.customer_behaviour import CustomerBehaviour
-from yasdg_app.shop.demand import DRAWS_PER_CHUNK, Arrivals, Ints, arrivals, rows_with_arrivals, together
+from yasdg_app.shop.demand import DRAWS_PER_CHUNK, Arrivals, Ints, arrivals, candidate_cells, concatenate_cells
 from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats, keys
@@ -70,8 +70,8 @@ class ArrivalProcess:
             expected = activity * rates[piece, None]
             if by_group is not None:
                 expected *= by_group[groups.of[piece]]
-            parts.append(rows_with_arrivals(start, self._families[piece], first + opened, expected))
-        came = arrivals(together(parts), plan.grid)
+            parts.append(candidate_cells(start, self._families[piece], first + opened, expected))
+        came = arrivals(concatenate_cells(parts), plan.grid)
         for gap in plan.gaps:
             if gap.after < plan.grid.start(first + count) and gap.until >= plan.grid.start(first):
                 came = came[(came.at <= gap.after) | (came.at > gap.until)]

@@ -30,15 +30,15 @@ Bools = NDArray[np.bool_]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-SECOND = 1_000_000  # microseconds
-HOUR = 3600  # seconds, as are DAY and WEEK
-DAY = 24 * HOUR
-WEEK = 7 * DAY
-YEAR = 31_557_600 * SECOND  # 365.25 days, in microseconds
-MINUTES = 1440  # of a day
-THURSDAY = 3  # weekday of the first day of 1970
+SECOND_MICROSECONDS = 1_000_000
+HOUR_SECONDS = 3600
+DAY_SECONDS = 24 * HOUR_SECONDS
+WEEK_SECONDS = 7 * DAY_SECONDS
+YEAR_MICROSECONDS = 31_557_600 * SECOND_MICROSECONDS  # 365.25 days
+MINUTES_PER_DAY = 1440
+EPOCH_WEEKDAY = 3  # Thursday: the weekday of the first day of 1970
 
-DAYS_KEPT = 512  # days whose minutes are cached: 6 MB
+CACHED_DAYS = 512  # whose minutes are cached: 6 MB
 
 
 def zone(name: str) -> ZoneInfo:
@@ -80,9 +80,9 @@ class Calendar:
         self._growth = 1.0 + volume.growth
         self._opened_at = opened_at
         self._even = _always_open(hours) and _flat(self._curve) and _flat(self._months) and self._growth == 1.0
-        self._pieces = lru_cache(DAYS_KEPT)(self._find_pieces)
-        self._open_on = lru_cache(DAYS_KEPT)(self._find_open_on)
-        self._row = lru_cache(DAYS_KEPT)(self._compute_row)
+        self._pieces = lru_cache(CACHED_DAYS)(self._find_pieces)
+        self._open_on = lru_cache(CACHED_DAYS)(self._find_open_on)
+        self._row = lru_cache(CACHED_DAYS)(self._compute_row)
         self.peak = float(self._curve.max() * self._months.max())
         """The highest value of `activity`, without growth."""
 
@@ -110,14 +110,14 @@ class Calendar:
         """
         if not weekdays:
             raise ValueError("no weekdays")
-        for day in itertools.count(at // (DAY * SECOND)):
+        for day in itertools.count(at // (DAY_SECONDS * SECOND_MICROSECONDS)):
             for begin, end, offset in self._pieces(day):
-                shown = max(begin, at // SECOND) + offset
-                midnight = (shown // DAY + 1) * DAY
+                shown = max(begin, at // SECOND_MICROSECONDS) + offset
+                midnight = (shown // DAY_SECONDS + 1) * DAY_SECONDS
                 if shown < end + offset and _weekday(shown) in weekdays:
-                    return max(begin * SECOND, at)
+                    return max(begin * SECOND_MICROSECONDS, at)
                 if midnight < end + offset and _weekday(midnight) in weekdays:
-                    return (midnight - offset) * SECOND
+                    return (midnight - offset) * SECOND_MICROSECONDS
         raise AssertionError  # count() does not end
 
     def _find_pieces(self, day: int) -> tuple[_Piece, ...]:
@@ -125,8 +125,8 @@ class Calendar:
 
         No zone has ever changed its clock twice within an hour, nor twice within three days.
         """
-        begin, end = day * DAY, (day + 1) * DAY
-        marks = itertools.pairwise(range(begin, end + 1, HOUR))
+        begin, end = day * DAY_SECONDS, (day + 1) * DAY_SECONDS
+        marks = itertools.pairwise(range(begin, end + 1, HOUR_SECONDS))
         changes = (self._change(*hour) for hour in marks if self._offset(hour[0]) != self._offset(hour[1]))
         edges = sorted({begin, *changes, end})
         return tuple(_Piece(a, b, self._offset(a)) for a, b in itertools.pairwise(edges))
@@ -164,9 +164,9 @@ class Calendar:
 
     def _shown_open(self, first: Ints, last: Ints) -> Bools:
         """Return whether the shop is open in both of two shown minutes; the arrays increase, over about two days."""
-        days = range(int(first[0]) // MINUTES, int(last[-1]) // MINUTES + 1)
+        days = range(int(first[0]) // MINUTES_PER_DAY, int(last[-1]) // MINUTES_PER_DAY + 1)
         minutes = np.concatenate([self._open_on(day) for day in days])
-        start = days[0] * MINUTES
+        start = days[0] * MINUTES_PER_DAY
         both: Bools = minutes[first - start] & minutes[last - start]
         return both
 
@@ -180,34 +180,36 @@ class Calendar:
         """
         if self._even or not minutes.size:
             return np.ones(minutes.shape)
-        day = int(minutes.flat[0]) // MINUTES
-        place = minutes - day * MINUTES
-        if place.min() >= 0 and place.max() < MINUTES:
-            return self._row(day)[place]
-        days, row = np.unique(minutes // MINUTES, return_inverse=True)
+        day = int(minutes.flat[0]) // MINUTES_PER_DAY
+        minute_of_day = minutes - day * MINUTES_PER_DAY
+        if minute_of_day.min() >= 0 and minute_of_day.max() < MINUTES_PER_DAY:
+            return self._row(day)[minute_of_day]
+        days, row = np.unique(minutes // MINUTES_PER_DAY, return_inverse=True)
         rows = np.stack([self._row(day) for day in days.tolist()])
-        return rows[row.reshape(minutes.shape), minutes % MINUTES]
+        return rows[row.reshape(minutes.shape), minutes % MINUTES_PER_DAY]
 
     def _compute_row(self, day: int) -> Floats:
         """Return the activity in each minute of a UTC day."""
-        opened = np.ones(MINUTES, dtype=np.bool_)
-        middle = np.empty(MINUTES, dtype=np.int64)  # what the clock shows in the middle of each minute, in seconds
+        opened = np.ones(MINUTES_PER_DAY, dtype=np.bool_)
+        # What the clock shows in the middle of each minute, in seconds.
+        middle = np.empty(MINUTES_PER_DAY, dtype=np.int64)
         for begin, end, offset in self._pieces(day):
             # In a zone whose offset is not a whole minute, the clock may change in the middle of a minute. That minute
             # is part of both pieces.
             starts = np.arange(begin // 60, -(-end // 60), dtype=np.int64) * 60
-            minutes = starts // 60 - day * MINUTES
+            minutes = starts // 60 - day * MINUTES_PER_DAY
             first = np.maximum(starts, begin) + offset
             last = np.minimum(starts + 60, end) - 1 + offset
             opened[minutes] &= self._shown_open(first // 60, last // 60)
             ours = (begin <= starts + 30) & (starts + 30 < end)
             middle[minutes[ours]] = starts[ours] + 30 + offset
-        growth = _growth(self._growth, np.arange(MINUTES) * MINUTE + day * DAY * SECOND + MINUTE // 2 - self._opened_at)
+        middles = np.arange(MINUTES_PER_DAY) * MINUTE + MINUTE // 2 + day * DAY_SECONDS * SECOND_MICROSECONDS
+        growth = _growth(self._growth, middles - self._opened_at)
         return np.where(opened, _by_hour(self._curve, middle) * _by_month(self._months, middle) * growth, 0.0)
 
 
 def _weekday(shown: int) -> int:
-    return (shown // DAY + THURSDAY) % 7
+    return (shown // DAY_SECONDS + EPOCH_WEEKDAY) % 7
 
 
 def _flat(factors: Floats) -> bool:
@@ -219,11 +221,11 @@ def _flat(factors: Floats) -> bool:
 
 def _open_minutes(today: Sequence[Span], yesterday: Sequence[Span]) -> Bools:
     """Return for each minute of a day whether it is in the day's own spans, or in the previous day's past midnight."""
-    minutes = np.zeros(MINUTES, dtype=np.bool_)
+    minutes = np.zeros(MINUTES_PER_DAY, dtype=np.bool_)
     for first, end in today:
         minutes[first:end] = True
     for first, end in yesterday:
-        minutes[max(first - MINUTES, 0) : max(end - MINUTES, 0)] = True
+        minutes[max(first - MINUTES_PER_DAY, 0) : max(end - MINUTES_PER_DAY, 0)] = True
     return minutes
 
 
@@ -243,8 +245,8 @@ def _always_open(hours: HoursSettings) -> bool:
 def _curve(factors: Sequence[Sequence[float]], hours: Sequence[Sequence[Span]]) -> Floats:
     """Return the factors of the week's 168 hours, scaled so that their mean over the week's open minutes is 1."""
     curve = _below_one(np.concatenate([np.asarray(day, dtype=np.float64) for day in factors]))
-    minutes = np.arange(7 * MINUTES, dtype=np.int64)[_open_in_week(hours)]
-    monday = (7 - THURSDAY) * DAY
+    minutes = np.arange(7 * MINUTES_PER_DAY, dtype=np.int64)[_open_in_week(hours)]
+    monday = (7 - EPOCH_WEEKDAY) * DAY_SECONDS
     mean = math.fsum(_by_hour(curve, monday + minutes * 60 + 30)) / max(len(minutes), 1)
     return curve / (mean or 1.0)  # never open except on some dates: the highest is 1
 
@@ -255,7 +257,7 @@ def _months(factors: Sequence[float]) -> Floats:
     middles = _middle_of_month(np.arange(12, 25))  # of 1971, and of the next January
     lengths = (middles[1:] - middles[:-1]).tolist()
     means = ((months + np.roll(months, -1)) / 2.0).tolist()
-    mean = math.fsum(map(operator.mul, means, lengths)) / (365 * DAY)
+    mean = math.fsum(map(operator.mul, means, lengths)) / (365 * DAY_SECONDS)
     return months / (mean or 1.0)
 
 
@@ -265,8 +267,9 @@ def _below_one(factors: Floats) -> Floats:
 
 
 def _by_hour(curve: Floats, shown: Ints) -> Floats:
-    since = (shown + THURSDAY * DAY - HOUR // 2) % WEEK  # since the middle of Monday's first hour
-    return _between(curve, since // HOUR, since % HOUR / HOUR)
+    # Since the middle of Monday's first hour.
+    since = (shown + EPOCH_WEEKDAY * DAY_SECONDS - HOUR_SECONDS // 2) % WEEK_SECONDS
+    return _between(curve, since // HOUR_SECONDS, since % HOUR_SECONDS / HOUR_SECONDS)
 
 
 def _by_month(months: Floats, shown: Ints) -> Floats:
@@ -284,12 +287,12 @@ def _middle_of_month(months: Ints) -> Ints:
 
 def _between(factors: Floats, left: Ints, fraction: Floats) -> Floats:
     """Interpolate linearly between the factors at `left` and `left + 1`; positions wrap around."""
-    here, there = factors[left % len(factors)], factors[(left + 1) % len(factors)]
-    return here + (there - here) * fraction
+    start, end = factors[left % len(factors)], factors[(left + 1) % len(factors)]
+    return start + (end - start) * fraction
 
 
 def _growth(a_year: float, since: Ints) -> Floats:
     """Return the growth factor at increasing numbers of microseconds since the opening: linear within each year."""
-    whole, rest = np.divmod(np.maximum(since, 0), YEAR)
+    whole, rest = np.divmod(np.maximum(since, 0), YEAR_MICROSECONDS)
     powers = itertools.accumulate(itertools.repeat(a_year, int(whole[-1])), operator.mul, initial=1.0)
-    return np.array(list(powers))[whole] * (1.0 + (a_year - 1.0) * (rest / YEAR))
+    return np.array(list(powers))[whole] * (1.0 + (a_year - 1.0) * (rest / YEAR_MICROSECONDS))

@@ -82,7 +82,7 @@ class TimeGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class CandidateCells:
     """Cells of products that may have customers, sorted by product and time: arrays of equal length."""
 
     product: Ints  # index among the products
@@ -98,18 +98,18 @@ class Arrivals:
     at: Ints  # microseconds since 1970, strictly increasing within a product
     index: Ints  # position in the cell, from 0
     row: Ints  # index in `rows` of its cell and product
-    rows: Rows
+    rows: CandidateCells
 
     def __getitem__(self, which: NDArray[np.bool_]) -> "Arrivals":
         return Arrivals(self.at[which], self.index[which], self.row[which], self.rows)
 
 
-def rows_with_arrivals(place: int, families: UInts, numbers: Ints, expected: Floats) -> Rows:
+def candidate_cells(first_product: int, families: UInts, numbers: Ints, expected: Floats) -> CandidateCells:
     """Return all cells that have customers, and possibly a few that have none.
 
     Parameters
     ----------
-    place
+    first_product
         Index of the first of these products.
     families
         Arrival key of each product.
@@ -124,16 +124,16 @@ def rows_with_arrivals(place: int, families: UInts, numbers: Ints, expected: Flo
     # decides, without computing its logarithm. The error of the logarithm is far below a billionth.
     there = np.flatnonzero((first <= expected * (1.0 + 1e-9)) & (expected > 0.0))
     product, cell = np.divmod(there, len(numbers))
-    return Rows(place + product, numbers[cell], keys.ravel()[there], expected.ravel()[there])
+    return CandidateCells(first_product + product, numbers[cell], keys.ravel()[there], expected.ravel()[there])
 
 
-def together(parts: Sequence[Rows]) -> Rows:
+def concatenate_cells(parts: Sequence[CandidateCells]) -> CandidateCells:
     """Concatenate the rows of several groups of products."""
-    columns = zip(*((each.product, each.cell, each.key, each.expected) for each in parts), strict=True)
-    return Rows(*(np.concatenate(column) for column in columns))
+    columns = zip(*((part.product, part.cell, part.key, part.expected) for part in parts), strict=True)
+    return CandidateCells(*(np.concatenate(column) for column in columns))
 
 
-def arrivals(rows: Rows, grid: TimeGrid) -> Arrivals:
+def arrivals(rows: CandidateCells, grid: TimeGrid) -> Arrivals:
     """Return all customers who arrive in these cells."""
     count = np.zeros(len(rows.key), dtype=np.int64)
     drawn = list(_draws(rows, count))
@@ -141,14 +141,14 @@ def arrivals(rows: Rows, grid: TimeGrid) -> Arrivals:
     start = np.cumsum(count) - count
     index = np.arange(len(row)) - start[row]
     position = np.empty(len(row))
-    for its, before, came, positions in drawn:
-        first = start[its] + before - (np.cumsum(came) - came)
+    for drawn_rows, before, came, positions in drawn:
+        first = start[drawn_rows] + before - (np.cumsum(came) - came)
         position[np.repeat(first, came) + np.arange(len(positions))] = positions
     position /= rows.expected[row]
     return Arrivals(_in_order(position, row, index, count, rows.cell, grid), index, row, rows)
 
 
-def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
+def _draws(rows: CandidateCells, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
     """Draw the customers of all rows, and add their numbers to `count`.
 
     Yield some rows, the number of customers drawn before and now for each, and the positions of those drawn now: the
@@ -165,18 +165,18 @@ def _draws(rows: Rows, count: Ints) -> Iterator[tuple[Ints, Ints, Ints, Floats]]
         while start < len(going_on):
             widest = int(width[start])
             alike = int(np.searchsorted(narrow, -(widest * 3 // 4)))  # so that few draws are wasted
-            its = going_on[start : max(start + 1, min(start + DRAWS_PER_CHUNK // widest, alike))]
-            before = count[its]
-            position = exponentials(rows.key[its, None], before[:, None] + np.arange(widest))
-            position[:, 0] += last[its]
+            drawn = going_on[start : max(start + 1, min(start + DRAWS_PER_CHUNK // widest, alike))]
+            before = count[drawn]
+            position = exponentials(rows.key[drawn, None], before[:, None] + np.arange(widest))
+            position[:, 0] += last[drawn]
             np.cumsum(position, axis=1, out=position)
-            there = position <= rows.expected[its, None]
+            there = position <= rows.expected[drawn, None]
             came = np.count_nonzero(there, axis=1)
-            yield its, before, came, position[there]
-            count[its] += came
-            last[its] = position[:, -1]
-            unfinished.append(its[came == widest])
-            start += len(its)
+            yield drawn, before, came, position[there]
+            count[drawn] += came
+            last[drawn] = position[:, -1]
+            unfinished.append(drawn[came == widest])
+            start += len(drawn)
         going_on = np.concatenate(unfinished)
 
 

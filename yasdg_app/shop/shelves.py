@@ -39,14 +39,14 @@ class Shelves:
         self._level = np.array([product.inventory for product in products], dtype=np.int64)
         self._sales, self._sold, self._restocks, self._restocked = np.zeros((4, len(products)), dtype=np.int64)
         self._objects: dict[int, Shelf] = {}
-        for place, product in enumerate(products):
+        for index, product in enumerate(products):
             shelf = known.get(product.product_id)
             if shelf is None:
                 continue
             if shelf.on_order:
-                self._objects[place] = replace(shelf)
+                self._objects[index] = replace(shelf)
             else:
-                self._put_away(place, shelf)
+                self._put_away(index, shelf)
         self.replan(supply, instant)
 
     def replan(self, supply: Supply, instant: NDArray[np.bool_]) -> None:
@@ -75,55 +75,55 @@ class Shelves:
         begin = np.flatnonzero(np.diff(product, prepend=-1))  # the first customer of each product
         if not len(begin):
             return np.empty(0, dtype=np.int64)
-        its, count = product[begin], np.diff(begin, append=len(product))
-        steady = self._steady[its]
-        before = np.where(steady, self._sales[its], 0)
+        indexes, count = product[begin], np.diff(begin, append=len(product))
+        steady = self._steady[indexes]
+        before = np.where(steady, self._sales[indexes], 0)
         number = np.arange(1, len(product) + 1) + np.repeat(before - begin, count)
         if not steady.all():
             number[np.repeat(~steady, count)] = NOT_SOLD
         units = np.add.reduceat(quantity_of(option), begin)[steady]
-        its, count = its[steady], count[steady]
-        restocks = instant_restocks(self._level[its], units, self._supply)
+        indexes, count = indexes[steady], count[steady]
+        restocks = instant_restocks(self._level[indexes], units, self._supply)
         restocked = restocks * self._supply.restock_amount
-        self._sales[its] += count
-        self._sold[its] += units
-        self._restocks[its] += restocks
-        self._restocked[its] += restocked
-        self._level[its] += restocked - units
+        self._sales[indexes] += count
+        self._sold[indexes] += units
+        self._restocks[indexes] += restocks
+        self._restocked[indexes] += restocked
+        self._level[indexes] += restocked - units
         return number
 
-    def __getitem__(self, place: int) -> Shelf:
+    def __getitem__(self, index: int) -> Shelf:
         """Return a shelf from which customers are served one by one. Pass it to `close` afterwards."""
-        shelf = self._objects.get(place)
+        shelf = self._objects.get(index)
         if shelf is None:
-            shelf = self._objects[place] = self.copy(place)
-            self._steady[place] = False
+            shelf = self._objects[index] = self.copy(index)
+            self._steady[index] = False
         return shelf
 
-    def close(self, places: Iterable[int]) -> None:
+    def close(self, indexes: Iterable[int]) -> None:
         """Move shelves that have become steady back to columns."""
-        for place in places:
-            shelf = self._objects[place]
-            if self._instant[place] and not shelf.on_order and shelf.level > self._supply.min_inventory:
-                self._put_away(place, shelf)
-                self._steady[place] = True
-                del self._objects[place]
+        for index in indexes:
+            shelf = self._objects[index]
+            if self._instant[index] and not shelf.on_order and shelf.level > self._supply.min_inventory:
+                self._put_away(index, shelf)
+                self._steady[index] = True
+                del self._objects[index]
 
-    def copy(self, place: int) -> Shelf:
+    def copy(self, index: int) -> Shelf:
         """Return a copy of a shelf; changes to the copy have no effect."""
-        if place in self._objects:
-            return replace(self._objects[place])
-        level, sold, restocked = int(self._level[place]), int(self._sold[place]), int(self._restocked[place])
+        if index in self._objects:
+            return replace(self._objects[index])
+        level, sold, restocked = int(self._level[index]), int(self._sold[index]), int(self._restocked[index])
         return Shelf(
-            self._products[place],
+            self._products[index],
             initial=level + sold - restocked,
             level=level,
-            sales=int(self._sales[place]),
+            sales=int(self._sales[index]),
             sold=sold,
-            restocks=int(self._restocks[place]),
+            restocks=int(self._restocks[index]),
             restocked=restocked,
         )
 
-    def _put_away(self, place: int, shelf: Shelf) -> None:
-        self._level[place], self._sales[place], self._sold[place] = shelf.level, shelf.sales, shelf.sold
-        self._restocks[place], self._restocked[place] = shelf.restocks, shelf.restocked
+    def _put_away(self, index: int, shelf: Shelf) -> None:
+        self._level[index], self._sales[index], self._sold[index] = shelf.level, shelf.sales, shelf.sold
+        self._restocks[index], self._restocked[index] = shelf.restocks, shelf.restocked

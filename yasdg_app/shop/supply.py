@@ -13,8 +13,8 @@ from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.incidents import Incidents
 from yasdg_app.shop.randomness import key, uniform
 
-EVERY_DAY = 7
-MOST_DELAYS = 1_000  # a delivery that is postponed more often arrives on the wrong day
+DAYS_PER_WEEK = 7
+MAX_POSTPONEMENTS = 1_000  # a delivery that is postponed more often arrives on the wrong day
 
 
 class Supply:
@@ -69,7 +69,7 @@ class Supply:
         due, late = self._incidents.delivery(product, ordered_at, self._lead_time(supplier, product, number))
         if _any_day(supplier):
             return due, late
-        for _ in range(MOST_DELAYS):
+        for _ in range(MAX_POSTPONEMENTS):
             on_the_day = self._calendar.next_midnight_on(due, supplier.delivery_days)
             # The delivery may now meet an incident that it would otherwise have avoided.
             due, later = self._incidents.delivery(product, on_the_day, 0)
@@ -115,4 +115,4 @@ def _lead_times(lead_time: tuple[timedelta, ...]) -> tuple[int, ...]:
 
 
 def _any_day(supplier: SupplierSettings) -> bool:
-    return len(supplier.delivery_days) == EVERY_DAY
+    return len(supplier.delivery_days) == DAYS_PER_WEEK

@@ -22,8 +22,8 @@ RECORDED = Path(__file__).parents[2] / "data" / "schemas"
 
 VERSIONS = sorted(folder.name for folder in RECORDED.iterdir())
 RECORDS: dict[str, Any] = {
-    "products": records.Product, "purchases": records.Purchase, "stockings": records.Stocking,
-    "lost_sales": records.LostSale, "incidents": records.Announcement,
+    "products": records.ProductMessage, "purchases": records.Purchase, "stockings": records.Stocking,
+    "lost_sales": records.LostSaleMessage, "incidents": records.Announcement,
 }  # fmt: skip
 
 
