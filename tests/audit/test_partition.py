@@ -27,8 +27,8 @@ from support.audited_shop import (
     without,
 )
 
-from yasdg_app.audit.account import read_products
 from yasdg_app.audit.partition import PartitionAudit
+from yasdg_app.audit.products_topic import check_products
 from yasdg_app.audit.report import AuditReport
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.config import catalog
@@ -191,22 +191,22 @@ def test_a_table_that_is_off_is_found(field: str) -> None:
 
 def test_a_table_that_is_ahead_of_the_log_is_found() -> None:
     (found,) = books(PURCHASES, STOCKINGS, table=rows(sales=10_000)).findings
-    assert (found.kind, "10000 sales there" in found.text) == ("table", True)
+    assert (found.kind, "10000 sales in the table" in found.text) == ("table", True)
 
 
 def test_restocks_that_come_while_the_audit_runs_are_waited_for() -> None:
     report = AuditReport()
     fold = PartitionAudit(TOPICS, 0, PLAN, 1, report, {}, nobody(report))
     late = numbered(STOCKINGS)
-    fold.stockings(late[:-3])
-    fold.stockings([])
+    fold.restocks(late[:-3])
+    fold.restocks([])
     fold.lost_sales(None)
     fold.dead_letters([])
     (records,) = read_chunks("purchases", 0, PURCHASES, len(PURCHASES))
     fold.purchases(records, fold.read(records.messages))
-    assert fold.owes
-    fold.late_stockings(late[-3:])
-    assert not fold.owes
+    assert fold.expects_more
+    fold.late_restocks(late[-3:])
+    assert not fold.expects_more
     fold.close()
     assert report.balanced
 
@@ -232,7 +232,7 @@ def test_a_purchase_with_a_time_zone_is_no_purchase() -> None:
 
 def told(*values: bytes) -> tuple[int, list[str]]:
     report = AuditReport()
-    read_products(numbered([(b"CS01", value) for value in values]), "products", report)
+    check_products(numbered([(b"CS01", value) for value in values]), "products", report)
     return report.products, [finding.kind for finding in report.findings]
 
 
@@ -248,13 +248,13 @@ def test_a_log_without_restocks_takes_no_memory_for_each() -> None:
     report = AuditReport()
     plan = Plan.of(Settings(inventory=InventorySettings(75, 2)), CATALOG, OPENED)
     fold = PartitionAudit(TOPICS, 0, plan, 1, report, {}, nobody(report))
-    fold.stockings([])
+    fold.restocks([])
     fold.lost_sales(None)
     fold.dead_letters([])
     log = sold(PLAN, OPENED + 24 * HOUR)[0]
     (records,) = read_chunks("purchases", 0, log, len(log))
     fold.purchases(records, fold.read(records.messages))
-    assert max(len(account.owed) for account in fold._accounts.values()) == 1000
+    assert max(len(account.restocks.expected) for account in fold._accounts.values()) == 1000
     assert report.kinds["missing restock"] > 0
 
 
@@ -262,5 +262,5 @@ def test_products_have_to_be_told_of_as_the_catalog_has_them() -> None:
     values = [encode(reference.product(product)) for product in CATALOG[:3]]
     report = AuditReport()
     changed = values[1].replace(b'"inventory":', b'"inventory":1')
-    read_products(numbered([(b"", value) for value in (values[0], changed)]), "products", report, CATALOG[:3])
+    check_products(numbered([(b"", value) for value in (values[0], changed)]), "products", report, CATALOG[:3])
     assert [finding.kind for finding in report.findings] == ["changed product", "missing product"]

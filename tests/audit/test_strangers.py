@@ -29,10 +29,11 @@ from support.audited_shop import (
 from support.properties import examples
 from support.small_shops import HOUR, OPENED, PRODUCTS
 
-from yasdg_app.audit.account import Deleted, read_products
+from yasdg_app.audit.account import Deleted
 from yasdg_app.audit.dead_letters import FOREIGN, DeadLetterAudit
 from yasdg_app.audit.incident_events import check_incidents
 from yasdg_app.audit.partition import PartitionAudit
+from yasdg_app.audit.products_topic import check_products
 from yasdg_app.audit.report import MAX_TEXT_CHARACTERS, AuditFinding, AuditReport, ForeignMessages
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.config.settings import IncidentSettings, InventorySettings, SalesSettings, Settings, SupplierSettings
@@ -114,15 +115,15 @@ def test_strangers_and_junk_are_put_aside_in_the_order_of_their_offsets(
 def test_a_dead_letter_that_comes_while_the_audit_runs_is_that_of_a_stranger_too() -> None:
     report = AuditReport()
     fold = PartitionAudit(TOPICS, 0, PLAN, 1, report, {}, Substitutions(TOPICS, PLAN, {}, report, {}, {}))
-    fold.stockings([])
+    fold.restocks([])
     fold.lost_sales(None)
     fold.dead_letters([])
     (chunk,) = read_chunks("purchases", 0, [Stranger(*SOLD[0]), Stranger(b"", b"")], 10)
     fold.purchases(chunk, fold.read(chunk.messages))
     for of in (0, 1):
-        assert fold.owes
-        fold.late_letters(letters(("purchases", of)))
-    assert not fold.owes
+        assert fold.expects_more
+        fold.late_dead_letters(letters(("purchases", of)))
+    assert not fold.expects_more
     fold.close()
     assert (report.findings, report.foreign["purchases"].put_aside) == ([], 2)
 
@@ -207,7 +208,7 @@ def record(value: bytes | None, offset: int = 0, key: bytes | None = b"") -> Any
 @pytest.mark.parametrize("value", [*JUNK, None])
 def test_nothing_on_the_topics_of_products_and_incidents_ends_the_audit(value: bytes | None) -> None:
     report = AuditReport()
-    read_products([record(value)], "products", report)
+    check_products([record(value)], "products", report)
     assert report.kinds == {"unreadable": 1}
     for odd in (
         value,
@@ -308,6 +309,6 @@ def test_a_partition_that_was_not_read_whole_is_left_out_of_the_substitutions() 
     fold = PartitionAudit(
         TOPICS, 0, PLAN, 1, report, {}, substitutions, {"purchases": Deleted(5, 0), "stockings": Deleted(5, None)}
     )
-    fold.stockings([])
+    fold.restocks([])
     fold.close()
     assert places(report) == [("deleted", "stockings", 5)]

@@ -37,13 +37,13 @@ def test_no_answer_to_the_question_for_the_table_ends_the_audit_otherwise_than_i
         try:
             table_page(WORKER, json.dumps(answer).encode())
         except AuditError as error:
-            assert str(error).startswith(f"{WORKER} is not a worker's: ")
+            assert str(error).startswith(f"{WORKER} is not a worker: ")
             assert len(str(error).splitlines()) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff", b"null", b'{"inventory":[{"sales":1}]}'])
 def test_what_is_no_answer_of_a_worker_is_told(body: bytes) -> None:
-    with pytest.raises(AuditError, match="is not a worker's"):
+    with pytest.raises(AuditError, match="is not a worker: "):
         table_page(WORKER, body)
 
 

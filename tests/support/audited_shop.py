@@ -187,15 +187,15 @@ def _audit_partition(
     copies = chunks(letters, ahead)
     for sold_here in read_chunks("purchases", partition, logs.purchases[partition], chunk):
         read = fold.read(sold_here.messages)
-        while fold.wants_stockings(read):
-            fold.stockings(next(restocks, []))
+        while fold.wants_restocks(read):
+            fold.restocks(next(restocks, []))
         while fold.wants_lost_sales(read):
             fold.lost_sales(next(lost, None))
         fold.purchases(sold_here, read)
-        while fold.wants_letters:
+        while fold.wants_dead_letters:
             fold.dead_letters(next(copies, []))
     for more in restocks:
-        fold.stockings(more)
+        fold.restocks(more)
     for rest in lost:
         fold.lost_sales(rest)
     for more in copies:

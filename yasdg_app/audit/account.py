@@ -1,88 +1,20 @@
-"""The messages that an audit reads, and the account it keeps for each product: all that it remembers of a log."""
+"""What an audit remembers of a log: one account per product, and the records that it has yet to match."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
-import msgspec
-
-from yasdg_app.audit.report import AuditFinding, AuditReport
+from yasdg_app.audit.audited_messages import AuditedLostSale
+from yasdg_app.audit.event_times import BEGINNING_OF_TIME, END_OF_TIME, moment
 from yasdg_app.config import catalog
 from yasdg_app.config.settings import KafkaSettings
-from yasdg_app.kafka.decoding import UNREADABLE, reason_of
-from yasdg_app.kafka.reader import Message
-from yasdg_app.messages.reference import amount
-from yasdg_app.messages.times import time_text
 from yasdg_app.shop import shelf
 from yasdg_app.shop.shelf import Restock, Shelf
 
-BEGINNING_OF_TIME = datetime.min
-END_OF_TIME = datetime.max
-EPOCH = datetime(1970, 1, 1)
-MICROSECOND = timedelta(microseconds=1)
-LAST_MICROSECOND = (END_OF_TIME - EPOCH) // MICROSECOND
-NO_LEVEL = -(2**62)  # below every level that a sale can leave
-
-
-class AuditedSale(msgspec.Struct, gc=False):
-    """A purchase with all of its fields."""
-
-    transaction_time: datetime
-    product_id: str
-    price: float
-    quantity: int
-    is_member: bool
-    member_discount: float
-    add_supplements: bool
-    supplement_price: float
-    total_purchase: float
-    transaction_id: str
-    total_cost: float | None
-    promotion_discount: float
-    substituted_from: str | None
-
-
-class AuditedLostSale(msgspec.Struct, gc=False):
-    """A message on the lost sales topic with all of its fields."""
-
-    event_time: datetime
-    product_id: str
-    quantity: int
-    value: float
-    reason: str
-    level: int
-    promised: datetime | None
-    incident: str | None
-    substitute: str | None
-    lost_sale_id: str
-
-
-class AuditedRestock(msgspec.Struct, gc=False):
-    """A message on the stockings topic with all of its fields."""
-
-    event_time: datetime
-    product_id: str
-    existing_level: int
-    stock_quantity: int
-    new_level: int
-    stocking_id: str
-
-
-class AuditedProduct(msgspec.Struct):
-    """The fields that an audit needs from a message on the products topic."""
-
-    product_id: str
-    price: float
-    inventory: int
-    cost: float | None = None
-
-
-read_sale = msgspec.json.Decoder(AuditedSale).decode
-read_lost = msgspec.json.Decoder(AuditedLostSale).decode
-read_restock = msgspec.json.Decoder(AuditedRestock).decode
-_read_product = msgspec.json.Decoder(AuditedProduct).decode
+BELOW_ALL_LEVELS = -(2**62)  # units; no sale leaves so little
+BELOW_ZERO = -1  # units; a sale that leaves it took more than there was
 
 Find = Callable[[str, str, int, str], None]
 """Records a finding in the partition being audited: kind, topic, offset, text."""
@@ -132,9 +64,9 @@ class PublishedRestock(NamedTuple):
 
     at: datetime
     number: int
-    levels: tuple[int, int, int]  # before, added, after
+    levels: tuple[int, int, int]  # units: before, added, after
     offset: int  # if expected: that of the sale that follows it
-    place: int = 0  # position among the restocks read from the partition
+    read_index: int = 0  # among the restocks read from the partition, from 1; 0 if expected
 
 
 class PendingLostSale(NamedTuple):
@@ -164,7 +96,111 @@ class WorkerTableRow:
     def differences(self, log: Mapping[str, Any]) -> str:
         """Return how the table differs from the log; an empty text if it does not."""
         fields = self.fields
-        return "; ".join(f"{name} is {fields.get(name)}, not {v}" for name, v in log.items() if fields.get(name) != v)
+        return "; ".join(
+            f"{name} is {fields.get(name)}, expected {v}" for name, v in log.items() if fields.get(name) != v
+        )
+
+
+@dataclass(slots=True)
+class SalesRecord:
+    """The sales of a product in the log, up to the last one that was examined.
+
+    Attributes
+    ----------
+    number, at, offset
+        Sale number, event time and offset of the last sale.
+    units, revenue_cents, cost_cents
+        Sums of all sales.
+    missing
+        Sales that are missing so far: they may come later.
+    valid_options
+        Ways to buy the product that are known to be right at the current promotion: their revenue and cost in cents.
+    """
+
+    number: int = 0
+    at: datetime = BEGINNING_OF_TIME
+    offset: int = -1
+    units: int = 0
+    revenue_cents: int = 0
+    cost_cents: int = 0
+    missing: list[MissingSales] = field(default_factory=list)
+    valid_options: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class LostSalesRecord:
+    """The lost sales of a product in the log, up to the last one that was read.
+
+    Attributes
+    ----------
+    number, at, offset
+        Number, event time and offset of the last lost sale.
+    units, cents
+        Sums of those without a substitute.
+    substituted_units
+        Sum of those with a substitute.
+    pending
+        Those that were not compared with the shelf yet.
+    """
+
+    number: int = 0
+    at: datetime = BEGINNING_OF_TIME
+    offset: int = -1
+    units: int = 0
+    cents: int = 0
+    substituted_units: int = 0
+    pending: deque[PendingLostSale] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class RestocksRecord:
+    """The restocks of a product: those in the log, and those that its sales imply.
+
+    Attributes
+    ----------
+    first_number, last_number
+        Numbers of the first and the last restock that were read; None and 0 if there are none.
+    number_offset
+        By how much the log numbers restocks higher than it should; this was reported.
+    unmatched
+        Restocks that were read, but whose sales were not.
+    expected
+        Restocks that should follow the end of what was read.
+    unpublished
+        Deliveries on the shelf whose next sale was not examined yet; the log contains them only after that sale.
+    """
+
+    first_number: int | None = None
+    last_number: int = 0
+    number_offset: int = 0
+    unmatched: deque[PublishedRestock] = field(default_factory=deque)
+    expected: deque[PublishedRestock] = field(default_factory=deque)
+    unpublished: list[Restock] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class LevelStatus:
+    """Whether the level of a shelf is known, and which sales have to be compared with it one by one.
+
+    Attributes
+    ----------
+    can_be_known
+        False: sales at the start were deleted, so neither the level nor the quantity on order can ever be known.
+    is_known
+        False: an error was found, so the level is unknown until the next restock states it.
+    follows_unknown_sale
+        True: the last sale is unknown, so a restock between it and the next one may come before or after it.
+    next_check_at
+        Event time from which something other than a sale has to be examined.
+    check_at_level
+        A sale that leaves this level or less has to be examined, units.
+    """
+
+    check_at_level: int
+    can_be_known: bool = True
+    is_known: bool = True
+    follows_unknown_sale: bool = False
+    next_check_at: datetime = END_OF_TIME
 
 
 @dataclass(slots=True)
@@ -173,128 +209,43 @@ class ProductAccount:
 
     Attributes
     ----------
-    wake
-        Event time from which something other than a sale has to be examined.
-    floor
-        A sale that leaves this level or less has to be examined, units.
-    certain
-        False: an error was found, so the level is unknown until the next restock states it.
-    blind
-        True: the sale before the next one is unknown, so a restock between the two may come before or after it.
-    ways
-        Ways to buy the product that are known to be right at the current promotion: their cents, and the goods' cost.
-    came
-        Deliveries on the shelf whose sale was not examined yet; the log contains them only after that sale.
-    told
-        Restocks that were read and whose sales were not.
-    owed
-        Restocks that are expected after the end of what was read.
-    shift
-        By how much the log numbers restocks higher than it should; this was reported.
-    is_followed
-        False: sales at the start were deleted, so neither the level nor the quantity on order can be known.
+    product, key
+        The product, and the key of its messages.
+    shelf
+        Its shelf, as the sales leave it.
+    row
+        Its row in the workers' table, to compare with the log; None if there is none, or it cannot be compared.
     """
 
     product: catalog.Product
     key: bytes
     shelf: Shelf
-    floor: int
-    wake: datetime = END_OF_TIME
-    number: int = 0  # of the last sale
-    at: datetime = BEGINNING_OF_TIME
-    offset: int = -1
-    sold: int = 0
-    revenue_cents: int = 0
-    cost_cents: int = 0
-    certain: bool = True
-    blind: bool = False
-    ways: dict[tuple[Any, ...], tuple[int, int]] = field(default_factory=dict)
-    came: list[Restock] = field(default_factory=list)
-    told: deque[PublishedRestock] = field(default_factory=deque)
-    told_number: int = 0  # of the last restock that was read
-    first_told: int | None = None  # number of the first restock that was read
-    owed: deque[PublishedRestock] = field(default_factory=deque)
-    shift: int = 0
-    is_followed: bool = True
-    gaps: list[MissingSales] = field(default_factory=list)
+    level: LevelStatus
+    sales: SalesRecord = field(default_factory=SalesRecord)
+    lost_sales: LostSalesRecord = field(default_factory=LostSalesRecord)
+    restocks: RestocksRecord = field(default_factory=RestocksRecord)
     row: WorkerTableRow | None = None
-    lost: deque[PendingLostSale] = field(default_factory=deque)
-    lost_number: int = 0  # of the last lost sale that was read
-    lost_at: datetime = BEGINNING_OF_TIME
-    lost_offset: int = -1
-    lost_units: int = 0
-    lost_cents: int = 0
-    substituted: int = 0  # units
 
     @classmethod
     def of(cls, product: catalog.Product, min_inventory: int) -> "ProductAccount":
         """Open the account of a product."""
-        return cls(product, product.product_id.encode(), Shelf.of(product), min_inventory)
+        return cls(product, product.product_id.encode(), Shelf.of(product), LevelStatus(min_inventory))
 
     def refresh(self, min_inventory: int) -> None:
-        """Recompute the level that needs an examination, and the time of the next event that is not a sale."""
-        if not self.is_followed:
-            self.wake, self.floor = END_OF_TIME, NO_LEVEL
+        """Recompute which sales have to be examined, and the time of the next event that is not a sale."""
+        level, restocks = self.level, self.restocks
+        if not level.can_be_known:
+            level.next_check_at, level.check_at_level = END_OF_TIME, BELOW_ALL_LEVELS
             return
-        wakes = [BEGINNING_OF_TIME] if self.came or self.blind else []
-        if self.told:
-            wakes.append(self.told[0].at)
-        if self.lost:
-            wakes.append(self.lost[0].at)
-        if self.certain and self.shelf.due != shelf.END_OF_TIME:
-            wakes.append(moment(self.shelf.due))
-        self.wake = min(wakes, default=END_OF_TIME)
-        self.floor = (-1 if self.shelf.on_order else min_inventory) if self.certain else NO_LEVEL
-
-
-def micros(at: datetime) -> int:
-    """Return an event time in microseconds since 1970."""
-    return (at - EPOCH) // MICROSECOND
-
-
-def moment(at: int) -> datetime:
-    """Convert microseconds since 1970 to an event time; a time beyond the range of datetime becomes the latest."""
-    return EPOCH + timedelta(microseconds=at) if at < LAST_MICROSECOND else END_OF_TIME
-
-
-def text_of(at: int) -> str:
-    """Return an event time in the notation of the table; beyond the range of datetime, the microseconds as a number."""
-    try:
-        return time_text(at)
-    except UNREADABLE:
-        return str(at)
-
-
-def read_products(
-    records: Iterable[Message], topic: str, report: AuditReport, products: Sequence[catalog.Product] = ()
-) -> None:
-    """Check that the products topic contains each product of the catalog once, with the catalog's values.
-
-    If other producers have written to the topic, a product may occur again: the shop publishes it again after a foreign
-    message.
-    """
-    may_repeat = report.foreign_in(topic).count > 0
-    told: dict[str, AuditedProduct] = {}
-    values: dict[str, bytes | None] = {}
-    offset = 0
-    for record in records:
-        offset = record.offset
-        try:
-            product = _read_product(record.value or b"")
-        except UNREADABLE as error:
-            report.add(AuditFinding("unreadable", topic, 0, offset, reason_of(error)))
-            continue
-        before = told.get(product.product_id)
-        if may_repeat and product == before:
-            continue
-        if before is not None and (record.value == values[product.product_id] or product != before):
-            what = "double product" if product == before else "changed product"
-            report.add(AuditFinding(what, topic, 0, offset, product.product_id))
-        values[product.product_id] = record.value
-        told[product.product_id] = product
-    report.products = len(told)
-    for of in products:
-        cost = None if of.cost_cents is None else amount(of.cost_cents)
-        if told.get(of.product_id) != AuditedProduct(of.product_id, amount(of.price_cents), of.inventory, cost):
-            what = "changed product" if of.product_id in told else "missing product"
-            report.add(AuditFinding(what, topic, 0, offset, f"{of.product_id} is not told of as the catalog has it"))
+        times = [BEGINNING_OF_TIME] if restocks.unpublished or level.follows_unknown_sale else []
+        if restocks.unmatched:
+            times.append(restocks.unmatched[0].at)
+        if self.lost_sales.pending:
+            times.append(self.lost_sales.pending[0].at)
+        if level.is_known and self.shelf.due != shelf.END_OF_TIME:
+            times.append(moment(self.shelf.due))
+        level.next_check_at = min(times, default=END_OF_TIME)
+        if not level.is_known:
+            level.check_at_level = BELOW_ALL_LEVELS
+        else:
+            level.check_at_level = BELOW_ZERO if self.shelf.on_order else min_inventory

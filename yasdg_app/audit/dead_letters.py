@@ -38,14 +38,14 @@ class DeadLetterAudit:
         self._first = first
         self._are_whole = are_whole
         self._letters: deque[tuple[int, int]] = deque()  # offset of a message, and offset of its dead letter
-        self._unburied: deque[tuple[int, str]] = deque()  # offset of a message that needs a dead letter, and the reason
-        self._foreign: deque[int] = deque()  # foreign messages whose place among the others is not reached yet
+        self._expected: deque[tuple[int, str]] = deque()  # offset of a message that needs a dead letter, and the reason
+        self._foreign: deque[int] = deque()  # offsets of foreign messages, not yet merged into `_expected`
         self._through = -1  # offset up to which messages were read
 
     @property
-    def owes(self) -> bool:
+    def expects_more(self) -> bool:
         """True while an expected dead letter has not been read."""
-        return bool(self._unburied)
+        return bool(self._expected)
 
     def foreign(self, offsets: Iterable[int]) -> None:
         """Record foreign messages, before the other messages of the same range: each needs a dead letter."""
@@ -54,7 +54,7 @@ class DeadLetterAudit:
     def no_message(self, offset: int, why: str) -> None:
         """Record a message that needs a dead letter."""
         self._merge_foreign(offset)
-        self._unburied.append((offset, why))
+        self._expected.append((offset, why))
 
     def read_through(self, offset: int) -> None:
         """Record that messages were read up to an offset."""
@@ -70,43 +70,46 @@ class DeadLetterAudit:
 
     def late(self, of: int) -> None:
         """Process a dead letter written since the audit began: its message may be newer than the audit."""
-        if self._unburied and self._unburied[0][0] == of:
+        if self._expected and self._expected[0][0] == of:
             self._take_first()
 
     def close(self) -> None:
         """Report what is still missing."""
         for of, offset in self._letters:
-            self._no_cause(of, offset)
-        for offset, why in self._unburied:
-            self._not_put_aside(offset, why)
+            self._report_unexpected(of, offset)
+        for offset, why in self._expected:
+            self._report_missing(offset, why)
 
     def _merge_foreign(self, end: int) -> None:
         """Merge the foreign messages before an offset into the other messages, in order of offset."""
         while self._foreign and self._foreign[0] < end:
-            self._unburied.append((self._foreign.popleft(), FOREIGN))
+            self._expected.append((self._foreign.popleft(), FOREIGN))
 
     def _match(self) -> None:
-        letters, unburied = self._letters, self._unburied
-        while letters and (unburied or letters[0][0] <= self._through):
-            if not unburied or letters[0][0] < unburied[0][0]:
-                self._no_cause(*letters.popleft())
-            elif letters[0][0] == unburied[0][0]:
+        letters, expected = self._letters, self._expected
+        while letters and (expected or letters[0][0] <= self._through):
+            if not expected or letters[0][0] < expected[0][0]:
+                self._report_unexpected(*letters.popleft())
+            elif letters[0][0] == expected[0][0]:
                 letters.popleft()
                 self._take_first()
             else:
-                self._not_put_aside(*unburied.popleft())
+                self._report_missing(*expected.popleft())
 
     def _take_first(self) -> None:
         """Mark the first expected message as found among the dead letters."""
         self._are_whole = True
-        if self._unburied.popleft()[1] is FOREIGN:
+        if self._expected.popleft()[1] is FOREIGN:
             self._counted.put_aside += 1
 
-    def _no_cause(self, of: int, offset: int) -> None:
+    def _report_unexpected(self, of: int, offset: int) -> None:
         self._are_whole = True
-        text = f"the message at offset {of} of {self._topic} is as it should be, was told of before, or is not there"
+        text = (
+            f"expected no dead letter for offset {of} of {self._topic}: the message is valid or not in the log, or has "
+            "another dead letter"
+        )
         self._find("no cause", self._letters_topic, offset, text)
 
-    def _not_put_aside(self, offset: int, why: str) -> None:
+    def _report_missing(self, offset: int, why: str) -> None:
         if self._are_whole:
-            self._find("not put aside", self._topic, offset, f"{why}, and it is not among the dead letters")
+            self._find("not put aside", self._topic, offset, f"expected it on {self._letters_topic}: {why}")

@@ -50,12 +50,13 @@ def check_incidents(records: Sequence[Message], plan: Plan, topic: str, report: 
 def _wrong(record: Message, right: tuple[int, str, Incident] | None) -> str:
     """Return what is wrong with an announcement; an empty text if it is right."""
     if right is None:
-        return "the plan has no further incident by then"
+        return "expected no further incident: the plan has none by then"
     wanted = encode(announcement(*right))
     _, phase, incident = right
     if record.value == wanted:
-        return "" if record.key == incident.name.encode() else f"the {phase} of {incident.name} has key {record.key!r}"
-    return f"it is not what the plan announces there: {wanted.decode()}"
+        key, expected = record.key, incident.name.encode()
+        return "" if key == expected else f"the {phase} of {incident.name} has the key {key!r}, expected {expected!r}"
+    return f"expected {wanted.decode()}"
 
 
 def _time(record: Message, otherwise: int) -> int:

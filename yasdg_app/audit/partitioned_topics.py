@@ -7,7 +7,8 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from yasdg_app.audit.account import BEGINNING_OF_TIME, Deleted, Topics
+from yasdg_app.audit.account import Deleted, Topics
+from yasdg_app.audit.event_times import BEGINNING_OF_TIME
 from yasdg_app.audit.lost_sales import last_lost_sale
 from yasdg_app.audit.partition import last_sale
 from yasdg_app.audit.report import AuditFinding, AuditReport

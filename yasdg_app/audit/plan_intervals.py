@@ -5,7 +5,7 @@ from datetime import datetime
 
 import numpy as np
 
-from yasdg_app.audit.account import BEGINNING_OF_TIME, micros, moment
+from yasdg_app.audit.event_times import BEGINNING_OF_TIME, micros, moment
 from yasdg_app.config.catalog import Product
 from yasdg_app.shop.demand import MINUTE
 from yasdg_app.shop.plan import Plan
@@ -21,7 +21,7 @@ class PlanInterval:
     begin, end
         The interval; `end` is exclusive.
     closed
-        Why nothing can be sold in it; empty if the shop is open.
+        Why nothing can be sold in it, as a text that follows "the shop was"; empty if the shop is open.
     promotions
         Discounts in ten-thousandths, by product_id; a product without a discount is missing.
     """
@@ -40,7 +40,7 @@ class PlanInterval:
         time, plan = micros(at), self._plan
         if time < plan.opened_at:
             self.begin, self.end = BEGINNING_OF_TIME, moment(plan.opened_at)
-            self.closed, self.promotions = "not opened yet", {}
+            self.closed, self.promotions = "not open yet", {}
             return True
         minute = time // MINUTE
         opened, minutes = self._hours(minute)
@@ -48,7 +48,7 @@ class PlanInterval:
         self.closed = "" if opened else "closed"
         for gap in plan.gaps:
             if gap.after < time <= gap.until:
-                self.closed = "left out"
+                self.closed = "down: this time was skipped"
             edges = gap.after + 1, gap.until + 1
             begin = max(begin, *(edge for edge in edges if edge <= time), begin)
             end = min(end, *(edge for edge in edges if edge > time), end)

@@ -6,10 +6,11 @@ from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from yasdg_app.audit.account import Topics, read_products
+from yasdg_app.audit.account import Topics
 from yasdg_app.audit.incident_events import check_incidents
 from yasdg_app.audit.partition import PartitionAudit
 from yasdg_app.audit.partitioned_topics import DamagedTopicError, LogReader, PartitionedTopics
+from yasdg_app.audit.products_topic import check_products
 from yasdg_app.audit.report import AuditError, AuditReport
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.audit.worker_tables import read_table
@@ -97,11 +98,13 @@ class ShopAudit:
             own = (*topics, shop_topics.opening_topic(kafka), shop_topics.control_topic(kafka))
             missing = [name for name in own if name not in existing]
             if missing:
-                raise AuditError(f"there is no topic {', '.join(missing)}. Has a worker opened the shop?")
+                raise AuditError(f"topic not found: {', '.join(missing)}. Start a worker, which creates the topics.")
             described = await admin.describe_topics([*topics.partitioned])
         partitions = {len(description["partitions"]) for description in described}
         if len(partitions) != 1:
-            raise AuditError("purchases, stockings, lost sales and dead letters differ in their number of partitions.")
+            raise AuditError(
+                "the topics of purchases, stockings, lost sales and dead letters have different numbers of partitions."
+            )
         fingerprint = fingerprint_of(self.settings, self.products)
         try:
             manifest = await find_shop(self.connection, kafka, existing, fingerprint)
@@ -118,7 +121,7 @@ class ShopAudit:
         except DamagedTopicError as error:
             report.add(error.finding)
             return
-        read_products(products, self.topics.products, report, self.products)
+        check_products(products, self.topics.products, report, self.products)
 
     async def _audit_incidents(self, log: LogReader, manifest: ShopManifest, report: AuditReport) -> Plan:
         """Audit the incidents topic; return the plan of the shop, with all changes from its control topic.
@@ -171,16 +174,16 @@ async def _read_partition(
         ]
         async for chunk in purchases:
             sales = check.read(chunk.messages)
-            while check.wants_stockings(sales):
-                check.stockings(await anext(restocks, []))
+            while check.wants_restocks(sales):
+                check.restocks(await anext(restocks, []))
             while check.wants_lost_sales(sales):
                 check.lost_sales(await anext(lost_sales, None))
             check.purchases(chunk, sales)
-            while check.wants_letters:
+            while check.wants_dead_letters:
                 check.dead_letters(await anext(dead_letters, []))
             progress.advance(chunk.end - chunk.begin)
         async for rest in restocks:
-            check.stockings(rest)
+            check.restocks(rest)
         async for lost in lost_sales:
             check.lost_sales(lost)
         async for rest in dead_letters:
@@ -192,13 +195,13 @@ async def _read_partition(
 async def _wait_for_late(topics: PartitionedTopics, partition: int, check: PartitionAudit) -> None:
     deadline = time.monotonic() + LATE_SECONDS
     names = topics.log.topics
-    stockings, stocking_position = topics.end(names.stockings, partition)
+    restocks, restock_position = topics.end(names.stockings, partition)
     letters, letter_position = topics.end(names.dead_letters, partition)
-    while check.owes and time.monotonic() < deadline:
-        late, stocking_position = await topics.log.fetch(stockings, stocking_position)
-        check.late_stockings(late)
+    while check.expects_more and time.monotonic() < deadline:
+        late, restock_position = await topics.log.fetch(restocks, restock_position)
+        check.late_restocks(late)
         late, letter_position = await topics.log.fetch(letters, letter_position)
-        check.late_letters(late)
+        check.late_dead_letters(late)
 
 
 async def _investigate(topics: PartitionedTopics, substitutions: Substitutions) -> None:

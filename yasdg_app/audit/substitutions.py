@@ -8,15 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from yasdg_app.audit.account import (
-    BEGINNING_OF_TIME,
-    AuditedLostSale,
-    AuditedSale,
-    Topics,
-    micros,
-    read_lost,
-    read_sale,
-)
+from yasdg_app.audit.account import Topics
+from yasdg_app.audit.audited_messages import AuditedLostSale, AuditedSale, read_lost, read_sale
+from yasdg_app.audit.event_times import BEGINNING_OF_TIME, micros
 from yasdg_app.audit.report import AuditFinding, AuditReport
 from yasdg_app.kafka.decoding import decoded_or_none
 from yasdg_app.kafka.reader import Message
@@ -30,7 +24,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Side:
+class TopicSum:
     """The substitutions of a pair on one topic."""
 
     number: int = 0
@@ -46,13 +40,13 @@ class Side:
 
 
 @dataclass(slots=True)
-class Both:
+class PairSums:
     """The substitutions of a pair on both topics, in the event time interval in which both topics are known."""
 
     since: datetime
     until: datetime
-    sold: Side = field(default_factory=Side)
-    lost: Side = field(default_factory=Side)
+    sold: TopicSum = field(default_factory=TopicSum)
+    lost: TopicSum = field(default_factory=TopicSum)
 
     def spans(self, at: datetime) -> bool:
         """Return whether both topics are known at an event time."""
@@ -84,7 +78,7 @@ class Substitutions:
         lost_since: Mapping[int, datetime] | None = None,
     ) -> None:
         self._topics = topics
-        self._beside = plan.substitutes
+        self._substitutes = plan.substitutes
         self._partition_by_product = partition_by_product
         self._report = report
         self._sold_until = sold_until
@@ -92,21 +86,21 @@ class Substitutions:
         self._sold_since = sold_since or {}
         self._lost_since = lost_since or {}
         self._left_out: set[int] = set()
-        self._pairs: dict[Pair, Both] = {}
+        self._pairs: dict[Pair, PairSums] = {}
 
     def sold(self, asked: str, sale: AuditedSale, offset: int) -> bool:
         """Record the purchase of a substitute; return False if the two products are not substitutes."""
-        both = self._both((asked, sale.product_id))
-        if both is not None and both.spans(sale.transaction_time):
-            both.sold.add(sale.transaction_time, offset)
-        return both is not None
+        sums = self._sums((asked, sale.product_id))
+        if sums is not None and sums.spans(sale.transaction_time):
+            sums.sold.add(sale.transaction_time, offset)
+        return sums is not None
 
     def lost(self, lost: AuditedLostSale, taken: str, offset: int) -> bool:
         """Record a lost sale whose customer bought a substitute; return False if the products are not substitutes."""
-        both = self._both((lost.product_id, taken))
-        if both is not None and both.spans(lost.event_time):
-            both.lost.add(lost.event_time, offset)
-        return both is not None
+        sums = self._sums((lost.product_id, taken))
+        if sums is not None and sums.spans(lost.event_time):
+            sums.lost.add(lost.event_time, offset)
+        return sums is not None
 
     def leave_out(self, partition: int) -> None:
         """Compare no pair that involves this partition: it was not read completely."""
@@ -116,8 +110,8 @@ class Substitutions:
         """Return the pairs for which the topics differ."""
         return [
             pair
-            for pair, both in self._pairs.items()
-            if (both.sold.number, both.sold.sum) != (both.lost.number, both.lost.sum)
+            for pair, sums in self._pairs.items()
+            if (sums.sold.number, sums.sold.sum) != (sums.lost.number, sums.lost.sum)
             and self._left_out.isdisjoint(self._partition_by_product[product_id] for product_id in pair)
         ]
 
@@ -125,15 +119,15 @@ class Substitutions:
         """Return the investigator of a pair."""
         return MismatchInvestigator(self._topics, self._partition_by_product, self._report, pair, self._pairs[pair])
 
-    def _both(self, pair: Pair) -> Both | None:
-        both = self._pairs.get(pair)
-        if both is None and any(other.product_id == pair[1] for other in self._beside.get(pair[0], ())):
+    def _sums(self, pair: Pair) -> PairSums | None:
+        sums = self._pairs.get(pair)
+        if sums is None and any(other.product_id == pair[1] for other in self._substitutes.get(pair[0], ())):
             asked, taken = (self._partition_by_product[product_id] for product_id in pair)
             # Workers publish lost sales before the purchases that follow them.
             lost = max(self._lost_until.get(asked, BEGINNING_OF_TIME), self._sold_until.get(asked, BEGINNING_OF_TIME))
             since = max(self._lost_since.get(asked, BEGINNING_OF_TIME), self._sold_since.get(taken, BEGINNING_OF_TIME))
-            both = self._pairs[pair] = Both(since, min(lost, self._sold_until.get(taken, BEGINNING_OF_TIME)))
-        return both
+            sums = self._pairs[pair] = PairSums(since, min(lost, self._sold_until.get(taken, BEGINNING_OF_TIME)))
+        return sums
 
 
 class MismatchInvestigator:
@@ -143,12 +137,12 @@ class MismatchInvestigator:
     """
 
     def __init__(
-        self, topics: Topics, partition_by_product: Mapping[str, int], report: AuditReport, pair: Pair, both: Both
+        self, topics: Topics, partition_by_product: Mapping[str, int], report: AuditReport, pair: Pair, sums: PairSums
     ) -> None:
         self._topics = topics
         self._report = report
         self._pair = pair
-        self._both = both
+        self._sums = sums
         self.asked, self.taken = (partition_by_product[product_id] for product_id in pair)
         self._offsets: dict[datetime, int] = {}
         self._found = 0
@@ -174,7 +168,7 @@ class MismatchInvestigator:
             at = sale.transaction_time
             if (sale.substituted_from, sale.product_id) != self._pair or not self._known(at):
                 continue
-            if self._offsets.pop(at, None) is None and self._both.lost.number < MAX_LOST_SALES_KEPT:
+            if self._offsets.pop(at, None) is None and self._sums.lost.number < MAX_LOST_SALES_KEPT:
                 self._no_lost_sale(record.offset, at)
 
     def close(self) -> None:
@@ -182,19 +176,19 @@ class MismatchInvestigator:
         for at, offset in self._offsets.items():
             self._no_purchase(offset, at)
         if not self._found:
-            self._no_lost_sale(self._both.sold.offset, self._both.until)
+            self._no_lost_sale(self._sums.sold.offset, self._sums.until)
 
     def _known(self, at: datetime) -> bool:
-        return at.tzinfo is None and self._both.spans(at)
+        return at.tzinfo is None and self._sums.spans(at)
 
     def _no_lost_sale(self, offset: int, at: datetime) -> None:
         asked, taken = self._pair
-        text = f"{taken} instead of {asked} at {at}, but {self._topics.lost_sales} tells of no such customer"
+        text = f"{taken} was sold in place of {asked} at {at}; expected that lost sale on {self._topics.lost_sales}"
         self._add("not lost before", self._topics.purchases, self.taken, offset, text)
 
     def _no_purchase(self, offset: int, at: datetime) -> None:
         asked, taken = self._pair
-        text = f"who asked for {asked} at {at} took {taken}, but {self._topics.purchases} tells of no such purchase"
+        text = f"the customer of {asked} at {at} bought {taken}; expected that sale on {self._topics.purchases}"
         self._add("not bought instead", self._topics.lost_sales, self.asked, offset, text)
 
     def _add(self, kind: str, topic: str, partition: int, offset: int, text: str) -> None:

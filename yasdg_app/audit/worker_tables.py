@@ -51,7 +51,7 @@ async def read_table(urls: Sequence[str], partitions: int, token: str) -> dict[s
                 asked.add(path)
                 status, body = await _get(session, url.rstrip("/") + path)
                 if status != 200:
-                    raise AuditError(f"{url} answers with status {status}: {printable(body.decode(errors='replace'))}")
+                    raise AuditError(f"{url} returned HTTP status {status}: {printable(body.decode(errors='replace'))}")
                 page, page_rows = table_page(url, body)
                 rows |= page_rows
                 complete &= set(page.partitions)
@@ -59,7 +59,7 @@ async def read_table(urls: Sequence[str], partitions: int, token: str) -> dict[s
             shown |= complete
     if urls and len(shown) < partitions:
         missing = ", ".join(str(each) for each in range(partitions) if each not in shown)
-        raise AuditError(f"{urls[-1]} has no rows of partitions {missing} at the moment. Try again in a few seconds.")
+        raise AuditError(f"{urls[-1]} does not know partitions {missing} at the moment. Try again in a few seconds.")
     return rows
 
 
@@ -69,10 +69,10 @@ def table_page(url: str, body: bytes) -> tuple[TablePage, dict[str, dict[str, An
         page = decoded(_read_page, body)
         # The next rows are requested with our token: only from the same address.
         if page.next is not None and not page.next.startswith(ROWS_PATH):
-            raise AuditError(f"{url} is not a worker's: its next rows are at {printable(page.next)}")
+            raise AuditError(f"{url} is not a worker: it names {printable(page.next)} as the path of its next rows")
         return page, {msgspec.convert(row, TableRow).product_id: row for row in page.inventory}
     except (UnreadableError, msgspec.ValidationError) as error:
-        raise AuditError(f"{url} is not a worker's: {printable(str(error))}") from error
+        raise AuditError(f"{url} is not a worker: {printable(str(error))}") from error
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
@@ -80,4 +80,4 @@ async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
         async with session.get(url, allow_redirects=False) as response:
             return response.status, await response.read()
     except (ValueError, TimeoutError) as error:
-        raise AuditError(f"{url} is not a worker's: {error!r}") from error
+        raise AuditError(f"{url} is not a worker: {error!r}") from error
