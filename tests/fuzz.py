@@ -14,8 +14,6 @@ shop's own messages are exactly the bytes that the simulation yields.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import re
 import signal
@@ -29,17 +27,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
-from chaos import SCARCE, SESSION, Chaos, tell
 from oracles.simulation import WHEN, made, plan_of
+from support.chaos_run import SCARCE, SESSION_SECONDS, Chaos, log, print_report
 from support.foreign_producer import Batch, ForeignProducer, Logs, dice_of, is_of, messages
 from support.hostile_records import SINGLE, STRATEGIES, TOPICS, WAYS, Attack, Deck, Record, World, attacks, hostile
 from support.interrupts import let_children_be_interrupted
@@ -53,17 +49,17 @@ from yasdg_app.messages.ids import default_partition
 from yasdg_app.messages.times import event_time
 from yasdg_app.shop.till import Till
 
-SAMPLES = 40  # messages of each kind that foreign producers copy
+MAX_SAMPLES = 40  # messages of each kind that foreign producers copy
 SAMPLE_SECONDS = 5.0  # between two samples of what the shop has written
-LATEST = 400  # offsets of a partition that are searched for its latest messages
-MOST_LOG_BYTES = 1_000_000  # of each worker
-MOST_ENDINGS = 12  # workers that end by themselves before the run is aborted
-SELLS_SECONDS = 120.0  # max time after the last record until every partition sells
-READY_SECONDS = 90.0
-CONSUMERS = 3  # commands at a time
+SEARCHED_OFFSETS = 400  # offsets of a partition that are searched for its latest messages
+MAX_LOG_BYTES = 1_000_000  # of each worker
+MAX_ENDINGS = 12  # workers that end by themselves before the run is aborted
+MAX_SALE_WAIT_SECONDS = 120.0  # max time after the last record until every partition sells
+MAX_READY_SECONDS = 90.0
+MAX_CONSUMERS = 3  # commands at a time
 COMMAND_SECONDS = 60.0
 QUIET_SECONDS = 3.0  # without output: `yasdg consume` has printed everything
-LATE = 3.0  # multiple of --seconds after which the run is aborted
+ABORT_FACTOR = 3.0  # multiple of --seconds after which the run is aborted
 NO_OPENING = (
     "odd value",
     "deep object",
@@ -88,7 +84,7 @@ FORMATS = {
     **{time: {"FORMAT_TIME": time} for time in ("iso-z", "epoch_ms", "epoch_us")},
 }
 """Settings by name of a format. Except for the first, the bytes are not compared with the simulation."""
-LIVELY = {
+LIVELY_SHOP = {
     **SCARCE,
     "CLOCK_START": "2m",
     "FAULTS_LATE": "0.02",
@@ -115,7 +111,7 @@ LIVE = ("--kind", "promotion", "--duration", "5m", "--factor", "1.2", "--discoun
 TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(?P<error>.*)", re.MULTILINE)
 
 
-class Strangers:
+class ForeignProducers:
     """The foreign producers of a run, in a separate thread.
 
     `sent`: number of records passed to the cluster; `dealt`: by kind of topic and strategy; `sampled`: number of the
@@ -127,7 +123,7 @@ class Strangers:
         self._connection = Connection(servers)
         self._names = names
         self.ids = ids
-        self._real: dict[str, deque[Record]] = {topic: deque(maxlen=SAMPLES) for topic in TOPICS}
+        self._real: dict[str, deque[Record]] = {topic: deque(maxlen=MAX_SAMPLES) for topic in TOPICS}
         self._ends: dict[TopicPartition, int] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -206,7 +202,7 @@ class Strangers:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def _sample_of(self, logs: Logs, topic: str, tp: TopicPartition, producer_id: int) -> None:
-        start = max(await logs.first(tp), await logs.end(tp) - LATEST, self._ends.get(tp, 0))
+        start = max(await logs.first(tp), await logs.end(tp) - SEARCHED_OFFSETS, self._ends.get(tp, 0))
         for batch in await logs.batches(tp, start):
             self._ends[tp] = batch.next
             # The opening is written before the shop has a producer id.
@@ -242,7 +238,7 @@ class Fuzz(Chaos):
             "INVENTORY_RESTOCK_AMOUNT": str(round(SHELF_SECONDS[1] * arguments.rate)),
             "CLOCK_ON_RESTART": self.dice.choice(("catch_up", "skip")),
         }
-        self.shop.configure(**LIVELY | shelf | FORMATS[arguments.format], CONFIG=str(folder / "fuzz.ini"))
+        self.shop.configure(**LIVELY_SHOP | shelf | FORMATS[arguments.format], CONFIG=str(folder / "fuzz.ini"))
         self.settings = ini.load(self.shop.environment, folder)
         kafka = self.settings.kafka
         self.names = {
@@ -254,7 +250,7 @@ class Fuzz(Chaos):
         }
         self.products = catalog.load(self.settings.sales.products)
         ids = [product.product_id for product in self.products]
-        self.strangers = Strangers(arguments, self.shop.servers, self.names, ids)
+self.foreign_producers = ForeignProducers(arguments, self.shop.servers, self.names, ids)
         self.used_partitions = sorted({default_partition(product_id, arguments.partitions) for product_id in ids})
         self.servers = self.shop.servers
         self.problems: list[str] = []
@@ -290,7 +286,7 @@ class Fuzz(Chaos):
             spec = next(spec for spec in topics.specs(self.settings) if spec.name == name)
             await admin.create_topics([NewTopic(name, spec.partitions, 1, topic_configs=spec.config)])
         producer = ForeignProducer(connection, "first", self.names)
-        world = World(self.arguments.partitions, self.strangers.ids, time.time_ns() // 1_000_000)
+        world = World(self.arguments.partitions, self.foreign_producers.ids, time.time_ns() // 1_000_000)
         for strategy in NO_OPENING:
             records = [(strategy, hostile(dice, world, "opening", strategy))]
             await producer.append(Attack({"opening": records}, "none", dice.choice(WAYS)))
@@ -299,30 +295,30 @@ class Fuzz(Chaos):
     def run(self) -> None:
         """Let foreign producers append, and stop and kill workers, until all records are sent."""
         arguments = self.arguments
-        self.strangers.start()
+        self.foreign_producers.start()
         began = report_at = time.monotonic()
         if arguments.interval:
             self.after(arguments.interval, self.fail)
         if arguments.broker_restart:
             self.after(arguments.seconds / 2, self.fail_broker)
-        while not self.strangers.is_done and time.monotonic() - began < LATE * arguments.seconds + 60:
-            self.look()
+        while not self.foreign_producers.is_done and time.monotonic() - began < ABORT_FACTOR * arguments.seconds + 60:
+            self.check_workers()
             self.do_what_is_due()
-            if len(self.unexpected) >= MOST_ENDINGS:
+            if len(self.unexpected) >= MAX_ENDINGS:
                 self.problems.append(f"given up after {len(self.unexpected)} workers had ended by themselves")
                 break
             if time.monotonic() > report_at:
                 report_at += 10
-                done = self.strangers.sent / arguments.records
-                tell(f"{self.strangers.sent} records ({done:.0%}); {len(self.unexpected)} ended by themselves")
+                done = self.foreign_producers.sent / arguments.records
+                log(f"{self.foreign_producers.sent} records ({done:.0%}); {len(self.unexpected)} ended by themselves")
             time.sleep(0.05)
-        self.strangers.stop()
+        self.foreign_producers.stop()
         self.due = [each for each in self.due if each[2] in (self.start_worker, self.restart_broker)]
-        self.problems += self.strangers.errors
-        if unread := [topic for topic in ALWAYS_WRITTEN if not self.strangers.sampled[topic]]:
+        self.problems += self.foreign_producers.errors
+        if unread := [topic for topic in ALWAYS_WRITTEN if not self.foreign_producers.sampled[topic]]:
             self.problems.append(f"no message of the shop was found to be copied on {', '.join(unread)}")
-        if self.strangers.sent < arguments.records and len(self.unexpected) < MOST_ENDINGS:
-            self.problems.append(f"only {self.strangers.sent} of {arguments.records} records were sent in time")
+        if self.foreign_producers.sent < arguments.records and len(self.unexpected) < MAX_ENDINGS:
+            self.problems.append(f"only {self.foreign_producers.sent} of {arguments.records} records were sent in time")
 
     def do_what_is_due(self) -> None:
         due = [each for each in self.due if each[0] <= time.monotonic()]
@@ -334,7 +330,7 @@ class Fuzz(Chaos):
         self.due.append((time.monotonic() + seconds, self.dice.randrange(2**40), action))
 
     def fail_broker(self) -> None:
-        tell("      broker")
+        log("      broker")
         self.failures["broker"] += 1
         self.kill_broker()
 
@@ -343,11 +339,11 @@ class Fuzz(Chaos):
     @contextmanager
     def checking(self, what: str) -> Any:
         """Record the exception of a check as a problem; the other checks still run."""
-        tell(what)
+        log(what)
         try:
             yield
         except Exception as error:
-            tell(f"      {type(error).__name__}: {error}"[:300])
+            log(f"      {type(error).__name__}: {error}"[:300])
             self.problems.append(f"{what}: {type(error).__name__}: {error}"[:3000])
 
     def check_that_it_sells(self) -> None:
@@ -356,10 +352,10 @@ class Fuzz(Chaos):
             if self.separate:
                 self.restart_broker()
             silent = asyncio.run(self._silent_partitions())
-            assert not silent, f"no sale within {SELLS_SECONDS:.0f} s in partitions {silent}"
+            assert not silent, f"no sale within {MAX_SALE_WAIT_SECONDS:.0f} s in partitions {silent}"
         with self.checking("looking whether the workers are ready"):
             for worker in list(self.workers):
-                worker.until(lambda worker=worker: is_ready(worker), "/ready/ is true", READY_SECONDS)
+                worker.until(lambda worker=worker: is_ready(worker), "/ready/ is true", MAX_READY_SECONDS)
 
     async def _silent_partitions(self) -> list[int]:
         """Return the partitions with products in which the shop sells nothing."""
@@ -368,9 +364,9 @@ class Fuzz(Chaos):
             producer_id = await producer_id_of(logs, self.names["opening"])
             tps = {p: TopicPartition(self.names["purchases"], p) for p in self.used_partitions}
             ends = {p: await logs.end(tp) for p, tp in tps.items()}
-            deadline = time.monotonic() + SELLS_SECONDS
+            deadline = time.monotonic() + MAX_SALE_WAIT_SECONDS
             while ends and time.monotonic() < deadline:
-                self.look()
+                self.check_workers()
                 self.do_what_is_due()
                 for p, end in list(ends.items()):
                     if any(is_of(batch, producer_id) for batch in await logs.batches(tps[p], end)):
@@ -388,7 +384,7 @@ class Fuzz(Chaos):
                 said = worker.said
                 for match in TRACEBACK.finditer(said):
                     found.setdefault(match["error"][:200], []).append(match[0][-3000:])
-                if len(said) > MOST_LOG_BYTES:
+                if len(said) > MAX_LOG_BYTES:
                     self.problems.append(f"{worker.web} printed {len(said)} bytes. The end:\n{said[-1000:]}")
             for error, tracebacks in found.items():
                 self.problems.append(f"{len(tracebacks)} tracebacks in workers' logs: {error}\n{tracebacks[0]}")
@@ -427,7 +423,7 @@ class Fuzz(Chaos):
         return foreign
 
     def check_commands(self) -> None:
-        with ThreadPoolExecutor(CONSUMERS) as pool:
+        with ThreadPoolExecutor(MAX_CONSUMERS) as pool:
             list(pool.map(self.check_consume, CONSUMED))
         for command in (("topics",), ("incident",)):
             with self.checking(f"yasdg {' '.join(command)}"):
@@ -485,17 +481,17 @@ class Fuzz(Chaos):
                 ]
                 for what, when in WHEN.items():
                     tp = TopicPartition(self.names[what], partition)
-                    log = await logs.own(tp, producer_id)
-                    until = event_time(json.loads(log[-1].value)[when]) if log else plan.opened_at
+                    logged = await logs.own(tp, producer_id)
+                    until = event_time(json.loads(logged[-1].value)[when]) if logged else plan.opened_at
                     expected = made(Till(plan, own), what, until)
-                    for message in log:
+                    for message in logged:
                         if message.value != (wanted := next(expected, None)):
                             different.append(f"{tp}, offset {message.offset}: {message.value!r}, not {wanted!r}")
                             break
                     else:
-                        if log and (rest := next(expected, None)) is not None:
-                            different.append(f"{tp} ends after {log[-1].offset}, without {rest!r}")
-                        if what == "purchases" and not log:
+                        if logged and (rest := next(expected, None)) is not None:
+                            different.append(f"{tp} ends after {logged[-1].offset}, without {rest!r}")
+                        if what == "purchases" and not logged:
                             different.append(f"{tp}: the shop has sold nothing")
         finally:
             await logs.stop()
@@ -516,23 +512,29 @@ def is_ready(worker: Worker) -> bool:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=100_000, help="hostile records in all (default: 100000)")
-    parser.add_argument("--seconds", type=float, default=300.0, help="in which they are appended (default: 300)")
+    parser.add_argument(
+        "--records", type=int, default=100_000, help="total number of hostile records (default: 100000)"
+    )
+    parser.add_argument("--seconds", type=float, default=300.0, help="time in which they are appended (default: 300)")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--strangers", type=int, default=4, help="foreign producers (default: 4)")
     parser.add_argument("--partitions", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1_000.0, help="sales a second, in all (default: 1000)")
+    parser.add_argument("--rate", type=float, default=1_000.0, help="sales per second of the shop (default: 1000)")
     parser.add_argument("--format", choices=FORMATS, default="json", help="of the shop's messages (default: json)")
     parser.add_argument("--interval", type=float, default=12.0, help="mean seconds between restarts; 0: none")
     parser.add_argument("--broker", choices=("embedded", "separate"), default="separate")
     parser.add_argument("--broker-restart", action="store_true", help="kill the broker once, in the middle of the run")
     junk_first = argparse.BooleanOptionalAction
-    parser.add_argument("--junk-first", action=junk_first, default=True, help="on the opening's topic, before the shop")
+    parser.add_argument(
+        "--junk-first", action=junk_first, default=True, help="junk on the opening topic before the shop opens"
+    )
     parser.add_argument("--only", action="append", default=[], metavar="TOPIC[:STRATEGY]", help="these; repeatable")
     parser.add_argument("--without", action="append", default=[], metavar="[TOPIC]:STRATEGY", help="all but these")
     parser.add_argument("--list", action="store_true", help="list topics and strategies, and end")
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the dice (default: a new one)")
-    parser.add_argument("--keep", type=Path, help="make the shop's folder here, and keep it with the workers' logs")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(2**32), help="of the random choices (default: a new one)"
+    )
+    parser.add_argument("--keep", type=Path, help="create the shop's folder here, and keep it with the workers' logs")
     parser.add_argument("--report", type=Path, help="write the run's report to this file, as JSON")
     arguments = parser.parse_args()
     arguments.kinds, arguments.beyond, arguments.failures = ["kill", "stop", "start"], False, 0
@@ -545,7 +547,7 @@ def main() -> int:
     if arguments.list:
         print("\n".join(f"{topic}: {strategy}" for topic in TOPICS for strategy in STRATEGIES[topic]))
         return 0
-    tell(f"seed {arguments.seed}: {' '.join(sys.argv[1:])}")
+    log(f"seed {arguments.seed}: {' '.join(sys.argv[1:])}")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="yasdg-fuzz-") as temporary:
         folder = arguments.keep or Path(temporary)
@@ -564,40 +566,35 @@ def main() -> int:
             if arguments.format == "json":
                 fuzz.check_bytes()
         finally:
-            fuzz.strangers.stop()
+            fuzz.foreign_producers.stop()
             fuzz.close()
-    report = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{os.cpu_count()} cores, {psutil.virtual_memory().total // 2**30} GiB, {platform.platform()}",
-        "arguments": {name: str(value) for name, value in vars(arguments).items() if name != "report"},
-        "seconds": round(time.monotonic() - began),
-        "records": fuzz.strangers.sent,
-        "appended": dict(fuzz.strangers.count("appended")),
-        "refused": dict(fuzz.strangers.count("refused")),
-        "unanswered": dict(fuzz.strangers.count("unanswered")),
-        "reasons": dict(fuzz.strangers.count("reasons").most_common(30)),
-        "strategies": len(fuzz.strangers.dealt),
-        "sampled": dict(fuzz.strangers.sampled),
-        "foreign": dict(fuzz.foreign),
-        "failures": dict(fuzz.failures),
-        "workers_started": fuzz.started,
-        "workers_that_ended_by_themselves": len(fuzz.unexpected),
-        "problems": fuzz.problems,
-        "audit": {name: value for name, value in fuzz.audited.items() if name != "findings"},
-    }
-    print(json.dumps(report, indent=2))
-    if arguments.report:
-        arguments.report.write_text(json.dumps(report, indent=2) + "\n")
+    print_report(
+        arguments,
+        began,
+        records=fuzz.foreign_producers.sent,
+        appended=dict(fuzz.foreign_producers.count("appended")),
+        refused=dict(fuzz.foreign_producers.count("refused")),
+        unanswered=dict(fuzz.foreign_producers.count("unanswered")),
+        reasons=dict(fuzz.foreign_producers.count("reasons").most_common(30)),
+        strategies=len(fuzz.foreign_producers.dealt),
+        sampled=dict(fuzz.foreign_producers.sampled),
+        foreign=dict(fuzz.foreign),
+        failures=dict(fuzz.failures),
+        workers_started=fuzz.started,
+        workers_that_ended_by_themselves=len(fuzz.unexpected),
+        problems=fuzz.problems,
+        audit={name: value for name, value in fuzz.audited.items() if name != "findings"},
+    )
     for text in fuzz.unexpected:
         print(text, file=sys.stderr)
     for problem in fuzz.problems:
-        tell(f"PROBLEM: {problem}")
+        log(f"PROBLEM: {problem}")
     well = not fuzz.problems and not fuzz.unexpected
-    tell("passed" if well else f"failed: {len(fuzz.unexpected)} workers ended, {len(fuzz.problems)} problems")
+    log("passed" if well else f"failed: {len(fuzz.unexpected)} workers ended, {len(fuzz.problems)} problems")
     return 0 if well else 1
 
 
-assert SESSION < SELLS_SECONDS  # before that, a killed worker's partitions move to others
+assert SESSION_SECONDS < MAX_SALE_WAIT_SECONDS  # before that, a killed worker's partitions move to others
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from oracles.faulty_channel import flawed
 from oracles.simulation import Stream, simulate
 
-from yasdg_app.cli.generate import GenerateError, last_row, most_sales
 from yasdg_app.cluster_state.lifetime import last_moment
 from yasdg_app.config import catalog, ini
 from yasdg_app.config.settings import FAULTS, FormatSettings, SalesSettings, Settings
@@ -38,6 +37,7 @@ from yasdg_app.shop.sale_limit import SaleLimit
 from yasdg_app.shop.sales import NO_PRODUCT
 from yasdg_app.shop.till import Till
 from yasdg_app.truth.offline_stream import FAULTY, FOREVER, INCIDENT_SPAN, KINDS, stream
+from yasdg_app.truth.stream_end import GenerateError, last_event_time, most_sales
 
 PROJECT = Path(__file__).parents[2]
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC
@@ -269,7 +269,7 @@ def reach(clock: dict[str, str], asked: dict[str, object]) -> int:
     start = of.clock.start
     opened_at = NOW if start is None else Plan.of(of, products, 0).calendar.utc(start)  # type: ignore[arg-type]
     of_all = dict(what="purchases", until=None, rows=None) | asked
-    return last_row(of, Plan.of(of, products, opened_at), NOW, **of_all)  # type: ignore[arg-type]
+    return last_event_time(of, Plan.of(of, products, opened_at), NOW, **of_all)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def reach(clock: dict[str, str], asked: dict[str, object]) -> int:
         ({}, dict(what="lost_sales", rows=5), ("--until 1h, or a past",)),
         (
             dict(start="2026-06-01"), dict(until=datetime(2026, 6, 1)),
-            ("--until 2026-06-01 00:00:00", "not behind the shop's first moment"),
+            ("--until 2026-06-01 00:00:00", "not after the shop's opening"),
         ),
     ],
 )  # fmt: skip
@@ -371,7 +371,7 @@ def test_a_file_that_exists_is_written_over_by_force_alone(tmp_path: Path) -> No
     (tmp_path / "real.jsonl").write_text("mine")
     (tmp_path / "sales.jsonl").symlink_to("real.jsonl")
     refused = run(tmp_path, "--to", "sales.jsonl", **WEEK)
-    assert (refused.returncode, refused.stderr) == (1, b"yasdg: sales.jsonl exists. To write over it: --force\n")
+    assert (refused.returncode, refused.stderr) == (1, b"yasdg: sales.jsonl exists. To overwrite it: --force\n")
     assert (tmp_path / "real.jsonl").read_text() == "mine"
     assert run(tmp_path, "--to", "sales.jsonl", "--force", "-n", "5", **WEEK).returncode == 0
     assert (tmp_path / "real.jsonl").read_bytes().splitlines() == week().splitlines()[:5]
@@ -388,7 +388,7 @@ def test_a_file_that_exists_is_written_over_by_force_alone(tmp_path: Path) -> No
             1,
             "folder is a folder: expected the name of a file, such as folder/purchases.jsonl",
         ),
-        (("--to", "x.jsonl"), 1, "The shop's first moment is now, and there is no end. Say how much is meant: --until"),
+        (("--to", "x.jsonl"), 1, "The shop opens now, and the stream has no end. Set one: --until"),
         (("--until", "soon"), 2, "soon: expected now, a date or time such as 2026-01-01 08:30"),
         (("--opened-at", "2026-01-01T00:00Z"), 2, "2026-01-01T00:00Z: expected a time (UTC) such as 2026-01-01 08:30"),
     ],

@@ -13,11 +13,13 @@ import numpy as np
 import orjson
 import pytest
 
-from yasdg_app.cli.picture import draw
-from yasdg_app.cli.plan import as_data, forecast_shop, lines
 from yasdg_app.cluster_state.manifest import OpeningError
 from yasdg_app.config import catalog, ini
+from yasdg_app.forecast.data import as_data
+from yasdg_app.forecast.forecast import forecast_shop
+from yasdg_app.forecast.lines import lines
 from yasdg_app.forecast.model import Forecast
+from yasdg_app.forecast.picture import draw
 from yasdg_app.forecast.supply import mean_lead_time
 from yasdg_app.text import cell, count, length
 

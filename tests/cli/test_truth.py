@@ -35,7 +35,7 @@ def rows(text: str) -> list[dict[str, str]]:
 def test_it_says_what_it_goes_by_and_has_the_week(tmp_path: Path) -> None:
     told = run(tmp_path, "truth", "--window", "1d", "--by", "category", **WEEK)
     assert told.returncode == 0
-    assert "by the configuration alone" in told.stderr
+    assert "from the configuration alone" in told.stderr
     assert "nowhere.invalid:1 does not answer" in told.stderr
     week = rows(told.stdout)
     assert sum(int(row["sales"]) for row in week) == 40_163  # as `yasdg generate` has it
@@ -89,7 +89,7 @@ def test_a_shop_that_begins_now_is_told_apart_by_its_first_moment(tmp_path: Path
     opened_at = told.stderr.rpartition("--opened-at '")[2][:26]
     some = str(datetime.fromisoformat(opened_at[:16]) + timedelta(minutes=3))  # of which the first may have no sale
     again = run(tmp_path, "truth", "--window", "1m", "--opened-at", opened_at, "--to", some, **past)
-    assert "the first moment is given" in again.stderr
+    assert "the time of its opening is given" in again.stderr
     assert again.stdout.splitlines()[1:] == told.stdout.splitlines()[1 : len(again.stdout.splitlines())]
 
 
@@ -111,12 +111,12 @@ def test_a_run_of_so_many_sales_ends_with_the_last_of_them(tmp_path: Path) -> No
         (("truth", "--from", "yesterday"), 2, "expected a time (UTC) such as"),
         (("truth", "--from", "2026-06-01 08:00+02:00"), 2, "expected a time (UTC) such as"),
         (("truth", "--by", "item"), 2, "'product', 'category'"),
-        (("truth", "--from", "2026-07-01"), 1, "There is nothing from 2026-07-01"),
+        (("truth", "--from", "2026-07-01"), 1, "There are no sales from 2026-07-01"),
         (("truth", "--to", "2026-05-01"), 1, "The shop's first moment is 2026-05-31 22:00"),
         (("truth", "-o", "."), 1, "is a folder"),
         (("truth", "--allowed-lateness", "10s"), 1, "[FAULTS]"),
         (("truth", "--deduplicated"), 1, "needs --allowed-lateness"),
-        (("verify", "nothing.csv"), 2, "nothing.csv: there is no such file"),
+        (("verify", "nothing.csv"), 2, "nothing.csv: file not found"),
         (("verify", "odd.dat"), 2, "Say --format csv, json, parquet"),
         (("verify", "odd.csv"), 2, "expected a column transaction_id, or window_start and product_id or category"),
         (("verify", "bare.csv"), 2, "expected some of the columns sales, units"),
@@ -155,9 +155,9 @@ def test_a_shop_that_begins_now_is_none_to_verify_by(tmp_path: Path) -> None:
     now = {"YASDG_CLOCK_START": "2h", "YASDG_SALES_MAX_SALE_FREQ": "2"}
     done = run(tmp_path, "verify", "sales.jsonl", "--to", "2030-01-01", **now)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert "Say it: --opened-at" in done.stderr
+    assert "Set --opened-at" in done.stderr
     assert "nowhere.invalid:1 does not answer" in done.stderr
-    assert "a shop on paper" in run(tmp_path, "truth", "--window", "1h", **now).stderr
+    assert "a simulated shop" in run(tmp_path, "truth", "--window", "1h", **now).stderr
     given = run(
         tmp_path, "verify", "sales.jsonl", "--opened-at", "2026-06-01 08:00:00", "--to", "2026-06-01 09:00", **now
     )
@@ -182,7 +182,7 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["sales.jsonl", "minutes.csv", "hours.parquet"])
 def test_what_is_as_it_should_be_is_said_to_be(week: Path, name: str) -> None:
     done = run(week, "verify", name, **WEEK)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "All is as it should be."), done.stdout + done.stderr
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "No differences found."), done.stdout + done.stderr
     report = json.loads(run(week, "verify", name, "--json", **WEEK).stdout)
     assert (report["equal"], report["findings"]) == (True, [])
     assert report["rows"] == report["wanted"] > 50
@@ -192,7 +192,7 @@ def test_what_is_as_it_should_be_is_said_to_be(week: Path, name: str) -> None:
 def test_one_window_for_all_is_known_by_where_it_begins(tmp_path: Path, span: Sequence[str]) -> None:
     assert run(tmp_path, "truth", "--window", "all", *span, "-o", "all.csv", **WEEK).returncode == 0
     done = run(tmp_path, "verify", "all.csv", **WEEK)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "All is as it should be."), done.stdout + done.stderr
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "No differences found."), done.stdout + done.stderr
 
 
 def test_windows_that_begin_anywhere_are_refused(week: Path, tmp_path: Path) -> None:
@@ -243,20 +243,20 @@ def test_a_dirty_shop_is_compared_with_what_an_engine_sees_if_that_is_asked_for(
     ("arguments", "status", "words"),
     [
         (("minutes.csv", "--columns", "sales,revenue"), 0, "Not compared: window_end, units, members"),
-        (("minutes.csv", "--columns", "sales,margin"), 2, "there is no column margin; found window_start"),
+        (("minutes.csv", "--columns", "sales,margin"), 2, "column not found: margin; found window_start"),
         (("minutes.csv", "--columns", "sales,"), 2, "expected names of columns with commas between them"),
-        (("minutes.csv", "--to", "2026-06-03 10:30:30"), 0, "or cut by --from or --to, were not looked at"),
+        (("minutes.csv", "--to", "2026-06-03 10:30:30"), 0, "or cut by --from or --to, were not compared"),
         (
             ("minutes.csv", "--from", "2026-06-03 10:30:05", "--to", "2026-06-03 10:30:30"),
             2,
-            "No whole window of 1 min",
+            "There is no complete window of 1 min",
         ),
-        (("early.csv",), 1, "unknown: 2025-06-01 00:00:00.000000 CS01 (the shop was not there then)"),
+        (("early.csv",), 1, "unknown: 2025-06-01 00:00:00.000000 CS01 (the shop was not open yet, or had closed)"),
         (("early.csv", "--from", "2026-06-01"), 0, "1 windows of other times, or cut by --from or --to, were not"),
         (("empty.csv",), 1, " × missing"),
         (("odd\x1b\udcff.csv",), 2, "Cannot verify odd\\x1b\\udcff.csv: "),
         (("/dev/null", "--format", "csv"), 2, "/dev/null: expected a file or a folder"),
-        ((".",), 2, "the name does not tell what it is"),
+        ((".",), 2, "the format is not clear from the name"),
     ],
 )
 def test_it_never_passes_in_silence_and_never_ends_in_a_traceback(
@@ -273,4 +273,4 @@ def test_it_never_passes_in_silence_and_never_ends_in_a_traceback(
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stdout + done.stderr
     assert words in done.stdout + done.stderr
     if status == 2 and "Usage" not in done.stderr:
-        assert len([line for line in done.stderr.splitlines() if "Truth by" not in line]) == 1
+        assert len([line for line in done.stderr.splitlines() if "Truth computed from" not in line]) == 1

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from yasdg_app.cli.plan import forecast_shop, lines
 from yasdg_app.config import catalog, checks, ini
+from yasdg_app.forecast.forecast import forecast_shop
+from yasdg_app.forecast.lines import lines
 from yasdg_app.forecast.model import Forecast
 from yasdg_app.shop.sales import NO_PRODUCT, EventCursor
 from yasdg_app.shop.till import ResumePoint, Till

@@ -132,7 +132,7 @@ def test_every_command_signs_in(secured: Secured, logins: dict[str, Login], shop
         process.terminate()
     (shop.folder / "seen.jsonl").write_text("".join(lines))
     truth = yasdg(shop, "truth", "--window", "all")
-    assert f"Truth by the shop on {secured.at('sasl_ssl')}" in truth.stderr
+    assert f"Truth computed from the shop on {secured.at('sasl_ssl')}" in truth.stderr
     verified = yasdg(shop, "verify", "seen.jsonl")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     incident = yasdg(shop, "incident")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chaos import Chaos, read_arguments
+from chaos import read_arguments
+from support.chaos_run import Chaos
 
 from yasdg_app.kafka.embedded.folder import BrokerFolder, answers
 

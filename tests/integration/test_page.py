@@ -256,18 +256,18 @@ def test_an_incident_starts_and_ends_by_a_click(kafka: Kafka, shop: Shop, page: 
 
     page.find("#incident [type=submit]").click()
     shown = page.until_read(lambda shown: "flash" in shown["bands"], "a band in the chart")
-    assert page.find("#said").text.startswith("flash begins at ")
+    assert page.find("#incident-status").text.startswith("flash begins at ")
     band = shown["bands"]["flash"]
     assert (band["kind"], band["label"]) == ("promotion", "flash")
     shown = page.until_read(lambda shown: shown["incidents"]["flash"]["state"] == "on", "flash is on")
-    assert "25 % off, Superfoods Smoothies" in shown["incidents"]["flash"]["what"]
+    assert "25 % off, Superfoods Smoothies" in shown["incidents"]["flash"]["details"]
     five = text_of(datetime.fromisoformat(band["start"]) + timedelta(minutes=5))
     shown = page.until_read(lambda shown: shown["through"] >= five, "five minutes of it")
     assert shown["bands"]["flash"]["width"] > band["width"]
     assert "flash" in page.find("#minutes").get_attribute("textContent") or not shown["minutes"]
 
     page.find("#incidents li[data-name=flash] button").click()
-    page.until_read(lambda shown: shown["incidents"]["flash"]["said"].startswith("ends at "), "that it ends")
+    page.until_read(lambda shown: shown["incidents"]["flash"]["outcome"].startswith("ends at "), "that it ends")
     shown = page.until_read(lambda shown: shown["incidents"]["flash"]["state"] == "ended", "that it is over")
     assert not shown["incidents"]["flash"]["can_end"]
     ended = shown["bands"]["flash"]["end"]
@@ -327,8 +327,8 @@ def test_the_page_of_a_worker_that_ends_says_so_and_comes_back_with_it(kafka: Ka
     page.until_read(lambda shown: len(shown["workers"]) == 2 and len(shown["shelves"]) == 27, "two workers")
     left.kill()
     shown = page.until_read(lambda shown: "No data from this worker" in "".join(shown["notices"]), "that it is silent")
-    assert shown["state"] == "old"
-    assert page.find("#heard").text.startswith("last update ")
+    assert shown["state"] == "stale"
+    assert page.find("#connection").text.startswith("last update ")
     assert page.find("#notices a").get_attribute("href").rstrip("/") == right.web
     assert len(shown["shelves"]) == 27  # still there, greyed
     assert all("ERR_CONNECTION" in each or "ERR_INCOMPLETE" in each for each in page.complaints())

@@ -144,7 +144,7 @@ def test_duckdb_comes_to_the_truth_to_the_cent_after_a_storm_a_dead_supply_and_a
 
     for what in ("purchases.jsonl", "product-1m.parquet"):
         verified = yasdg(shop, "verify", what)
-        assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "All is as it should be."), verified
+        assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "No differences found."), verified
     lines = (shop.folder / "purchases.jsonl").read_bytes().splitlines(keepends=True)
     planted = [*lines[:100], *lines[101:], lines[7]]
     (shop.folder / "planted.jsonl").write_bytes(b"".join(planted))
@@ -226,7 +226,7 @@ def test_an_engine_on_the_dirty_topic_comes_to_what_it_has_to_see(kafka: Kafka, 
     findings = json.loads(impatient.stdout)["findings"]
     assert "late" in {each["kind"] for each in findings}
     # Where a plain sale that was counted twice would come to the same, both are named.
-    assert all("counted, although it came too late" in each["why"] for each in findings)
+    assert all("counted, although it arrived too late" in each["why"] for each in findings)
     assert all((each["kind"], bool(each["ids"])) in {("late", True), ("wrong", False)} for each in findings)
 
     # What came through the network, as rows: each fault is named by its own name, and all others are there.

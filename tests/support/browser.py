@@ -44,7 +44,7 @@ return {
     ...band.dataset, width: band.getBoundingClientRect().width, label: band.textContent,
   }])),
   incidents: Object.fromEntries([...document.querySelectorAll("#incidents li")].map((item) => [item.dataset.name, {
-    state: item.dataset.state, what: item.querySelector(".what").textContent, said: item.querySelector(".said").textContent,
+    state: item.dataset.state, details: item.querySelector(".details").textContent, outcome: item.querySelector(".outcome").textContent,
     can_end: !item.querySelector("button").hidden,
   }])),
   workers: Object.fromEntries(rows("workers").map((row) => [row.dataset.url, {

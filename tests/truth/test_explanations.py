@@ -65,6 +65,6 @@ def test_of_many_faults_it_is_one_or_all_of_a_kind() -> None:
 def test_of_what_an_engine_need_not_see_only_what_it_saw_is_named() -> None:
     """With an allowed lateness, what came too late is not counted, and what was dropped cannot be."""
     here = [sale("A", 5, LATE, counted=0), sale("B", 5, DROPPED, counted=0), sale("C", 8, DUPLICATE, counted=2)]
-    assert _reasons(off(1, 5), here) == [("late", ["A"], "counted, although it came too late")]
-    assert _reasons(off(-1, -8), here) == [("missing", ["C"], "counted once, and it came twice")]
+    assert _reasons(off(1, 5), here) == [("late", ["A"], "counted, although it arrived too late")]
+    assert _reasons(off(-1, -8), here) == [("missing", ["C"], "counted once, but it arrived twice")]
     assert _reasons(off(-1, -5), here) == WRONG

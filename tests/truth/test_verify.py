@@ -19,8 +19,6 @@ from pyarrow import parquet
 from support import product_ids
 from support.scenario_plans import DAY, HOUR, MINUTE, PROJECT, plan_of
 
-from yasdg_app.cli.truth_source import TruthError, TruthSource
-from yasdg_app.cli.verify import VerifyOptions, compare
 from yasdg_app.cluster_state.running_shop import RunningShop
 from yasdg_app.config.settings import Settings
 from yasdg_app.messages.times import event_time, time_text
@@ -28,8 +26,10 @@ from yasdg_app.shop.plan import Plan
 from yasdg_app.truth.engine_files import FileError, Source
 from yasdg_app.truth.offline_stream import stream
 from yasdg_app.truth.report import ComparisonReport
+from yasdg_app.truth.source import TruthError, TruthSource
 from yasdg_app.truth.tables import FORMATS
 from yasdg_app.truth.tumbling import Span
+from yasdg_app.truth.verify import VerifyOptions, compare
 from yasdg_app.truth.windows import Keys, aggregates, sorted_products
 
 BEGIN = plan_of("week", "2026-06-05").opened_at
@@ -135,8 +135,11 @@ def test_a_column_that_comes_late_or_in_another_part_is_compared_or_named(
 @pytest.mark.parametrize(
     ("named", "why"),
     [
-        (("sales", "avg_price"), "the column avg_price cannot be compared. These can: window_start, window_end, pro"),
-        (("sales", "margin"), "there is no column margin; found window_start, window_end, product_id, sales"),
+        (
+            ("sales", "avg_price"),
+            "column that cannot be compared: avg_price; expected some of window_start, window_end, pro",
+        ),
+        (("sales", "margin"), "column not found: margin; found window_start, window_end, product_id, sales"),
         (("window_start",), "expected some of the columns sales, units, revenue"),
     ],
 )
@@ -176,7 +179,7 @@ def test_ends_that_are_the_last_moments_of_windows_have_a_way_out(tmp_path: Path
     path = rewritten(tmp_path / "a.jsonl", rows)
     with pytest.raises(FileError, match="expected whole seconds") as error:
         verified(path)
-    assert "say --window, and in --columns what is to be compared, window_end apart" in str(error.value)
+    assert "set --window, and in --columns the columns to compare, without window_end" in str(error.value)
     named = ("sales", "revenue")
     report = verified(path, window=HOUR, columns=named)
     assert (report.equal, list(report.columns), report.rows > 100) == (True, [*named], True)
@@ -234,7 +237,7 @@ def test_windows_that_are_cut_are_not_judged(tmp_path: Path, begin: int, end: in
     assert report.end == time_text(BEGIN + 20 * HOUR)
     assert report.rows == report.wanted > 0
     assert report.outside > 0
-    with pytest.raises(TruthError, match="No whole window of 1 h lies between"):
+    with pytest.raises(TruthError, match="There is no complete window of 1 h between"):
         verified(path, begin=BEGIN + 2 * HOUR + MINUTE, end=BEGIN + 3 * HOUR + MINUTE)
 
 
@@ -453,7 +456,7 @@ def test_what_is_no_table_is_said_in_one_line(tmp_path: Path, name: str, data: b
 
 def test_a_column_that_is_there_twice_is_not_compared_in_silence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(truth("csv").replace(b",revenue,", b",units,", 1))
-    with pytest.raises(FileError, match="the column units is there more than once"):
+    with pytest.raises(FileError, match="the column units occurs more than once"):
         verified(tmp_path / "a.csv")
 
 
@@ -466,5 +469,5 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with contextlib.suppress(OSError):
         (tmp_path / "b" / "a.csv").symlink_to(tmp_path / "nowhere.csv")
-    with pytest.raises(FileError, match="there is no file in this folder"):
+    with pytest.raises(FileError, match="the folder contains no file"):
         Source(tmp_path / "b", None)

@@ -1,48 +1,41 @@
 """`yasdg generate`: the stream that workers would append, as JSON lines, without Kafka."""
 
-import errno
-import fcntl
-import os
 import signal
-import stat
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import click
 from faust.cli import option
 
 from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
+from yasdg_app.cli.output_file import OutputFile
 from yasdg_app.cli.progress import ProgressBar
-from yasdg_app.cluster_state.lifetime import first_moment, last_moment
+from yasdg_app.cli.time_options import event_time_option
+from yasdg_app.cluster_state.lifetime import first_moment
 from yasdg_app.config import rules
-from yasdg_app.config.settings import Settings
-from yasdg_app.errors import YasdgError
 from yasdg_app.messages.formats import MOMENTS, json_format, time_of
-from yasdg_app.messages.times import event_time, time_text
-from yasdg_app.shop.demand import microseconds
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.text import length, printable
-from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, FOREVER, KINDS, StreamLines, most_expected, stream
+from yasdg_app.truth.offline_stream import BY_SALES, FAULTY, KINDS, StreamLines, stream
+from yasdg_app.truth.stream_end import (
+    NOW,
+    GenerateError,
+    Until,
+    last_event_time,
+    most_sales,
+    reproduction_hint,
+    require_enough_sales,
+)
 
-STDOUT = ("-", "stdout")
-NOW = "now"
 INTERRUPTED = 130  # exit status, as shells define it
 PROGRESS_STEPS = 1000  # of the progress bar
-MIN_EXPECTED_SALES = 1e-3  # expected sales in total: with fewer, no sale is expected
 NAMES = {"dirty": "dirty purchases"}  # for people
 SHOW_AFTER_SECONDS = 1.0  # if the output is a pipe: its reader may want only the first lines, and no bar
-
-Until = datetime | timedelta | str | None
-"""A time on the shop's clock, a duration after its first moment, NOW, or None for what is configured."""
-
-
-class GenerateError(YasdgError):
-    """The requested stream cannot be generated."""
 
 
 def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
@@ -51,19 +44,6 @@ def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
         return None if value is None else rule.read(value) or NOW
     except rules.InvalidValueError as error:
         raise click.BadParameter(f"{printable(value or '')}: expected {error}") from None
-
-
-def event_time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Parse an event time, to the microsecond."""
-    try:
-        if value is None:
-            return None
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None and rules.FIRST_DATE <= moment.date() <= rules.LAST_DATE:
-            return event_time(value)
-    except ValueError:
-        pass
-    raise click.BadParameter(f"{printable(value or '')}: expected a time (UTC) such as 2026-01-01 08:30:00.123456")
 
 
 @command(
@@ -111,9 +91,9 @@ async def generate(
     plan = Plan.of(settings, self.shop.products, begin)
     if what in FAULTY and not settings.faults.any:
         raise GenerateError(f"This shop has no {NAMES.get(what, what)}: every share in [FAULTS] is 0")
-    last = last_row(settings, plan, now, what, until, rows)
+    last = last_event_time(settings, plan, now, what, until, rows)
     if what in BY_SALES:
-        refuse_if_too_slow(settings, plan, last, most_sales(settings, what, rows))
+        require_enough_sales(settings, plan, last, most_sales(settings, what, rows))
     run = GenerateRun(what, begin, last, rows)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written yet, and opening a pipe may block forever
     target = OutputFile(to, force)
@@ -136,7 +116,7 @@ async def generate(
     except BaseException:
         target.discard()
         raise
-    again = "" if opened_at is not None or isinstance(settings.clock.start, datetime) else again_by(begin)
+    again = "" if opened_at is not None or isinstance(settings.clock.start, datetime) else reproduction_hint(begin)
     if run.interrupted:
         where = f"; they are in {target.partial}" if target.partial else ""
         print(f"yasdg: Interrupted after {run.made}{where}{again}", file=sys.stderr, flush=True)
@@ -144,60 +124,6 @@ async def generate(
     if target.partial or (sys.stderr.isatty() and not target.is_terminal):
         print(f"{target.name}: {run.made}, {run.took}{again}", file=sys.stderr, flush=True)
     return 0
-
-
-def last_row(settings: Settings, plan: Plan, now: int, what: str, until: Until, rows: int | None) -> int:
-    """Return the last event time that is generated, inclusive. Raises GenerateError if the stream has no end."""
-    closes_at = last_moment(settings, plan.opened_at)
-    counted = settings.sales.number_of_sales or (rows is not None and what == "purchases")
-    if isinstance(until, timedelta):
-        end = plan.opened_at + microseconds(until)
-    elif isinstance(until, datetime):
-        end = plan.calendar.utc(until)
-    elif what == "products" or (until is None and (closes_at is not None or counted)):
-        end = FOREVER + 1
-    elif plan.opened_at < now:
-        end = now + 1
-    else:
-        count = ", -n 1000" if what == "purchases" else ""
-        raise GenerateError(
-            f"The shop's first moment is {'now' if plan.opened_at == now else 'in the future'}, and there is no end. "
-            f"Say how much is meant: --until 1h{count}, or a past that is made up for: YASDG_CLOCK_START=30d"
-        )
-    if end <= plan.opened_at:
-        raise GenerateError(
-            f"--until {until} is not behind the shop's first moment, {time_text(plan.opened_at)} (UTC). "
-            "Expected a later time, or a duration such as 30d"
-        )
-    return (end if closes_at is None else min(end, closes_at)) - 1
-
-
-def most_sales(settings: Settings, what: str, rows: int | None) -> int:
-    """Return the maximum number of sales of a stream; 0: no maximum."""
-    number = settings.sales.number_of_sales
-    return min(filter(None, (number, rows)), default=0) if what == "purchases" else number or rows or 0
-
-
-def refuse_if_too_slow(settings: Settings, plan: Plan, last: int, wanted: int) -> None:
-    """Reject a shop whose sales are so rare that the search for them would not end. Raises GenerateError.
-
-    `last`: last event time, inclusive; `wanted`: number of sales after which the stream ends, 0: none.
-    """
-    expected = most_expected(settings, plan, last)
-    if expected < MIN_EXPECTED_SALES or (last == FOREVER and expected < wanted):
-        within_a_year = most_expected(settings, plan, min(last, plan.opened_at + microseconds(timedelta(days=365))))
-        count = f"{expected:,.0f} at most" if expected >= 1 else "less than one"
-        raise GenerateError(
-            f"Sales are too rare: up to {time_text(last)[:10]} {count} can be expected"
-            f"{f', and {wanted:,} are wanted' if wanted else ''}. Expected a lower [SALES] min_sale_freq and "
-            f"max_sale_freq than {settings.sales.min_sale_freq:g} and {settings.sales.max_sale_freq:g} seconds"
-            + (", or an end such as --until 365d" if within_a_year >= 1 else "")
-        )
-
-
-def again_by(opened_at: int) -> str:
-    """Return how to reproduce the stream of a shop whose first moment depends on the time of the run."""
-    return f"\nThe first moment of this shop, to make its stream once more: --opened-at '{time_text(opened_at)}'"
 
 
 class GenerateRun:
@@ -220,7 +146,7 @@ class GenerateRun:
         self.interrupted = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def write(self, parts: Iterator[StreamLines], target: "OutputFile") -> None:
+    def write(self, parts: Iterator[StreamLines], target: OutputFile) -> None:
         """Write all parts, or those before a Ctrl-C."""
         after = 0.0 if target.partial else SHOW_AFTER_SECONDS
         with ProgressBar(PROGRESS_STEPS, width=10, after=after, hidden=target.is_terminal) as progress:
@@ -260,81 +186,3 @@ class GenerateRun:
         """How long it took, as a text."""
         seconds = time.monotonic() - self._started
         return f"{self._bytes / 1e6:,.1f} MB in {length(seconds)}: {self._pace:,.0f} a second"
-
-
-class OutputFile:
-    """The destination of the lines: a file, which gets its name when it is complete, or an existing pipe or device.
-
-    Attributes
-    ----------
-    name
-        For people.
-    partial
-        The file of this run until it is complete; None if there is no such file.
-    """
-
-    def __init__(self, to: str, force: bool) -> None:
-        self.name = "Standard output" if to in STDOUT else to
-        self.partial: Path | None = None
-        self._path: Path | None = None
-        try:
-            self._fd = self._open(to, force)
-        except OSError as error:
-            raise GenerateError(f"{self.name} cannot be written: {error.strerror}") from None
-        self.is_terminal = os.isatty(self._fd)
-
-    def _open(self, to: str, force: bool) -> int:
-        if to in STDOUT:
-            if sys.stdout is None:
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            return sys.stdout.fileno()
-        path = Path(os.path.realpath(to))  # a link remains a link
-        if path.exists():
-            mode = path.stat().st_mode
-            if stat.S_ISDIR(mode):
-                raise GenerateError(f"{to} is a folder: expected the name of a file, such as {to}/purchases.jsonl")
-            if not stat.S_ISREG(mode):
-                return os.open(path, os.O_WRONLY | os.O_NOCTTY)
-            if not force:
-                raise GenerateError(f"{to} exists. To write over it: --force")
-        self._path, self.partial = path, path.with_name(f"{path.name}.part")
-        return self._open_partial(self.partial)
-
-    @staticmethod
-    def _open_partial(path: Path) -> int:
-        """Open the file for this process alone; the remains of an earlier run are overwritten."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(fd), os.stat(path)):
-                raise BlockingIOError  # the process that wrote it has just completed it
-            os.ftruncate(fd, 0)
-        except (BlockingIOError, FileNotFoundError):
-            os.close(fd)
-            raise GenerateError(f"{path} is being written by another yasdg generate") from None
-        except OSError:
-            os.close(fd)
-            raise
-        return fd
-
-    def write(self, text: bytes | bytearray) -> None:
-        """Write all of it. Raises OSError."""
-        view = memoryview(text)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def complete(self) -> None:
-        """Give the file its name. Raises OSError."""
-        if self.partial is not None and self._path is not None:
-            os.replace(self.partial, self._path)
-        self.leave()
-
-    def leave(self) -> None:
-        """Keep what was written. Raises OSError."""
-        if self.name != "Standard output":
-            os.close(self._fd)
-
-    def discard(self) -> None:
-        """Remove the file that could not be completed."""
-        if self.partial is not None:
-            self.partial.unlink(missing_ok=True)

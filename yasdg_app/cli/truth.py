@@ -9,20 +9,14 @@ import click
 from faust.cli import option
 
 from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
-from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, SHOW_AFTER_SECONDS, OutputFile, event_time_option
+from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, SHOW_AFTER_SECONDS
+from yasdg_app.cli.output_file import OutputFile
 from yasdg_app.cli.progress import ProgressBar
-from yasdg_app.cli.truth_source import (
-    ALL,
-    TruthError,
-    TruthSource,
-    lateness_option,
-    resolve_truth_source,
-    time_option,
-    window_option,
-)
+from yasdg_app.cli.time_options import event_time_option, lateness_option, time_option, window_option
 from yasdg_app.messages.times import time_text
 from yasdg_app.text import length
 from yasdg_app.truth.arrivals import ArrivalSimulator
+from yasdg_app.truth.source import ALL, TruthError, TruthSource, resolve_truth_source
 from yasdg_app.truth.tables import FORMATS
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import BY, Keys, aggregates, sorted_products
@@ -86,6 +80,7 @@ async def truth(
     YASDG_CONFIG=config/scenarios/week.ini yasdg truth --window 1d --format json
     """
     source = await resolve_truth_source(self.shop, opened_at)
+    print(f"yasdg: Truth computed from {source.source}", file=sys.stderr, flush=True)
     span = source.span(None if window == ALL else int(window), begin, end)
     arrivals = source.arrivals(span, lateness, deduplicated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nothing is waiting from here on

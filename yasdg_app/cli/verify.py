@@ -1,66 +1,38 @@
 """`yasdg verify`: compares an engine's output with the truth."""
 
 import signal
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import numpy as np
 import orjson
 from faust.cli import argument, option
 
 from yasdg_app.cli.base import OfflineCommand, ShopCommand, command
-from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS, event_time_option
+from yasdg_app.cli.generate import INTERRUPTED, PROGRESS_STEPS
 from yasdg_app.cli.progress import ProgressBar
-from yasdg_app.cli.truth_source import (
-    ALL,
-    TruthError,
-    TruthSource,
-    lateness_option,
-    resolve_truth_source,
-    time_option,
-    window_option,
-)
+from yasdg_app.cli.time_options import event_time_option, lateness_option, time_option, window_option
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import time_text
 from yasdg_app.process.exits import exit_with_error
-from yasdg_app.text import length, printable
-from yasdg_app.truth import compare_purchases as purchases
-from yasdg_app.truth import compare_sums as sums
-from yasdg_app.truth.engine_files import KINDS, FileError, Source
-from yasdg_app.truth.engine_values import NULL, UNREADABLE, times
-from yasdg_app.truth.events import blocks
-from yasdg_app.truth.price_columns import BulkPricing
+from yasdg_app.text import printable
+from yasdg_app.truth.engine_files import KINDS, Source
 from yasdg_app.truth.report import ComparisonReport
-from yasdg_app.truth.tables import VALUES
-from yasdg_app.truth.tumbling import Span
-from yasdg_app.truth.windows import BY, Keys, sorted_products
+from yasdg_app.truth.source import TruthError, resolve_truth_source
+from yasdg_app.truth.verify import VerifyOptions, compare
+from yasdg_app.truth.windows import BY
 
 MAX_FINDINGS_PRINTED = 50
 MAX_FINDING_CHARACTERS = 500
-SECOND, MINUTE = 1_000_000, 60_000_000
 MAX_COLUMNS_PRINTED = 20  # of those that were not compared
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
-    """The options for a file: see the options of `verify`. Times are in microseconds."""
-
-    window: int | str | None = None
-    by: str | None = None
-    begin: int | None = None
-    end: int | None = None
-    lateness: int | None = None
-    deduplicated: bool = False
-    columns: tuple[str, ...] = ()
 
 
 def _columns_option(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Parse names of columns."""
     names = tuple(dict.fromkeys(part.strip() for part in (value or "").split(",")))
     if value is not None and not all(names):
-        raise click.BadParameter(f"{printable(value)}: expected names of columns with commas between them")
+        raise click.BadParameter(f"{printable(value)}: expected names of columns, separated by commas")
     return names if value is not None else ()
 
 
@@ -127,16 +99,18 @@ async def verify(
         source = Source(path, kind)
         source.columns()  # an unreadable file needs no cluster
         truth = await resolve_truth_source(self.shop, opened_at, of_a_stream=True)
+        print(f"yasdg: Truth computed from {truth.source}", file=sys.stderr, flush=True)
         if end is None and not truth.closes:
             raise TruthError(
-                f"The shop has no end, so say up to which event time the file goes: --to '{time_text(truth.now)[:16]}'"
+                f"The shop has no end. Set the event time at which the file ends: --to '{time_text(truth.now)[:16]}'"
             )
         signal.signal(signal.SIGINT, signal.default_int_handler)  # nothing is waiting from here on
-        report = compare(source, truth, VerifyOptions(window, by, begin, end, lateness, deduplicated, named))
+        options = VerifyOptions(window, by, begin, end, lateness, deduplicated, named)
+        report = compare(source, truth, options, BarOnTerminal())
     except KeyboardInterrupt:
         return INTERRUPTED
     except (YasdgError, OSError, MemoryError) as error:
-        why = str(error) or "there is not enough memory"
+        why = str(error) or "not enough memory"
         exit_with_error(TruthError(f"Cannot verify {printable(str(path), 4096)}: {why}"), 2)
     if as_json:
         print(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
@@ -145,170 +119,38 @@ async def verify(
     return 0 if report.equal else 1
 
 
-def compare(source: Source, truth: TruthSource, options: VerifyOptions) -> ComparisonReport:
-    """Compare an engine's output with the truth. Raises YasdgError or OSError if that is not possible."""
-    columns, report = source.columns(), ComparisonReport()
-    if purchases.ID in columns:
-        _verify_purchases(source, columns, truth, options, report)
-    else:
-        _verify_sums(source, columns, truth, options, report)
-    report.uncompared = [name for name in source.seen if name not in report.compared]
-    return report
+class BarOnTerminal:
+    """Shows the progress of a comparison as bars on a terminal."""
 
+    def read(self, steps: Iterator[int]) -> None:
+        """Read the file; the bar shows the number of rows so far, because the total is unknown."""
+        with ProgressBar(1, "Reading", width=1, after=1.0) as progress:
+            for rows in steps:
+                progress.advance(0, f"{rows:,} rows")
 
-def _length(window: int | str) -> int | None:
-    return None if window == ALL else int(window)
-
-
-def _by(columns: list[str]) -> str:
-    """Return the key of the sums, according to the columns. Raises FileError."""
-    if sums.START in columns:
-        for by in BY:
-            if ("product_id" if by == "product" else by) in columns:
-                return by
-    raise FileError(
-        f"expected a column {purchases.ID}, or {sums.START} and product_id or category; "
-        f"found {printable(', '.join(columns)) or 'none (CSV has them in its first line, JSON one object a line)'}"
-    )
-
-
-def _window(source: Source, columns: list[str]) -> tuple[int | str, int, int]:
-    """Return the length of the windows of a file that has window ends, and the edges of its first window.
-
-    Without window ends: a minute. ALL if there is only one window and it does not begin at a multiple of its length.
-    Raises FileError.
-    """
-    found: tuple[int, int] | None = None
-    for batch in source.batches([sums.START, sums.END]) if sums.END in columns else ():
-        starts, ends = (times(batch.columns[name]) for name in (sums.START, sums.END))
-        there = (starts < ends) & ~np.isin(starts, (NULL, UNREADABLE)) & ~np.isin(ends, (NULL, UNREADABLE))
-        for start, end in np.unique(np.stack([starts[there], ends[there]], axis=1), axis=0).tolist():
-            found = found or (start, end)
-            if found[0] % (found[1] - found[0]) == 0:
-                if (found[1] - found[0]) % SECOND:
-                    raise _odd(*found)
-                return found[1] - found[0], *found
-            if (start, end) != found:
-                if (found[1] - found[0]) % SECOND:
-                    raise _odd(*found)
-                raise FileError(
-                    f"windows of {length((found[1] - found[0]) / 1e6)} do not begin at {time_text(found[0])}, but at "
-                    "whole multiples of their length since 1970 (UTC). Say --window, if they are of another length"
-                )
-    return (MINUTE, 0, MINUTE) if found is None else (ALL, *found)
-
-
-def _odd(start: int, end: int) -> FileError:
-    """Return the error for windows that are not whole seconds long, such as those whose end is their last moment."""
-    return FileError(
-        f"windows that end at {time_text(end)} and begin at {time_text(start)}: expected whole seconds. If the ends "
-        f"are the last moments of the windows, say --window, and in --columns what is to be compared, {sums.END} apart"
-    )
-
-
-def _compared(columns: list[str], of: tuple[str, ...], keys: tuple[str, ...], named: tuple[str, ...]) -> list[str]:
-    """Return the columns to compare besides the keys; `named`: those that were requested. Raises FileError."""
-    if missing := [name for name in named if name not in columns]:
-        raise FileError(
-            f"there is no column {printable(', '.join(missing))}; found {printable(', '.join(columns), 500)}"
-        )
-    if others := [name for name in named if name not in (*of, *keys)]:
-        raise FileError(
-            f"the column {printable(', '.join(others))} cannot be compared. These can: {', '.join((*keys, *of))}"
-        )
-    return [name for name in of if name in (named or columns)]
-
-
-def _verify_purchases(
-    source: Source, columns: list[str], truth: TruthSource, options: VerifyOptions, report: ComparisonReport
-) -> None:
-    products = sorted_products(truth.plan)
-    span = truth.span(MINUTE if options.window is None else _length(options.window), options.begin, options.end)
-    report.what, report.keys = "purchases", (purchases.ID,)
-    report.columns = _compared(columns, purchases.FIELDS, report.keys, options.columns)
-    engine_rows = purchases.EngineRows(products, report.columns, report)
-    _read(source, [purchases.ID, *report.columns], engine_rows)
-    arrivals = truth.arrivals(span, options.lateness, options.deduplicated) or truth.faults(span)
-    event_blocks = blocks(truth.plan, max(truth.until if truth.closes else truth.now, span.end - 1), arrivals)
-    pricing = BulkPricing(products, truth.plan.sales)
-    _run(purchases.compare(engine_rows, event_blocks, span, pricing, report), truth, span, report)
-
-
-def _verify_sums(
-    source: Source, columns: list[str], truth: TruthSource, options: VerifyOptions, report: ComparisonReport
-) -> None:
-    products = sorted_products(truth.plan)
-    keys = Keys(products, options.by or _by(columns))
-    if missing := {sums.START, keys.column} - set(columns):
-        raise FileError(f"there is no column {', '.join(sorted(missing))}; found {printable(', '.join(columns), 500)}")
-    window, begin, end = options.window, options.begin, options.end
-    told_ends = (sums.END,) if sums.END in columns and window != ALL else ()
-    has_ends = bool(told_ends) and (not options.columns or sums.END in options.columns)
-    if window is None:
-        window, *edges = _window(source, columns)
-        if window == ALL:
-            begin, end = (
-                event_id if said is None else said for said, event_id in zip((begin, end), edges, strict=True)
-            )
-    report.what, report.keys = "windows", (sums.START, *((sums.END,) if has_ends else ()), keys.column)
-    report.columns = _compared(columns, VALUES, (sums.START, *told_ends, keys.column), options.columns)
-    if not report.columns:
-        found_here = printable(", ".join(options.columns or columns), 500)
-        raise FileError(f"expected some of the columns {', '.join(VALUES)}; found {found_here}")
-    span = truth.whole_windows(_length(window), begin, end)
-    found = sums.EngineSums(keys, span, report.columns, report, (begin, end), has_ends)
-    _read(source, [*report.keys, *report.columns], found)
-    comparison = sums.SumsComparison(found, keys, span, report)
-    arrivals = truth.arrivals(span, options.lateness, options.deduplicated)
-    _run(comparison.compare(blocks(truth.plan, truth.until, arrivals)), truth, span, report)
-    if comparison.is_to_be_explained:
-        arrivals = truth.arrivals(span, options.lateness, options.deduplicated) or truth.faults(span)
-        _run(
-            comparison.explain(blocks(truth.plan, truth.until, arrivals), products),
-            truth,
-            span,
-            report,
-            "Looking closer",
-        )
-
-
-def _read(source: Source, columns: list[str], into: purchases.EngineRows | sums.EngineSums) -> None:
-    """Read all rows; the progress shows the number so far, because the total is unknown."""
-    rows = 0
-    with ProgressBar(1, "Reading", width=1, after=1.0) as progress:
-        for batch in source.batches(columns):
-            into.take(batch)
-            rows += batch.rows
-            progress.advance(0, f"{rows:,} rows")
-    into.close()
-
-
-def _run(
-    steps: Iterator[int], truth: TruthSource, span: Span, report: ComparisonReport, label: str = "Comparing"
-) -> None:
-    """Run through the shop's time; `steps`: the event times reached."""
-    report.begin, report.end = time_text(span.begin), time_text(span.end)
-    first, step = truth.plan.opened_at, 0
-    with ProgressBar(PROGRESS_STEPS, label, width=10, after=1.0) as progress:
-        for through in steps:
-            before, step = step, min(PROGRESS_STEPS, int(PROGRESS_STEPS * (through - first) / max(span.end - first, 1)))
-            progress.advance(max(0, step - before), time_text(min(through, span.end))[:16])
+    def compare(self, steps: Iterator[int], label: str, first: int, end: int) -> None:
+        """Run through the shop's time."""
+        step = 0
+        with ProgressBar(PROGRESS_STEPS, label, width=10, after=1.0) as progress:
+            for through in steps:
+                before, step = step, min(PROGRESS_STEPS, int(PROGRESS_STEPS * (through - first) / max(end - first, 1)))
+                progress.advance(max(0, step - before), time_text(min(through, end))[:16])
 
 
 def _show(report: ComparisonReport) -> None:
     """Print the report in human-readable form."""
     print(f"{report.rows:,} {report.what} compared with {report.wanted:,}, {report.begin} to {report.end} (UTC)")
-    print(f"Columns: {', '.join(report.columns) or 'none but the ids'}")
+    print(f"Columns: {', '.join(report.columns) or 'only the ids'}")
     if others := report.uncompared:
         more = f" and {len(others) - MAX_COLUMNS_PRINTED} more" if len(others) > MAX_COLUMNS_PRINTED else ""
         print(f"Not compared: {', '.join(map(printable, others[:MAX_COLUMNS_PRINTED]))}{more}")
     if report.outside:
         cut = ", or cut by --from or --to," if report.what == "windows" else ""
-        print(f"{report.outside:,} {report.what} of other times{cut} were not looked at.")
+        print(f"{report.outside:,} {report.what} of other times{cut} were not compared.")
     if report.equal:
-        print("All is as it should be.")
+        print("No differences found.")
         return
     if report.remark:
         print(f"{report.remark}.")
-    print(f"It differs: {report.kinds_text()}")
+    print(f"Differences: {report.kinds_text()}")
     print("\n".join(report.finding_lines(MAX_FINDINGS_PRINTED, lambda text: printable(text, MAX_FINDING_CHARACTERS))))

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 import holidays
 import numpy as np
 
+from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.rules import MINUTES_PER_DAY as DAY_MINUTES
 from yasdg_app.config.settings import Settings, SupplierSettings
@@ -35,6 +36,20 @@ class ProductGroup:
     product: Product  # representative of the group
     factor: float  # demand of the group relative to that product
     scopes: frozenset[int]
+
+
+def forecast_shop(
+    settings: Settings, products: Sequence[Product], now: int, first: date | None = None, days: int = 7
+) -> Forecast:
+    """Forecast a shop that is opened `now`. Raises OpeningError if it cannot be opened."""
+    opened_at = first_moment(settings, now)
+    of = Plan.of(settings, products, opened_at)
+    if settings.clock.start is None:  # from the start of today, so that the result is the same at any hour
+        midnight = datetime.combine(of.calendar.local(now).date(), datetime.min.time())
+        opened_at = of.calendar.utc(midnight)
+        of = Plan.of(settings, products, opened_at)
+    closes_at = last_moment(settings, opened_at)
+    return forecast_days(settings, of, closes_at, now, first, days)
 
 
 def forecast_days(

@@ -91,7 +91,7 @@ class EngineRows:
     def __init__(self, products: Sequence[Product], columns: Sequence[str], report: ComparisonReport) -> None:
         self._ids = [product.product_id for product in products]
         self._places = {product_id: place for place, product_id in enumerate(self._ids)}
-        self._strangers: dict[str, int] = {}
+        self._unknown_products: dict[str, int] = {}
         self._report = report
         self.columns = columns
         self._parts: list[list[Ints]] = []
@@ -126,7 +126,7 @@ class EngineRows:
         if value in (NULL, UNREADABLE):
             return None if value == NULL else "not readable"
         if name in NAMES:
-            return self._ids[value] if value >= 0 else list(self._strangers)[UNKNOWN_PRODUCT - value]
+            return self._ids[value] if value >= 0 else list(self._unknown_products)[UNKNOWN_PRODUCT - value]
         return (TIMES if name in TIMES else NUMBERS)[name].shown(value)
 
     def id_of(self, product: int, number: int) -> str:
@@ -140,7 +140,9 @@ class EngineRows:
         known = place is not None and NUMBER.fullmatch(number) and text == transaction_id(product_id, int(number))
         if place is not None and known and 0 < int(number) < 2**BITS:
             return place << BITS | int(number)
-        self._report.add(EngineFinding("unknown", {ID: text[:200] or "NULL"}, why="no id of a product and a number"))
+        self._report.add(
+            EngineFinding("unknown", {ID: text[:200] or "NULL"}, why="expected the id of a product and a number")
+        )
         return -1
 
     def _read(self, name: str, column: Any) -> Ints:
@@ -154,9 +156,9 @@ class EngineRows:
             return place
         if text in NOTHING:
             return NULL
-        if len(self._strangers) >= MAX_UNKNOWN_PRODUCTS and text not in self._strangers:
+        if len(self._unknown_products) >= MAX_UNKNOWN_PRODUCTS and text not in self._unknown_products:
             return UNREADABLE
-        return UNKNOWN_PRODUCT - self._strangers.setdefault(text, len(self._strangers))
+        return UNKNOWN_PRODUCT - self._unknown_products.setdefault(text, len(self._unknown_products))
 
 
 def _narrow(values: Ints) -> Ints:
@@ -240,15 +242,15 @@ def _miscounted(engine_rows: EngineRows, arrived: Arrived, place: int, count: in
     named = KINDS[kind].replace("_", " ")
     if count < times:
         if count:
-            why = "once, and it came twice"
+            why = "once, but it arrived twice"
         elif kind in (LATE, OUT_OF_ORDER):
             what, why = "late", f"{named} on the dirty topic, by {length(int(arrived.delays[place]) / 1e6)}"
         elif kind in (DROPPED, CORRUPT):
             why = named
     elif arrived.too_late[place]:
-        what, why = "late", f"kept, although it came too late: by {length(int(arrived.delays[place]) / 1e6)}"
+        what, why = "late", f"kept, although it arrived too late: by {length(int(arrived.delays[place]) / 1e6)}"
     elif not times:
-        what, why = "unknown", f"{named}: it cannot be known"
+        what, why = "unknown", f"{named}: no engine can know it"
     elif kind != NONE:
         why = named if kind == DUPLICATE else ""
     for _ in range(max(1, count - max(times, 1)) if what == "double" else 1):

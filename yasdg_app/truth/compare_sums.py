@@ -93,9 +93,12 @@ class EngineSums:
         aligned = (start % window == 0) | (self._span.window is None)
         for row in np.flatnonzero(~readable | ~aligned | (key < 0)).tolist():
             if not readable[row]:
-                kind, why = "unreadable", f"{START} is no time"
+                kind, why = "unreadable", f"{START} is not a time"
             else:
-                kind, why = "unknown", f"no such {self._keys.column}" if key[row] < 0 else "no window begins then"
+                kind, why = (
+                    "unknown",
+                    f"no such {self._keys.column}" if key[row] < 0 else "no window starts at that time",
+                )
             self._add(kind, int(start[row]), names[row] or "NULL", why)
         known = readable & aligned & (key >= 0)
         number = np.where(known, self._span.number(start), 0)
@@ -106,7 +109,7 @@ class EngineSums:
         foreign = known & ~inside & self._is_judged(first, end) & self._is_something(columns)
         self._report.outside += int(np.count_nonzero(known & ~inside & ~foreign))
         for row in np.flatnonzero(foreign).tolist():
-            self._add("unknown", int(start[row]), names[row], "the shop was not there then")
+            self._add("unknown", int(start[row]), names[row], "the shop was not open yet, or had closed")
         if self._has_ends and self._span.window is not None:
             ends = times(batch.columns[END])
             for row in np.flatnonzero(inside & (ends != end)).tolist():
@@ -204,7 +207,9 @@ class SumsComparison:
             self._differs(int(group[true[place]]), got, right)
         for place in np.flatnonzero(count > 1).tolist():
             for _ in range(int(count[place]) - 1):
-                self._report.add(EngineFinding("double", sums.place(int(group[place])), why="the row is there twice"))
+                self._report.add(
+                    EngineFinding("double", sums.place(int(group[place])), why="the row is there more than once")
+                )
 
     def _differs(self, group: int, got: Mapping[str, int] | None, wanted: Mapping[str, int]) -> None:
         if len(self._different) < MAX_ROWS_EXPLAINED or group in self._different:
@@ -224,8 +229,8 @@ class SumsComparison:
             yield block.through
             if remembered > MAX_EVENTS_KEPT:
                 self._report.remark = (
-                    f"More than {MAX_EVENTS_KEPT:,} sales, restocks and lost sales lie in the windows that differ, so "
-                    "what makes the differences was not looked for. A shorter span does (--from, --to)"
+                    f"The windows that differ contain more than {MAX_EVENTS_KEPT:,} sales, restocks and lost sales, so "
+                    "the differences are not explained. Compare a shorter time (--from, --to)"
                 )
                 events.clear()
                 break
@@ -264,7 +269,10 @@ class SumsComparison:
         nothing = not any(difference.wanted[name] for name in self._counted) and not events
         if nothing and any(difference.got[name] for name in self._counted):
             yield EngineFinding(
-                "unknown", place, self._values(difference, self._sums.columns), why="nothing happened then"
+                "unknown",
+                place,
+                self._values(difference, self._sums.columns),
+                why="there were no events in this window",
             )
             return
         for columns in TOGETHER:
@@ -277,7 +285,7 @@ class SumsComparison:
         ids = [each.event_id for each in counted]
         late = bool(counted) and all(each.fault in (LATE, OUT_OF_ORDER) for each in counted)
         named = ids if len(ids) <= MAX_IDS_SHOWN else [*ids[:MAX_IDS_SHOWN], f"{len(ids) - MAX_IDS_SHOWN} more"]
-        why = "all that happened in it came late on the dirty topic" if late else "the row is not there"
+        why = "all of its events arrived late on the dirty topic" if late else "the row is missing"
         return EngineFinding("late" if late else "missing", place, ids=named, why=why)
 
     def _explained(
@@ -315,18 +323,18 @@ def _reasons(off: Mapping[str, int], events: Sequence[Event]) -> list[Reason]:
     ways: dict[frozenset[str], list[Reason]] = {
         frozenset([event_id]): [(kind, [event_id], why)] for event_id, kind, why in _alone(off, events)
     }
-    ways |= {frozenset(each.event_id for each in faulty): _told(faulty) for faulty in by_faults}
+    ways |= {frozenset(each.event_id for each in faulty): _reasons_of(faulty) for faulty in by_faults}
     others = _others(off, events, by_faults)
     if not ways:
         return [("wrong", [], "")]
     if len(ways) == 1 and not others:
         return next(iter(ways.values()))
     single = all(len(way) == 1 for way in ways)
-    kinds = {kind for told in ways.values() for kind, *_ in told} | set(others.values())
+    kinds = {kind for reasons in ways.values() for kind, *_ in reasons} | set(others.values())
     if single and kinds == {"late", "missing"}:
         kinds = {"missing"}  # the reason is unknown
     whys = dict.fromkeys(others, "") | {
-        event_id: why for told in ways.values() for _, ids, why in told for event_id in ids
+        event_id: why for reasons in ways.values() for _, ids, why in reasons for event_id in ids
     }
     ids = [
         f"{event_id} ({whys[event_id]})" if whys[event_id] else event_id
@@ -398,14 +406,14 @@ def _could_be(each: Event) -> tuple[int, str, str]:
         return (
             (-1, "late", f"{named} on the dirty topic")
             if each.counted
-            else (1, "late", "counted, although it came too late")
+            else (1, "late", "counted, although it arrived too late")
         )
     if each.fault == DUPLICATE:
-        return (1, "double", named) if each.counted == 1 else (-1, "missing", "counted once, and it came twice")
+        return (1, "double", named) if each.counted == 1 else (-1, "missing", "counted once, but it arrived twice")
     return (-1 if each.counted and each.fault in (DROPPED, CORRUPT) else 0), "missing", named
 
 
-def _told(faulty: Sequence[Event]) -> list[Reason]:
+def _reasons_of(faulty: Sequence[Event]) -> list[Reason]:
     by: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in faulty:
         _, kind, why = _could_be(each)

@@ -64,7 +64,7 @@ class Source:
     @staticmethod
     def _found(path: Path) -> list[Path]:
         if not path.exists():
-            raise FileError(f"{_named(path)}: there is no such file")
+            raise FileError(f"{_named(path)}: file not found")
         if path.is_file():
             return [path]
         if not path.is_dir():
@@ -73,7 +73,7 @@ class Source:
         hidden = (".", "_")
         parts = [part for part in inside if not any(n.startswith(hidden) for n in part.relative_to(path).parts)]
         if not parts:
-            raise FileError(f"{_named(path)}: there is no file in this folder")
+            raise FileError(f"{_named(path)}: the folder contains no file")
         return sorted(parts)
 
     @staticmethod
@@ -81,7 +81,7 @@ class Source:
         suffixes = [suffix for suffix in part.suffixes if suffix.lower() not in PACKED]
         kind = SUFFIXES.get(suffixes[-1].lower()) if suffixes else None
         if kind is None:
-            raise FileError(f"{_named(part)}: the name does not tell what it is. Say --format {', '.join(KINDS)}")
+            raise FileError(f"{_named(part)}: the format is not clear from the name. Set --format {', '.join(KINDS)}")
         return kind
 
     def columns(self) -> list[str]:
@@ -114,7 +114,7 @@ class Source:
         names = self._columns(part)
         twice = sorted(name for name, count in Counter(names).items() if count > 1 and name in wanted)
         if twice:
-            raise FileError(f"{_named(part)}: the column {printable(', '.join(twice))} is there more than once")
+            raise FileError(f"{_named(part)}: the column {printable(', '.join(twice))} occurs more than once")
         return (_csv if self._kind == "csv" else _parquet)(part, wanted)
 
     def _columns(self, part: Path) -> list[str]:

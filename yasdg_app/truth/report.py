@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from yasdg_app.findings import Report
 
 KINDS = {
-    "missing": "the engine does not have it",
-    "double": "it has it twice",
-    "late": "it came late on the dirty topic",
-    "wrong": "it has another value",
-    "unknown": "it was never sold",
-    "unreadable": "it cannot be read",
+    "missing": "not in the engine's output",
+    "double": "more than once in the output",
+    "late": "arrived late on the dirty topic",
+    "wrong": "another value",
+    "unknown": "never sold",
+    "unreadable": "not a valid row",
 }
 """Kinds of differences, and their meaning."""
 
@@ -28,7 +28,7 @@ class EngineFinding:
     place
         What differs: the id of a sale, a window and its key, or a line of the file, by the names of the columns.
     values
-        By column: the engine's value, and the true one.
+        By column: the engine's value, and the expected one.
     ids
         Ids of the events that cause the difference, as far as they are certain.
     why
@@ -42,11 +42,11 @@ class EngineFinding:
     why: str = ""
 
     def __str__(self) -> str:
-        values = "; ".join(f"{name} is {got}, not {wanted}" for name, (got, wanted) in self.values.items())
+        values = "; ".join(f"{name} is {got}, expected {wanted}" for name, (got, wanted) in self.values.items())
         ids = ", ".join(self.ids) if "transaction_id" not in self.place else ""
-        told = ": ".join(part for part in (ids, values) if part)
+        details = ": ".join(part for part in (ids, values) if part)
         return f"{self.kind}: {' '.join(self.place.values())}{f' ({self.why})' if self.why else ''}" + (
-            f": {told}" if told else ""
+            f": {details}" if details else ""
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -35,12 +35,12 @@ export function incidents(snapshot, formats) {
   arrange($("incidents"), [...current, ...past.slice(0, MAX_PAST)], (each) => each.name, create, (node, each) => {
     node.dataset.name = each.name;
     node.dataset.state = each.state;
-    const [name, state, what, said] = ["b", ".state", ".what", ".said"].map((part) => node.querySelector(part));
+    const [name, state, details, outcome] = ["b", ".state", ".details", ".outcome"].map((part) => node.querySelector(part));
     setText(name, each.name);
     setText(state, each.state);
-    setText(what, described(each, now));
+    setText(details, described(each, now));
     const over = !current.includes(each);
-    setText(said, over ? "" : ends.get(each.name) ?? "");
+    setText(outcome, over ? "" : ends.get(each.name) ?? "");
     button(node.querySelector("button"), each, over);
   });
   $("no-incidents").hidden = current.length > 0;
@@ -52,7 +52,7 @@ function create(incident) {
   const end = make("button", { type: "button", class: "quiet" }, "End");
   end.addEventListener("click", () => stop(incident.name, end));
   const head = make("div", {}, make("b"), " ", make("span", { class: "state" }));
-  return make("li", {}, make("div", {}, head, make("p", { class: "what" }), make("p", { class: "said" })), end);
+  return make("li", {}, make("div", {}, head, make("p", { class: "details" }), make("p", { class: "outcome" })), end);
 }
 
 function button(end, incident, over) {
@@ -75,13 +75,13 @@ async function stop(name, end) {
   if (end.getAttribute("aria-disabled")) return;
   ends.set(name, "ending …");
   end.setAttribute("aria-disabled", "true");
-  const words = end.parentElement.querySelector(".said");
-  setText(words, ends.get(name));
+  const outcome = end.parentElement.querySelector(".outcome");
+  setText(outcome, ends.get(name));
   const { status, body } = await ask(`/incidents/${encodeURIComponent(name)}/`, { method: "DELETE" });
   const done = status === 200;
   const text = done ? `ends at ${time.minute(parsed(body.end))}` : body.error;
   ends.set(name, text);
-  setText(words, text);
+  setText(outcome, text);
   announce(`${name}: ${text}`, done);
   if (status !== 200 && status !== 409) {
     ends.delete(name);
@@ -99,8 +99,8 @@ async function ask(path, options) {
 }
 
 function announce(text, good) {
-  setText($("said"), text);
-  $("said").classList.toggle("bad", !good);
+  setText($("incident-status"), text);
+  $("incident-status").classList.toggle("bad", !good);
 }
 
 /* --- The form --- */

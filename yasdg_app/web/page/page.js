@@ -80,16 +80,16 @@ function age() {
 /** The shop's clock advances between snapshots, at its pace; it stops when the data is stale. */
 function clock() {
   const old = age() > STALE_MS;
-  document.body.dataset.state = old ? "old" : snapshot ? "live" : "connecting";
+  document.body.dataset.state = old ? "stale" : snapshot ? "live" : "connecting";
   const seconds = length(age() / 1000);
-  setText($("heard"), old ? (snapshot ? `last update ${seconds} ago` : `no data for ${seconds}`) : snapshot ? "live" : "connecting …");
+  setText($("connection"), old ? (snapshot ? `last update ${seconds} ago` : `no data for ${seconds}`) : snapshot ? "live" : "connecting …");
   if (!snapshot) return;
   const pace = snapshot.pace ?? 0;
   const now = parsed(snapshot.now) + Math.min(age(), STALE_MS) * pace;
   setText($("clock"), `${time.date(now)} ${time.second(now)}`);
   setText($("zone"), snapshot.time_zone);
   setText($("pace"), Math.abs(pace - 1) < 0.005 ? "real time" : `× ${decimal(pace)}`);
-  setText($("behind"), snapshot.behind == null ? "unknown" : snapshot.behind < 100 ? `${snapshot.behind.toFixed(1)} s` : length(snapshot.behind));
+  setText($("delay"), snapshot.behind == null ? "unknown" : snapshot.behind < 100 ? `${snapshot.behind.toFixed(1)} s` : length(snapshot.behind));
 }
 
 function notices() {

@@ -1,20 +1,16 @@
 """The source of the truth about a shop: the shop in the cluster if there is one, otherwise the configuration alone."""
 
 import asyncio
-import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
 
-import click
 from aiokafka.errors import KafkaError
 
-from yasdg_app.cli.generate import again_by, refuse_if_too_slow
 from yasdg_app.cluster_state.control_records import read_control
 from yasdg_app.cluster_state.lifetime import first_moment, last_moment
 from yasdg_app.cluster_state.manifest import ConfigurationChangedError, UnknownShopError, find_shop
 from yasdg_app.cluster_state.running_shop import RunningShop
-from yasdg_app.config import rules
 from yasdg_app.config.fingerprint import fingerprint_of
 from yasdg_app.errors import YasdgError
 from yasdg_app.kafka import topics as shop_topics
@@ -22,21 +18,21 @@ from yasdg_app.kafka.client import administration
 from yasdg_app.kafka.embedded.errors import BrokerError
 from yasdg_app.kafka.embedded.folder import BrokerFolder
 from yasdg_app.kafka.reader import read_all
-from yasdg_app.messages.times import event_time, time_text
-from yasdg_app.shop.demand import microseconds
+from yasdg_app.messages.times import time_text
 from yasdg_app.shop.faults import Faults
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.sale_limit import generate_all
 from yasdg_app.shop.till import Till
-from yasdg_app.text import length, printable
+from yasdg_app.text import length
 from yasdg_app.truth.arrivals import ArrivalSimulator
 from yasdg_app.truth.offline_stream import FOREVER
+from yasdg_app.truth.stream_end import reproduction_hint, require_enough_sales
 from yasdg_app.truth.tumbling import Span
 from yasdg_app.truth.windows import sorted_products
 
-SHOW_AFTER_SECONDS = 5.0  # in which a reachable cluster responds
-SECOND = 1_000_000
-ALL = "all"
+CLUSTER_TIMEOUT_SECONDS = 5.0  # in which a reachable cluster responds
+SECOND = 1_000_000  # microseconds
+ALL = "all"  # one window
 
 
 class TruthError(YasdgError):
@@ -99,8 +95,8 @@ class TruthSource:
         begin = opened_at if begin is None else max(begin, opened_at)
         if begin >= end:
             raise TruthError(
-                f"There is nothing from {time_text(begin)} to {time_text(end)} (UTC). The shop's first moment is "
-                f"{time_text(opened_at)}. Say up to when, such as --to '{time_text(begin)[:10]} 23:59'"
+                f"There are no sales from {time_text(begin)} to {time_text(end)} (UTC): the shop opened "
+                f"{time_text(opened_at)}. Set the end, such as --to '{time_text(begin)[:10]} 23:59'"
             )
         return Span(begin, end, window)
 
@@ -120,14 +116,14 @@ class TruthSource:
             before = end // window * window
         if first >= before:
             raise TruthError(
-                f"No whole window of {length(window / SECOND)} lies between {time_text(span.begin)} and "
-                f"{time_text(span.end)} (UTC), and windows that --from or --to cut are not judged. Say other times"
+                f"There is no complete window of {length(window / SECOND)} between {time_text(span.begin)} and "
+                f"{time_text(span.end)} (UTC), and windows that --from or --to cut are not compared. Set other times"
             )
         return Span(first, before, window)
 
     def _last_sale(self) -> int:
         """Return the event time of the sale that ends a run of so many sales. Raises GenerateError if there is none."""
-        refuse_if_too_slow(self.shop.settings, self.plan, self.until, self.number_of_sales)
+        require_enough_sales(self.shop.settings, self.plan, self.until, self.number_of_sales)
         served = generate_all(Till(self.plan, self.plan.products), self.until, self.number_of_sales)
         return max(through for _, through in served)
 
@@ -136,26 +132,26 @@ class TruthSource:
         if lateness is None:
             if deduplicated:
                 raise TruthError(
-                    "--deduplicated says what an engine does that reads the dirty topic: it needs --allowed-lateness"
+                    "--deduplicated is for an engine that reads the dirty topic: it requires --allowed-lateness"
                 )
             return None
         if not self.shop.settings.faults.any:
             raise TruthError(
-                "--allowed-lateness is for a shop with [FAULTS], and there are none: its topic has all in order"
+                "--allowed-lateness requires a shop with [FAULTS]: without them, all messages are on time and in order"
             )
-        return self._network(span, lateness, deduplicated)
+        return self._simulator(span, lateness, deduplicated)
 
     def faults(self, span: Span) -> ArrivalSimulator:
         """Return a simulator that records the fault of each sale and changes nothing."""
-        return self._network(span, None, False)
+        return self._simulator(span, None, False)
 
-    def _network(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator:
+    def _simulator(self, span: Span, lateness: int | None, deduplicated: bool) -> ArrivalSimulator:
         faults = Faults.of(self.shop.settings.faults, self.plan.sales.seed)
         return ArrivalSimulator(faults, sorted_products(self.plan), span, lateness, deduplicated)
 
 
 async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_stream: bool = False) -> TruthSource:
-    """Return the source of the truth, and print it on standard error.
+    """Return the source of the truth.
 
     Parameters
     ----------
@@ -164,7 +160,7 @@ async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_st
     of_a_stream
         A stream of the shop exists, so its first moment is in the past: if it is unknown, this raises TruthError.
     """
-    found, why = None, "the first moment is given"
+    found, why = None, "the time of its opening is given"
     if opened_at is None:
         try:
             found, why = await _in_the_cluster(shop)
@@ -177,16 +173,15 @@ async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_st
         by_now = opened_at is None and not isinstance(shop.settings.clock.start, datetime)
         if by_now and of_a_stream:
             raise TruthError(
-                "The first moment of this shop depends on when it was opened ([CLOCK] start). Say it: --opened-at, or "
-                f"the cluster that knows it ([KAFKA] bootstrap_servers): {why}"
+                "The time of this shop's opening is unknown: [CLOCK] start is relative to it. Set --opened-at, or the "
+                f"cluster that contains the shop ([KAFKA] bootstrap_servers): {why}"
             )
         begin = first_moment(shop.settings, now) if opened_at is None else opened_at
         found = TruthSource(
             shop, Plan.of(shop.settings, shop.products, begin), now,
-            f"the configuration alone, without what was set while the shop ran: {why}"
-            + (f". It is a shop on paper, opened just now{again_by(begin)}" if by_now else ""),
+            f"the configuration alone, without changes made while the shop ran: {why}"
+            + (f". It is a simulated shop, opened now{reproduction_hint(begin)}" if by_now else ""),
         )  # fmt: skip
-    print(f"yasdg: Truth by {found.source}", file=sys.stderr, flush=True)
     return found
 
 
@@ -198,7 +193,7 @@ async def _in_the_cluster(shop: RunningShop) -> tuple[TruthSource | None, str]:
             return None, f"no shop was opened in {kafka.data_dir}"
         await shop.connect_broker()
     servers, control = shop.connection.servers, shop_topics.control_topic(kafka)
-    async with asyncio.timeout(SHOW_AFTER_SECONDS), administration(shop.connection) as admin:
+    async with asyncio.timeout(CLUSTER_TIMEOUT_SECONDS), administration(shop.connection) as admin:
         existing = set(await admin.list_topics())
     try:
         manifest = await find_shop(shop.connection, kafka, existing, fingerprint_of(shop.settings, shop.products))
@@ -207,54 +202,15 @@ async def _in_the_cluster(shop: RunningShop) -> tuple[TruthSource | None, str]:
     except ConfigurationChangedError as error:
         raise TruthError(
             f"The shop on {servers} was opened {time_text(error.manifest.opened_at)} with another configuration: "
-            f"{'; '.join(error.changes)}. Put the values back, or say --opened-at for a shop that is not there"
+            f"{'; '.join(error.changes)}. Restore these values, or set --opened-at for another shop"
         ) from None
-    said = read_control(await read_all(shop.connection, control, manifest.producer_id), manifest.clock, shop.products)
-    plan = Plan.of(shop.settings, shop.products, manifest.opened_at).with_control(said.live, said.gaps)
-    live = ", ".join(incident.name for incident in said.live) or "none"
+    state = read_control(await read_all(shop.connection, control, manifest.producer_id), manifest.clock, shop.products)
+    plan = Plan.of(shop.settings, shop.products, manifest.opened_at).with_control(state.live, state.gaps)
+    live = ", ".join(incident.name for incident in state.live) or "none"
     return TruthSource(
         shop,
         plan,
         manifest.clock.at(time.time_ns() // 1000),
         f"the shop on {servers}, opened {time_text(manifest.opened_at)} (UTC); incidents set while it ran: {live}; "
-        f"times left out: {len(said.gaps) or 'none'}",
+        f"skipped downtimes: {len(state.gaps) or 'none'}",
     ), ""
-
-
-# --- Options --------------------------------------------------------------------------------------------------------
-
-
-def window_option(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """Parse the length of a window: microseconds, or ALL."""
-    if value is None or value.lower() == ALL:
-        return value and ALL
-    try:
-        length = microseconds(rules.duration().read(value))
-        if length % SECOND == 0:
-            return length
-    except rules.InvalidValueError:
-        pass
-    raise click.BadParameter(f"{printable(value)}: expected whole seconds such as 10s, 1m, 1h or 1d, or all")
-
-
-def lateness_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Parse an allowed lateness, in microseconds."""
-    try:
-        return None if value is None else microseconds(rules.duration(zero=True).read(value))
-    except rules.InvalidValueError as error:
-        raise click.BadParameter(f"{printable(value or '')}: expected {error}") from None
-
-
-def time_option(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Parse an event time, in UTC."""
-    try:
-        if value is None:
-            return None
-        moment = datetime.fromisoformat(value)
-        if moment.utcoffset() is None or not moment.utcoffset():
-            moment = moment.replace(tzinfo=None)
-            if rules.FIRST_DATE <= moment.date() <= rules.LAST_DATE:
-                return event_time(str(moment))
-    except ValueError:
-        pass
-    raise click.BadParameter(f"{printable(value or '')}: expected a time (UTC) such as '2026-01-01 08:30'")
