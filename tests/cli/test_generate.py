@@ -275,8 +275,8 @@ def reach(clock: dict[str, str], asked: dict[str, object]) -> int:
 @pytest.mark.parametrize(
     ("clock", "asked", "words"),
     [
-        ({}, {}, ("first moment is now", "--until 1h, -n 1000", "YASDG_CLOCK_START=30d")),
-        ({}, dict(until="now"), ("first moment is now",)),
+        ({}, {}, ("shop opens now", "--until 1h, -n 1000", "YASDG_CLOCK_START=30d")),
+        ({}, dict(until="now"), ("shop opens now",)),
         ({}, dict(what="lost_sales", rows=5), ("--until 1h, or a past",)),
         (
             dict(start="2026-06-01"), dict(until=datetime(2026, 6, 1)),

@@ -195,7 +195,7 @@ def test_a_promotion_in_closed_hours(plan_of: Look) -> None:
 
 def test_an_incident_that_the_shop_does_not_live_to_see(plan_of: Look) -> None:
     text = "[CLOCK]\nstart = 2026-05-04\nend = 2026-05-11\n[INCIDENT x]\nkind = storm\nstart = {}\n"
-    assert warned(plan_of(text.format("2026-05-03")), "[INCIDENT x] is over before")
+    assert warned(plan_of(text.format("2026-05-03")), "[INCIDENT x] ends before")
     assert warned(plan_of(text.format("2026-05-12")), "[INCIDENT x] begins after")
     assert not plan_of(text.format("2026-05-06")).warnings
 

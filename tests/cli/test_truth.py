@@ -112,16 +112,16 @@ def test_a_run_of_so_many_sales_ends_with_the_last_of_them(tmp_path: Path) -> No
         (("truth", "--from", "2026-06-01 08:00+02:00"), 2, "expected a time (UTC) such as"),
         (("truth", "--by", "item"), 2, "'product', 'category'"),
         (("truth", "--from", "2026-07-01"), 1, "There are no sales from 2026-07-01"),
-        (("truth", "--to", "2026-05-01"), 1, "The shop's first moment is 2026-05-31 22:00"),
+        (("truth", "--to", "2026-05-01"), 1, "the shop opened 2026-05-31 22:00"),
         (("truth", "-o", "."), 1, "is a folder"),
         (("truth", "--allowed-lateness", "10s"), 1, "[FAULTS]"),
-        (("truth", "--deduplicated"), 1, "needs --allowed-lateness"),
+        (("truth", "--deduplicated"), 1, "requires --allowed-lateness"),
         (("verify", "nothing.csv"), 2, "nothing.csv: file not found"),
-        (("verify", "odd.dat"), 2, "Say --format csv, json, parquet"),
+        (("verify", "odd.dat"), 2, "Set --format csv, json, parquet"),
         (("verify", "odd.csv"), 2, "expected a column transaction_id, or window_start and product_id or category"),
         (("verify", "bare.csv"), 2, "expected some of the columns sales, units"),
         (("verify", "odd.dat", "--format", "parquet"), 2, "odd.dat"),
-        (("verify", "empty"), 2, "there is no file in this folder"),
+        (("verify", "empty"), 2, "the folder contains no file"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_a_line(
@@ -244,7 +244,7 @@ def test_a_dirty_shop_is_compared_with_what_an_engine_sees_if_that_is_asked_for(
     [
         (("minutes.csv", "--columns", "sales,revenue"), 0, "Not compared: window_end, units, members"),
         (("minutes.csv", "--columns", "sales,margin"), 2, "column not found: margin; found window_start"),
-        (("minutes.csv", "--columns", "sales,"), 2, "expected names of columns with commas between them"),
+        (("minutes.csv", "--columns", "sales,"), 2, "expected names of columns, separated by commas"),
         (("minutes.csv", "--to", "2026-06-03 10:30:30"), 0, "or cut by --from or --to, were not compared"),
         (
             ("minutes.csv", "--from", "2026-06-03 10:30:05", "--to", "2026-06-03 10:30:30"),

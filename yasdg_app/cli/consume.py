@@ -142,11 +142,11 @@ async def consume(self: ShopCommand, what: str, as_json: bool, from_beginning: b
         while True:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 plain = await shop.format.plain(KINDS.get(what, what), records)
-                for record, told in zip(records, plain, strict=True):
+                for record, decoded in zip(records, plain, strict=True):
                     if as_json:
-                        print(json_of(record, told, is_json))
+                        print(json_of(record, decoded, is_json))
                     else:
-                        print(line(what, told.value or record.value, items) + label(record.headers))
+                        print(line(what, decoded.value or record.value, items) + label(record.headers))
             sys.stdout.flush()
     finally:
         await consumer.stop()

@@ -39,7 +39,7 @@ SHOW_AFTER_SECONDS = 1.0  # if the output is a pipe: its reader may want only th
 
 
 def _until(_: click.Context, __: click.Parameter, value: str | None) -> Until:
-    rule = rules.moment_or_duration(NOW, "after the shop's first moment")
+    rule = rules.moment_or_duration(NOW, "after the shop's opening")
     try:
         return None if value is None else rule.read(value) or NOW
     except rules.InvalidValueError as error:

@@ -185,8 +185,8 @@ async def _in_time(shop: OpenShop, answer: Awaitable[T]) -> T:
 
 async def _list(shop: OpenShop, as_json: bool) -> None:
     if shop.changes:
-        told = f"The configuration here is not the shop's, whose incidents may be others: {'; '.join(shop.changes)}"
-        print(f"yasdg: {told}", file=sys.stderr)
+        warning = f"The configuration here differs from the shop's, so incidents may differ: {'; '.join(shop.changes)}"
+        print(f"yasdg: {warning}", file=sys.stderr)
     said, now = await _in_time(shop, shop.control.read()), shop.now
     incidents = listed(shop.plan.incidents, said, now)
     if as_json:
@@ -231,13 +231,13 @@ def _clock(shop: OpenShop, at: int) -> str:
     return f"{shop.plan.calendar.local(at):%Y-%m-%d %H:%M}"
 
 
-def _line(shop: OpenShop, told: Mapping[str, Any]) -> str:
+def _line(shop: OpenShop, event: Mapping[str, Any]) -> str:
     """Return an incident as a human-readable line."""
-    span = " to ".join(_clock(shop, event_time(told[edge])) for edge in ("start", "end"))
-    effect = f"factor {told['factor']:g}" + (f", discount {told['discount']:g}" if told["discount"] else "")
-    scope: Sequence[str] = [*told["categories"], *told["products"]]
+    span = " to ".join(_clock(shop, event_time(event[edge])) for edge in ("start", "end"))
+    effect = f"factor {event['factor']:g}" + (f", discount {event['discount']:g}" if event["discount"] else "")
+    scope: Sequence[str] = [*event["categories"], *event["products"]]
     of = f" of {', '.join(scope)}" if scope else ""
-    return f"{told['state']:>5}  {span}  {told['name']}: {told['kind']}{of}, {effect} ({told['source']})"
+    return f"{event['state']:>5}  {span}  {event['name']}: {event['kind']}{of}, {effect} ({event['source']})"
 
 
 def _print_json(shown: Mapping[str, Any]) -> None:

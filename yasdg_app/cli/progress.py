@@ -26,7 +26,7 @@ class ProgressBar:
         Whether the bar is hidden because the terminal shows something else.
     """
 
-    EVERY = 10.0  # seconds between two lines
+    LINE_EVERY_SECONDS = 10.0
 
     def __init__(
         self, total: int, label: str = "", line: str = "", width: int = 36, after: float = 0.0, hidden: bool = False
@@ -35,7 +35,7 @@ class ProgressBar:
             length=total, label=label, file=sys.stderr, show_pos=bool(line), width=width,
             item_show_func=lambda item: item,
         )  # fmt: skip
-        self._line, self._total, self._done, self._told = line, total, 0, time.monotonic()
+        self._line, self._total, self._done, self._printed_at = line, total, 0, time.monotonic()
         self._terminal, self._after, self._begun = sys.stderr.isatty() and not hidden, after, False
 
     def __enter__(self) -> "ProgressBar":
@@ -57,9 +57,9 @@ class ProgressBar:
         self._done += count
         if self._begun:
             self._bar.update(count, item)
-        elif self._terminal and time.monotonic() - self._told > self._after:
+        elif self._terminal and time.monotonic() - self._printed_at > self._after:
             self._begin()
             self._bar.update(self._done, item)
-        elif not self._terminal and self._line and time.monotonic() - self._told > self.EVERY:
-            self._told = time.monotonic()
+        elif not self._terminal and self._line and time.monotonic() - self._printed_at > self.LINE_EVERY_SECONDS:
+            self._printed_at = time.monotonic()
             print(self._line.format(self._done, self._total), file=sys.stderr, flush=True)

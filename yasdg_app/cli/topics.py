@@ -87,7 +87,7 @@ async def _list(admin: AIOKafkaAdminClient, shop: RunningShop) -> None:
     offsets = await _offsets(existing, admin, shop)
     for name in dict.fromkeys([*_names(shop), *existing]):
         if name in offsets:
-            messages = sum(behind - first for first, behind in offsets[name].values())
+            messages = sum(end - first for first, end in offsets[name].values())
             print(f"{name}: {len(offsets[name])} partitions, {messages} messages")
         else:
             print(f"{name}: not there")
@@ -112,8 +112,8 @@ async def _describe(admin: AIOKafkaAdminClient, shop: RunningShop) -> None:
         configs = ", ".join(f"{entry[0]}={entry[1]}" for entry in response.resources[0][4])
         copies = len(description["partitions"][0]["replicas"])
         print(f"{name}: {len(offsets[name])} partitions, replication {copies}, {configs}")
-        for partition, (first, behind) in offsets[name].items():
-            print(f"    partition {partition}: offsets {first} to {behind}")
+        for partition, (first, end) in offsets[name].items():
+            print(f"    partition {partition}: offsets {first} to {end}")
 
 
 async def _delete(admin: AIOKafkaAdminClient, shop: RunningShop, yes: bool) -> None:

@@ -76,7 +76,7 @@ def as_data(forecast: Forecast) -> dict[str, Any]:
                 }
                 for each in (*settings.suppliers, settings.supply)
             ],
-            "products_looked_at": forecast.looked_at,
+            "products_looked_at": forecast.simulated_products,
             "short": [
                 {"product_id": each.product.product_id, "lost_share": each.share, "badly": each.share >= BAD_LOSS_SHARE}
                 for each in forecast.short

@@ -76,7 +76,7 @@ def forecast_days(
     edges = calculator.edges(dates)
     by_category = calculator.by_category(edges)
     customers = sum(by_category.values(), np.zeros(len(edges) - 1)).reshape(-1, 24)
-    lost, short, looked_at = calculator.lost(edges)
+    lost, short, simulated_products = calculator.lost(edges)
     incidents = plan.incidents.between(int(edges[0]), max(int(edges[-1]), int(edges[0]) + 1))
     shown = [
         ForecastDay(
@@ -91,7 +91,7 @@ def forecast_days(
         for row, day in enumerate(dates)
     ]
     forecast = Forecast(
-        settings, plan, closes_at, tuple(shown), edges, by_category, incidents, short, looked_at,
+        settings, plan, closes_at, tuple(shown), edges, by_category, incidents, short, simulated_products,
         calculator.catch_up(now), calculator.last_sale(int(edges[-1])), (),
     )  # fmt: skip
     return replace(forecast, warnings=tuple(likely_mistakes(forecast)))
@@ -217,9 +217,9 @@ class _Calculator:
             return None
         end = now if self.closes_at is None else min(now, self.closes_at)
         starts = range(self.opened_at, end, WEEK)
-        looked_at = starts[:: 1 + len(starts) // MAX_WEEKS]
-        customers = sum(self.expected(start, min(start + WEEK, end)) for start in looked_at)
-        customers *= len(starts) / len(looked_at)
+        sampled = starts[:: 1 + len(starts) // MAX_WEEKS]
+        customers = sum(self.expected(start, min(start + WEEK, end)) for start in sampled)
+        customers *= len(starts) / len(sampled)
         restocks = customers * self.units / self.plan.supply.restock_amount
         gap, speed = (end - self.opened_at) / 1e6, self.settings.clock.speed
         seconds: float | None

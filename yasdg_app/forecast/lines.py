@@ -194,7 +194,11 @@ def _supply(forecast: Forecast) -> Iterator[str]:
     if not forecast.short:
         yield "  No customer is expected to find too little."
         return
-    of = "" if forecast.looked_at == len(forecast.plan.products) else f", of {forecast.looked_at} products looked at"
+    of = (
+        ""
+        if forecast.simulated_products == len(forecast.plan.products)
+        else f", of {forecast.simulated_products} products that were simulated"
+    )
     yield (
         f"  About {count(forecast.lost)} customers ({_share(forecast.lost, forecast.customers) or 'hardly any'}) "
         f"are expected to find too little{of}; the products most affected:"

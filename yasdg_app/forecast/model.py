@@ -88,7 +88,7 @@ class Forecast:
     by_category: dict[str, Floats]  # expected customers, hour by hour
     incidents: tuple[Incident, ...]
     short: tuple[Shortage, ...]  # the worst first
-    looked_at: int  # number of products whose shelves were simulated
+    simulated_products: int  # number of products whose shelves were simulated
     catch_up: CatchUpForecast | None  # None: the shop begins now
     last_sale: int | None  # expected event time at which number_of_sales is reached; None: not in these days
     warnings: tuple[str, ...]

@@ -74,9 +74,9 @@ def shortage(plan: Plan, product: Product, first: int, units: Floats, begin: int
 
     level = float(product.inventory if begin == plan.opened_at else supply.min_inventory + supply.restock_amount)
     empty: list[tuple[int, int]] = []
-    now, number, looked_at, on_order, due = begin, 0, 0, 0, END_OF_TIME
-    while now < end and looked_at < MAX_DELIVERIES:
-        looked_at += 1
+    now, number, deliveries, on_order, due = begin, 0, 0, 0, END_OF_TIME
+    while now < end and deliveries < MAX_DELIVERIES:
+        deliveries += 1
         if not on_order:
             step = max(level - supply.min_inventory, 1.0)
             now, level, on_order = when(asked(now) + step, now), level - step, supply.restock_amount

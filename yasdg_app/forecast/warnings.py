@@ -79,7 +79,7 @@ def _about_incident(each: IncidentSettings, forecast: Forecast) -> Iterator[str]
     incident = incident_of(each, each.name, plan.calendar.utc(each.start) // MINUTE)
     name = f"[INCIDENT {each.name}]"
     if incident.end <= plan.opened_at:
-        yield f"{name} is over before the shop's first moment, {plan.calendar.local(plan.opened_at):%Y-%m-%d %H:%M}."
+        yield f"{name} ends before the shop's opening, {plan.calendar.local(plan.opened_at):%Y-%m-%d %H:%M}."
     elif forecast.closes_at is not None and incident.start > forecast.closes_at:
         yield f"{name} begins after the shop's last moment, {plan.calendar.local(forecast.closes_at):%Y-%m-%d %H:%M}."
     elif not incident.is_supply and incident.end > incident.start:

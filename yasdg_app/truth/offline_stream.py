@@ -71,13 +71,13 @@ def stream(
         Faults of the channel that delivers the sales; required for the kinds of `FAULTY`.
     """
     left, form = rows, form or Format()
-    told: Iterator[_Part]
+    parts: Iterator[_Part]
     if what in FAULTY:
         assert faults is not None
-        told = FAULTY[what](plan, until, number_of_sales, form, faults)
+        parts = FAULTY[what](plan, until, number_of_sales, form, faults)
     else:
-        told = KINDS[what](plan, until, number_of_sales, form)
-    for text, through in told:
+        parts = KINDS[what](plan, until, number_of_sales, form)
+    for text, through in parts:
         count = text.count(b"\n")  # JSON contains no raw newlines
         if left is not None and count >= left:
             yield StreamLines(_head(text, left), left, through)
@@ -122,15 +122,15 @@ def _stockings(plan: Plan, until: int, number_of_sales: int, form: Format) -> It
     yield _Part(_restocked(restocks.known(END_OF_TIME), write), until)
 
 
-def _restocked(told: Iterable[tuple[Product, Restock]], write: Write | None) -> bytes:
-    return joined((encode(stocking(product.product_id, each)) for product, each in told), write)
+def _restocked(restocks: Iterable[tuple[Product, Restock]], write: Write | None) -> bytes:
+    return joined((encode(stocking(product.product_id, each)) for product, each in restocks), write)
 
 
 def _incidents(plan: Plan, until: int, number_of_sales: int, form: Format) -> Iterator[_Part]:
     begin = plan.opened_at
     for through in _stretches(plan, until, number_of_sales):
-        told = plan.incidents.announcements(begin, through + 1)
-        values = (encode(announcement(at, phase, incident)) for at, phase, incident in told)
+        announcements = plan.incidents.announcements(begin, through + 1)
+        values = (encode(announcement(at, phase, incident)) for at, phase, incident in announcements)
         yield _Part(joined(values, form.writer("incidents")), through)
         begin = through + 1
 
@@ -266,9 +266,9 @@ class RestockSequencer:
         for place, at, option in zip(sales.product.tolist(), sales.at.tolist(), sales.option.tolist(), strict=True):
             shelf = shelves[place]
             if came := shelf.receive_and_sell(quantity_of(option), at, supply):
-                self._tell(place, came)
+                self._add(place, came)
 
-    def _tell(self, place: int, came: Iterable[Restock]) -> None:
+    def _add(self, place: int, came: Iterable[Restock]) -> None:
         for each in came:
             heappush(self._waiting, (each.at, place, each.number, each))
 

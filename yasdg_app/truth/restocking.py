@@ -76,8 +76,8 @@ class BulkRestocking:
         ):
             by_hand += [(place, each) for each in self._sell_one_by_one(place, times, sums, first, end)]
         columns = [(place, each.number, each.at, each.stock_quantity) for place, each in by_hand]
-        told = RestockColumns(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
-        return RestockColumns(*(np.concatenate(pair) for pair in zip(at_once, told, strict=True)))
+        one_by_one = RestockColumns(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
+        return RestockColumns(*(np.concatenate(pair) for pair in zip(at_once, one_by_one, strict=True)))
 
     def _sell_in_bulk(self, product: Ints, at: Ints, sold: Ints) -> RestockColumns:
         """Apply sales to steady shelves; `sold`: units of the product, cumulative for each sale."""
@@ -97,7 +97,7 @@ class BulkRestocking:
     ) -> list[Restock]:
         """Apply the sales of a product, rows `first` to `end`; `sums`: units up to each row."""
         supply = self._supply
-        told: list[Restock] = []
+        restocks: list[Restock] = []
         shelf = self._shelves.get(place) or self._shelf(place)
         row, before = first, sums[first - 1] if first else 0
         while row < end:
@@ -109,12 +109,12 @@ class BulkRestocking:
                 self._take(shelf, there - row, sums[there - 1] - before)
                 before = sums[there - 1]
             if there < end:
-                told += shelf.receive_and_sell(sums[there] - before, times[there], supply)
+                restocks += shelf.receive_and_sell(sums[there] - before, times[there], supply)
                 before = sums[there]
             row = there + 1
         self._due[place] = shelf.due
         self._put_away(place, shelf)
-        return told
+        return restocks
 
     @staticmethod
     def _take(shelf: Shelf, sales: int, units: int) -> None:

@@ -156,9 +156,9 @@ async def resolve_truth_source(shop: RunningShop, opened_at: int | None, of_a_st
     Parameters
     ----------
     opened_at
-        The shop's first moment; if given, no cluster is contacted.
+        Event time of the opening, microseconds since 1970; if given, no cluster is contacted.
     of_a_stream
-        A stream of the shop exists, so its first moment is in the past: if it is unknown, this raises TruthError.
+        A stream of the shop exists, so its opening is in the past: if its time is unknown, this raises TruthError.
     """
     found, why = None, "the time of its opening is given"
     if opened_at is None:

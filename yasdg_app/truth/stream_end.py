@@ -14,7 +14,7 @@ NOW = "now"
 MIN_EXPECTED_SALES = 1e-3  # expected sales in total: with fewer, no sale is expected
 
 Until = datetime | timedelta | str | None
-"""A time on the shop's clock, a duration after its first moment, NOW, or None for what is configured."""
+"""A time on the shop's clock, a duration after its opening, NOW, or None for what is configured."""
 
 
 class GenerateError(YasdgError):
@@ -72,5 +72,5 @@ def require_enough_sales(settings: Settings, plan: Plan, last: int, wanted: int)
 
 
 def reproduction_hint(opened_at: int) -> str:
-    """Return how to reproduce the stream of a shop whose first moment depends on the time of the run."""
+    """Return how to reproduce the stream of a shop whose opening depends on the time of the run."""
     return f"\nTo reproduce the stream of this shop: --opened-at '{time_text(opened_at)}'"
