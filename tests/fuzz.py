@@ -250,7 +250,7 @@ class Fuzz(Chaos):
         }
         self.products = catalog.load(self.settings.sales.products)
         ids = [product.product_id for product in self.products]
-self.foreign_producers = ForeignProducers(arguments, self.shop.servers, self.names, ids)
+        self.foreign_producers = ForeignProducers(arguments, self.shop.servers, self.names, ids)
         self.used_partitions = sorted({default_partition(product_id, arguments.partitions) for product_id in ids})
         self.servers = self.shop.servers
         self.problems: list[str] = []
