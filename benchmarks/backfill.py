@@ -17,7 +17,7 @@ from pathlib import Path
 from stage import Outside, interleaved, kafka, shop_on
 from support.shop import Shop, yasdg
 from table import compared
-from year import LONGEST, is_ready
+from year import MAX_WAIT_SECONDS, is_ready
 
 from yasdg_app.config.files import PROJECT
 
@@ -26,7 +26,7 @@ SCENARIO = PROJECT / "config" / "scenarios" / "year.ini"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--days", type=int, default=365, help="that are made up for")
+    parser.add_argument("--days", type=int, default=365, help="days of the backfill")
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     with kafka() as (folder, servers):
@@ -39,8 +39,8 @@ def main() -> None:
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)
                 outside.until(worker, 120, lambda sample: sample.appended > 0)
                 began = time.monotonic()
-                worker.until(lambda: is_ready(worker), "the present", LONGEST)
-                return told("to Kafka", outside.look().appended, time.monotonic() - began)
+                worker.until(lambda: is_ready(worker), "the present", MAX_WAIT_SECONDS)
+                return print_rate("to Kafka", outside.sample().appended, time.monotonic() - began)
 
         def to_file() -> float:
             name = next(names)
@@ -49,19 +49,19 @@ def main() -> None:
             shop.configured_by(SCENARIO).configure(CLOCK_START=f"{arguments.days}d")
             path = shop.folder / "purchases.jsonl"
             began = time.monotonic()
-            done = yasdg(shop, "generate", "--to", str(path), seconds=LONGEST)
+            done = yasdg(shop, "generate", "--to", str(path), seconds=MAX_WAIT_SECONDS)
             seconds = time.monotonic() - began
             if done.returncode != 0:
                 raise SystemExit(f"yasdg generate failed:\n{done.stdout}{done.stderr}")
             count = lines(path)
             path.unlink()
-            return told("to a file", count, seconds)
+            return print_rate("to a file", count, seconds)
 
         rates = interleaved({"Kafka": to_kafka, "file": to_file}, arguments.rounds)
     print(compared(rates, "Kafka", "purchases/s"))
 
 
-def told(where: str, count: int, seconds: float) -> float:
+def print_rate(where: str, count: int, seconds: float) -> float:
     print(f"{count:,} purchases {where} in {seconds:.1f} s", flush=True)
     return count / seconds
 

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 
 import aiohttp
 import psutil
-from stage import FLAT_OUT, Outside, growth, interleaved, kafka, pace, shop_on
+from stage import FULL_SPEED, Outside, growth, interleaved, kafka, pace, shop_on
 from support.shop import Worker
 from table import compared, limit, ratio
 
-WARM_UP = 5.0  # seconds
-LIVE = 2_000  # sales per second
-LEAST = 0.95  # min fraction of the sales without listeners
+WARM_UP_SECONDS = 5.0
+LIVE_RATE = 2_000  # sales per second
+MIN_RATIO = 0.95  # min fraction of the sales without listeners
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)
                 outside.until(worker, 60, lambda sample: sample.applied > 0)
                 with listening(worker, listeners, taken):
-                    time.sleep(WARM_UP)
+                    time.sleep(WARM_UP_SECONDS)
                     process = psutil.Process(worker.process.pid)
                     before, began = sum(process.cpu_times()[:2]), time.monotonic()
                     samples = outside.during(worker, arguments.seconds)
@@ -59,23 +59,23 @@ def main() -> None:
 
         flat_out = interleaved(
             {
-                alone: lambda: measured(0, FLAT_OUT)[0],
-                watched: lambda: measured(arguments.listeners, FLAT_OUT)[0],
+                alone: lambda: measured(0, FULL_SPEED)[0],
+                watched: lambda: measured(arguments.listeners, FULL_SPEED)[0],
             },
             arguments.rounds,
         )
         live = interleaved(
             {
-                alone: lambda: 100 * measured(0, pace(LIVE))[1],
-                watched: lambda: 100 * measured(arguments.listeners, pace(LIVE))[1],
+                alone: lambda: 100 * measured(0, pace(LIVE_RATE))[1],
+                watched: lambda: 100 * measured(arguments.listeners, pace(LIVE_RATE))[1],
             },
             arguments.rounds,
         )
     print(compared(flat_out, alone, "sales/s, flat out"))
-    print(limit(f"{watched} / {alone}", ratio(flat_out, watched, alone), LEAST))
-    print(compared(live, alone, f"% of a processor at {LIVE:,} sales/s"))
+    print(limit(f"{watched} / {alone}", ratio(flat_out, watched, alone), MIN_RATIO))
+    print(compared(live, alone, f"% of a processor at {LIVE_RATE:,} sales/s"))
     events, size = (sum(column) for column in zip(*taken, strict=True))
-    seconds = 2 * arguments.rounds * (arguments.seconds + WARM_UP)
+    seconds = 2 * arguments.rounds * (arguments.seconds + WARM_UP_SECONDS)
     rate = events / seconds / arguments.listeners
     print(f"Each listener took {rate:.2f} events a second, of {size / events:,.0f} bytes.")
 

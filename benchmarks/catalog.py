@@ -26,7 +26,7 @@ from support.shop import Worker, yasdg
 from table import at_most, bar, number, table
 from year import is_ready
 
-STARTS = 1200.0  # max seconds for a worker to read its table
+MAX_RECOVERY_SECONDS = 1200.0  # max seconds for a worker to read its table
 
 
 class Found(NamedTuple):
@@ -36,15 +36,15 @@ class Found(NamedTuple):
     cpu: float  # seconds in the window
     sales: int  # both appended and applied in the window
     memory: int  # bytes
-    behind: float  # seconds
+    delay: float  # of the latest partition, seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, nargs="+", default=[27, 10_000, 1_000_000])
-    parser.add_argument("--rate", type=int, default=20_000, help="sales a second")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of the window")
-    parser.add_argument("--patience", type=float, default=180.0, help="seconds until it should be up to date")
+    parser.add_argument("--rate", type=int, default=20_000, help="sales per second")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the measurement")
+    parser.add_argument("--patience", type=float, default=180.0, help="max seconds until the table is up to date")
     arguments = parser.parse_args()
     found = {}
     with kafka() as (folder, servers):
@@ -55,7 +55,7 @@ def main() -> None:
     rows = [
         (
             f"{count:,}", f"{one.start:.1f} s", f"{one.recovery:.1f} s", f"{one.rate:,.0f}",
-            f"{number(costs[count])} µs" if one.sales else "none sold", f"{one.behind:.1f} s",
+            f"{number(costs[count])} µs" if one.sales else "none sold", f"{one.delay:.1f} s",
             f"{one.memory / 2**20:,.0f} MB", bar(costs[count], known) if one.sales else "",
         )
         for count, one in found.items()
@@ -80,7 +80,7 @@ def measure(folder: Path, servers: str, count: int, arguments: argparse.Namespac
             asyncio.run(fill(shop))
             began = time.monotonic()
             worker = shop.worker()
-            worker.until(lambda: "table rows in" in worker.said, "the recovery", STARTS)
+            worker.until(lambda: "table rows in" in worker.said, "the recovery", MAX_RECOVERY_SECONDS)
             passed = time.monotonic() - began
             recovery = float(worker.said.partition(" table rows in ")[2].partition(" s")[0])
             deadline = time.monotonic() + arguments.patience
@@ -100,11 +100,11 @@ def measure(folder: Path, servers: str, count: int, arguments: argparse.Namespac
                 cpu=after.user + after.system - before.user - before.system,
                 sales=sales,
                 memory=process.memory_info().rss,
-                behind=behind(worker),
+                delay=delay_of(worker),
             )
 
 
-def behind(worker: Worker) -> float:
+def delay_of(worker: Worker) -> float:
     """Return how many seconds late the sales of the worker's latest partition are."""
     try:
         with urllib.request.urlopen(f"{worker.web}/metrics", timeout=60) as response:

@@ -22,7 +22,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from ours import configured, ours
-from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, growth, interleaved, kafka, plain_shop, run, shop_on
+from stage import FULL_SPEED, MAX_RATE, PARTITIONS, Outside, growth, interleaved, kafka, plain_shop, run, shop_on
 from support.shop import Shop
 from table import compared, limit, ratio
 
@@ -39,14 +39,14 @@ SETTLED = 2.0  # seconds after which new topics certainly have leaders
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=2_000_000)
-    parser.add_argument("--plain-seconds", type=float, default=10.0, help="for which the plain Faust agent is watched")
+    parser.add_argument("--plain-seconds", type=float, default=10.0, help="duration for plain Faust")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contender", nargs=2, metavar=("SERVERS", "TOPIC"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
         print(json.dumps(asyncio.run(by_aiokafka(*arguments.contender))))
         return
-    closed = {**FLAT_OUT, **yesterday(arguments.sales)}
+    closed = {**FULL_SPEED, **yesterday(arguments.sales)}
     with kafka() as (folder, servers), shop_on(folder, servers, "log", **closed) as log:
         purchases, started = log.topic("purchases"), 0
         count = asyncio.run(write(log))
@@ -59,7 +59,7 @@ def main() -> None:
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)
                 worker = shop.worker()
                 samples = outside.until(worker, 600, lambda sample: sample.applied >= count)
-                if worker.ends() != 0 or outside.look()[1:] != (count, count):
+                if worker.ends() != 0 or outside.sample()[1:] != (count, count):
                     raise SystemExit(f"Ours did not apply all {count} purchases. It said:\n{worker.said}")
             return growth(samples[:-1], "applied")
 
@@ -88,7 +88,7 @@ def main() -> None:
 def yesterday(count: int) -> dict[str, str]:
     """Return the settings of a shop that opened yesterday and closed after a number of sales."""
     start = datetime.now(UTC) - timedelta(days=1)
-    return {"CLOCK_START": f"{start:%Y-%m-%d %H:%M:%S}", "CLOCK_END": f"{count / FASTEST:.3f}s"}
+    return {"CLOCK_START": f"{start:%Y-%m-%d %H:%M:%S}", "CLOCK_END": f"{count / MAX_RATE:.3f}s"}
 
 
 async def write(shop: Shop) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 from catalogs import write_catalog
 from end_to_end import flow, has
 from machine import machine
-from stage import FLAT_OUT, PARTITIONS, Outside, interleaved, kafka, shop_on
+from stage import FULL_SPEED, PARTITIONS, Outside, interleaved, kafka, shop_on
 from support import datastores
 from support.shop import Shop, Worker
 from table import compared, number, ratio, table
@@ -40,10 +40,10 @@ QUIET = {"SALES_MIN_SALE_FREQ": "1000000", "SALES_MAX_SALE_FREQ": "1000000"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of the window")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--products", type=int, default=100_000, help="of the large catalog")
-    parser.add_argument("--rows", action="store_true", help="measure only what a row takes")
+    parser.add_argument("--products", type=int, default=100_000, help="products of the large catalog")
+    parser.add_argument("--rows", action="store_true", help="measure only the processor time per row")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args()
     os.environ.update(datastores.CREDENTIALS)
@@ -54,7 +54,7 @@ def main() -> None:
         names = (f"shop{count}" for count in range(1000))
 
         def rate(kind: str) -> float:
-            with store(kind, folder) as url, shop_on(folder, servers, next(names), **FLAT_OUT) as shop:
+            with store(kind, folder) as url, shop_on(folder, servers, next(names), **FULL_SPEED) as shop:
                 worker = kept_in(shop, url).worker()
                 worker.until(lambda: has(worker, PARTITIONS), "its partitions")
                 return flow(Outside(servers, shop.topic("purchases"), group=shop.name), worker, arguments.seconds).rate

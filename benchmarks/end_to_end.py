@@ -19,15 +19,27 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from stage import FASTEST, FLAT_OUT, PARTITIONS, Outside, Sample, growth, interleaved, kafka, pace, plain_shop, shop_on
+from stage import (
+    FULL_SPEED,
+    MAX_RATE,
+    PARTITIONS,
+    Outside,
+    Sample,
+    growth,
+    interleaved,
+    kafka,
+    pace,
+    plain_shop,
+    shop_on,
+)
 from support.shop import Worker
 from table import bar, limit, number, ratio, table
 
-WARM_UP = 5.0  # seconds
-SLOWEST = 7_812.5  # sales per second; doubled six times it is the maximum rate
-DOUBLING = 8.0  # seconds per rate
-KEEPS_UP = 0.95  # min fraction of the rate that is both appended and applied
-OURS, TWO, PLAIN = "YASDG", "YASDG, 2 workers", "plain Faust"
+WARM_UP_SECONDS = 5.0
+FIRST_RATE = 7_812.5  # sales per second; doubled six times it is the maximum rate
+RATE_SECONDS = 8.0  # for each rate
+MIN_RATE_FRACTION = 0.95  # min fraction of the rate that is both appended and applied
+OURS, TWO_WORKERS, PLAIN = "YASDG", "YASDG, 2 workers", "plain Faust"
 
 
 class Flow(NamedTuple):
@@ -35,7 +47,7 @@ class Flow(NamedTuple):
 
     appended: float
     applied: float
-    behind: tuple[float, float]
+    lags: tuple[float, float]
 
     @property
     def rate(self) -> float:
@@ -49,18 +61,18 @@ class Flow(NamedTuple):
         return cls(appended, applied, (start, end))
 
     def __str__(self) -> str:
-        start, end = self.behind
-        return f"{self.appended:,.0f} appended, {self.applied:,.0f} applied, {start:.1f} s, then {end:.1f} s behind"
+        start, end = self.lags
+        return f"{self.appended:,.0f} appended, {self.applied:,.0f} applied, {start:.1f} s, then {end:.1f} s of lag"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of the window")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rate", type=float, help="of our sales a second; left out: as many as it can")
-    parser.add_argument("--double", action="store_true", help="find the highest rate that one worker can follow")
+    parser.add_argument("--rate", type=float, help="sales due per second (default: full speed)")
+    parser.add_argument("--double", action="store_true", help="find the highest rate that one worker sustains")
     arguments = parser.parse_args()
-    settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
+    settings = pace(arguments.rate) if arguments.rate else FULL_SPEED
     with kafka() as (folder, servers):
         names = (f"shop{number}" for number in range(1000))
 
@@ -79,21 +91,21 @@ def main() -> None:
                 return flow(outside, worker, arguments.seconds)
 
         if arguments.double:
-            rate = SLOWEST
-            while rate < FASTEST and ours(1, pace(2 * rate), DOUBLING).rate > KEEPS_UP * 2 * rate:
+            rate = FIRST_RATE
+            while rate < MAX_RATE and ours(1, pace(2 * rate), RATE_SECONDS).rate > MIN_RATE_FRACTION * 2 * rate:
                 rate *= 2
             print(f"One worker follows {rate:,.0f} sales a second.", flush=True)
             settings = pace(rate)
         contenders = {
             OURS: lambda: ours(1, settings, arguments.seconds),
-            TWO: lambda: ours(2, settings, arguments.seconds),
+            TWO_WORKERS: lambda: ours(2, settings, arguments.seconds),
             PLAIN: plain,
         }
         flows = interleaved(contenders, arguments.rounds)
     rates = {name: [flow.rate for flow in each] for name, each in flows.items()}
     print(shown(flows, rates))
     print(limit(f"{OURS} / {PLAIN}", ratio(rates, OURS, PLAIN), 75))
-    print(f"{TWO} / {OURS} is {number(ratio(rates, TWO, OURS))}")
+    print(f"{TWO_WORKERS} / {OURS} is {number(ratio(rates, TWO_WORKERS, OURS))}")
 
 
 def has(worker: Worker, partitions: int) -> bool:
@@ -103,7 +115,7 @@ def has(worker: Worker, partitions: int) -> bool:
 def flow(outside: Outside, worker: Worker, seconds: float) -> Flow:
     """Wait until sales pass the whole chain, and a little longer; then measure."""
     outside.until(worker, 60, lambda sample: sample.applied > 0)
-    time.sleep(WARM_UP)
+    time.sleep(WARM_UP_SECONDS)
     return Flow.of(outside.during(worker, seconds))
 
 
@@ -112,7 +124,7 @@ def shown(flows: Mapping[str, Sequence[Flow]], rates: Mapping[str, Sequence[floa
     rows = []
     for name, each in flows.items():
         appended, applied, start, end = (
-            median(column) for column in zip(*((f.appended, f.applied, *f.behind) for f in each), strict=True)
+            median(column) for column in zip(*((f.appended, f.applied, *f.lags) for f in each), strict=True)
         )
         rows.append(
             (

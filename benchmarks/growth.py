@@ -18,56 +18,56 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
-from stage import FLAT_OUT, Outside, Sample, interleaved, kafka, pace, shop_on
+from stage import FULL_SPEED, Outside, Sample, interleaved, kafka, pace, shop_on
 from support.shop import Shop
 from table import bar, limit, number, ratio, table
 
 MILLION = 1_000_000
-LONGEST = 1800.0  # seconds
-LONG, EMPTY = "a long log", "an empty log"
-MOST_AHEAD = 3  # max sales in the log, in multiples of the requested number
+MAX_RUN_SECONDS = 1800.0
+LONG_LOG, EMPTY_LOG = "a long log", "an empty log"
+MAX_SALES_FACTOR = 3  # max sales in the log, in multiples of the requested number
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=20 * MILLION)
-    parser.add_argument("--step", type=int, default=2 * MILLION, help="sales that a line of the table is about")
-    parser.add_argument("--window", type=int, default=MILLION, help="sales of the warm-up, and of what is compared")
-    parser.add_argument("--rounds", type=int, default=5, help="of a long log and an empty one in turn")
-    parser.add_argument("--rate", type=float, help="of sales a second; left out: as many as it can")
+    parser.add_argument("--step", type=int, default=2 * MILLION, help="sales per line of the table")
+    parser.add_argument("--window", type=int, default=MILLION, help="sales of the warm-up, and of each measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of a long log and an empty one")
+    parser.add_argument("--rate", type=float, help="sales due per second (default: full speed)")
     arguments = parser.parse_args()
-    settings = pace(arguments.rate) if arguments.rate else FLAT_OUT
-    most = MOST_AHEAD * arguments.sales  # bounds the disk usage
+    settings = pace(arguments.rate) if arguments.rate else FULL_SPEED
+    most = MAX_SALES_FACTOR * arguments.sales  # bounds the disk usage
     with kafka() as (folder, servers), shop_on(folder, servers, "bench", **settings) as shop:
         outside = Outside(servers, shop.topic("purchases"), group=shop.name)
         samples = grow(shop, outside, arguments.sales, most)
         names = (f"new{number}" for number in range(1000))
 
         def long_log() -> float:
-            return behind_warm_up(shop, Outside(servers, shop.topic("purchases"), group=shop.name), arguments.window)
+            return warm_rate(shop, Outside(servers, shop.topic("purchases"), group=shop.name), arguments.window)
 
         def empty_log() -> float:
             with shop_on(folder, servers, next(names), **settings) as new:
-                return behind_warm_up(new, Outside(servers, new.topic("purchases"), group=new.name), arguments.window)
+                return warm_rate(new, Outside(servers, new.topic("purchases"), group=new.name), arguments.window)
 
-        in_turn = interleaved({LONG: long_log, EMPTY: empty_log}, arguments.rounds)
+        in_turn = interleaved({LONG_LOG: long_log, EMPTY_LOG: empty_log}, arguments.rounds)
     print(shown(samples, arguments.step, arguments.sales, arguments.window))
     first = rate(samples, arguments.window, 2 * arguments.window)
     last = rate(samples, arguments.sales - arguments.window, arguments.sales)
     window = f"{arguments.window:,}"
-    print(f"The first {window} behind as many of warm-up: {first:,.0f}/s; the last {window}: {last:,.0f}/s")
+    print(f"The first {window} after a warm-up of the same length: {first:,.0f}/s; the last {window}: {last:,.0f}/s")
     print(limit("last / first", last / first, 0.95))
     for name, rates in in_turn.items():
         print(f"{name}, in turn: {', '.join(f'{found:,.0f}' for found in rates)} sales applied a second")
-    print(limit(f"{LONG} / {EMPTY}, median of {arguments.rounds}", ratio(in_turn, LONG, EMPTY), 0.95))
+    print(limit(f"{LONG_LOG} / {EMPTY_LOG}, median of {arguments.rounds}", ratio(in_turn, LONG_LOG, EMPTY_LOG), 0.95))
 
 
 def grow(shop: Shop, outside: Outside, sales: int, most: int) -> list[Sample]:
     """Run a worker until so many more sales are applied, then stop it; return the samples."""
     worker = shop.worker()
     worker.until(lambda: outside.has(shop.topic("purchases")), "the topics")
-    wanted = outside.look().applied + sales
-    samples = outside.until(worker, LONGEST, lambda sample: sample.applied >= wanted or sample.appended > most)
+    wanted = outside.sample().applied + sales
+    samples = outside.until(worker, MAX_RUN_SECONDS, lambda sample: sample.applied >= wanted or sample.appended > most)
     if samples[-1].applied < wanted:
         seconds, appended, done = samples[-1].at - samples[0].at, samples[-1].appended, samples[-1].applied
         raise SystemExit(f"After {seconds:.0f} s {appended:,} sales were appended, and only {done:,} of them applied.")
@@ -75,7 +75,7 @@ def grow(shop: Shop, outside: Outside, sales: int, most: int) -> list[Sample]:
     return samples
 
 
-def behind_warm_up(shop: Shop, outside: Outside, window: int) -> float:
+def warm_rate(shop: Shop, outside: Outside, window: int) -> float:
     """Start a worker; return the rate at which the table grows, sales per second, after a warm-up of `window` sales."""
     samples = grow(shop, outside, 2 * window, 2**62)
     start = samples[0].applied + window

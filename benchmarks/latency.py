@@ -30,8 +30,8 @@ from table import at_most, bar, table
 
 from yasdg_app.pipeline.sales_generator import MIN_ROUND_SECONDS
 
-WARM_UP = 3.0  # seconds
-LONGEST = 3.0  # max seconds to wait for restocks at the end
+WARM_UP_SECONDS = 3.0
+MAX_WAIT_SECONDS = 3.0  # max seconds to wait for restocks at the end
 ASKED = 5_000  # purchases per second whose latency is computed
 LIMITED = ("YASDG, 2,000/s", "YASDG, 20,000/s")
 FIGURES = ("restock_50", "restock_99", "append_50", "append_99", "read_50", "read_99")
@@ -49,7 +49,7 @@ class Restocked(msgspec.Struct):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rates", type=int, nargs="+", default=[2_000, 20_000, 100_000], help="sales a second")
+    parser.add_argument("--rates", type=int, nargs="+", default=[2_000, 20_000, 100_000], help="sales per second")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--read", nargs=3, metavar=("SERVERS", "NAME", "RATE"), help=argparse.SUPPRESS)
@@ -62,7 +62,7 @@ def main() -> None:
         names = (f"shop{number}" for number in range(1000))
 
         def watched(name: str, rate: int) -> dict[str, float]:
-            time.sleep(WARM_UP)
+            time.sleep(WARM_UP_SECONDS)
             return run(__file__, "--seconds", str(arguments.seconds), "--read", servers, name, str(rate), seconds=120)
 
         def ours(rate: int) -> dict[str, float]:
@@ -144,7 +144,7 @@ def read(servers: str, name: str, every: int, seconds: float) -> dict[str, float
     while not (messages := consumer.consume(1, 1.0)):
         pass
     began, cpu = time.monotonic(), time.process_time()
-    while (now := time.monotonic()) < began + seconds + LONGEST:
+    while (now := time.monotonic()) < began + seconds + MAX_WAIT_SECONDS:
         messages = consumer.consume(20_000, 0.001)
         arrived, is_open = time.time(), now < began + seconds
         for message in messages:

@@ -25,7 +25,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from ours import configured, first, ours
-from stage import FASTEST, FLAT_OUT, PLAIN, Outside, create_topics, delete_topics, interleaved, kafka, run
+from stage import FULL_SPEED, MAX_RATE, PLAIN, Outside, create_topics, delete_topics, interleaved, kafka, run
 from table import compared, limit, ratio
 
 from yasdg_app.kafka.auth.connection import Connection
@@ -43,7 +43,7 @@ JAVA, FAUST, ORIGINAL = "ProducerPerformance, lz4", "Faust topic.send()", "the o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=2_000_000, help="of the fast ones")
+    parser.add_argument("--messages", type=int, default=2_000_000, help="messages of the fast producers")
     parser.add_argument("--faust-messages", type=int, default=20_000)
     parser.add_argument("--original-messages", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=5)
@@ -90,7 +90,7 @@ def main() -> None:
 
 def plan() -> Plan:
     """The plan of a shop with the default configuration, except for its rate."""
-    settings, products = configured({f"YASDG_{name}": value for name, value in FLAT_OUT.items()})
+    settings, products = configured({f"YASDG_{name}": value for name, value in FULL_SPEED.items()})
     return Plan.of(settings, products, time.time_ns() // 1000 - 3_600_000_000)
 
 
@@ -103,7 +103,7 @@ def by_us(servers: str, topic: str, count: int) -> tuple[int, float]:
     async def sell() -> tuple[int, float]:
         producer_id = await new_producer_id(Connection(servers))
         began = time.monotonic()
-        sent = await ours(servers, producer_id, topic, due, due.opened_at + count * 1_000_000 // FASTEST)
+        sent = await ours(servers, producer_id, topic, due, due.opened_at + count * 1_000_000 // MAX_RATE)
         return sent, time.monotonic() - began
 
     return asyncio.run(sell())

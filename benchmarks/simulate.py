@@ -21,22 +21,22 @@ from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.till import Till
 
 PRODUCTS = Path(__file__).parents[1] / "products.csv"
-OPENED = 1_709_285_025_123_456
-MEANS = (1.0, 0.0005, 0.00001, 0.000002)  # mean seconds between two sales
+OPENED_AT = 1_709_285_025_123_456
+MEAN_SECONDS = (1.0, 0.0005, 0.00001, 0.000002)  # mean seconds between two sales
 RATE = 100_000  # customers per second of the other shops
-SIZES = (27, 10_000, 1_000_000)
+CATALOG_SIZES = (27, 10_000, 1_000_000)
 PARTITIONS = 8
 SECOND = 1_000_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--products", type=int, nargs="*", default=SIZES, help="sizes of the catalog")
+    parser.add_argument("--products", type=int, nargs="*", default=CATALOG_SIZES, help="sizes of the catalog")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement")
     arguments = parser.parse_args()
     print(machine(), flush=True)
-    if arguments.products == SIZES:
-        for mean in MEANS:
+    if arguments.products == CATALOG_SIZES:
+        for mean in MEAN_SECONDS:
             default(mean, arguments.seconds)
     for count in arguments.products:
         shared(count, arguments.seconds)
@@ -44,7 +44,7 @@ def main() -> None:
 
 def default(mean: float, seconds: float) -> None:
     products = catalog.load(PRODUCTS)
-    plan = Plan.of(settings(mean), products, OPENED)
+    plan = Plan.of(settings(mean), products, OPENED_AT)
     served, took = serve([Till(plan, products)], int(20_000 * mean * SECOND), seconds)
     print(f"the default shop, {mean:g} s between sales: {served / took / 1e6:.2f} million customers/s", flush=True)
 
@@ -52,7 +52,7 @@ def default(mean: float, seconds: float) -> None:
 def shared(count: int, seconds: float) -> None:
     products = [one(place) for place in range(count)]
     before = time.process_time()
-    plan = Plan.of(settings(1 / RATE), products, OPENED)
+    plan = Plan.of(settings(1 / RATE), products, OPENED_AT)
     planned, own = time.process_time() - before, [list[Product]() for _ in range(PARTITIONS)]
     for product in products:
         own[default_partition(product.product_id, PARTITIONS)].append(product)
@@ -83,7 +83,7 @@ def settings(mean: float) -> Settings:
 
 def serve(tills: list[Till], step: int, seconds: float) -> tuple[int, float]:
     """Return the number of customers served, and the duration in seconds."""
-    until, began = OPENED, time.process_time()
+    until, began = OPENED_AT, time.process_time()
     while time.process_time() - began < seconds:
         until += step
         for till in tills:

@@ -26,8 +26,8 @@ from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.node import free_port
 
 PARTITIONS = 8
-FASTEST = 500_000  # sales per second, the highest rate that can be configured
-LOOK = 0.05  # seconds between two samples
+MAX_RATE = 500_000  # sales per second, the highest rate that can be configured
+SAMPLE_SECONDS = 0.05  # seconds between two samples
 PLAIN = Path(__file__).with_name("plain")
 
 
@@ -83,7 +83,7 @@ def pace(rate: float) -> dict[str, str]:
     return {"SALES_MIN_SALE_FREQ": "0", "SALES_MAX_SALE_FREQ": f"{2 / rate:.9f}"}
 
 
-FLAT_OUT = {**pace(FASTEST), "CLOCK_START": "1d"}
+FULL_SPEED = {**pace(MAX_RATE), "CLOCK_START": "1d"}
 """The settings of a shop with more to backfill than a worker can."""
 
 
@@ -129,7 +129,7 @@ def create_topics(servers: str, *names: str) -> None:
         while not outside.has(name):
             if time.monotonic() > deadline:
                 raise SystemExit(f"The topic {name} did not come.")
-            time.sleep(LOOK)
+            time.sleep(SAMPLE_SECONDS)
 
 
 def delete_topics(servers: str, name: str) -> None:
@@ -171,7 +171,7 @@ class Outside:
         self._consumer = Consumer({"bootstrap.servers": servers, "group.id": group or "outside", "log_level": 0})
         self._purchases, self._group, self._changelog = purchases, group, changelog
 
-    def look(self) -> Sample:
+    def sample(self) -> Sample:
         applied = self.committed() if self._group else self.end(self._changelog)
         return Sample(time.monotonic(), self.end(self._purchases), applied)
 
@@ -196,12 +196,12 @@ class Outside:
     def until(self, worker: Worker, seconds: float, over: Callable[[Sample], bool]) -> list[Sample]:
         """Take samples until one of them is the last, or the time is up."""
         worker.until(lambda: self.has(self._purchases), "the topics")
-        samples = [self.look()]
+        samples = [self.sample()]
         while samples[-1].at - samples[0].at < seconds and not over(samples[-1]):
             if worker.process.poll() is not None:
                 raise SystemExit(f"A worker ended by itself. It said:\n{worker.said}")
-            time.sleep(LOOK)
-            samples.append(self.look())
+            time.sleep(SAMPLE_SECONDS)
+            samples.append(self.sample())
         return samples
 
     def during(self, worker: Worker, seconds: float) -> list[Sample]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 
 from consume import write, yesterday
-from stage import FLAT_OUT, Outside, create_topics, delete_topics, growth, interleaved, kafka, pace, run, shop_on
+from stage import FULL_SPEED, Outside, create_topics, delete_topics, growth, interleaved, kafka, pace, run, shop_on
 from support.shop import Shop
 from table import table
 
@@ -39,8 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, help="folder of the other checkout")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of a window")
-    parser.add_argument("--messages", type=int, default=2_000_000, help="that are produced or consumed in a run")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a measurement")
+    parser.add_argument("--messages", type=int, default=2_000_000, help="messages per run")
     parser.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES))
     arguments = parser.parse_args()
     checkouts = {BEFORE: arguments.before.resolve(), NOW: HERE}
@@ -53,7 +53,7 @@ def main() -> None:
             return shop
 
         def end_to_end(checkout: Path) -> float:
-            with shop_on(folder, servers, next(names), **FLAT_OUT) as shop:
+            with shop_on(folder, servers, next(names), **FULL_SPEED) as shop:
                 worker = worker_of(checkout, shop).worker()
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)
                 outside.until(worker, 60, lambda sample: sample.applied > 0)
@@ -69,7 +69,7 @@ def main() -> None:
                 delete_topics(servers, topic.partition(".")[0])
 
         def consume(checkout: Path) -> float:
-            with shop_on(folder, servers, next(names), **(FLAT_OUT | yesterday(arguments.messages))) as shop:
+            with shop_on(folder, servers, next(names), **(FULL_SPEED | yesterday(arguments.messages))) as shop:
                 count = asyncio.run(write(shop))
                 worker = worker_of(checkout, shop).worker()
                 outside = Outside(servers, shop.topic("purchases"), group=shop.name)

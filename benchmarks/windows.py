@@ -45,7 +45,7 @@ CHUNKS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=300_000, help="that are applied of each kind")
+    parser.add_argument("--messages", type=int, default=300_000, help="messages of each kind")
     arguments = parser.parse_args()
     print(machine(), flush=True)
     gc.set_threshold(GC_THRESHOLD)

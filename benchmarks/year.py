@@ -23,8 +23,8 @@ from yasdg_app.config.files import PROJECT
 from yasdg_app.kafka.embedded.broker import EmbeddedBroker
 from yasdg_app.kafka.embedded.node import free_port
 
-LIVE = 20.0  # seconds for which it continues afterwards
-LONGEST = 3600.0  # max seconds
+LIVE_SECONDS = 20.0  # seconds for which it continues afterwards
+MAX_WAIT_SECONDS = 3600.0
 
 
 def main() -> int:
@@ -49,12 +49,12 @@ def measure(shop: Shop, count: int) -> int:
     first.until(lambda: first.get("/inventory/")["inventory"], "the first sale")
     began = time.monotonic()
     for worker in workers:
-        worker.until(lambda worker=worker: is_ready(worker), "the present", LONGEST)
+        worker.until(lambda worker=worker: is_ready(worker), "the present", MAX_WAIT_SECONDS)
     seconds = time.monotonic() - began
-    time.sleep(LIVE)
+    time.sleep(LIVE_SECONDS)
     for worker in workers:
         worker.stop()
-    report = json.loads(yasdg(shop, "audit", "--json", seconds=LONGEST).stdout)
+    report = json.loads(yasdg(shop, "audit", "--json", seconds=MAX_WAIT_SECONDS).stdout)
     events = report["purchases"] + report["lost_sales"]
     print(
         f"{report['purchases']} sales, {report['lost_sales']} lost sales and {report['stockings']} restocks, from "
