@@ -277,7 +277,7 @@ def reach(clock: dict[str, str], asked: dict[str, object]) -> int:
     [
         ({}, {}, ("shop opens now", "--until 1h, -n 1000", "YASDG_CLOCK_START=30d")),
         ({}, dict(until="now"), ("shop opens now",)),
-        ({}, dict(what="lost_sales", rows=5), ("--until 1h, or a past",)),
+        ({}, dict(what="lost_sales", rows=5), ("--until 1h, or set a start in the past",)),
         (
             dict(start="2026-06-01"), dict(until=datetime(2026, 6, 1)),
             ("--until 2026-06-01 00:00:00", "not after the shop's opening"),

@@ -213,7 +213,7 @@ def test_what_differs_is_told_to_people_and_programs(week: Path, tmp_path: Path)
     paid = json.loads(lines[1])["total_purchase"]
     assert done.returncode == 1
     for words in (
-        "1 × missing", f"missing: {ids[0]}", f"wrong: {ids[1]}: total_purchase is 0.99, not {paid}",
+        "1 × missing", f"missing: {ids[0]}", f"wrong: {ids[1]}: total_purchase is 0.99, expected {paid}",
         f"double: {ids[2]}", "unreadable: line 4: '{oops'",
     ):  # fmt: skip
         assert words in done.stdout
