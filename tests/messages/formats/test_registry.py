@@ -63,7 +63,7 @@ def said(address: str, schema: str = '{"type": "string"}') -> str:
 def test_a_registry_that_wants_another_password_is_told_of(status: int) -> None:
     with answering(status, json.dumps({"error_code": status, "message": "Unauthorized"})) as address:
         assert said(address) == (
-            f"The schema registry http://{address}/ refuses us: Unauthorized. "
+            f"The schema registry http://{address}/ denies access: Unauthorized. "
             "Set user and password in [FORMAT] registry"
         )
 
@@ -82,6 +82,12 @@ def test_whatever_else_it_says_is_told() -> None:
         assert said(address).endswith("refuses the schema of demo.purchases-value: Invalid schema (422)")
     with answering(404, "<html>Not here</html>") as address:
         assert "refuses the schema of demo.purchases-value: Unknown Schema Registry Error" in said(address)
+
+
+@pytest.mark.parametrize("body", ["[]", "3", "{}"])
+def test_a_server_that_is_no_registry_is_reported(body: str) -> None:
+    with answering(200, body) as address:
+        assert f"http://{address}/" in said(address)
 
 
 def test_a_registry_that_is_not_there_is_told_of() -> None:
@@ -129,7 +135,7 @@ def test_an_id_of_which_the_registry_tells_nothing_is_that_of_no_schema(status: 
 def test_a_registry_that_cannot_tell_of_an_id_is_told_of(status: int) -> None:
     with (
         answering(status, json.dumps({"error_code": status, "message": "No"})) as address,
-        pytest.raises(RegistryError, match="refuses"),
+        pytest.raises(RegistryError, match="denies access" if status == 401 else "refuses"),
     ):
         Registry(f"http://{address}").schema(99, "AVRO")
 
