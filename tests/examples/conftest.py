@@ -37,7 +37,7 @@ def golden_shop(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop = Shop(tmp_path_factory.mktemp("golden"), "golden").on(kafka.bootstrap_servers).configured_by(golden.SHOP)
     shop.configure(SALES_NUMBER_OF_SALES=str(golden.COUNT), KAFKA_PARTITIONS="4")
     worker = shop.worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     assert sorted(message.value or b"" for message in shop.read(shop.topic("purchases"))) == sorted(golden.purchases())
     return shop
 

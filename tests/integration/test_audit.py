@@ -148,7 +148,7 @@ def small(shop: Shop, kafka: Kafka) -> Shop:
     """A shop that has sold a few hundred times."""
     shop.on(kafka.bootstrap_servers).configure(KAFKA_PARTITIONS=str(PARTITIONS), SALES_NUMBER_OF_SALES="600")
     worker = shop.worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     return shop
 
 
@@ -371,7 +371,7 @@ LIVELY_FAULTS: dict[str, Fault] = {
 
 def test_so_is_every_fault_of_a_shop_with_a_life(kafka: Kafka, shop: Shop) -> None:
     worker = lively(shop.on(kafka.bootstrap_servers), end="2026-03-29 12:00", speed="max").worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     clean = yasdg(shop, "audit")
     assert (clean.returncode, clean.stdout.splitlines()[-1]) == (0, "The books balance."), clean.stdout + clean.stderr
     find_planted(shop, LIVELY_FAULTS)
@@ -379,7 +379,7 @@ def test_so_is_every_fault_of_a_shop_with_a_life(kafka: Kafka, shop: Shop) -> No
 
 def test_a_purchase_instead_of_another_needs_its_lost_sale_wherever_that_stands(kafka: Kafka, shop: Shop) -> None:
     worker = lively(shop.on(kafka.bootstrap_servers), end="2026-03-28 12:00", speed="max").worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     logs = {what: shop.partitions(shop.topic(what)) for what in ("purchases", "lost_sales")}
     lost = json.loads(logs["lost_sales"][1][not_taken(logs["lost_sales"][1])].value or b"")
     logs["lost_sales"][1] = nothing_taken(logs["lost_sales"][1])

@@ -27,7 +27,7 @@ def rung_up(shop: Shop, kafka: Kafka, *program: str) -> Shop:
     shop.on(kafka.bootstrap_servers).configure(
         SALES_MAX_SALE_FREQ="0.00002", SALES_NUMBER_OF_SALES=str(SALES), CLOCK_START="2026-01-01 00:00"
     )
-    assert shop.worker(*program).ends(120) == 0
+    assert shop.worker(*program).ends(300) == 0
     return shop
 
 

@@ -107,7 +107,7 @@ def wait_for_dirt(shop: Shop, worker: Worker, count: int) -> None:
 
 def ended(workers: list[Worker]) -> None:
     for worker in workers:
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
 
 
 def test_three_workers_of_which_one_is_killed_and_one_freezes(kafka: Kafka, shop: Shop) -> None:

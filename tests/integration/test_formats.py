@@ -70,7 +70,7 @@ def test_whoever_dies_the_topics_hold_what_yasdg_generate_writes(
     send(shop, "lost_sales", 1, NO_LOST_SALE)
     workers = [shop.worker(), shop.worker()]
     for worker in workers:
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
 
     balances(shop, SALES, letters=2)
     letters = {message.value: dict(message.headers) for message in shop.read(shop.topic("dead_letters"))}
@@ -116,7 +116,7 @@ def test_a_flawed_network_has_the_times_of_the_format_too(kafka: Kafka, shop: Sh
     for topic, moment in (("dirty", "after"), ("faults", "before")):
         dying = shop.worker("dies_at_append.py", shop.topic(topic), moment, "2")
         assert dying.ends() == -signal.SIGKILL, dying.said
-    assert (worker := shop.worker()).ends(120) == 0, worker.said
+    assert (worker := shop.worker()).ends(300) == 0, worker.said
 
     form, of = json_format(FormatSettings(time="iso-z")), ini.load(shop.environment, shop.folder)
     faults = Faults.of(of.faults, of.sales.seed)

@@ -37,7 +37,7 @@ def test_it_is_what_two_workers_append(kafka: Kafka, shop: Shop, start: str) -> 
         told += ["lost_sales", "incidents"]
     workers = [shop.worker() for _ in range(2)]
     for worker in workers:
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
     opened_at = time_text(opening_of(shop).opened_at)
     shop.on("nowhere.invalid:1")
     for what in told:
@@ -58,7 +58,7 @@ def test_it_is_what_a_flawed_network_delivers_of_two_workers_sales(kafka: Kafka,
     for kind in ("LATE", "DUPLICATE", "DROPPED", "OUT_OF_ORDER", "CORRUPT"):
         shop.configure(**{f"FAULTS_{kind}": "0.05"})
     for worker in [shop.worker() for _ in range(2)]:
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
     for what in ("dirty", "faults"):
         generated = yasdg(shop.on("nowhere.invalid:1"), "generate", "--to", f"{what}.jsonl", "--what", what)
         assert generated.returncode == 0, generated.stderr

@@ -74,7 +74,7 @@ def open_shop(shop: Shop, kafka: Kafka, partitions: int, **values: str) -> Shop:
 
 def run_to_its_end(shop: Shop, *workers: Worker) -> None:
     for worker in workers:
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
 
 
 def test_one_worker_makes_the_simulated_week(kafka: Kafka, shop: Shop) -> None:

@@ -53,7 +53,7 @@ def test_each_scenario_is_here() -> None:
 @pytest.mark.parametrize("scenario", STRETCHES)
 def test_one_worker_at_full_speed(kafka: Kafka, shop: Shop, scenario: str) -> None:
     worker = open_shop(shop, kafka, scenario, 4, "max").worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     as_simulated(shop, STRETCHES[scenario].empty)
 
 
@@ -67,5 +67,5 @@ def test_three_workers_in_sixteen_partitions_that_tick_once_a_second_and_one_is_
     time.sleep(3 * random.random())
     workers[2].kill()
     for worker in workers[:2]:
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
     as_simulated(shop, STRETCHES[scenario].empty)

@@ -64,7 +64,7 @@ def test_a_death_at_any_append_loses_and_repeats_nothing(kafka: Kafka, shop: Sho
     dying = shop.worker("dies_at_append.py", name, moment, str(nth))
     assert dying.ends() == -signal.SIGKILL, dying.said
     worker = shop.configure(SALES_NUMBER_OF_SALES="12000").worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     report = audit(shop)
     assert report["findings"] == []
     assert (report["purchases"], report["dead_letters"]) == (12000, 3)
@@ -80,7 +80,7 @@ def test_a_change_of_the_table_without_an_answer_repeats_no_restock(kafka: Kafka
     worker = shop.configure(SALES_NUMBER_OF_SALES="20000").worker(
         "unanswered_appends.py", f"{shop.name}-inventory-changelog", what
     )
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     report = audit(shop)
     assert report["findings"] == []
     assert report["purchases"] == 20000
@@ -120,7 +120,7 @@ def test_workers_that_come_and_go_make_the_stream_of_one_worker_alone(kafka: Kaf
     third.kill()
     assert second.stop() == 0, second.said
     sells(shop, first)
-    assert first.ends(120) == 0, first.said
+    assert first.ends(300) == 0, first.said
 
     alone = Shop(tmp_path, f"{shop.name}-alone").on(kafka.bootstrap_servers).configure(**fast)
     try:
@@ -129,7 +129,7 @@ def test_workers_that_come_and_go_make_the_stream_of_one_worker_alone(kafka: Kaf
         opening["producer_id"] = asyncio.run(new_producer_id(Connection(kafka.bootstrap_servers)))
         send(alone, f"{alone.name}-opening", 0, json.dumps(opening).encode())
         worker = alone.worker()
-        assert worker.ends(120) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
         for topic in ("purchases", "stockings"):
             own, theirs = alone.read(alone.topic(topic)), shop.read(shop.topic(topic))
             assert sorted(record.value for record in own) == sorted(record.value for record in theirs)

@@ -123,7 +123,7 @@ def test_duckdb_comes_to_the_truth_to_the_cent_after_a_storm_a_dead_supply_and_a
     workers[1].kill()
     at_the_kill = len(shop.purchases())
     for worker in (workers[0], workers[2]):
-        assert worker.ends(180) == 0, worker.said
+        assert worker.ends(300) == 0, worker.said
     consume(shop)
     assert len(shop.purchases()) > at_the_kill  # it died in the middle of it
 
@@ -192,7 +192,7 @@ def test_an_engine_on_the_dirty_topic_comes_to_what_it_has_to_see(kafka: Kafka, 
     for kind in ("LATE", "DUPLICATE", "DROPPED", "OUT_OF_ORDER", "CORRUPT"):
         shop.configure(**{f"FAULTS_{kind}": ".02"})
     worker = shop.worker()
-    assert worker.ends(120) == 0, worker.said
+    assert worker.ends(300) == 0, worker.said
     faults = shop.messages("faults")
     released = {each["transaction_id"]: each["released_at"] for each in faults}
     read: list[tuple[str, str, str, dict[str, Any]]] = []
