@@ -84,7 +84,11 @@ def test_a_wheel_has_the_package_whole(wheel: Path) -> None:
     ours = {str(path.relative_to(PROJECT)): path.read_bytes() for path in files}
     ours |= {
         f"yasdg_app/data/{path.relative_to(PROJECT)}": path.read_bytes()
-        for path in (PROJECT / "products.csv", *(PROJECT / "config").rglob("*.ini"))
+        for path in (
+            PROJECT / "products.csv",
+            *(PROJECT / "config").rglob("*.ini"),
+            *(PROJECT / "config").rglob("*.csv"),
+        )
     }
     there = content(wheel)
     assert {name: there.get(name) for name in ours} == ours
@@ -174,6 +178,9 @@ def test_it_reads_its_own_configuration_and_catalog(installation: Path, tmp_path
 def test_its_scenarios_are_at_hand(installation: Path, tmp_path: Path) -> None:
     plan = run(installation, tmp_path, "yasdg", "plan", YASDG_CONFIG="config/scenarios/week.ini")
     assert "storm" in plan
+    for name, count in (("bookshop", 40), ("hardware", 10_000)):
+        plan = run(installation, tmp_path, "yasdg", "plan", YASDG_CONFIG=f"config/scenarios/{name}.ini")
+        assert f"{name}.ini: {count} products" in plan
 
 
 def test_it_writes_where_it_is_started_and_not_where_it_is_installed(installation: Path, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """How products.csv becomes products, and what a person is told when it does not."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from unicodedata import normalize
 
 import pytest
@@ -190,6 +192,19 @@ def test_a_supplement_group_is_in_the_fingerprint_only_if_it_is_not_that_of_the_
         told.append(list(catalog.fingerprinted(load(folder, f"{HEADER},SupplementGroup", *lines))))
     assert told[0] == told[1] == told[2]
     assert told[3] == [told[0][0] | {"supplement_group": 0}, told[0][1]]
+
+
+def test_the_example_of_the_documentation_is_a_catalog(folder: Path) -> None:
+    page = (PRODUCTS.parent / "docs" / "catalog.md").read_text()
+    example = dedent(page[page.index("    ID,Item") : page.index("    EOF\n")])
+    assert [product.product_id for product in load(folder, example)] == ["FIC AUS 1", "FIC BRO 1", "POE 杜 1"]
+    columns = page[page.index("## Columns") : page.index("## IDs")]
+    for name, default in catalog.DEFAULTS.items():
+        (row,) = (row for row in columns.splitlines() if row.startswith("|") and name in row.split("|")[1])
+        words = {"": ("empty", "not known", "1 for ids that begin with SF or SC")}.get(default, (default,))
+        assert any(word in row.split("|")[3] for word in words), name
+    for name in catalog.REQUIRED:
+        assert re.search(rf"^\| {name} \|.*\| required \|$", columns, re.MULTILINE), name
 
 
 @pytest.mark.parametrize(

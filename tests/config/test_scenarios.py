@@ -1,5 +1,6 @@
 """Each ready-made scenario is a shop as it says, and does what `yasdg plan` says it will."""
 
+import runpy
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ PROJECT = Path(__file__).parents[2]
 SCENARIOS = sorted(path.stem for path in (PROJECT / "config" / "scenarios").glob("*.ini"))
 NOW = 1_795_564_800_000_000  # 2026-11-25 00:00 UTC
 MINUTE, DAY = 60_000_000, 86_400_000_000
+PRODUCTS = {"bookshop": 40, "hardware": 10_000}  # the others sell the smoothies
 
 
 @lru_cache
@@ -37,8 +39,8 @@ def came(till: Till, until: int) -> tuple[int, int]:
     return asked, lost
 
 
-def test_there_are_six() -> None:
-    assert SCENARIOS == ["chain", "dirty", "seed", "supply-crisis", "week", "year"]
+def test_there_are_eight() -> None:
+    assert SCENARIOS == ["bookshop", "chain", "dirty", "hardware", "seed", "supply-crisis", "week", "year"]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -78,11 +80,14 @@ def test_what_is_foreseen_is_the_sum_of_what_the_plan_expects(name: str) -> None
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_as_many_customers_come_as_the_plan_expects(name: str) -> None:
     seen = forecast(name)
-    # The first day; of the chain's, half a minute at noon.
+    # The first day; of the chain's, half a minute at noon; of the hardware chain's, some minutes of the second day.
     begin, end = seen.plan.opened_at, seen.plan.opened_at + DAY
     if name == "chain":
         begin = int(seen.edges[12])
         end = begin + MINUTE // 2
+    elif name == "hardware":
+        begin = int(seen.edges[37])
+        end = begin + 10 * MINUTE
     customers, _ = came(Till(seen.plan, seen.plan.products, ResumePoint(EventCursor(begin, ""))), end - 1)
     expected = planned(seen, begin, end)
     assert expected > 200
@@ -115,6 +120,22 @@ def test_the_year_has_five_million_sales_with_storms_and_promotions_in_them() ->
     assert {"storm", "promotion", "viral"} <= {each.kind for each in seen.incidents}
 
 
+def test_the_hardware_chains_catalog_is_what_its_program_writes() -> None:
+    program = runpy.run_path(str(PROJECT / "config" / "scenarios" / "hardware.py"))
+    written = (PROJECT / "config" / "scenarios" / "hardware.csv").read_bytes()
+    assert program["catalog"]().encode() == written
+    assert len(written) < 800_000
+    assert program["CATEGORY_WEIGHTS"].keys() == {product.category for product in forecast("hardware").plan.products}
+
+
+def test_the_bookshop_wraps_gifts_more_often_than_other_books() -> None:
+    groups = {product.supplement_group: product.size for product in forecast("bookshop").plan.products}
+    assert groups.keys() == {1, 2}
+    assert {product.category for product in forecast("bookshop").plan.products if product.supplement_group == 1} > {
+        "Children"
+    }
+
+
 def test_the_seeds_shop_has_the_values_of_the_seed() -> None:
     shop = forecast("seed").settings
     original = PROJECT / "tests" / "data" / "original_configuration.ini"
@@ -126,7 +147,7 @@ def test_the_seeds_shop_has_the_values_of_the_seed() -> None:
 def test_its_plan_can_be_printed(name: str) -> None:
     seen = forecast(name)
     printed = list(lines(seen))
-    assert f"{name}.ini: 27 products" in printed[0]
+    assert f"{name}.ini: {PRODUCTS.get(name, 27)} products" in printed[0]
     for day in seen.days:
         assert any(line.startswith(f"{day.date:%a} {day.date}  {day.hours}") for line in printed)
     for each in seen.incidents:

@@ -1,5 +1,6 @@
 """The page in a real browser: what it shows of a shop that runs, and what is done by it."""
 
+import csv
 import json
 import subprocess
 from collections import defaultdict
@@ -12,9 +13,10 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from support.browser import Browser, NoBrowserError, browser
+from support.product_ids import ODD
 from support.shop import Shop, Worker
 
-from yasdg_app.config import catalog
+from yasdg_app.config import catalog, rules
 from yasdg_app.config.files import PROJECT
 from yasdg_app.config.settings import INCIDENT_KINDS, SalesSettings
 
@@ -495,5 +497,26 @@ def test_a_category_may_be_called_anything_or_nothing(kafka: Kafka, shop: Shop, 
     page.until_read(lambda shown: set(shown["shelves"]) == {"P0", "P1", "P2", "P3"}, "four shelves")
     heads = [each.text for each in page.driver.find_elements("css selector", "#shelves tr.heads")]
     assert sorted(heads) == sorted(names)
+    assert page.complaints() == []
+    assert worker.stop() == 0
+
+
+def test_any_id_is_shown_as_text_and_can_be_named_in_the_form(kafka: Kafka, shop: Shop, page: Browser) -> None:
+    with (shop.folder / "odd.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("ID", "Item", "Price", "Category"))
+        rows.writerows((product_id, f"<b>{product_id}</b>", "4.99", "Books") for product_id in ODD)
+    worker = configure(shop, kafka, FAST).configure(SALES_PRODUCTS=str(shop.folder / "odd.csv")).worker()
+    visit(page, worker)
+    shelves = "return [...document.querySelectorAll('#shelves tr[data-product]')].map((each) => each.dataset.product)"
+    page.until(lambda: set(page.run(shelves)) == set(ODD), "all shelves")
+    assert len(page.driver.find_elements("css selector", "#shelves tr.heads")) == 1
+    assert page.driver.find_elements("css selector", "#shelves script, #shelves b:not(:empty)") == []
+    typed = [product_id for product_id in ODD if max(product_id) < "\U00010000"]  # as the driver can type
+    fill(page, kind="storm", name="odd", duration="40m", products=rules.listed(typed))
+    page.find("#incident [type=submit]").click()
+    page.until(lambda: page.find("#said").text.startswith("odd begins at "), "that it begins")
+    (incident,) = worker.get("/incidents/")["incidents"]
+    assert incident["products"] == sorted(typed)
     assert page.complaints() == []
     assert worker.stop() == 0

@@ -35,6 +35,8 @@ STRETCHES = {
     "supply-crisis": Stretch("2026-04-06", "12d", 100_000),
     "year": Stretch("2026-06-05", "1d", 7200, ("incidents",)),
     "dirty": Stretch("2026-06-01 12:00", "2h", 600, ("lost_sales", "incidents")),
+    "bookshop": Stretch("2026-11-20", "6d", 50_000, ("lost_sales",)),
+    "hardware": Stretch("2026-06-05 06:00", "8h", 3600, ("lost_sales", "incidents")),
     "chain": Stretch("2026-06-05 12:00", "10s", 1, ("lost_sales", "incidents")),
 }
 
