@@ -416,7 +416,7 @@ def test_an_audit_that_cannot_be_done_says_why(kafka: Kafka, shop: Shop) -> None
     shop.on(kafka.bootstrap_servers)
     audited = yasdg(shop, "audit")
     assert audited.returncode == 2
-    assert "Has a worker opened the shop?" in audited.stderr
+    assert "Start a worker, which creates the topics" in audited.stderr
     assert yasdg(shop, "topics", "create").returncode == 0
     audited = yasdg(shop, "audit")
     assert (audited.returncode, "the shop was never opened" in audited.stderr) == (2, True)
