@@ -59,6 +59,9 @@ async def _published(
     # A million products are compared as they are read: neither they nor their messages are in memory twice.
     indices = {product.product_id.encode(): index for index, product in enumerate(products)}
     published = bytearray(len(products))
+    # Counted before the topic is read: if another worker appends meanwhile, the broker refuses what we append. Counted
+    # afterwards, the number would include products that we have not seen, and all of them would be published twice.
+    count_before = await reader.count(tp)
     first, end = await reader.bounds(tp)
     count: int | None = None
     async for chunk in reader.all_chunks(tp, first, end, skip_damaged=True):
@@ -72,7 +75,7 @@ async def _published(
                 published[index] = record.offset not in foreign and record.value == form.write(
                     "products", product_json(products[index])
                 )
-    return await reader.count(tp) if count is None else count, published
+    return count_before if count is None else count, published
 
 
 def _offset(record: Message) -> int:
