@@ -18,6 +18,11 @@ def json_text(name: str) -> str:
     return orjson.dumps(name).decode()[1:-1] if '"' in name or "\\" in name else name
 
 
+def id_bytes(product_id: str) -> int:
+    """Return the bytes that a product id takes in JSON, in UTF-8 and without its quotes."""
+    return len(json_text(product_id).encode())
+
+
 def transaction_id(product_id: str, number: int) -> str:
     """Return the id of the `number`-th sale of a product."""
     return f"{product_id}-{number:06d}"

@@ -3,18 +3,20 @@
 Created once per app. Of Faust it knows only the app's lifecycle, its group membership and its table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from yasdg_app.aggregates.windows import Windows
 from yasdg_app.cluster_state.control_follower import ControlFollower
 from yasdg_app.cluster_state.running_shop import RunningShop
+from yasdg_app.config.catalog import Product
 from yasdg_app.faust_runtime.fetched_batches import MAX_BATCH_MESSAGES
 from yasdg_app.faust_runtime.lifecycle import Lifecycle
 from yasdg_app.faust_runtime.partition_assignment import GroupMember, PartitionAssignment
 from yasdg_app.faust_runtime.table import ChunkedTable
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.kafka.producer import BATCH_BYTES
+from yasdg_app.messages.ids import id_bytes
 from yasdg_app.pipeline.dead_letters import DeadLetterPublisher
 from yasdg_app.pipeline.fault_injector import FaultInjector
 from yasdg_app.pipeline.inventory_agent import InventoryAgent
@@ -24,8 +26,14 @@ from yasdg_app.pipeline.restore import StateRestorer
 from yasdg_app.pipeline.sales_generator import SalesGenerator
 from yasdg_app.sinks.base import Datastore
 
-MAX_TABLE_ROWS = BATCH_BYTES // 700
-"""Maximum number of rows that a chunk may change: they must fit into one batch of the changelog."""
+ROW_BYTES, MIN_ROW_BYTES = 660, 700
+"""Size of a row in the changelog without its id, which occurs twice, and size with a short one; at most."""
+
+
+def max_table_rows(products: Iterable[Product]) -> int:
+    """Return how many rows a chunk may change: they must fit into one batch of the changelog."""
+    longest = max((len(each.product_id.encode()) + id_bytes(each.product_id) for each in products), default=0)
+    return BATCH_BYTES // max(MIN_ROW_BYTES, ROW_BYTES + longest)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,14 +100,12 @@ class Pipeline:
 
         `now`: returns the time at which sales are due, in microseconds since 1970; None: this machine's clock.
         """
-        kafka, catalog = shop.settings.kafka, inventory.catalog
+        kafka, catalog, max_rows = shop.settings.kafka, inventory.catalog, max_table_rows(shop.products)
         assignment = PartitionAssignment(
             member,
             (kafka.topic_purchases, kafka.topic_lost_sales),
             {
-                partition: MAX_TABLE_ROWS
-                if len(catalog.products_in(partition)) > MAX_TABLE_ROWS
-                else MAX_BATCH_MESSAGES
+                partition: max_rows if len(catalog.products_in(partition)) > max_rows else MAX_BATCH_MESSAGES
                 for partition in range(kafka.partitions)
             },
         )

@@ -34,6 +34,10 @@ SNAPSHOT_EVERY_CUSTOMERS = 50_000
 SLOTS = 2
 """Snapshots kept per partition: one may be half written."""
 MAX_SHELVES_PER_RECORD = 4_000
+MAX_RECORD_BYTES = 900_000
+"""Of a snapshot record, which is not compressed: a topic accepts 1 MB by default."""
+SHELF_BYTES = 80
+"""Size of a shelf in a record without its id, at most."""
 
 
 class SnapshotPart(msgspec.Struct):
@@ -106,7 +110,9 @@ class ShelfSnapshots:
         self._last[partition] = till, till.customers_served
         self._slots[partition] += 1
         slot = self._slots[partition] % SLOTS
-        shelves, size = till.shelves, MAX_SHELVES_PER_RECORD
+        shelves = till.shelves
+        longest = max((len(shelf.product.product_id.encode()) for shelf in shelves), default=0)
+        size = min(MAX_SHELVES_PER_RECORD, MAX_RECORD_BYTES // (SHELF_BYTES + longest))
         parts = [shelves[start : start + size] for start in range(0, len(shelves), size)]
         if partition not in self._counts:
             try:
