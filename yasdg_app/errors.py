@@ -7,6 +7,7 @@ expected. All of them, each in the module that raises it:
         ConfigurationError              a file or a variable of the configuration cannot be used
             SettingsError               the settings
             CatalogError                the catalog of products
+            SeparatorError              the separator of the catalog cannot be determined
         BrokerError                     the embedded broker cannot run
             BrokerStateUnknownError     nor can it be determined whether it runs
             PortRaceError               a port that was free was taken before Kafka bound it
