@@ -78,7 +78,8 @@ def same(known: Iterable[str], described: Iterable[str], where: str) -> None:
 UNITS = {
     "SALES": {
         "min_sale_freq": "seconds", "max_sale_freq": "seconds", "number_of_sales": "sales",
-        "quantity_one_freq": "of 10 sales", "member_freq": "of 10 sales", "club_member_discount": "share of the price",
+        "quantity_one_freq": "of 10 sales", "quantities": "relative weight", "member_freq": "of 10 sales",
+        "club_member_discount": "share of the price",
         "add_supp_freq_group1": "of 10 sales", "add_supp_freq_group2": "of 10 sales",
         "supplements_cost": "currency of the catalog", "supplements_cogs": "currency of the catalog",
         "substitution_freq": "of 10 customers",

@@ -25,12 +25,13 @@ from yasdg_app.aggregates.backfill import take_uncounted
 from yasdg_app.aggregates.minute_sums import KEPT_MINUTES
 from yasdg_app.aggregates.partition_aggregates import MAX_LATEST
 from yasdg_app.aggregates.windows import WINDOW_MINUTES, Windows
-from yasdg_app.config.settings import KafkaSettings, Settings
+from yasdg_app.config.settings import KafkaSettings, SalesSettings, Settings
 from yasdg_app.faust_runtime.partition_assignment import PartitionAssignment
 from yasdg_app.faust_runtime.table import COLUMNS, PartitionStore, numbers_of
 from yasdg_app.inventory import projection
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import AppliedChunk, InventoryProjection, ProductRestock
+from yasdg_app.messages.decoders import MAX_QUANTITY
 from yasdg_app.messages.formats import Format, JsonFormat
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.messages.times import event_time, time_text
@@ -40,7 +41,8 @@ from yasdg_app.shop.shelf import Restock
 HOMES = [0, 1, 0, 1, 0, 0]
 CATALOG = PartitionedCatalog(PRODUCTS, HOMES)
 PROJECTION = InventoryProjection(CATALOG)
-SUPPLY = Plan.of(Settings(), PRODUCTS, OPENED).supply
+SALES = SalesSettings(quantities=(8, 1, 1))
+SUPPLY = Plan.of(Settings(sales=SALES), PRODUCTS, OPENED).supply
 TOPICS = "purchases", "lost_sales"
 CATEGORIES = {product.category for product in PRODUCTS}
 NOTHING = (0, 0, 0)
@@ -131,7 +133,7 @@ class Worker:
     def __post_init__(self) -> None:
         clock = SimpleNamespace(at=lambda _: self.now)
         self.shop = open_shop(
-            replace(Settings(), kafka=KAFKA), own_reader=self.logs,
+            replace(Settings(), kafka=KAFKA, sales=SALES), own_reader=self.logs,
             manifest=SimpleNamespace(opened_at=OPENED, clock=clock),
         )  # fmt: skip
         self.shop.format = Format()
@@ -619,7 +621,8 @@ def test_what_is_read_again_may_be_in_any_format() -> None:
     assert worker.windows.latest_lost_sales == [json.loads(each) for each in lost[::-1]]
 
 
-def test_big_numbers_stay_exact() -> None:
+def test_big_numbers_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SUPPLY, "largest_quantity", MAX_QUANTITY)
     sale = Sale(OPENED, "SF02", 1, 2**52 - 1, 2**45 - 1)
     worker = Worker(Logs())
     worker.take_over(empty())

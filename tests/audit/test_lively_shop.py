@@ -173,6 +173,7 @@ def test_a_lost_sale_while_there_was_enough_is_found(row: int) -> None:
         ("event_time", "2024-03-01 10:00:00.000000", "time goes back"),
         ("substitute", "XX02", "wrong substitute"),
         ("quantity", "two", "not put aside"),
+        ("quantity", 3, "not put aside"),
         ("reason", 7, "unreadable"),
     ],
 )
@@ -181,6 +182,23 @@ def test_a_wrong_field_of_a_lost_sale_is_found(field: str, value: Any, kind: str
     assert (kind, "lost_sales", HOME, row) in found(
         planted("lost_sales", lambda log: changed(log, row, **{field: value}))
     )
+
+
+def test_a_sale_of_more_units_than_the_shop_sells_is_none_of_its() -> None:
+    """Even if it is priced as one."""
+    row = rows(BOUGHT, lambda sale: sale["quantity"] == 1)[3]
+    sale = message(BOUGHT, row)
+    three = {
+        "quantity": 3,
+        "total_purchase": round(3 * sale["total_purchase"], 2),
+        "total_cost": 3 * sale["total_cost"],
+    }
+    report = planted("purchases", lambda log: changed(log, row, **three))
+    assert ("not put aside", "purchases", HOME, row) in found(report)
+    several = replace(LIVELY, sales=replace(LIVELY.sales, quantities=(8, 1, 1)))
+    logs = made(Plan.of(several, PRODUCTS, OPENED), OPENED + 3 * HOUR, partitions=2)
+    assert max(message(log, n)["quantity"] for log in logs.purchases for n in range(len(log))) == 3
+    assert audit(logs).findings == []
 
 
 def test_a_lost_sale_with_a_wrong_key_is_found() -> None:

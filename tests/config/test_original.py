@@ -12,7 +12,7 @@ import pytest
 
 from yasdg_app.config import catalog, files, fingerprint, ini
 from yasdg_app.config.ini import SettingsError
-from yasdg_app.config.settings import Settings
+from yasdg_app.config.settings import SalesSettings, Settings
 
 PROJECT = Path(__file__).parents[2]
 SEED = (PROJECT / "tests" / "data" / "original_configuration.ini").read_text()
@@ -20,21 +20,18 @@ PRODUCTS = catalog.load(PROJECT / "products.csv")
 FILE = "config/configuration.ini"
 CREDENTIALS = "sasl_username = foo\nsasl_password = bar\n"
 
-OF_TWO = "The others have two units; in the original, two or three"
 TOPIC_NOTE = (
     f"{FILE}: [KAFKA] topic_inventories = demo.inventories: read as topic_stockings; the messages are YASDG's restocks"
 )
-ITEM_NOTE = (
-    f"{FILE}: [SALES] item_quantity_one_freq = 24: out of 30 lines; read as quantity_one_freq = 8, out of 10. {OF_TWO}"
-)
+ITEM_NOTE = f"{FILE}: [SALES] item_quantity_one_freq = 24: out of 30 lines; read as quantities = 24 3 3"
 ABOVE_NOTE = (
     f"{FILE}: [SALES] quantity_one_freq = 24: out of 30 sales, as in some versions of the original, because it is "
-    f"above 10; read as quantity_one_freq = 8, out of 10. {OF_TWO}"
+    "above 10; read as quantities = 24 3 3"
 )
 NO_AUTH_NOTE = f"{FILE}: [KAFKA] auth_method = no_auth: read as auth_method = plaintext"
 WITH_NO_AUTH_NOTE = (
     f"{FILE}: [SALES] quantity_one_freq = 24: out of 30 sales, as in the original's versions with auth_method = no_auth"
-    f"; read as quantity_one_freq = 8, out of 10. {OF_TWO}"
+    "; read as quantities = 24 3 3"
 )
 ONE_LINE_NOTE = (
     f"{FILE}: [SALES] transaction_quantity_one_item_freq = 13: not used yet. Every order has one line; in the original"
@@ -94,8 +91,18 @@ def test_each_set_of_keys_of_the_original_loads_with_its_notes(
     seeds = load(folder, SEED)
     assert loaded.kafka.auth_method == "plaintext"
     assert loaded.kafka.topic_stockings == ("demo.inventories" if INVENTORIES in changes else "demo.stockings")
-    assert replace(loaded, kafka=seeds.kafka, notes=()) == seeds
-    assert fingerprint.fingerprint_of(loaded, PRODUCTS) == fingerprint.fingerprint_of(seeds, PRODUCTS)
+    quantities = (8, 1, 1) if OF_30 in changes or LINES_KEYS in changes else ()
+    assert replace(loaded, kafka=seeds.kafka, notes=()) == replace(
+        seeds, sales=replace(seeds.sales, quantities=quantities)
+    )
+    differences = fingerprint.fingerprint_differences(
+        fingerprint.fingerprint_of(seeds, PRODUCTS), fingerprint.fingerprint_of(loaded, PRODUCTS)
+    )
+    assert differences == (
+        ["SALES.quantities was not there, is 8, 1, 1", "SALES.quantity_one_freq was 8, is not there"]
+        if quantities
+        else []
+    )
 
 
 def test_notes_are_not_part_of_the_fingerprint(folder: Path) -> None:
@@ -107,23 +114,42 @@ def test_notes_are_not_part_of_the_fingerprint(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "means"), [("0", 0), ("3", 1), ("24", 8), ("25", 25 / 3), ("1", 1 / 3), ("30", 10)]
+    ("written", "weights"),
+    [("0", (0, 1, 1)), ("3", (2, 9, 9)), ("24", (8, 1, 1)), ("25", (10, 1, 1)), ("1", (2, 29, 29)), ("30", (1,))],
 )
-def test_units_of_lines_are_of_30(folder: Path, written: str, means: float) -> None:
+def test_units_of_lines_are_of_30_and_the_others_two_or_three_alike(
+    folder: Path, written: str, weights: tuple[int, ...]
+) -> None:
     sales = load(folder, f"[SALES]\nitem_quantity_one_freq = {written}\n").sales
-    assert sales.quantity_one_freq == means
-    assert isinstance(sales.quantity_one_freq, int) == (int(written) % 3 == 0)
+    assert sales.quantities == weights
+    assert sales.quantity_one_freq == SalesSettings().quantity_one_freq
 
 
-@pytest.mark.parametrize(("written", "means"), [("10", 10), ("9", 9), ("2.5", 2.5), ("11", 11 / 3), ("30", 10)])
-def test_a_whole_number_above_ten_is_of_30(folder: Path, written: str, means: float) -> None:
-    assert load(folder, f"[SALES]\nquantity_one_freq = {written}\n").sales.quantity_one_freq == means
+@pytest.mark.parametrize(("written", "means"), [("10", 10), ("9", 9), ("2.5", 2.5)])
+def test_a_number_up_to_ten_is_ours(folder: Path, written: str, means: float) -> None:
+    sales = load(folder, f"[SALES]\nquantity_one_freq = {written}\n").sales
+    assert (sales.quantity_one_freq, sales.quantities) == (means, ())
+
+
+@pytest.mark.parametrize(("written", "weights"), [("11", (22, 19, 19)), ("30", (1,))])
+def test_a_whole_number_above_ten_is_of_30(folder: Path, written: str, weights: tuple[int, ...]) -> None:
+    for empty in ("", "quantities =\n"):
+        assert load(folder, f"[SALES]\n{empty}quantity_one_freq = {written}\n").sales.quantities == weights
+
+
+def test_an_originals_file_needs_the_stock_for_three_units(folder: Path) -> None:
+    text = "[SALES]\nitem_quantity_one_freq = 24\n[INVENTORY]\nmin_inventory = 1\nrestock_amount = 2\n"
+    because = f"because one sale takes up to 3, by {FILE}: [SALES] item_quantity_one_freq = 24"
+    assert problems(folder, text) == [
+        f"{FILE}: [INVENTORY] min_inventory = 1: expected at least 2, {because}",
+        f"{FILE}: [INVENTORY] restock_amount = 2: expected at least 3, {because}",
+    ]
 
 
 @pytest.mark.parametrize("method", ["no_auth", "NO_AUTH"])
 def test_beside_no_auth_any_number_is_of_30(folder: Path, method: str) -> None:
     loaded = load(folder, f"[KAFKA]\nauth_method = {method}\n[SALES]\nquantity_one_freq = 9\n")
-    assert loaded.sales.quantity_one_freq == 3
+    assert loaded.sales.quantities == (6, 7, 7)
     assert "out of 30 sales, as in the original's versions with auth_method = no_auth" in loaded.notes[1]
 
 
@@ -149,7 +175,7 @@ def test_numbers_outside_the_originals_scale_are_refused(folder: Path, text: str
 def test_what_happens_as_in_the_original_needs_no_remark(folder: Path) -> None:
     assert not load(folder, "[SALES]\ntransaction_quantity_one_item_freq = 20\n").notes
     [note] = load(folder, "[SALES]\nitem_quantity_one_freq = 30\n").notes
-    assert note.endswith("read as quantity_one_freq = 10, out of 10")
+    assert note.endswith("read as quantities = 30")
 
 
 # --- Names
@@ -160,6 +186,7 @@ def test_what_happens_as_in_the_original_needs_no_remark(folder: Path) -> None:
     [
         ("KAFKA", "topic_stockings = a", "topic_inventories = b"),
         ("SALES", "quantity_one_freq = 8", "item_quantity_one_freq = 24"),
+        ("SALES", "quantities = 80 20", "item_quantity_one_freq = 24"),
     ],
 )
 def test_two_spellings_in_one_file_are_an_error_with_both_places(
@@ -203,7 +230,8 @@ def test_a_variable_overrides_the_originals_key_and_its_note(folder: Path) -> No
         "YASDG_KAFKA_AUTH_METHOD": "plaintext",
     }
     loaded = load(folder, text, environ)
-    assert (loaded.sales.quantity_one_freq, loaded.kafka.topic_stockings) == (5, "restocks")
+    assert (loaded.sales.quantity_one_freq, loaded.sales.quantities) == (5, ())
+    assert loaded.kafka.topic_stockings == "restocks"
     assert loaded.notes == (ONE_LINE_NOTE,)
 
 

@@ -36,6 +36,14 @@ D, H, M = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
         (START, "2026-01-01T08:30:15", datetime(2026, 1, 1, 8, 30, 15)),
         (rules.moment(), "2024-02-29 23:59", datetime(2024, 2, 29, 23, 59)),
         (rules.day(), "2199-12-31", date(2199, 12, 31)),
+        (rules.quantities(8), "", ()),
+        (rules.quantities(8), "7", (1,)),
+        (rules.quantities(8), "80 20", (4, 1)),
+        (rules.quantities(8), "8,2", (4, 1)),
+        (rules.quantities(8), ".8 , .1 .1", (8, 1, 1)),
+        (rules.quantities(8), "25 2.5 2.5", (10, 1, 1)),
+        (rules.quantities(8), "0 1000000 0 0.000001", (0, 10**12, 0, 1)),
+        (rules.quantities(8), "1 1 1 1 1 1 1 2", (1, 1, 1, 1, 1, 1, 1, 2)),
         (rules.speed(), "MAX", None),
         (rules.speed(), "1e3", 1000),
         (rules.lead_time(), "0", (0 * D, 0 * D, 0 * D)),
@@ -83,6 +91,12 @@ ZONE = "the name of a time zone, such as UTC or Europe/Berlin"
 REGION = "a country such as DE, one with its subdivision such as DE-BY, or nothing"
 
 
+QUANTITIES = (
+    "1 to 8 numbers from 0 to 1000000 with at most six decimals, for sales of 1, 2, … units, the last one above 0, "
+    "such as 80 15 5"
+)
+
+
 @pytest.mark.parametrize(
     ("rule", "texts", "expected"),
     [
@@ -92,6 +106,8 @@ REGION = "a country such as DE, one with its subdivision such as DE-BY, or nothi
          "0, or a duration of whole minutes such as 30m or 1d 12h, up to 50y"),
         (START, ["", "never", "2026-1-1", "2026-02-30", "2026-01-01 24:00", "2026-01-01 08:60", "0d", "1970-12-31",
                  "2200-01-01", "2026-01-01 08:30Z", "2026-01-01 08", "08:30", "51y"], MOMENT),
+        (rules.quantities(8), ["0", "1 0", "1 -1", "1 x", "1 1e3", "1,,2", "1 .0000001", "1 1000000.1"], QUANTITIES),
+        (rules.quantities(8), ["1 1 1 1 1 1 1 1 1"], f"{QUANTITIES}; there are 9"),
         (rules.speed(), ["0", "-1", "inf", "nan", "1e999", ""], "max, or a number above 0 such as 60"),
         (rules.lead_time(), ["", "1d -", "1", "1d-2d-3d-4d", "x"], LEAD_TIME),
         (rules.lead_time(), ["3d - 1d", "1d - 5d - 2d"], f"{LEAD_TIME}; in this order"),

@@ -135,6 +135,98 @@ def test_numbers_have_the_type_that_they_are_written_in(folder: Path) -> None:
     assert sales.club_member_discount == Decimal("0.1255")
 
 
+# --- Quantities
+
+
+def test_without_quantities_there_are_one_and_two_units() -> None:
+    sales = SalesSettings(quantity_one_freq=2.5)
+    assert (sales.largest_quantity, sales.quantity_thresholds, sales.mean_quantity) == (2, (2.5,), 1.75)
+
+
+def test_quantities_are_weights(folder: Path) -> None:
+    sales = load(folder, "[SALES]\nquantities = 80 14, 3 2 1\n").sales
+    assert (sales.largest_quantity, sales.quantity_thresholds) == (5, (8.0, 9.4, 9.7, 9.9))
+    assert sales.mean_quantity == pytest.approx((80 + 28 + 9 + 8 + 5) / 100)
+    assert load(folder, "[SALES]\nquantities = 5\n").sales.mean_quantity == 1
+
+
+def test_quantities_beside_quantity_one_freq_must_mean_the_same(folder: Path) -> None:
+    ours = "config/configuration.ini: [SALES] quantities = "
+    for written in ("8 2", "80 20", ".4 .1"):
+        text = f"[SALES]\nquantity_one_freq = 8\nquantities = {written}\n"
+        assert load(folder, text).sales.quantities == (4, 1)
+    for written in ("7 3", "8 1 1", "1"):
+        [problem] = problems(folder, f"[SALES]\nquantity_one_freq = 8\nquantities = {written}\n")
+        other = "config/configuration.ini: [SALES] quantity_one_freq = 8"
+        assert problem == f"{ours}{written}: contradicts {other}; expected only one of them"
+
+
+def test_a_variable_for_the_chances_of_quantities_overrides_either_key_of_the_file(folder: Path) -> None:
+    of_ten, weights = "[SALES]\nquantity_one_freq = 4\n", "[SALES]\nquantities = 7 2 1\n"
+    assert load(folder, of_ten, YASDG_SALES_QUANTITIES="6 3 1").sales.quantities == (6, 3, 1)
+    assert load(folder, of_ten, YASDG_SALES_QUANTITIES=" ").sales.quantity_one_freq == 4
+    sales = load(folder, weights, YASDG_SALES_QUANTITY_ONE_FREQ="5").sales
+    assert (sales.quantities, sales.quantity_one_freq) == ((), 5)
+    assert problems(folder, "", YASDG_SALES_QUANTITY_ONE_FREQ="5", YASDG_SALES_QUANTITIES="7 2 1") == [
+        "YASDG_SALES_QUANTITIES=7 2 1: contradicts YASDG_SALES_QUANTITY_ONE_FREQ=5; expected only one of them"
+    ]
+
+
+def test_a_shelf_holds_the_largest_quantity(folder: Path) -> None:
+    text = "[SALES]\nquantities = 5 1 1 1\n[INVENTORY]\n"
+    load(folder, f"{text}min_inventory = 3\nrestock_amount = 4\n")
+    because = "because one sale takes up to 4, by config/configuration.ini: [SALES] quantities = 5 1 1 1"
+    assert problems(folder, f"{text}min_inventory = 2\nrestock_amount = 3\n") == [
+        f"config/configuration.ini: [INVENTORY] min_inventory = 2: expected at least 3, {because}",
+        f"config/configuration.ini: [INVENTORY] restock_amount = 3: expected at least 4, {because}",
+    ]
+
+
+def test_the_catalog_has_the_largest_quantity_of_each_product() -> None:
+    products = [
+        SimpleNamespace(product_id=f"P{stock}", category="A", inventory=stock, price_cents=499, cost_cents=None)
+        for stock in range(2, 10)
+    ]
+    assert checks.check_products(Settings(), products) == []
+    shop = Settings(sales=SalesSettings(quantities=(1, 1, 1)))
+    assert checks.check_products(shop, products[1:]) == []
+    assert checks.check_products(shop, products) == [
+        "[SALES] quantities: one sale takes up to 3 units; expected an Inventory of at least 3 of every product in the "
+        "catalog, but P2 = 2"
+    ]
+    [problem] = checks.check_products(Settings(sales=SalesSettings(quantities=(1,) * 8)), products)
+    assert problem.endswith("but P2 = 2, P3 = 3, P4 = 4, P5 = 5, P6 = 6 and 1 more")
+
+
+def test_a_sale_costs_no_more_than_the_schemas_hold() -> None:
+    dear = [
+        SimpleNamespace(product_id=product_id, category="A", inventory=9, price_cents=price, cost_cents=cost)
+        for product_id, price, cost in (("A", 124_999_999_800, 1), ("B", 124_999_999_801, 1), ("C", 1, 124_999_999_951))
+    ]
+    assert checks.check_products(Settings(sales=SalesSettings(quantities=(1,) * 7)), dear) == []
+    assert checks.check_products(Settings(sales=SalesSettings(quantities=(1,) * 8)), dear) == [
+        "[SALES] quantities: expected 8 units of a product, with supplements, to cost at most 9999999999.99, which is "
+        "all that the schemas hold; those of B, C cost more"
+    ]
+
+
+def test_quantities_enter_the_fingerprint_only_if_there_are_more_than_two(folder: Path) -> None:
+    def texts(text: str) -> dict[str, str]:
+        return fingerprint.setting_texts(load(folder, f"[SALES]\n{text}\n"))
+
+    of_ten = texts("quantity_one_freq = 8")
+    assert of_ten == fingerprint.setting_texts(Settings())
+    for same in ("quantities =", "quantities = 8 2", "quantities = 80 20", "quantities = .08 .02"):
+        assert list(texts(same).items()) == list(of_ten.items())
+    assert texts("quantities = 3") == texts("quantity_one_freq = 10")
+    several = texts("quantities = 80 15 5")
+    assert several == texts("quantities = 16, 3, 1")
+    assert several.items() - of_ten.items() == {("SALES.quantities", "16, 3, 1")}
+    assert fingerprint.fingerprint_differences(of_ten, several) == [
+        "SALES.quantities was not there, is 16, 3, 1", "SALES.quantity_one_freq was 8, is not there",
+    ]  # fmt: skip
+
+
 def test_keys_may_be_in_any_case(folder: Path) -> None:
     assert load(folder, "[SALES]\nSeed = 7\n").sales.seed == 7
 
@@ -553,7 +645,7 @@ discount = 0.20
     }
     assert (texts["SALES.member_freq"], texts["SALES.club_member_discount"]) == ("2.5", "0.1")
     sales = [key.removeprefix("SALES.") for key in texts if key.startswith("SALES.")]
-    without = ("products", "number_of_sales")
+    without = ("products", "number_of_sales", "quantities")
     assert sales == [key.name for key in dataclasses.fields(SalesSettings) if key.name not in without]
 
 

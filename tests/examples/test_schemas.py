@@ -7,6 +7,7 @@ from pathlib import Path
 import jars
 import pytest
 
+from yasdg_app.config.checks import MAX_SALE_AMOUNT
 from yasdg_app.config.rules import money
 from yasdg_app.config.settings import LARGEST_QUANTITY
 
@@ -19,4 +20,5 @@ MOST = LARGEST_QUANTITY * 2 * money().parse("999999999.99")
 def test_amounts_of_the_dearest_sale_fit(file: str) -> None:
     digits = re.findall(r"decimal\((\d+), ?2\)", (EXAMPLES / file).read_text(), re.IGNORECASE)
     assert digits
-    assert min(map(int, digits)) >= len(MOST.quantize(Decimal("0.01")).as_tuple().digits)
+    for most in (MOST, MAX_SALE_AMOUNT):
+        assert min(map(int, digits)) >= len(most.quantize(Decimal("0.01")).as_tuple().digits)

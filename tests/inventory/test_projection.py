@@ -16,7 +16,7 @@ from support.small_shops import BY_ID, OPENED, SLOW, Table, World, encoded, serv
 from support.small_shops import messages as numbered
 
 from yasdg_app.config import catalog
-from yasdg_app.config.settings import Settings, SupplierSettings
+from yasdg_app.config.settings import SalesSettings, Settings, SupplierSettings
 from yasdg_app.inventory.partitioned_catalog import PartitionedCatalog
 from yasdg_app.inventory.projection import AppliedChunk, InconsistentLogError, InventoryProjection
 from yasdg_app.inventory.row_updates import shelf_of
@@ -114,6 +114,7 @@ def test_a_gap_stops_with_its_place() -> None:
         (sale(2, product_id="CS99"), "unknown product"),
         (sale(2, product_id="SF01"), "belong into partition 1"),
         (sale(2, quantity=0), "quantity"),
+        (sale(2, quantity=3), "quantity 3, more than this shop sells at once (2)"),
         (sale(2, transaction_time="2026-11-24 10:00:00+01:00"), "time zone"),
         (sale(2, transaction_time="yesterday"), "transaction_time"),
         (sale(2, transaction_id="CS01-2"), "transaction_id"),
@@ -142,17 +143,24 @@ def test_the_highest_offset_is_written_last() -> None:
 
 IN_ORDER = ["CS01", "CS02", "CS03"]
 SLOWLY = SupplierSettings(lead_time=(timedelta(0), timedelta(0), timedelta(minutes=1)))
-SUPPLIES = [SUPPLY, Plan.of(Settings(supply=SLOWLY), tuple(PRODUCTS.values()), OPENED).supply]
+OF_EIGHT = SalesSettings(quantities=(12, 4, 3, 2, 1, 1, 1, 2))
+SUPPLIES = [
+    SUPPLY,
+    *(
+        Plan.of(settings, tuple(PRODUCTS.values()), OPENED).supply
+        for settings in (Settings(supply=SLOWLY), Settings(sales=OF_EIGHT), Settings(supply=SLOWLY, sales=OF_EIGHT))
+    ),
+]
 
 
-def told(kind: Callable[..., bytes], data: st.DataObject) -> list[bytes | None]:
+def told(kind: Callable[..., bytes], data: st.DataObject, quantities: int) -> list[bytes | None]:
     """Messages of some products, each the next of its product unless it is odd, which few are."""
     numbers = dict.fromkeys(IN_ORDER, 0)
     odd = data.draw(st.sampled_from([0.0, 0.0, 0.01, 0.2]))
     random = data.draw(st.randoms(use_true_random=False))
     values: list[bytes | None] = []
     for _ in range(data.draw(st.integers(1, 150))):
-        its, quantity = random.choice(IN_ORDER), random.choice([1, 1, 2])
+        its, quantity = random.choice(IN_ORDER), random.choice([1, 1, 2, *range(3, quantities + 1)])
         number = numbers[its] = numbers[its] + 1
         value: bytes | None = kind(number, quantity, its)
         assert value is not None
@@ -187,7 +195,7 @@ def test_what_is_folded_product_by_product_is_what_is_folded_one_by_one(data: st
         (PARTITION, sale, PROJECTION.apply_sales, PROJECTION.apply_sales_one_by_one),
         (LOST, lost, PROJECTION.apply_lost_sales, PROJECTION.apply_lost_sales_one_by_one),
     ):
-        chunk, before = messages(*told(kind, data)), data.draw(st.integers(0, 150))
+        chunk, before = messages(*told(kind, data, supply.largest_quantity)), data.draw(st.integers(0, 150))
         table: dict[str, InventoryLevel] = {}
         try:
             table |= {level.product_id: level for level in one_by_one(tp, chunk[:before], {}.get, supply).levels}
@@ -253,6 +261,7 @@ def test_lost_sales_seen_before_change_nothing_and_a_gap_stops() -> None:
         (lost(2, product_id="CS99"), "unknown product"),
         (lost(2, product_id="SF01"), "another partition"),
         (lost(2, quantity=0), "quantity"),
+        (lost(2, quantity=3), "quantity 3, more than this shop sells at once (2)"),
         (lost(2, event_time="2026-11-24 10:00:00+01:00"), "time zone"),
         (lost(2, lost_sale_id="CS01-000002"), "lost_sale_id"),
         (lost(2, lost_sale_id="CS01-L2"), "lost_sale_id"),

@@ -13,19 +13,21 @@ from hypothesis import strategies as st
 from support import readers
 
 from yasdg_app.config import catalog
-from yasdg_app.config.settings import SalesSettings
+from yasdg_app.config.settings import MAX_QUANTITIES, SalesSettings
 from yasdg_app.kafka.batch_writer import batch
 from yasdg_app.messages import bulk_encoder as encoding
 from yasdg_app.messages.bulk_encoder import BulkEncoder
 from yasdg_app.messages.encoders import PurchaseEncoder
 from yasdg_app.messages.formats import Format
+from yasdg_app.shop.customer_behaviour import purchase_options
 from yasdg_app.shop.sales import NO_PRODUCT, Sales
 
 PRODUCTS = catalog.load(Path(__file__).parents[2] / "products.csv")
-SETTINGS = SalesSettings(substitution_freq=5)
+SETTINGS = SalesSettings(substitution_freq=5, quantities=(1,) * MAX_QUANTITIES)
 PLACES = st.integers(0, len(PRODUCTS) - 1)
 YEAR_1971 = 31_536_000_000_000  # from which on a shop can be
 YEAR_9999 = 253_402_300_799_999_999
+OPTIONS = st.integers(0, purchase_options(SETTINGS) - 1)
 STEPS = st.integers(0, 3) | st.integers(0, 10**6) | st.integers(0, 10**11) | st.integers(0, 10**15)
 PROMOTIONS = st.just(0) | st.integers(0, 10_000)  # several incidents together may leave nothing to pay
 NUMBERS = st.integers(1, 2_000_000) | st.integers(1, 10**18 - 1)
@@ -35,7 +37,7 @@ NUMBERS = st.integers(1, 2_000_000) | st.integers(1, 10**18 - 1)
 def many_sales(draw: st.DrawFn) -> Sales:
     rows = draw(
         st.lists(
-            st.tuples(PLACES, NUMBERS, STEPS, st.integers(0, 7), PROMOTIONS, st.just(NO_PRODUCT) | PLACES),
+            st.tuples(PLACES, NUMBERS, STEPS, OPTIONS, PROMOTIONS, st.just(NO_PRODUCT) | PLACES),
             min_size=1,
             max_size=30,
         )
@@ -120,6 +122,16 @@ def test_of_a_large_catalog_no_more_is_kept_prepared_than_there_is_room_for(monk
         sales = Sales(np.arange(count), nothing + 5, nothing + way, nothing + way, nothing, nothing + NO_PRODUCT)
         assert bytes(encoder.lines(sales)).splitlines() == [value for _, value, _ in plain(sales)]
         assert len(encoder._kinds) <= count
+
+
+def test_what_is_prepared_is_what_was_sold_and_no_more_for_larger_quantities() -> None:
+    nothing = np.zeros(16, dtype=np.int64)
+    options = np.arange(16, dtype=np.int64) % 8  # one and two units
+    sales = Sales(nothing, np.arange(1, 17), nothing + 5, options, nothing, nothing + NO_PRODUCT)
+    for weights in ((), (1,) * MAX_QUANTITIES):
+        encoder = BulkEncoder(PRODUCTS, SalesSettings(quantities=weights))
+        encoder.lines(sales)
+        assert len(encoder._kinds) == 8
 
 
 def test_of_nothing_there_is_nothing() -> None:

@@ -13,11 +13,13 @@ from yasdg_app.shop.shelf import Shelf, instant_restocks
 
 
 @given(
-    st.lists(st.integers(1, 2), min_size=1, max_size=200), st.integers(1, 40), st.integers(2, 40), st.integers(1, 30)
-)
+    st.integers(2, 8), st.lists(st.integers(1, 8), min_size=1, max_size=200), st.integers(0, 40), st.integers(0, 40),
+    st.integers(1, 30),
+)  # fmt: skip
 def test_instant_restocks_are_those_of_one_sale_after_the_other(
-    quantities: list[int], minimum: int, amount: int, above: int
+    largest: int, wanted: list[int], minimum: int, amount: int, above: int
 ) -> None:
+    quantities, minimum, amount = [min(each, largest) for each in wanted], minimum + largest - 1, amount + largest
     inventory = InventorySettings(min_inventory=minimum, restock_amount=amount)
     supply = Plan.of(replace(Settings(), inventory=inventory), PRODUCTS, OPENED).supply
     product = replace(PRODUCTS[0], inventory=minimum + above)

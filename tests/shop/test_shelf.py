@@ -3,16 +3,17 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.small_shops import BY_ID, HOUR, OPENED, SECOND, World, world_of, worlds
 
-from yasdg_app.config.settings import InventorySettings, Settings, SupplierSettings
+from yasdg_app.config.settings import InventorySettings, SalesSettings, Settings, SupplierSettings
 from yasdg_app.shop.shelf import END_OF_TIME, Restock, Shelf
 from yasdg_app.shop.supply import Supply
 
 PRODUCT = BY_ID["CS01"]
-STEPS = st.lists(st.tuples(st.integers(0, 4 * HOUR), st.integers(1, 2)), max_size=60)
+STEPS = st.lists(st.tuples(st.integers(0, 4 * HOUR), st.integers(1, 8)), max_size=60)
 
 
 def supply(hours: float = 0.0, inventory: InventorySettings = InventorySettings()) -> Supply:  # noqa: B008
@@ -53,6 +54,66 @@ def test_what_comes_to_an_empty_shelf_and_is_too_little_is_followed_by_the_next_
         (6 * HOUR, 6, 3),
     ]
     assert (shelf.level, shelf.on_order, shelf.due) == (9, 3, OPENED + 8 * HOUR)
+
+
+def in_microseconds(*lead_time: int) -> SupplierSettings:
+    return SupplierSettings(
+        lead_time=tuple(timedelta(microseconds=each) for each in lead_time),  # type: ignore[arg-type]
+        partial_freq=10,
+    )
+
+
+def shop_of(quantity: int, spare: int, amount: int, supplier: SupplierSettings, seed: int) -> Supply:
+    return world_of(
+        Settings(
+            sales=SalesSettings(seed=seed, quantities=(1,) * quantity),
+            inventory=InventorySettings(quantity - 1 + spare, quantity + amount), supply=supplier,
+        ),
+        HOUR,
+    ).plan.supply  # fmt: skip
+
+
+@given(
+    st.integers(2, 8), st.integers(0, 10), st.integers(0, 10),
+    st.sampled_from([in_microseconds(0, 1, 2), in_microseconds(0, 2, 3), in_microseconds(0, 0, 0)]),
+    st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 2), st.integers(1, 8)), max_size=80),
+)  # fmt: skip
+def test_a_shelf_with_nothing_on_order_has_enough_for_the_largest_sale(
+    quantity: int, spare: int, amount: int, supplier: SupplierSettings, seed: int, steps: list[tuple[int, int]]
+) -> None:
+    """Even if parts of one order come microseconds apart, with sales between them."""
+    supply, at = shop_of(quantity, spare, amount, supplier, seed), OPENED
+    shelf = Shelf(PRODUCT, initial=quantity, level=quantity)
+    for passed, wanted in steps:
+        at += passed
+        shelf.receive(at, supply)
+        assert shelf.on_order or shelf.level >= quantity
+        if shelf.level >= min(wanted, quantity):
+            shelf.sell(min(wanted, quantity), at, supply)
+            assert shelf.on_order or shelf.level >= quantity
+        assert shelf.due > at
+
+
+@pytest.mark.parametrize(("quantity", "again"), [(2, False), (8, True)])
+def test_what_is_left_of_an_order_is_followed_by_the_next_one_if_it_is_too_little_for_a_sale(
+    quantity: int, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With sales of up to two units it is never too little."""
+    found, orders_again = set[tuple[bool, bool]](), Supply.orders_again
+
+    def noted(supply: Supply, level: int, took_time: bool) -> bool:
+        found.add((took_time, orders_again(supply, level, took_time)))
+        return orders_again(supply, level, took_time)
+
+    monkeypatch.setattr(Supply, "orders_again", noted)
+    for seed in range(200):
+        supply, shelf = shop_of(quantity, 0, 4, in_microseconds(0, 1, 2), seed), Shelf(PRODUCT, quantity, quantity)
+        for at in range(OPENED, OPENED + 40):
+            shelf.receive(at, supply)
+            if shelf.level:
+                shelf.sell(min(shelf.level, quantity), at, supply)
+    assert ((False, True) in found) == again
+    assert (False, False) in found
 
 
 @given(st.integers(2, 200), worlds(), STEPS)

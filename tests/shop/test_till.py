@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,13 +44,14 @@ from yasdg_app.shop.incident import Incident
 from yasdg_app.shop.plan import Gap, Plan
 from yasdg_app.shop.sale_limit import SaleLimit
 from yasdg_app.shop.sales import EventCursor, cursor_after
-from yasdg_app.shop.shelf import Shelf
+from yasdg_app.shop.shelf import END_OF_TIME, Shelf
 from yasdg_app.shop.till import ResumePoint, Till
 
 SMOOTHIES = catalog.load(Path(__file__).parents[2] / "products.csv")
 SETTINGS = Settings()
 PLAN = Plan.of(SETTINGS, SMOOTHIES, OPENED)
 SUBSTITUTION, NO_SUBSTITUTION = st.sampled_from([5, 10]), st.just(0)
+UP_TO_TWO = st.sampled_from([(), (1,), (1, 2)])  # of which all PRODUCTS have enough
 FEW = settings(max_examples=examples(60))
 
 
@@ -80,6 +82,64 @@ def test_a_till_goes_on_behind_the_last_sale(sold: int) -> None:
     numbers = {sale.product_id: sale.number for sale in before}
     again = Till(PLAN, SMOOTHIES, ResumePoint(before[-1].place, shelves, numbers))
     assert serve(again, OPENED + 2 * HOUR).sales == whole[sold:]
+
+
+# --- Quantities -----------------------------------------------------------------------------------------------------
+
+
+def plan_with(**sales: Any) -> Plan:
+    return Plan.of(replace(SETTINGS, sales=SalesSettings(**sales)), SMOOTHIES, OPENED)
+
+
+@pytest.mark.parametrize(("of_ten", "weights"), [(8, (4, 1)), (2.5, (1, 3)), (8.3, (83, 17)), (0, (0, 1))])
+def test_two_weights_make_the_sales_of_their_share_of_ten(of_ten: float, weights: tuple[int, ...]) -> None:
+    plans = plan_with(quantity_one_freq=of_ten), plan_with(quantities=weights)
+    one, other = (encoded(till, serve(till, OPENED + 24 * HOUR)) for till in (Till(plan, SMOOTHIES) for plan in plans))
+    assert one == other
+
+
+def test_quantities_come_in_their_proportions_and_change_nothing_else() -> None:
+    weights = (80, 0, 14, 3, 2, 1)
+    usual, several = (
+        serve(Till(plan, SMOOTHIES), OPENED + 96 * HOUR).sales for plan in (PLAN, plan_with(quantities=weights))
+    )
+    assert [(sale.at, sale.product_id, sale.option & 3) for sale in usual] == [
+        (sale.at, sale.product_id, sale.option & 3) for sale in several
+    ]
+    counts, count = Counter(sale.quantity for sale in several), len(several)
+    for quantity, weight in enumerate(weights, 1):
+        assert abs(counts[quantity] - count * weight / 100) <= 5 * (count * weight / 100) ** 0.5
+    assert sum(counts.values()) == sum(counts[quantity] for quantity in range(1, 7)) == count
+    assert abs(several_mean(counts) - plan_with(quantities=weights).sales.mean_quantity) < 0.03
+
+
+def several_mean(counts: Counter[int]) -> float:
+    return sum(quantity * count for quantity, count in counts.items()) / counts.total()
+
+
+def stocked(world: World) -> Plan:
+    """The plan of a shop that begins with enough of everything for the largest sale, as every catalog must."""
+    largest = world.settings.sales.largest_quantity
+    products = [replace(each, inventory=max(each.inventory, largest)) for each in PRODUCTS]
+    return Plan.of(world.settings, products, OPENED)
+
+
+@FEW
+@given(worlds())
+def test_nobody_is_lost_while_nothing_is_on_order(world: World) -> None:
+    """So a lost sale need not order anything."""
+    plan = stocked(world)
+    till = Till(plan, plan.products)
+    assert all(lost.promised != END_OF_TIME for lost in serve(till, world.until).lost)
+    for shelf in till.shelves:
+        assert shelf.on_order or shelf.level >= plan.sales.largest_quantity
+
+
+@FEW
+@given(worlds(NO_SUBSTITUTION, supply=AT_ONCE, with_incidents=False))
+def test_nobody_is_lost_where_orders_arrive_at_once(world: World) -> None:
+    plan = stocked(world)
+    assert not serve(Till(plan, plan.products), world.until).lost
 
 
 # --- However it is asked --------------------------------------------------------------------------------------------
@@ -264,7 +324,10 @@ def test_an_order_comes_when_it_is_due_and_the_next_is_made_when_all_of_it_is_th
 
 
 @FEW
-@given(worlds(supply=AT_ONCE).filter(lambda world: not any(each.kind == "supply" for each in world.settings.incidents)))
+@given(
+    worlds(supply=AT_ONCE).filter(lambda world: not any(each.kind == "supply" for each in world.settings.incidents)),
+    quantities=UP_TO_TWO,
+)
 def test_without_lead_times_nothing_is_lost_and_restocks_are_the_seeds(world: World) -> None:
     whole = world.whole()
     assert whole.lost == []

@@ -170,6 +170,7 @@ def incidents(length: int) -> st.SearchStrategy[tuple[IncidentSettings, ...]]:
     )
 
 
+ANY_QUANTITIES = st.sampled_from([(), (), (1,), (8, 1, 1), (0, 3, 0, 2), (12, 4, 3, 2, 1, 1, 1, 2)])
 ANY_SUBSTITUTION = st.sampled_from([0, 0, 5, 10])
 
 
@@ -179,14 +180,18 @@ def worlds(
     substitution: st.SearchStrategy[int] = ANY_SUBSTITUTION,
     supply: st.SearchStrategy[SupplierSettings] | None = None,
     with_incidents: bool = True,
+    quantities: st.SearchStrategy[tuple[int, ...]] = ANY_QUANTITIES,
 ) -> World:
+    """Draw a shop; with large quantities, products that begin with less stock than `check_products` demands, too."""
     mean, length = draw(st.sampled_from(PACES))
+    weights = draw(quantities)
+    least = max(len(weights), 2)
     settings = Settings(
         sales=SalesSettings(
             seed=draw(st.integers(0, 2**64 - 1)), min_sale_freq=0.0, max_sale_freq=2 * mean,
-            quantity_one_freq=draw(st.sampled_from([2, 8])), substitution_freq=draw(substitution),
+            quantity_one_freq=draw(st.sampled_from([2, 8])), quantities=weights, substitution_freq=draw(substitution),
         ),
-        inventory=InventorySettings(draw(st.integers(1, 12)), draw(st.integers(2, 25))),
+        inventory=InventorySettings(draw(st.integers(least - 1, 12)), draw(st.integers(least, 25))),
         clock=ClockSettings(time_zone=draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]))),
         hours=draw(hours()),
         volume=draw(volumes()),

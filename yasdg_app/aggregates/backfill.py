@@ -58,6 +58,7 @@ class BackfillReader:
         self._shop = shop
         self._kafka = shop.settings.kafka
         self._catalog = catalog
+        self._largest_quantity = shop.settings.sales.largest_quantity
 
     async def read_sales(
         self, purchases: TP, aggregates: PartitionAggregates, is_current: Callable[[], bool], horizon: Callable[[], int]
@@ -107,7 +108,11 @@ class BackfillReader:
                 chunk = await self._shop.format.plain("purchases", messages)
                 for begin in range(0, len(chunk), STEP_MESSAGES):
                     began = time.monotonic()
-                    columns.append(_columns(chunk[begin : begin + STEP_MESSAGES], tp.partition, self._catalog))
+                    columns.append(
+                        _columns(
+                            chunk[begin : begin + STEP_MESSAGES], tp.partition, self._catalog, self._largest_quantity
+                        )
+                    )
                     await asyncio.sleep((time.monotonic() - began) * REST_FACTOR)
                     if not is_current():
                         return None
@@ -129,15 +134,17 @@ class BackfillReader:
             ]
             values[tp] = [message.value or b"" for message in await self._shop.format.plain(kind, messages)]
         aggregates.restocks_before = _own_restocks(values[restocks])
-        aggregates.lost_sales_before = own_lost_sales(partition, values[lost], self._catalog)
+        aggregates.lost_sales_before = own_lost_sales(partition, values[lost], self._catalog, self._largest_quantity)
 
 
-def own_lost_sales(partition: int, values: Collection[bytes], catalog: PartitionedCatalog) -> list[dict[str, Any]]:
+def own_lost_sales(
+    partition: int, values: Collection[bytes], catalog: PartitionedCatalog, largest_quantity: int
+) -> list[dict[str, Any]]:
     """Return the fields of the messages that are lost sales of the shop."""
     found = []
     for value in values:
         try:
-            read_lost_sale(value, partition, catalog.partition_of)
+            read_lost_sale(value, partition, catalog.partition_of, largest_quantity)
         except InvalidMessageError:
             continue
         found.append(orjson.loads(value))
@@ -148,19 +155,21 @@ def _own_restocks(values: Collection[bytes]) -> list[dict[str, Any]]:
     return [orjson.loads(value) for value in values if decoded_or_none(read_restock_key, value) is not None]
 
 
-def _columns(messages: Sequence[Message], partition: int, catalog: PartitionedCatalog) -> Ints:
+def _columns(messages: Sequence[Message], partition: int, catalog: PartitionedCatalog, largest_quantity: int) -> Ints:
     """Return the sales among messages: local index, number, minute, quantity and cents, five rows."""
     try:
         events = list(map(read_valid_sale, [message.value or b"" for message in messages]))
         numbers = [sale_number(sale.product_id, sale.transaction_id) for sale in events]
         sales = [(sale, number) for sale, number in zip(events, numbers, strict=True) if number is not None]
+        if max((sale.quantity for sale in events), default=0) > largest_quantity:
+            raise InvalidMessageError
         if len(sales) < len(events) or any(catalog.partition_of(sale.product_id) != partition for sale in events):
             raise InvalidMessageError
     except UNREADABLE:
         sales = []
         for message in messages:
             try:
-                sales.append(read_purchase(message.value, partition, catalog.partition_of))
+                sales.append(read_purchase(message.value, partition, catalog.partition_of, largest_quantity))
             except InvalidMessageError:
                 continue
     indexes, local_indexes = catalog.indexes, catalog.local_indexes

@@ -171,7 +171,9 @@ class Windows:
         """The last lost sales of each of this worker's partitions, as in their messages, newest first."""
         messages = []
         for partition, aggregates in self._owned().items():
-            own = aggregates.lost_sales_before + own_lost_sales(partition, aggregates.lost_sales, self._catalog)
+            own = aggregates.lost_sales_before + own_lost_sales(
+                partition, aggregates.lost_sales, self._catalog, self._shop.settings.sales.largest_quantity
+            )
             messages += _latest(own, "lost_sale_id")
         return _newest_first(messages)
 

@@ -82,7 +82,9 @@ class LostSaleAudit:
 
     def _readable(self, record: Message) -> AuditedLostSale | None:
         try:
-            event, number = read_lost_sale(record.value, self._partition, self._partition_by_product.get)
+            event, number = read_lost_sale(
+                record.value, self._partition, self._partition_by_product.get, self._plan.supply.largest_quantity
+            )  # fmt: skip
         except InvalidMessageError as why:
             self._letters.no_message(record.offset, str(why))
             return None

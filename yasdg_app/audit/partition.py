@@ -15,7 +15,7 @@ from yasdg_app.audit.restocks import RestockAudit
 from yasdg_app.audit.substitutions import Substitutions
 from yasdg_app.kafka.decoding import UNREADABLE, decoded_or_none
 from yasdg_app.kafka.reader import Chunk, Message
-from yasdg_app.messages.decoders import InvalidMessageError, read_purchase
+from yasdg_app.messages.decoders import InvalidMessageError, SaleEvent, read_purchase
 from yasdg_app.messages.ids import default_partition, transaction_id
 from yasdg_app.messages.reference import amount
 from yasdg_app.shop.plan import Plan
@@ -245,7 +245,7 @@ class PartitionAudit:
         """
         topic, offset, at = self._topics.purchases, record.offset, sale.transaction_time
         try:
-            _, number = read_purchase(record.value, self._partition, self._partition_by_product.get)
+            _, number = self._read_purchase(record)
         except InvalidMessageError:
             self._no_purchase(record)
             return None
@@ -316,7 +316,7 @@ class PartitionAudit:
     def _no_purchase(self, record: Message) -> None:
         """Record a message that the shop's workers do not accept as a purchase: it needs a dead letter."""
         try:
-            sale, number = read_purchase(record.value, self._partition, self._partition_by_product.get)
+            sale, number = self._read_purchase(record)
         except InvalidMessageError as why:
             self._report.purchases -= 1
             self._letters.no_message(record.offset, str(why))
@@ -326,6 +326,11 @@ class PartitionAudit:
             account = self._accounts[sale.product_id]
             account.sales.number = max(account.sales.number, number)
             self._lose_count(account)
+
+    def _read_purchase(self, record: Message) -> tuple[SaleEvent, int]:
+        return read_purchase(
+            record.value, self._partition, self._partition_by_product.get, self._plan.supply.largest_quantity
+        )
 
     # --- End of the audit ---
 

@@ -19,7 +19,6 @@ from yasdg_app.shop.supply import Supply
 WINDOW_RESTOCKS = 1_000  # max distance of a restock from where it belongs in the log; max expected restocks per product
 MIN_LEVEL = -1_000_000  # units; a lower level is not followed: the number of its orders would be unbounded
 MAX_LEVEL = 2**53
-RESTOCKS_PER_SALE = 2  # max, on average: each restock delivers at least one unit, a sale takes at most two
 
 
 class RestockAudit:
@@ -54,7 +53,9 @@ class RestockAudit:
 
     def wants(self, sales: int) -> bool:
         """Return whether more restocks must be read before so many sales are examined."""
-        return not self._ended and self._read - self._matched_index < RESTOCKS_PER_SALE * sales + WINDOW_RESTOCKS
+        # On average, as each restock delivers at least one unit.
+        max_restocks = sales * self._supply.largest_quantity
+        return not self._ended and self._read - self._matched_index < max_restocks + WINDOW_RESTOCKS
 
     def take(self, records: Sequence[Message]) -> None:
         """Process restocks in log order; an empty sequence: the end of the topic."""
@@ -176,7 +177,7 @@ class RestockAudit:
 
         `by_the_sale`: use what the sale at that time caused immediately; else what came before it.
         """
-        restocks, shelf, min_inventory = account.restocks, account.shelf, self._supply.min_inventory
+        restocks, shelf = account.restocks, account.shelf
         unmatched = restocks.unmatched
         if restocks.unpublished:  # unknown whether they arrived
             delivered = sum(restock.stock_quantity for restock in restocks.unpublished)
@@ -197,11 +198,11 @@ class RestockAudit:
             shelf.ordered_at = time
             shelf.restocked += added
             account.level.is_known = not account.level.follows_unknown_sale
-            orders_again = not shelf.on_order and not by_the_sale and after <= min_inventory
+            orders_again = not shelf.on_order and not by_the_sale and self._supply.orders_again(after, took_time=True)
             if orders_again:  # as in Shelf.receive
                 shelf.on_order = self._supply.restock_amount
             shelf.update_eta(self._supply)
-            if orders_again and shelf.due == time:
+            if orders_again and shelf.due == time and not self._supply.orders_again(after, took_time=False):
                 shelf.on_order = 0
                 shelf.update_eta(self._supply)
 

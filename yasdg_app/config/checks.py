@@ -1,13 +1,22 @@
 """Checks across keys: between values that are each valid, and between settings and catalog."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from yasdg_app.config import rules
 from yasdg_app.config.rules import MINUTES_PER_DAY, WEEKDAYS, clock_text, did_you_mean
 from yasdg_app.config.sections import SECRET_KEYS, SECTIONS
-from yasdg_app.config.settings import FAULTS, MIN_SECONDS_BETWEEN_SALES, KafkaSettings, Settings
+from yasdg_app.config.settings import (
+    FAULTS,
+    LARGEST_QUANTITY,
+    MIN_SECONDS_BETWEEN_SALES,
+    KafkaSettings,
+    SalesSettings,
+    Settings,
+)
 from yasdg_app.config.values import ParsedValues
 from yasdg_app.text import printable
 
@@ -22,6 +31,8 @@ def check_together(settings: Settings, values: ParsedValues) -> None:
         elif sales.mean_seconds_between_sales < MIN_SECONDS_BETWEEN_SALES * (1 - 1e-9):  # sums of decimals are inexact
             least = f"{MIN_SECONDS_BETWEEN_SALES:f} seconds"
             values.refuse("SALES", pace, f"expected a mean of min_sale_freq and max_sale_freq of at least {least}")
+
+    _check_quantities(settings, values)
 
     # Kafka treats names that differ only in "." and "_" as equal and rejects the second one.
     seen: dict[str, str] = {}
@@ -70,6 +81,20 @@ def check_together(settings: Settings, values: ParsedValues) -> None:
             values.refuse("FORMAT", ("time",), f"expected no time beside {form.value}, which has a type for times")
         if settings.faults.any:
             values.refuse("FORMAT", ("value",), "expected json beside [FAULTS], which damage text")
+
+
+def _check_quantities(settings: Settings, values: ParsedValues) -> None:
+    sales, inventory = settings.sales, settings.inventory
+    if not sales.quantities or not values.all_read("SALES", "quantities", "quantity_one_freq"):
+        return
+    other = values.given.get(("SALES", "quantity_one_freq"))
+    if other is not None and sales.quantity_thresholds != replace(sales, quantities=()).quantity_thresholds:
+        values.refuse("SALES", ("quantities",), f"contradicts {other.place}; expected only one of them")
+    largest = sales.largest_quantity
+    why = f"because one sale takes up to {largest}, by {values.given['SALES', 'quantities'].place}"
+    for key, least in (("min_inventory", largest - 1), ("restock_amount", largest)):
+        if values.all_read("INVENTORY", key) and getattr(inventory, key) < least:
+            values.refuse("INVENTORY", (key,), f"expected at least {least}, {why}")
 
 
 _NEEDED = {
@@ -142,33 +167,76 @@ def is_open_to(host: str, token: str) -> bool:
     return bool(token) or rules.is_loopback(host)
 
 
+MAX_NAMED_PRODUCTS = 5  # in one message
+MAX_SALE_AMOUNT = Decimal("9999999999.99")  # decimal(12, 2), of which the schemas are; two units never cost more
+
+
 class _Product(Protocol):
     @property
     def product_id(self) -> str: ...
     @property
     def category(self) -> str: ...
+    @property
+    def inventory(self) -> int: ...
+    @property
+    def price_cents(self) -> int: ...
+    @property
+    def cost_cents(self) -> int | None: ...
 
 
 def check_products(settings: Settings, products: Iterable[_Product]) -> list[str]:
     """Return a message for each product and category that incidents and suppliers name but the catalog lacks.
 
-    Each message names the section and the key.
+    Each message names the section and the key. Two more name the products of which one
+    sale may take more than the shelf holds, or cost more than a message can say.
     """
     names_products = any(each.products for each in settings.incidents)
     ids: dict[str, str] = {}
     categories: dict[str, str] = {}
+    largest = settings.sales.largest_quantity
+    several = largest > LARGEST_QUANTITY  # every catalog is fit for fewer
+    short: list[_Product] = []
+    dear: list[_Product] = []
     for product in products:  # there may be a million of them
         if names_products:
             ids[product.product_id] = product.product_id
+        if several and product.inventory < largest:
+            short.append(product)
+        if several and largest * _unit_amount(product, settings.sales) > MAX_SALE_AMOUNT:
+            dear.append(product)
         if product.category not in categories:
             categories[product.category] = printable(product.category)
     scopes = [(f"[SUPPLIER {each.name}] categories", each.categories, categories) for each in settings.suppliers]
     for each in settings.incidents:
         scopes.append((f"[INCIDENT {each.name}] categories", each.categories, categories))
         scopes.append((f"[INCIDENT {each.name}] products", each.products, ids))
-    return [
+    problems = [
         f"{place}: {printable(name)} is not in the catalog of products{did_you_mean(name, known, known)}"
         for place, names, known in scopes
         for name in names
         if name not in known
     ]
+    if short:
+        names = _some([f"{product.product_id} = {product.inventory}" for product in short])
+        problems.append(
+            f"[SALES] quantities: one sale takes up to {largest} units; expected an Inventory of at least {largest} of "
+            f"every product in the catalog, but {names}"
+        )
+    if dear:
+        names = _some([product.product_id for product in dear])
+        problems.append(
+            f"[SALES] quantities: expected {largest} units of a product, with supplements, to cost at most "
+            f"{MAX_SALE_AMOUNT}, which is all that the schemas hold; those of {names} cost more"
+        )
+    return problems
+
+
+def _unit_amount(product: _Product, sales: SalesSettings) -> Decimal:
+    """Return the larger of price and cost of one unit with supplements."""
+    price = Decimal(product.price_cents) / 100 + sales.supplements_cost
+    return max(price, Decimal(product.cost_cents or 0) / 100 + sales.supplements_cogs)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED_PRODUCTS
+    return ", ".join(names[:MAX_NAMED_PRODUCTS]) + (f" and {more} more" if more > 0 else "")

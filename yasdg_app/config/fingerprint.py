@@ -14,7 +14,7 @@ from typing import Any
 
 from yasdg_app.config.catalog import Product, fingerprinted
 from yasdg_app.config.rules import WEEKDAYS, Span, listed, span_text
-from yasdg_app.config.settings import Settings, SupplierSettings
+from yasdg_app.config.settings import LARGEST_QUANTITY, OUT_OF, SalesSettings, Settings, SupplierSettings
 
 PRODUCTS_PER_CHUNK = 10_000
 IMPLIED_DEFAULTS = {"FORMAT.value": "json", "FORMAT.time": "sql"}
@@ -51,7 +51,7 @@ def setting_texts(settings: Settings) -> dict[str, str]:
     dates = {str(day): spans for day, spans in sorted(hours.dates)}
     opening = {**dict(zip(WEEKDAYS, hours.week, strict=True)), "on_holidays": hours.on_holidays, **dates}
     sections: dict[str, dict[str, Any]] = {
-        "SALES": _fields(settings.sales, without=("products", "number_of_sales")),
+        "SALES": _sales(settings.sales),
         "INVENTORY": _fields(settings.inventory),
         "CLOCK": {
             "start": "now" if clock.start is None else clock.start,
@@ -74,6 +74,15 @@ def setting_texts(settings: Settings) -> dict[str, str]:
     if (form := settings.format).value != "json" or form.time != "sql":  # likewise
         sections["FORMAT"] = _fields(form, without=("registry",))
     return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
+
+
+def _sales(sales: SalesSettings) -> dict[str, Any]:
+    """Return the settings of sales; quantities up to two as `quantity_one_freq`, which is as old as the fingerprint."""
+    texts = _fields(sales, without=("products", "number_of_sales", "quantities"))
+    if len(sales.quantities) > LARGEST_QUANTITY:
+        del texts["quantity_one_freq"]
+        return texts | {"quantities": sales.quantities}
+    return texts | {"quantity_one_freq": (*sales.quantity_thresholds, OUT_OF)[0]}
 
 
 def _fields(settings: Any, without: Sequence[str] = ()) -> dict[str, Any]:

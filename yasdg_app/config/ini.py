@@ -42,6 +42,8 @@ from yasdg_app.text import printable, printable_path
 T = TypeVar("T")
 
 _DAY, _NAME = rules.day(), rules.name()
+ALTERNATIVES = (("SALES", "quantities"), ("SALES", "quantity_one_freq"))
+"""Two keys for the same thing: a variable for one of them overrides the other one in the file."""
 _MINUTE = timedelta(minutes=1)
 
 
@@ -203,6 +205,10 @@ def _find_products(products: Path, source: Path | None, cwd: Path) -> Path:
 
 
 def _read_environment(environ: Mapping[str, str], values: ParsedValues) -> None:
+    for key, other in (ALTERNATIVES, ALTERNATIVES[::-1]):
+        if environ.get(_variable(key), "").strip() and _variable(other) not in environ:
+            values.given.pop(other, None)  # of the file
+            values.notes.pop(other, None)
     for name, text in environ.items():
         if name in VARIABLES:
             written = "…" if VARIABLES[name] in SECRET_KEYS else printable(text)
@@ -212,6 +218,10 @@ def _read_environment(environ: Mapping[str, str], values: ParsedValues) -> None:
             # The value is not repeated: an unknown variable might hold a password.
             hint = did_you_mean(name, [*VARIABLES, "YASDG_CONFIG"])
             values.problems.append(f"{printable(name)}: unknown variable{hint}")
+
+
+def _variable(key: tuple[str, str]) -> str:
+    return f"YASDG_{key[0]}_{key[1]}".upper()
 
 
 def _read_file(path: Path, name: str, values: ParsedValues) -> None:

@@ -20,6 +20,7 @@ ONE_LINE = ("SALES", "transaction_quantity_one_item_freq")
 ONE_UNIT = ("SALES", "item_quantity_one_freq")
 STOCKINGS = ("KAFKA", "topic_stockings")
 QUANTITY = ("SALES", "quantity_one_freq")
+QUANTITIES = ("SALES", "quantities")
 
 KEYS = (TOPIC, ONE_LINE, ONE_UNIT)
 """Section and key of what only the original has."""
@@ -33,25 +34,27 @@ _ABOVE_OURS = rules.whole(OURS + 1, LINES)
 
 def translate(values: ParsedValues) -> None:
     """Replace the original's keys and values among those of a file by ours, with a note for each."""
-    _rename(TOPIC, STOCKINGS, values, _topic)
+    if QUANTITIES in values.given and not values.given[QUANTITIES].text:
+        del values.given[QUANTITIES]  # it says nothing, as our own file does
+    _rename(TOPIC, (STOCKINGS,), values, _topic)
     method = _translate_method(values)
-    _rename(ONE_UNIT, QUANTITY, values, _item_quantity)
+    _rename(ONE_UNIT, (QUANTITY, QUANTITIES), values, _item_quantity)
     _translate_quantity(values, method)
     _ignore_transactions(values)
 
 
 def _rename(
     theirs: tuple[str, str],
-    ours: tuple[str, str],
+    ours: tuple[tuple[str, str], ...],
     values: ParsedValues,
     translated: Callable[[GivenValue, ParsedValues], None],
 ) -> None:
     given = values.given.pop(theirs, None)
     if given is None:
         return
-    if ours in values.given:
-        other = values.given[ours].place
-        values.problems.append(f"{given.place}: the same setting as {other}; expected only one of them")
+    other = next((values.given[key] for key in ours if key in values.given), None)
+    if other is not None:
+        values.problems.append(f"{given.place}: the same setting as {other.place}; expected only one of them")
         return
     translated(given, values)
 
@@ -75,19 +78,19 @@ def _translate_method(values: ParsedValues) -> str:
 def _item_quantity(given: GivenValue, values: ParsedValues) -> None:
     number = _read(_OF_LINES, given, values)
     if number is not None:
-        _set_quantity(given, number, f"{LINES} lines", values)
+        _set_quantities(given, number, f"{LINES} lines", values)
 
 
 def _translate_quantity(values: ParsedValues, method: str) -> None:
     given = values.given.get(QUANTITY)
-    if given is None or QUANTITY in values.notes:
+    if given is None or QUANTITIES in values.given:
         return
     if method:
         number = _read(_OF_LINES, given, values)
         if number is None:
             del values.given[QUANTITY]
             return
-        _set_quantity(
+        _set_quantities(
             given, number, f"{LINES} sales, as in the original's versions with auth_method = {method}", values
         )
         return
@@ -95,19 +98,18 @@ def _translate_quantity(values: ParsedValues, method: str) -> None:
         number = _ABOVE_OURS.read(given.text)
     except InvalidValueError:
         return  # ours, or an error to be reported as one of ours
-    _set_quantity(
+    _set_quantities(
         given, number, f"{LINES} sales, as in some versions of the original, because it is above {OURS}", values
     )
 
 
-def _set_quantity(given: GivenValue, number: int, scale: str, values: ParsedValues) -> None:
-    value, rest = divmod(number * OURS, LINES)
-    text = repr(number * OURS / LINES) if rest else str(value)
-    others = "" if number == LINES else ". The others have two units; in the original, two or three"
-    values.given[QUANTITY] = GivenValue(text, given.place)
-    values.notes[QUANTITY] = (
-        f"{given.place}: out of {scale}; read as quantity_one_freq = {float(text):g}, out of {OURS}{others}"
-    )
+def _set_quantities(given: GivenValue, number: int, scale: str, values: ParsedValues) -> None:
+    """Set the quantities of the original: `number` of LINES have one unit, the others two or three, alike."""
+    values.given.pop(QUANTITY, None)
+    each = f" {(LINES - number) / 2:g}" if number < LINES else ""
+    text = f"{number}{2 * each}"
+    values.given[QUANTITIES] = GivenValue(text, given.place)
+    values.notes[QUANTITIES] = f"{given.place}: out of {scale}; read as quantities = {text}"
 
 
 def _ignore_transactions(values: ParsedValues) -> None:

@@ -8,6 +8,7 @@ imports neither Faust nor Kafka, and opens no file.
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,13 @@ from yasdg_app.config.rules import Rule, Span
 T = TypeVar("T")
 
 LARGEST_QUANTITY = 2
-"""The most units that one sale takes. Stock never falls below zero as long as every shelf keeps at least this many."""
+"""The most units that one sale takes without [SALES] quantities. Every shop's shelves hold at least this many."""
+
+MAX_QUANTITIES = 8
+"""The most units that [SALES] quantities allows in one sale."""
+
+OUT_OF = 10
+"""Frequencies in the configuration are chances out of ten, as in the seed."""
 
 MIN_SECONDS_BETWEEN_SALES = 0.000_002
 """The lowest mean allowed, in seconds: 500,000 sales per second."""
@@ -107,7 +114,9 @@ class SalesSettings:
     number_of_sales: int = _key(0, rules.whole(0, 10**18, " (0: it never ends)"))
     """Number of sales after which the shop closes; 0: never."""
     quantity_one_freq: int | float = _key(8, rules.number(10))
-    """Of 10 sales, those of one unit; the others are of two."""
+    """Of 10 sales, those of one unit; the others are of two. Not used with `quantities`."""
+    quantities: tuple[int, ...] = _key((), rules.quantities(MAX_QUANTITIES))
+    """Weights of sales of 1, 2, … units, in smallest whole numbers; (): see `quantity_one_freq`."""
     member_freq: int | float = _key(3, rules.number(10))
     """Of 10 sales, those to club members."""
     club_member_discount: Decimal = _key(Decimal("0.10"), rules.share())
@@ -128,12 +137,34 @@ class SalesSettings:
         """Mean time between two sales in seconds, over the whole shop; at least `MIN_SECONDS_BETWEEN_SALES`."""
         return self.min_sale_freq / 2 + self.max_sale_freq / 2  # halved first: the sum may overflow
 
+    @property
+    def largest_quantity(self) -> int:
+        """The most units that one sale takes.
+
+        Stock never falls below zero as long as every shelf keeps at least this many.
+        """
+        return len(self.quantities) or LARGEST_QUANTITY
+
+    @property
+    def quantity_thresholds(self) -> tuple[int | float, ...]:
+        """Of 10 sales, those of at most 1, 2, … units, without the largest quantity."""
+        if not self.quantities:
+            return (self.quantity_one_freq,)
+        total = sum(self.quantities)
+        return tuple(OUT_OF * weights / total for weights in accumulate(self.quantities[:-1]))
+
+    @property
+    def mean_quantity(self) -> float:
+        """Mean units that a customer wants."""
+        return self.largest_quantity - sum(self.quantity_thresholds) / OUT_OF
+
 
 @dataclass(frozen=True, slots=True)
 class InventorySettings:
     """[INVENTORY]: when a shelf is restocked, and by how much.
 
-    The lowest values allowed ensure that a shelf always holds the largest quantity of one sale.
+    The lowest values allowed ensure that a shelf always holds the largest quantity of one sale; with [SALES] quantities
+    of more units, `checks` demands more.
     """
 
     min_inventory: int = _key(10, rules.whole(LARGEST_QUANTITY - 1, 10**9))

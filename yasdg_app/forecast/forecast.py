@@ -104,7 +104,7 @@ class _Calculator:
         self.settings = settings
         self.plan = replace(plan, grid=TimeGrid(0))  # in minutes
         self.opened_at, self.closes_at = plan.opened_at, closes_at
-        self.units = 2.0 - settings.sales.quantity_one_freq / 10  # mean units that a customer wants
+        self.units = settings.sales.mean_quantity
         country, _, subdivision = settings.hours.holidays.partition("-")
         self._holidays = (
             holidays.country_holidays(country, subdiv=subdivision or None, language="en_US") if country else {}

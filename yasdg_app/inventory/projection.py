@@ -19,7 +19,6 @@ from yasdg_app.kafka.batch_reader import Message
 from yasdg_app.kafka.decoding import UNREADABLE
 from yasdg_app.messages.decoders import (
     MAX_AMOUNT,
-    MAX_QUANTITY,
     InvalidMessageError,
     LostSaleEvent,
     SaleEvent,
@@ -132,7 +131,7 @@ class InventoryProjection:
             return None
         value = np.array([sale.total_purchase for sale in sales]) * 100
         cost = np.array([sale.total_cost or 0.0 for sale in sales]) * 100
-        if quantity.max() > MAX_QUANTITY or max(np.abs(value).max(), np.abs(cost).max()) > MAX_AMOUNT * 100:
+        if quantity.max() > supply.largest_quantity or max(np.abs(value).max(), np.abs(cost).max()) > MAX_AMOUNT * 100:
             return None
         starts = [start for _, start, _ in products]
         paid, costs = (np.rint(cents).astype(np.int64) for cents in (value, cost))
@@ -170,7 +169,9 @@ class InventoryProjection:
         updates, applied = PendingUpdates(level_of, supply), AppliedChunk()
         for message in chunk:
             try:
-                sale, number = read_purchase(message.value, tp.partition, self._catalog.partition_of)
+                sale, number = read_purchase(
+                    message.value, tp.partition, self._catalog.partition_of, supply.largest_quantity
+                )  # fmt: skip
             except InvalidMessageError as why:
                 applied.dead_letters.append((message, str(why)))
                 continue
@@ -217,6 +218,8 @@ class InventoryProjection:
                 return None
             if not all(is_in_range(lost.event_time, lost.quantity, lost.value) for lost in own_lost):
                 return None
+            if any(lost.quantity > supply.largest_quantity for lost in own_lost):
+                return None
             for lost in own_lost:
                 _add_lost_units(row, lost)
             row.lost_sales += len(own_lost)
@@ -231,7 +234,9 @@ class InventoryProjection:
         updates, applied = PendingUpdates(level_of, supply), AppliedChunk()
         for message in chunk:
             try:
-                lost, number = read_lost_sale(message.value, tp.partition, self._catalog.partition_of)
+                lost, number = read_lost_sale(
+                    message.value, tp.partition, self._catalog.partition_of, supply.largest_quantity
+                )  # fmt: skip
             except InvalidMessageError as why:
                 applied.dead_letters.append((message, str(why)))
                 continue

@@ -17,7 +17,7 @@ from yasdg_app.messages.encoders import MAX_PREPARED_KINDS, PurchaseEncoder
 from yasdg_app.messages.formats import Format
 from yasdg_app.messages.formats.times import digits
 from yasdg_app.messages.ids import json_text, transaction_id
-from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS
+from yasdg_app.shop.customer_behaviour import purchase_options
 from yasdg_app.shop.price import BASIS_POINTS
 from yasdg_app.shop.sales import Sales
 
@@ -62,6 +62,7 @@ class BulkEncoder:
         self._is_json = form.is_json
         self._size = 0  # of the times of what is prepared
         self._products = products
+        self._options = purchase_options(sales)
         # Products that the customer may have wanted instead, and none; without substitution always none.
         self._others = len(products) + 1 if sales.substitution_freq else 1
         self._forget()
@@ -138,7 +139,7 @@ class BulkEncoder:
 
     def _kinds_of(self, sales: Sales, size: int) -> Ints:
         """Return the index of each sale's kind in the lists of kinds. `size`: bytes of the times."""
-        code = (sales.product * PURCHASE_OPTIONS + sales.option) * (BASIS_POINTS + 1) + sales.promotion
+        code = (sales.product * self._options + sales.option) * (BASIS_POINTS + 1) + sales.promotion
         code = (code * self._others + (sales.requested_product + 1)) * (_MOST_DIGITS + 1) + _digits(sales.number)
         if size != self._size:
             self._forget()

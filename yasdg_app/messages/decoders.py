@@ -87,7 +87,9 @@ read_restock_key = msgspec.json.Decoder(RestockKey).decode
 read_level = msgspec.json.Decoder(InventoryLevel).decode  # what Faust itself once wrote has a field more: left out
 
 
-def read_purchase(value: bytes | None, partition: int, partition_of: PartitionOf) -> tuple[SaleEvent, int]:
+def read_purchase(
+    value: bytes | None, partition: int, partition_of: PartitionOf, largest_quantity: int = MAX_QUANTITY
+) -> tuple[SaleEvent, int]:
     """Return a purchase and its number among those of its product.
 
     Parameters
@@ -98,6 +100,8 @@ def read_purchase(value: bytes | None, partition: int, partition_of: PartitionOf
         The partition that it was read from.
     partition_of
         Returns the partition of a product, by product_id; None if there is no such product.
+    largest_quantity
+        The most units that one sale of this shop takes.
 
     Raises
     ------
@@ -111,8 +115,7 @@ def read_purchase(value: bytes | None, partition: int, partition_of: PartitionOf
     expected_partition = partition_of(sale.product_id)
     if expected_partition is None:
         raise InvalidMessageError("unknown product")
-    if sale.quantity < 1:
-        raise InvalidMessageError("quantity below 1")
+    _check_quantity(sale.quantity, largest_quantity)
     if sale.transaction_time.tzinfo is not None:
         raise InvalidMessageError("transaction_time with a time zone")
     _check_range(sale.transaction_time, sale.quantity, sale.total_purchase, sale.total_cost or 0.0)
@@ -124,7 +127,9 @@ def read_purchase(value: bytes | None, partition: int, partition_of: PartitionOf
     return sale, number
 
 
-def read_lost_sale(value: bytes | None, partition: int, partition_of: PartitionOf) -> tuple[LostSaleEvent, int]:
+def read_lost_sale(
+    value: bytes | None, partition: int, partition_of: PartitionOf, largest_quantity: int = MAX_QUANTITY
+) -> tuple[LostSaleEvent, int]:
     """Return a lost sale and its number among those of its product; as `read_purchase`."""
     try:
         lost = decoded(_read_lost_sale_event, value)
@@ -137,8 +142,16 @@ def read_lost_sale(value: bytes | None, partition: int, partition_of: PartitionO
         raise InvalidMessageError("lost_sale_id is not the product's id and a number")
     if lost.quantity < 1 or lost.event_time.tzinfo is not None:
         raise InvalidMessageError("quantity below 1, or event_time with a time zone")
+    _check_quantity(lost.quantity, largest_quantity)
     _check_range(lost.event_time, lost.quantity, lost.value)
     return lost, int(number)
+
+
+def _check_quantity(quantity: int, largest: int) -> None:
+    if quantity < 1:
+        raise InvalidMessageError("quantity below 1")
+    if largest < quantity <= MAX_QUANTITY:  # a larger one is reported with all that is out of range
+        raise InvalidMessageError(f"quantity {quantity}, more than this shop sells at once ({largest})")
 
 
 def is_in_range(at: datetime, quantity: int, *amounts: float) -> bool:

@@ -11,7 +11,7 @@ from yasdg_app.messages.ids import fault_id, json_text, transaction_id
 from yasdg_app.messages.reference import _product_fields, amount, reason
 from yasdg_app.messages.times import SECOND, time_text
 from yasdg_app.shop import shelf
-from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, line_of, terms_of
+from yasdg_app.shop.customer_behaviour import line_of, purchase_options, terms_of
 from yasdg_app.shop.price import BASIS_POINTS, Terms
 from yasdg_app.shop.sales import NO_PRODUCT, LostSale, Sales
 
@@ -60,7 +60,7 @@ class PurchaseEncoder:
         self._sales = sales
         self._keys = [product.product_id.encode() for product in products]
         self._ways = [
-            (terms, _option_text(terms)) for terms in (terms_of(way, sales) for way in range(PURCHASE_OPTIONS))
+            (terms, _option_text(terms)) for terms in (terms_of(way, sales) for way in range(purchase_options(sales)))
         ]
         self._prepared: dict[tuple[int, int, int, int], tuple[str, str]] = {}
 

@@ -1,4 +1,4 @@
-"""How a customer buys a product: one or two units, as a member or not, with supplements or not."""
+"""How a customer buys a product: how many units, as a member or not, with supplements or not."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -6,15 +6,14 @@ from typing import TypeVar
 import numpy as np
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.config.settings import SalesSettings
+from yasdg_app.config.settings import OUT_OF, SalesSettings
 from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.price import Line, Terms, line, terms
 from yasdg_app.shop.randomness import Floats, keys, keys_of_cells, uniforms
 
 Option = TypeVar("Option", int, Ints)
 
-OUT_OF = 10  # frequencies in the configuration are chances out of ten, as in the seed
-PURCHASE_OPTIONS = 8  # ways to buy a product: one or two units, as a member or not, with supplements or not
+OPTIONS_PER_QUANTITY = 4  # ways to buy some units of a product: as a member or not, with supplements or not
 
 
 class CustomerBehaviour:
@@ -22,6 +21,8 @@ class CustomerBehaviour:
 
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
         self._sales = sales
+        # With one quantity alone there is no threshold below the chance of all sales.
+        self._first_threshold, *self._other_thresholds = sales.quantity_thresholds or (OUT_OF,)
         freq = np.array([0, sales.add_supp_freq_group1, sales.add_supp_freq_group2], dtype=np.float64)
         groups = np.array([product.supplement_group for product in products], dtype=np.int8)
         self._supplement_freq = freq[groups]
@@ -30,8 +31,11 @@ class CustomerBehaviour:
         self._families = {what: keys(sales.seed, ids, what) for what in purposes}
 
     def options(self, arrivals: Arrivals) -> Ints:
-        """Return the purchase option of each customer, from 0 to 7; see `line_of`."""
-        option = (self.uniforms("quantity", arrivals) * OUT_OF >= self._sales.quantity_one_freq).astype(np.int64)
+        """Return the purchase option of each customer, from 0 to `purchase_options` - 1; see `line_of`."""
+        wanted = self.uniforms("quantity", arrivals) * OUT_OF
+        option = (wanted >= self._first_threshold).astype(np.int64)
+        for threshold in self._other_thresholds:
+            option += wanted >= threshold
         option <<= 1
         option += self.uniforms("member", arrivals) * OUT_OF < self._sales.member_freq
         option <<= 1
@@ -43,6 +47,11 @@ class CustomerBehaviour:
         """Return a random number per customer for a purpose, uniform in [0, 1)."""
         rows = arrivals.rows
         return uniforms(keys_of_cells(self._families[what][rows.product], rows.cell)[arrivals.row], arrivals.index)
+
+
+def purchase_options(sales: SalesSettings) -> int:
+    """Return the number of ways to buy a product."""
+    return OPTIONS_PER_QUANTITY * sales.largest_quantity
 
 
 def quantity_of(option: Option) -> Option:

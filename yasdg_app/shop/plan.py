@@ -170,7 +170,10 @@ class Plan:
 
 
 def _supply(settings: Settings, calendar: Calendar, incidents: Incidents) -> Supply:
-    return Supply(settings.inventory, settings.supply, settings.suppliers, calendar, incidents, settings.sales.seed)
+    sales = settings.sales
+    return Supply(
+        settings.inventory, settings.supply, settings.suppliers, calendar, incidents, sales.seed, sales.largest_quantity
+    )  # fmt: skip
 
 
 def _substitutes(products: Sequence[Product]) -> dict[str, tuple[Product, ...]]:

@@ -83,8 +83,7 @@ class Shelf:
             self.restocked += brought
             self.level += brought
             self.on_order -= brought
-            # A delivery that took time may not be enough by now. An instant restock is not repeated, as originally.
-            if not self.on_order and at > self.ordered_at and self.level <= supply.min_inventory:
+            if not self.on_order and supply.orders_again(self.level, at > self.ordered_at):
                 self.on_order = supply.restock_amount
             self.ordered_at = at
             self.update_eta(supply)

@@ -6,9 +6,8 @@ from functools import lru_cache
 from math import sqrt
 
 from yasdg_app.config.catalog import Product
-from yasdg_app.config.settings import InventorySettings, SupplierSettings
+from yasdg_app.config.settings import OUT_OF, InventorySettings, SupplierSettings
 from yasdg_app.shop.calendar import Calendar
-from yasdg_app.shop.customer_behaviour import OUT_OF
 from yasdg_app.shop.demand import microseconds
 from yasdg_app.shop.incidents import Incidents
 from yasdg_app.shop.randomness import key, uniform
@@ -32,6 +31,8 @@ class Supply:
         Delivery days, and incidents that delay deliveries.
     seed
         The shop's seed.
+    largest_quantity
+        The most units that one sale takes.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Supply:
         calendar: Calendar,
         incidents: Incidents,
         seed: int,
+        largest_quantity: int,
     ) -> None:
+        self.largest_quantity = largest_quantity
         self.min_inventory = inventory.min_inventory
         self.restock_amount = inventory.restock_amount
         self._supplier = supplier
@@ -50,6 +53,16 @@ class Supply:
         self._calendar = calendar
         self._incidents = incidents
         self._seed = seed
+
+    def orders_again(self, level: int, took_time: bool) -> bool:
+        """Return whether the shelf orders again when all of an order is there, at that level.
+
+        A delivery that took time may not be enough by now. An instant restock is not repeated, as originally. But if
+        the last two parts of an order arrive together, the second one instantly, they may be too little for a large
+        sale: with nothing on order, its customers would find too little for ever. They are two units at least, so that
+        with sales of up to two units this never happens.
+        """
+        return level <= self.min_inventory and (took_time or 2 <= level < self.largest_quantity)
 
     def is_instant(self, product: Product) -> bool:
         """Return whether orders of a product arrive at the moment they are placed."""

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yasdg_app.config.catalog import Product
+from yasdg_app.config.settings import OUT_OF
 from yasdg_app.shop.arrivals import ArrivalProcess
-from yasdg_app.shop.customer_behaviour import OUT_OF, quantity_of
+from yasdg_app.shop.customer_behaviour import quantity_of
 from yasdg_app.shop.demand import Arrivals, Ints
 from yasdg_app.shop.plan import Plan
 from yasdg_app.shop.randomness import Floats

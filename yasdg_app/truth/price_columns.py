@@ -7,7 +7,7 @@ import numpy as np
 
 from yasdg_app.config.catalog import Product
 from yasdg_app.config.settings import SalesSettings
-from yasdg_app.shop.customer_behaviour import PURCHASE_OPTIONS, terms_of
+from yasdg_app.shop.customer_behaviour import purchase_options, terms_of
 from yasdg_app.shop.demand import Ints
 from yasdg_app.shop.price import BASIS_POINTS, total_cents
 from yasdg_app.shop.sales import Sales
@@ -42,7 +42,7 @@ class BulkPricing:
     def __init__(self, products: Sequence[Product], sales: SalesSettings) -> None:
         self._price = _column(product.price_cents for product in products)
         self._cost = _column(UNKNOWN if product.cost_cents is None else product.cost_cents for product in products)
-        ways = [terms_of(way, sales) for way in range(PURCHASE_OPTIONS)]
+        ways = [terms_of(way, sales) for way in range(purchase_options(sales))]
         self._quantity = _column(terms.quantity for terms in ways)
         self._is_member = _column(terms.is_member for terms in ways)
         self._member_discount = _column(terms.member_discount for terms in ways)

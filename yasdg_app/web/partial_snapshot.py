@@ -104,8 +104,7 @@ class PartialSnapshots:
 
     def _product_line(self, product: Product, rates: "CustomerRates") -> ProductLine:
         settings, row = self._pipeline.shop.settings, self._results.level_or_initial(product.product_id)
-        units_per_sale = (10 + 10 - settings.sales.quantity_one_freq) / 10
-        units_per_second = rates.of(product) * units_per_sale
+        units_per_second = rates.of(product) * settings.sales.mean_quantity
         return ProductLine(
             product.product_id,
             product.item,

@@ -16,7 +16,7 @@ from yasdg_app.config.rules.names import (
     path_if_any,
     product_ids,
 )
-from yasdg_app.config.rules.numbers import growth, money, number, numbers, seconds, share, speed, whole
+from yasdg_app.config.rules.numbers import growth, money, number, numbers, quantities, seconds, share, speed, whole
 from yasdg_app.config.rules.places import region, time_zone
 from yasdg_app.config.rules.suggestions import did_you_mean
 from yasdg_app.config.rules.times import (
@@ -76,6 +76,7 @@ __all__ = [
     "path",
     "path_if_any",
     "product_ids",
+    "quantities",
     "region",
     "seconds",
     "servers",

@@ -3,6 +3,7 @@
 import math
 import re
 from decimal import Decimal
+from fractions import Fraction
 
 from yasdg_app.config.rules.base import Rule, require
 
@@ -65,6 +66,30 @@ def numbers(count: int, each: str, *, all_zero: bool = True) -> Rule[tuple[float
         require(len(values) == count, f"{expected}; there {'is' if len(values) == 1 else 'are'} {len(values)}")
         require(all_zero or any(values), f"{expected}, not all of them 0")
         return values
+
+    return Rule(parse, expected)
+
+
+def quantities(most: int) -> Rule[tuple[int, ...]]:
+    """Return the rule for the weights of 1, 2, … up to `most` units, separated by commas or blanks; or for nothing.
+
+    The result has the same ratios in the smallest whole numbers: equal chances are equal however they are written.
+    """
+    expected = (
+        f"1 to {most} numbers from 0 to {MAX_WEIGHT} with at most six decimals, for sales of 1, 2, … units, the last "
+        "one above 0, such as 80 15 5"
+    )
+
+    def parse(text: str) -> tuple[int, ...]:
+        if not text:
+            return ()
+        weights = [Fraction(_decimal(part, 6)) for part in COMMA_OR_BLANK.split(text)]
+        require(len(weights) <= most, f"{expected}; there are {len(weights)}")
+        require(max(weights) <= MAX_WEIGHT and weights[-1])
+        common = math.lcm(*(weight.denominator for weight in weights))
+        whole_weights = [int(weight * common) for weight in weights]
+        divisor = math.gcd(*whole_weights)
+        return tuple(weight // divisor for weight in whole_weights)
 
     return Rule(parse, expected)
 
