@@ -141,6 +141,16 @@ def test_how_long_the_way_to_the_present_is(plan_of: Look, clock: str, seconds: 
     assert catch_up.restocks == pytest.approx(catch_up.customers * 1.2 / 15)
 
 
+def test_larger_quantities_take_more_restocks_and_as_many_customers(plan_of: Look) -> None:
+    ways = ("quantity_one_freq = 8", "quantities = 80 20", "quantities = 80 10 10", "quantities = 1 1 1 1 1 1 1 1")
+    expected = (1.2, 1.2, 1.3, 4.5)
+    for way, mean in zip(ways, expected, strict=True):
+        catch_up = plan_of(f"[SALES]\n{way}\n[CLOCK]\nstart = 10d\nend = 2d\nspeed = 48\n").catch_up
+        assert catch_up is not None
+        assert catch_up.customers == pytest.approx(2 * 43_200, rel=1e-6)
+        assert catch_up.restocks == pytest.approx(catch_up.customers * mean / 15)
+
+
 def test_categories_beyond_the_first_few_are_put_together(plan_of: Look, tmp_path: Path) -> None:
     head, *rows = (PROJECT / "products.csv").read_text().splitlines()
     rows = [row.replace("Classic Smoothies", f"Kind {number}") for number, row in enumerate(rows)]

@@ -325,8 +325,9 @@ def test_an_order_comes_when_it_is_due_and_the_next_is_made_when_all_of_it_is_th
 
 @FEW
 @given(
-    worlds(supply=AT_ONCE).filter(lambda world: not any(each.kind == "supply" for each in world.settings.incidents)),
-    quantities=UP_TO_TWO,
+    worlds(supply=AT_ONCE, quantities=UP_TO_TWO).filter(
+        lambda world: not any(each.kind == "supply" for each in world.settings.incidents)
+    )
 )
 def test_without_lead_times_nothing_is_lost_and_restocks_are_the_seeds(world: World) -> None:
     whole = world.whole()
@@ -460,7 +461,7 @@ def test_what_was_before_a_gap_stays_as_it_was(world: World, data: st.DataObject
 
 
 @FEW
-@given(worlds(supply=AT_ONCE, with_incidents=False), st.data())
+@given(worlds(supply=AT_ONCE, with_incidents=False, quantities=UP_TO_TWO), st.data())
 def test_behind_a_gap_all_is_the_same_but_for_the_numbers(world: World, data: st.DataObject) -> None:
     gap = data.draw(gaps(world))
     with_gap = serve(Till(world.plan.with_control([], [gap]), PRODUCTS), world.until)
