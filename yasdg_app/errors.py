@@ -58,12 +58,19 @@ tests/test_errors.py keeps both lists complete. Imports nothing else of the pack
 """
 
 from collections.abc import Iterable
+from traceback import walk_tb
 
 RENAMED = (AttributeError, ImportError, NameError, TypeError)
 """What Python raises if a name is gone or takes other arguments, in our code or a library's.
 
 No handler may mistake that for an absent broker, datastore or registry.
 """
+
+
+def is_raised_within(error: BaseException, *packages: str) -> bool:
+    """Return whether code of one of these packages raised an error, such as one that trips over an odd response."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages
 
 
 class YasdgError(Exception):

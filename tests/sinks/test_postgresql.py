@@ -111,3 +111,19 @@ def test_a_server_that_is_not_there_is_no_refusal(runner: asyncio.Runner) -> Non
         runner.run(PostgreSQL(f"postgresql://shop:my-password@127.0.0.1:{datastores.free_port()}/shop").open())
     assert not isinstance(away.value, DatastoreRefusedError)
     assert "my-password" not in str(away.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "date"])
+def test_a_column_whose_type_was_changed_meanwhile_is_rewritten_or_refused(
+    server: PostgreSQLServer, runner: asyncio.Runner, kind: str
+) -> None:
+    store = PostgreSQL(url := server.new())
+    runner.run(store.open())
+    sold = LEVEL._replace(sales=1, last_sale="2026-01-01 08:00:01.000000")
+    runner.run(store.write([sold]))
+    assert runner.run(store.read(["CS01"])) == {"CS01": sold}
+    server.ask(url, f"ALTER TABLE inventory ALTER COLUMN last_sale TYPE {kind} USING last_sale::{kind}")
+    assert runner.run(store.read(["CS01"])) == {"CS01": sold._replace(last_sale="")}
+    runner.run(store.close())
+    with pytest.raises(DatastoreRefusedError):
+        runner.run(store.open())

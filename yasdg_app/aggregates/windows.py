@@ -240,7 +240,9 @@ class Windows:
         except YasdgError as error:
             logger.warning("The views lack the sales of the last day: %s", error)
         except RENAMED:  # not an unreadable log: it ends the worker
-            raise
+            if not self._life.is_closing:
+                raise
+            logger.exception("The sales of the last day were not read again before the shutdown.")
         except Exception:  # the shop continues without
             logger.exception("The sales of the last day cannot be read again.")
         finally:

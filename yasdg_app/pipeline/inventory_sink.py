@@ -119,7 +119,10 @@ class InventorySink:
             try:
                 await self._write_all()
             except RENAMED:  # not an absent datastore: waiting does not help
-                raise
+                if not self._life.is_closing:
+                    raise
+                logger.exception("The datastore may lack the last changes.")
+                self.failing = True
             except Exception as error:  # sales continue after any error
                 self.failures += 1
                 if not self.failing:

@@ -11,6 +11,7 @@ import aioboto3
 from botocore import exceptions
 from botocore.config import Config
 
+from yasdg_app.errors import RENAMED, is_raised_within
 from yasdg_app.sinks.base import (
     COLUMNS,
     CONNECT_TIMEOUT_SECONDS,
@@ -238,6 +239,10 @@ async def _convert_errors() -> AsyncIterator[None]:
         raise kind(reason(error)) from error
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
         raise DatastoreError(reason(error)) from error
+    except RENAMED as error:
+        if not is_raised_within(error, "botocore", "aiobotocore"):
+            raise
+        raise DatastoreError(f"it returned no response of DynamoDB: {reason(error)}") from error
     except exceptions.BotoCoreError as error:  # no credentials, no region, no such profile
         raise DatastoreRefusedError(reason(error)) from error
     except (OSError, ValueError) as error:

@@ -158,5 +158,6 @@ def _time(text: str) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _text(time: datetime | None) -> str:
-    return "" if time is None else time.isoformat(" ", "microseconds")
+def _text(time: object) -> str:
+    """Return a time as text; "" for none, and for what another program has stored in a column of another type."""
+    return time.isoformat(" ", "microseconds") if isinstance(time, datetime) else ""

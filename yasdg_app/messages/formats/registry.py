@@ -3,14 +3,13 @@
 Its calls block, so run them in a thread. Errors never show the user and password of the registry's address.
 """
 
-import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from yasdg_app.errors import RENAMED
+from yasdg_app.errors import RENAMED, is_raised_within
 from yasdg_app.messages.formats.errors import RegistryError
 
 T = TypeVar("T")
@@ -61,7 +60,7 @@ class Registry:
                 return None  # type: ignore[return-value]
             raise RegistryError(self._refused(error, what)) from error
         except RENAMED as error:
-            if not _is_raised_by_library(error):  # not an absent registry
+            if not is_raised_within(error, "confluent_kafka"):  # not an absent registry
                 raise
             raise RegistryError(self._no_registry(str(error))) from error
         except Exception as error:  # its HTTP library's, of many kinds
@@ -83,9 +82,3 @@ class Registry:
                 f"{why}. Give the topic another name, or let its owner remove the subject"
             )
         return f"The schema registry {self._shown} refuses {what}: {why} ({status})"
-
-
-def _is_raised_by_library(error: BaseException) -> bool:
-    """Return whether the library itself raised an error, because it cannot read the answer; else a call is wrong."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals["__name__"]).startswith("confluent_kafka")
