@@ -185,6 +185,11 @@ def test_a_column_gives_the_supplement_group(folder: Path) -> None:
     assert problem == "products.csv:2: SupplementGroup = 3: expected 0, 1, 2 or nothing"
 
 
+@pytest.mark.parametrize("own", ["Supplement Group", "Supplement_Group", "SupplementGroups", "COG"])
+def test_columns_that_could_always_be_missing_are_not_missed(folder: Path, own: str) -> None:
+    assert load(folder, f"{HEADER},{own}", f"{line()},berries") == load(folder, HEADER, line())
+
+
 def test_a_supplement_group_is_in_the_fingerprint_only_if_it_is_not_that_of_the_id(folder: Path) -> None:
     told = [list(catalog.fingerprinted(load(folder, HEADER, *map(line, ("CS", "SF")))))]
     for groups in (("", ""), ("2", "1"), ("0", "1")):
@@ -194,6 +199,15 @@ def test_a_supplement_group_is_in_the_fingerprint_only_if_it_is_not_that_of_the_
     assert told[3] == [told[0][0] | {"supplement_group": 0}, told[0][1]]
 
 
+MISSING = {
+    "Category": "all products are of the category `Products`",
+    "Size": "empty",
+    "COGS": "not known",
+    "SupplementGroup": "1 for ids that begin with SF or SC, otherwise 2",
+}
+"""What the documentation says of a missing column, if it is more than the default."""
+
+
 def test_the_example_of_the_documentation_is_a_catalog(folder: Path) -> None:
     page = (PRODUCTS.parent / "docs" / "catalog.md").read_text()
     example = dedent(page[page.index("    ID,Item") : page.index("    EOF\n")])
@@ -201,8 +215,7 @@ def test_the_example_of_the_documentation_is_a_catalog(folder: Path) -> None:
     columns = page[page.index("## Columns") : page.index("## IDs")]
     for name, default in catalog.DEFAULTS.items():
         (row,) = (row for row in columns.splitlines() if row.startswith("|") and name in row.split("|")[1])
-        words = {"": ("empty", "not known", "1 for ids that begin with SF or SC")}.get(default, (default,))
-        assert any(word in row.split("|")[3] for word in words), name
+        assert row.split("|")[3].strip() == MISSING.get(name, default), name
     for name in catalog.REQUIRED:
         assert re.search(rf"^\| {name} \|.*\| required \|$", columns, re.MULTILINE), name
 
@@ -210,10 +223,13 @@ def test_the_example_of_the_documentation_is_a_catalog(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "found", "problem"),
     [
-        ("Category", "Categry", "column Category is missing; did you mean Categry?"),
-        ("Inventory", "Inventry", "column Inventory is missing; did you mean Inventry?"),
-        ("ContainsFruit", "Contains Fruit", "column ContainsFruit is missing; did you mean Contains Fruit?"),
-        ("_CatWeight", "Cat-Weight", "column _CatWeight is missing; did you mean Cat-Weight?"),
+        ("Category", "Categry", "column Categry: unknown; did you mean Category?"),
+        ("Inventory", "Inventry", "column Inventry: unknown; did you mean Inventory?"),
+        ("ContainsFruit", "Contains Fruit", "column Contains Fruit: unknown; did you mean ContainsFruit?"),
+        ("_CatWeight", "Cat-Weight", "column Cat-Weight: unknown; did you mean _CatWeight?"),
+        ("Size", "Sizes", "column Sizes: unknown; did you mean Size?"),
+        ("Size", "Si\x85ze", "column Si\\x85ze: unknown; did you mean Size?"),
+        ("Price", "Pri\x85ce", "column Price is missing; did you mean Pri\\x85ce?"),
         ("Price", "Pirce", "column Price is missing; did you mean Pirce?"),
         ("ID", "Number", "column ID is missing"),
     ],
@@ -258,10 +274,26 @@ def test_what_is_not_printable_in_an_id_is_refused_with_its_place(folder: Path, 
     assert problem.isprintable()
 
 
+def test_what_is_not_printable_is_counted_in_the_id_as_it_is_in_the_file(folder: Path) -> None:
+    for written, problem in (
+        ("e\u0301\u200db", "remove U+200D at character 3"),
+        ("e\u0301\u2000b", "remove U+2000 at character 3"),  # whose normal form is U+2002
+    ):
+        (found,) = problems(folder, HEADER, line(written))
+        assert found.endswith(f": expected {ID}: {problem}")
+    assert load(folder, HEADER, line("e\u0301" * 64))[0].product_id == "\xe9" * 64
+    (found,) = problems(folder, HEADER, line("e\u0301" * 65))
+    assert found.endswith("; it has 65")
+
+
 def test_ids_that_differ_only_in_their_normal_form_are_the_same(folder: Path) -> None:
     assert problems(folder, HEADER, line("e\u0301"), line("x"), line("\xe9"), line("e\u0301")) == [
         "products.csv:4: ID = \xe9: expected another id than line 2 (the same letters, composed of other characters)",
         "products.csv:5: ID = \xe9: expected another id than line 2",
+    ]
+    assert problems(folder, HEADER, line("\xe9"), line("\xe9"), line("e\u0301")) == [
+        "products.csv:3: ID = \xe9: expected another id than line 2",
+        "products.csv:4: ID = \xe9: expected another id than line 2 (the same letters, composed of other characters)",
     ]
 
 

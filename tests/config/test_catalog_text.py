@@ -11,7 +11,7 @@ from yasdg_app.config.catalog import CatalogError, Product
 from yasdg_app.config.catalog_text import SEPARATORS, Separator, find_separator
 
 NOT_UTF_8 = "not UTF-8 text ({} of the line; maybe Windows-1252 or Latin-1)"
-TWO = "expected one of these; texts that contain others in double quotes"
+TWO = "expected one separator; put names that contain another one in double quotes"
 UTF_8 = 'expected a file saved as UTF-8 (in a spreadsheet: "CSV UTF-8")'
 BETWEEN = "expected commas, semicolons, tabs or vertical bars between the columns"
 ROWS = ("ID,Category,Item,Price,COGS,Note", "é 1,Café,Thé,4.99,1.5,x", "2,Café,Lait,5,,")
@@ -93,6 +93,17 @@ def test_a_first_line_may_say_which_separator_it_is(separator: str) -> None:
     assert load(f"sep={separator}\n" + rows(separator)) == load(rows())
     bad = load_problem_lines(f"sep={separator}\n" + rows(separator).replace("4.99", "x"))
     assert bad == [3]
+    assert load(f'"sep={separator}"\n' + rows(separator)) == load(rows())
+
+
+@pytest.mark.parametrize("first", ['"sep=;', 'sep=;"'])
+def test_a_quote_that_is_not_closed_makes_no_separator(first: str) -> None:
+    assert ":1: not CSV: unexpected end of data" in problems(f"{first}\n" + rows(";"))
+
+
+def test_a_first_line_that_is_not_csv_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "find_separator", lambda *_: Separator(";", has_line=True))
+    assert problems('"sep"x\n' + rows(";")) == [":1: not CSV: ';' expected after '\"'"]
 
 
 def load_problem_lines(text: str) -> list[int]:
@@ -106,10 +117,11 @@ def test_a_header_with_commas_is_read_with_commas_whatever_else_it_has() -> None
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("ID;Item;Price;a,b\n1;x;1;\n", f":1: its columns have commas and semicolons between them: {TWO}"),
-        ("\nID;Item|Price\n", f":2: its columns have semicolons and vertical bars between them: {TWO}"),
+        ("ID;Item;Price;a,b\n1;x;1;\n", f":1: the header contains commas and semicolons: {TWO}"),
+        ("\nID;Item|Price\n", f":2: the header contains semicolons and vertical bars: {TWO}"),
         ("ID:Item:Price\n1:x:1\n", f":1: ID:Item:Price: this is one column: {BETWEEN}"),
         ("ID  Item  Price\n1  x  1\n", f":1: ID  Item  Price: this is one column: {BETWEEN}"),
+        ("ID,Item\tPrice\n1,x\t1\n", f":1: the header contains commas and tabs: {TWO}"),
         ("sep=:\nID:Item:Price\n", f":1: sep=:: {BETWEEN}"),
         ("sep=\nID,Item,Price\n", f":1: sep=: {BETWEEN}"),
     ],
@@ -141,11 +153,18 @@ def test_a_decimal_comma_is_read_where_commas_separate_nothing(separator: str) -
     assert (product.price_cents, product.cost_cents, other.price_cents, other.cost_cents) == (499, 50, 500, None)
 
 
-@pytest.mark.parametrize("amount", ["1,234", "1,234.50", "1.234,50", "4,", "4,9,9", ",", "1 234,50"])
+@pytest.mark.parametrize("amount", ["1,234", "1,234 €", "1,234.50", "1.234,50", "4,9,9", "1 234,50", "1'234,50"])
 def test_a_comma_that_may_separate_thousands_is_refused(amount: str) -> None:
     (problem,) = problems(rows(";").replace("4.99", amount))
     assert problem.startswith(f":2: Price = {amount}: expected an amount of money")
     assert problem.endswith(", without separators between thousands")
+
+
+@pytest.mark.parametrize("amount", ["4,", ",", "4,99 €", "€ 4,99", "4,9999", "-4,99"])
+def test_any_other_amount_with_a_comma_is_refused_as_an_amount(amount: str) -> None:
+    (problem,) = problems(rows(";").replace("4.99", amount))
+    money = "an amount of money of at least 0 with at most two decimals, below 1000000000"
+    assert problem == f":2: Price = {amount}: expected {money}"
 
 
 def test_between_commas_a_decimal_comma_is_refused() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yasdg_app.config.catalog_text import BLANKS, SEPARATORS, Separator, SeparatorError, decode, find_separator, rows
-from yasdg_app.config.rules import InvalidValueError, Rule, did_you_mean, money, normalized_id, number, whole
+from yasdg_app.config.rules import InvalidValueError, Rule, money, normalized_id, number, suggestion, whole
 from yasdg_app.config.settings import LARGEST_QUANTITY
 from yasdg_app.errors import ConfigurationError
 from yasdg_app.text import printable, printable_path
@@ -28,6 +28,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 MAX_ID_CHARACTERS = 64
 _NOT_IDS = (".", "..")  # browsers and HTTP clients remove them from paths such as /inventory/../
 _DECIMAL_COMMA = re.compile("[0-9]*,[0-9]{1,2}")
+_THOUSANDS = re.compile(r",[0-9]{3}(?![0-9])|[0-9][.,'’\s][0-9]+[.,'’\s][0-9]")
+"""A comma before three digits, or two separators between digits."""
 _BOOLEANS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
@@ -104,10 +106,11 @@ def fingerprinted(products: Sequence[Product]) -> Iterator[dict[str, Any]]:
 
 
 def _parse_id(text: str) -> str:
-    product_id = normalized_id(text.strip(BLANKS))
-    if not product_id.isprintable():
-        at = next(place for place, character in enumerate(product_id) if not character.isprintable())
-        raise InvalidValueError(f"{_ID.expected}: remove U+{ord(product_id[at]):04X} at character {at + 1}")
+    written = text.strip(BLANKS)
+    if not written.isprintable():  # the normal form may have fewer characters, and is printable if this text is
+        at = next(place for place, character in enumerate(written) if not character.isprintable())
+        raise InvalidValueError(f"{_ID.expected}: remove U+{ord(written[at]):04X} at character {at + 1}")
+    product_id = normalized_id(written)
     if len(product_id) > MAX_ID_CHARACTERS:
         raise InvalidValueError(f"{_ID.expected}; it has {len(product_id)}")
     if not product_id or product_id in _NOT_IDS:
@@ -153,7 +156,8 @@ def _with_decimal_comma(rule: Rule[Any], separator: str) -> Rule[Any]:
             why = "a decimal comma needs another separator between the columns, such as semicolons"
             raise InvalidValueError(f"{rule.expected}, with a decimal point: {why}")
         if not _DECIMAL_COMMA.fullmatch(text.strip(BLANKS)):
-            raise InvalidValueError(f"{rule.expected}, without separators between thousands")
+            why = ", without separators between thousands" if _THOUSANDS.search(text) else ""
+            raise InvalidValueError(f"{rule.expected}{why}")
         return rule.parse(text.replace(",", "."))
 
     return Rule(parse, rule.expected)
@@ -205,7 +209,8 @@ DEFAULTS = {
 }
 """What a missing column is read as, in each row. A column that is not listed is required."""
 REQUIRED = tuple(name for name in _COLUMNS if name not in DEFAULTS)
-_NEVER_MISSED = ("COGS",)  # files without it have always been accepted, whatever other columns they have
+_NEVER_MISSED = ("COGS", "SupplementGroup")
+"""Files without these have always been accepted, whatever other columns they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +280,8 @@ def _products(data: io.BytesIO, separator: Separator, problems: _Problems) -> It
     texts = [column.position for column in columns if column.name.lower() in TEXTS]
     id_position = next((column.position for column in columns if column.name == "ID"), None)
     range_weight: int | float = 0
-    seen: dict[str, tuple[int, str]] = {}  # line on which each id was first seen, and as written there
+    seen: dict[str, int] = {}  # line on which each id was first seen; there may be a million
+    respelled: dict[str, str] = {}  # ids that were not in their normal form there, as written
     for line, row in lines:
         if len(row) != len(header):
             problems.add(line, f"cells = {len(row)}: expected {len(header)}, as in the header")
@@ -289,9 +295,12 @@ def _products(data: io.BytesIO, separator: Separator, problems: _Problems) -> It
                 _try(column, row[column.position], line, problems)
         if id_position is not None and (written_id := row[id_position].strip(BLANKS)):
             product_id = normalized_id(written_id)
-            first, before = seen.setdefault(product_id, (line, "" if product_id == written_id else written_id))
-            if first != line:
-                other = (before or product_id) != written_id
+            first = seen.setdefault(product_id, line)
+            if first == line:
+                if written_id != product_id:
+                    respelled[product_id] = written_id
+            else:
+                other = respelled.get(product_id, product_id) != written_id
                 how = " (the same letters, composed of other characters)" if other else ""
                 problems.add(line, f"ID = {printable(product_id)}: expected another id than line {first}{how}")
         if len(values) == len(_COLUMNS):
@@ -315,13 +324,10 @@ def _try(column: _Column, cell: str, line: int, problems: _Problems) -> None:
 
 def _valid_rows(data: io.BytesIO, separator: Separator, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a file from the header on, with their lines; report what is not CSV."""
-    found = rows(data, separator.character)
-    if separator.has_line:
-        next(found)
-    for line, row in found:
+    for number_of_row, (line, row) in enumerate(rows(data, separator.character)):
         if isinstance(row, csv.Error):
             problems.add(line, f"not CSV: {row}")
-        else:
+        elif number_of_row or not separator.has_line:
             yield line, row
 
 
@@ -343,13 +349,14 @@ def _columns(
         # If several names differ only in case, the exact spelling wins; the others are extra columns.
         here = here or [position for position, each in enumerate(names) if each.casefold() == name.casefold()]
         if not here:
-            hint = did_you_mean(name, others)
+            found = suggestion(name, others)
             if name in REQUIRED:
                 between = f" (there are {SEPARATORS[separator]} between the columns)" if separator != "," else ""
+                hint = "" if found is None else f"; did you mean {printable(found)}?"
                 problems.add(line, f"column {name} is missing{between}{hint}")
                 continue
-            if hint and name not in _NEVER_MISSED:
-                problems.add(line, f"column {name} is missing{hint}")
+            if found is not None and name not in _NEVER_MISSED:
+                problems.add(line, f"column {printable(found)}: unknown; did you mean {name}?")
             missing.append(DEFAULTS[name])
         elif len(here) > 1:
             problems.add(line, f"column {name}: found {len(here)} times")

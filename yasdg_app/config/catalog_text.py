@@ -29,7 +29,7 @@ _BINARY = {
 }
 _QUOTED = re.compile('"(?:[^"]|"")*"')
 MAX_HEADER_LINES = 100  # which a quoted name may have; a quote that is not closed is reported when all is read
-_SEP_LINE = re.compile(r'"?sep=([^"\r\n]?)"?[\r\n]', re.IGNORECASE)
+_SEP_LINE = re.compile(r'("?)sep=([^"\r\n]?)\1[\r\n]', re.IGNORECASE)
 
 
 class SeparatorError(ConfigurationError):
@@ -97,8 +97,8 @@ def find_separator(data: io.BytesIO, required: Collection[str]) -> Separator:
                 return Separator(",")
     if found:
         names_found = " and ".join(SEPARATORS[each] for each in found)
-        why = "expected one of these; texts that contain others in double quotes"
-        raise SeparatorError(line, f"its columns have {names_found} between them: {why}")
+        why = "expected one separator; put names that contain another one in double quotes"
+        raise SeparatorError(line, f"the header contains {names_found}: {why}")
     text = header.strip(BLANKS)
     if all(name in text.casefold() for name in required):
         expected = f"expected {_ANY_SEPARATOR} between the columns"
@@ -133,9 +133,9 @@ def _told(data: io.BytesIO) -> Separator | None:
     found = _SEP_LINE.match(data.read(16).decode(errors="replace"))
     if found is None:
         return None
-    if found[1] not in SEPARATORS:
-        raise SeparatorError(1, f"sep={printable(found[1])}: expected {_ANY_SEPARATOR} between the columns")
-    return Separator(found[1], has_line=True)
+    if found[2] not in SEPARATORS:
+        raise SeparatorError(1, f"sep={printable(found[2])}: expected {_ANY_SEPARATOR} between the columns")
+    return Separator(found[2], has_line=True)
 
 
 def _header(data: io.BytesIO) -> tuple[int, str]:

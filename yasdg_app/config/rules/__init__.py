@@ -18,7 +18,7 @@ from yasdg_app.config.rules.names import (
 )
 from yasdg_app.config.rules.numbers import growth, money, number, numbers, quantities, seconds, share, speed, whole
 from yasdg_app.config.rules.places import region, time_zone
-from yasdg_app.config.rules.suggestions import did_you_mean
+from yasdg_app.config.rules.suggestions import did_you_mean, suggestion
 from yasdg_app.config.rules.times import (
     FIRST_DATE,
     LAST_DATE,
@@ -83,6 +83,7 @@ __all__ = [
     "share",
     "span_text",
     "speed",
+    "suggestion",
     "time_zone",
     "token",
     "web_address",

@@ -13,12 +13,20 @@ def did_you_mean(
     or extra, or two adjacent letters are swapped. With `cut_short` a part of a known word matches too, such as fri. If
     several words match, none is suggested.
     """
+    suggested = suggestion(word, known, shown_as, cut_short=cut_short)
+    return "" if suggested is None else f"; did you mean {suggested}?"
+
+
+def suggestion(
+    word: str, known: Iterable[str], shown_as: Mapping[str, str] | None = None, *, cut_short: bool = False
+) -> str | None:
+    """Return the word that `did_you_mean` suggests; None if none is certain."""
     names = list(dict.fromkeys(known))
     for is_meant in (is_same, is_misspelt(names), *((_is_cut_short,) if cut_short else ())):
-        meant = {(shown_as or {}).get(name, name) for name in names if is_meant(word, name)}
-        if meant:
-            return f"; did you mean {meant.pop()}?" if len(meant) == 1 else ""
-    return ""
+        found = {(shown_as or {}).get(name, name) for name in names if is_meant(word, name)}
+        if found:
+            return found.pop() if len(found) == 1 else None
+    return None
 
 
 MIN_LETTERS = 4  # letters from which on one wrong letter leaves no doubt
