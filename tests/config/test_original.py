@@ -99,7 +99,7 @@ def test_each_set_of_keys_of_the_original_loads_with_its_notes(
         fingerprint.fingerprint_of(seeds, PRODUCTS), fingerprint.fingerprint_of(loaded, PRODUCTS)
     )
     assert differences == (
-        ["SALES.quantities was not there, is 8, 1, 1", "SALES.quantity_one_freq was 8, is not there"]
+        ["SALES.quantities was not set, is 8, 1, 1", "SALES.quantity_one_freq was 8, is not set"]
         if quantities
         else []
     )

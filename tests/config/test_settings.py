@@ -144,7 +144,7 @@ def test_without_quantities_there_are_one_and_two_units() -> None:
 
 
 def test_quantities_are_weights(folder: Path) -> None:
-    sales = load(folder, "[SALES]\nquantities = 80 14, 3 2 1\n").sales
+    sales = load(folder, "[SALES]\nquantities = 80 14 3 2 1\n").sales
     assert (sales.largest_quantity, sales.quantity_thresholds) == (5, (8.0, 9.4, 9.7, 9.9))
     assert sales.mean_quantity == pytest.approx((80 + 28 + 9 + 8 + 5) / 100)
     assert load(folder, "[SALES]\nquantities = 5\n").sales.mean_quantity == 1
@@ -191,11 +191,11 @@ def test_the_catalog_has_the_largest_quantity_of_each_product() -> None:
     shop = Settings(sales=SalesSettings(quantities=(1, 1, 1)))
     assert checks.check_products(shop, products[1:]) == []
     assert checks.check_products(shop, products) == [
-        "[SALES] quantities: one sale takes up to 3 units; expected an Inventory of at least 3 of every product in the "
-        "catalog, but P2 = 2"
+        "[SALES] quantities: one sale takes up to 3 units; expected an Inventory of at least 3 for every product; "
+        "found P2 = 2"
     ]
     [problem] = checks.check_products(Settings(sales=SalesSettings(quantities=(1,) * 8)), products)
-    assert problem.endswith("but P2 = 2, P3 = 3, P4 = 4, P5 = 5, P6 = 6 and 1 more")
+    assert problem.endswith("found P2 = 2, P3 = 3, P4 = 4, P5 = 5, P6 = 6 and 1 more")
 
 
 def test_a_sale_costs_no_more_than_the_schemas_hold() -> None:
@@ -223,12 +223,19 @@ def test_quantities_enter_the_fingerprint_only_if_there_are_more_than_two(folder
     assert several == texts("quantities = 16, 3, 1")
     assert several.items() - of_ten.items() == {("SALES.quantities", "16, 3, 1")}
     assert fingerprint.fingerprint_differences(of_ten, several) == [
-        "SALES.quantities was not there, is 16, 3, 1", "SALES.quantity_one_freq was 8, is not there",
+        "SALES.quantities was not set, is 16, 3, 1", "SALES.quantity_one_freq was 8, is not set",
     ]  # fmt: skip
 
 
 def test_keys_may_be_in_any_case(folder: Path) -> None:
     assert load(folder, "[SALES]\nSeed = 7\n").sales.seed == 7
+
+
+@pytest.mark.parametrize("before", ["", "\n  CS01,\n  "])
+def test_ids_that_look_like_comments_are_listed_in_quotes(folder: Path, before: str) -> None:
+    text = f'[INCIDENT a]\nkind = storm\nstart = 2026-01-01\nduration = 1h\nproducts = {before}";A", "#B"\n'
+    (incident,) = load(folder, text).incidents
+    assert incident.products == ((*(("CS01",) if before else ()), ";A", "#B"))
 
 
 def test_a_comment_may_follow_a_value(folder: Path) -> None:

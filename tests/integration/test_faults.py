@@ -203,7 +203,7 @@ def test_without_faults_there_is_no_topic_and_a_shop_with_them_is_another_one(ka
     shop.configure(FAULTS_LATE=".1")
     worker = shop.worker()
     assert worker.ends() == 1
-    assert "FAULTS.late was not there, is 0.1" in worker.said
+    assert "FAULTS.late was not set, is 0.1" in worker.said
     assert yasdg(shop, "topics", "delete", "--yes").returncode == 0
     ended([shop.worker()])
     assert f"{shop.topic('dirty')}: 8 partitions, " in yasdg(shop, "topics").stdout

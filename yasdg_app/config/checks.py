@@ -219,8 +219,8 @@ def check_products(settings: Settings, products: Iterable[_Product]) -> list[str
     if short:
         names = _some([f"{product.product_id} = {product.inventory}" for product in short])
         problems.append(
-            f"[SALES] quantities: one sale takes up to {largest} units; expected an Inventory of at least {largest} of "
-            f"every product in the catalog, but {names}"
+            f"[SALES] quantities: one sale takes up to {largest} units; expected an Inventory of at least {largest} "
+            f"for every product; found {names}"
         )
     if dear:
         names = _some([product.product_id for product in dear])

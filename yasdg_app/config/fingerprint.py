@@ -36,7 +36,7 @@ def fingerprint_differences(recorded: Mapping[str, str], current: Mapping[str, s
     """Return the values in which two fingerprints differ, each as a phrase such as "SALES.seed was 42, is 43"."""
     was, now = IMPLIED_DEFAULTS | {**recorded}, IMPLIED_DEFAULTS | {**current}
     return [
-        f"{name} was {was.get(name, 'not there')}, is {now.get(name, 'not there')}"
+        f"{name} was {was.get(name, 'not set')}, is {now.get(name, 'not set')}"
         for name in sorted(was.keys() | now.keys())
         if was.get(name) != now.get(name)
     ]

@@ -15,6 +15,7 @@ _WHOLE = re.compile(r"[0-9]+")
 DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _NUMBER = re.compile(rf"({DECIMAL.pattern})([eE][+-]?[0-9]+)?")
 COMMA_OR_BLANK = re.compile(r"\s*,\s*|\s+")
+_BARE_COMMA = re.compile("[0-9],[0-9]")
 
 
 def whole(low: int, high: int, note: str = "") -> Rule[int]:
@@ -71,19 +72,25 @@ def numbers(count: int, each: str, *, all_zero: bool = True) -> Rule[tuple[float
 
 
 def quantities(most: int) -> Rule[tuple[int, ...]]:
-    """Return the rule for the weights of 1, 2, … up to `most` units, separated by commas or blanks; or for nothing.
+    """Return the rule for the weights of 1, 2, … up to `most` units, or for nothing.
 
+    They are separated by commas or by blanks, not by both: 0,8 0,2 has decimal commas, and 8, 1,5 may have one.
     The result has the same ratios in the smallest whole numbers: equal chances are equal however they are written.
     """
     expected = (
         f"1 to {most} numbers from 0 to {MAX_WEIGHT} with at most six decimals, for sales of 1, 2, … units, the last "
         "one above 0, such as 80 15 5"
     )
+    separated = "separated by blanks or by commas, not by both, and with decimal points: 0.8 0.2 or 0.8, 0.2"
 
     def parse(text: str) -> tuple[int, ...]:
         if not text:
             return ()
-        weights = [Fraction(_decimal(part, 6)) for part in COMMA_OR_BLANK.split(text)]
+        parts = [part.strip() for part in text.split(",")] if "," in text else text.split()
+        mixed = "," in text and any(len(part.split()) > 1 for part in parts)
+        decimal_comma = _BARE_COMMA.search(text) and len(text.split()) > 1
+        require(not mixed and not decimal_comma, f"{expected}; {separated}")
+        weights = [Fraction(_decimal(part, 6)) for part in parts]
         require(len(weights) <= most, f"{expected}; there are {len(weights)}")
         require(max(weights) <= MAX_WEIGHT and weights[-1])
         common = math.lcm(*(weight.denominator for weight in weights))
