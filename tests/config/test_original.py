@@ -5,6 +5,7 @@ not the original's own files.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +24,15 @@ CREDENTIALS = "sasl_username = foo\nsasl_password = bar\n"
 TOPIC_NOTE = (
     f"{FILE}: [KAFKA] topic_inventories = demo.inventories: read as topic_stockings; the messages are YASDG's restocks"
 )
-ITEM_NOTE = f"{FILE}: [SALES] item_quantity_one_freq = 24: out of 30 lines; read as quantities = 24 3 3"
+ITEM_NOTE = f"{FILE}: [SALES] item_quantity_one_freq = 24: out of 30 lines; read as quantities = 24 5 1"
 ABOVE_NOTE = (
     f"{FILE}: [SALES] quantity_one_freq = 24: out of 30 sales, as in some versions of the original, because it is "
-    "above 10; read as quantities = 24 3 3"
+    "above 10; read as quantities = 24 5 1"
 )
 NO_AUTH_NOTE = f"{FILE}: [KAFKA] auth_method = no_auth: read as auth_method = plaintext"
 WITH_NO_AUTH_NOTE = (
     f"{FILE}: [SALES] quantity_one_freq = 24: out of 30 sales, as in the original's versions with auth_method = no_auth"
-    "; read as quantities = 24 3 3"
+    "; read as quantities = 24 5 1"
 )
 ONE_LINE_NOTE = (
     f"{FILE}: [SALES] transaction_quantity_one_item_freq = 13: not used yet. Every order has one line; in the original"
@@ -91,7 +92,7 @@ def test_each_set_of_keys_of_the_original_loads_with_its_notes(
     seeds = load(folder, SEED)
     assert loaded.kafka.auth_method == "plaintext"
     assert loaded.kafka.topic_stockings == ("demo.inventories" if INVENTORIES in changes else "demo.stockings")
-    quantities = (8, 1, 1) if OF_30 in changes or LINES_KEYS in changes else ()
+    quantities = (24, 5, 1) if OF_30 in changes or LINES_KEYS in changes else ()
     assert replace(loaded, kafka=seeds.kafka, notes=()) == replace(
         seeds, sales=replace(seeds.sales, quantities=quantities)
     )
@@ -99,9 +100,7 @@ def test_each_set_of_keys_of_the_original_loads_with_its_notes(
         fingerprint.fingerprint_of(seeds, PRODUCTS), fingerprint.fingerprint_of(loaded, PRODUCTS)
     )
     assert differences == (
-        ["SALES.quantities was not set, is 8, 1, 1", "SALES.quantity_one_freq was 8, is not set"]
-        if quantities
-        else []
+        ["SALES.quantities was not set, is 24, 5, 1", "SALES.quantity_one_freq was 8, is not set"] if quantities else []
     )
 
 
@@ -115,9 +114,16 @@ def test_notes_are_not_part_of_the_fingerprint(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("written", "weights"),
-    [("0", (0, 1, 1)), ("3", (2, 9, 9)), ("24", (8, 1, 1)), ("25", (10, 1, 1)), ("1", (2, 29, 29)), ("30", (1,))],
+    [
+        ("0", (0, 29, 1)),
+        ("3", (3, 26, 1)),
+        ("24", (24, 5, 1)),
+        ("28", (28, 1, 1)),
+        ("29", (29, 0, 1)),
+        ("30", (29, 0, 1)),
+    ],
 )
-def test_units_of_lines_are_of_30_and_the_others_two_or_three_alike(
+def test_units_of_lines_are_of_30_of_which_one_has_three_whatever_the_number(
     folder: Path, written: str, weights: tuple[int, ...]
 ) -> None:
     sales = load(folder, f"[SALES]\nitem_quantity_one_freq = {written}\n").sales
@@ -131,7 +137,7 @@ def test_a_number_up_to_ten_is_ours(folder: Path, written: str, means: float) ->
     assert (sales.quantity_one_freq, sales.quantities) == (means, ())
 
 
-@pytest.mark.parametrize(("written", "weights"), [("11", (22, 19, 19)), ("30", (1,))])
+@pytest.mark.parametrize(("written", "weights"), [("11", (11, 18, 1)), ("30", (29, 0, 1))])
 def test_a_whole_number_above_ten_is_of_30(folder: Path, written: str, weights: tuple[int, ...]) -> None:
     for empty in ("", "quantities =\n"):
         assert load(folder, f"[SALES]\n{empty}quantity_one_freq = {written}\n").sales.quantities == weights
@@ -149,7 +155,7 @@ def test_an_originals_file_needs_the_stock_for_three_units(folder: Path) -> None
 @pytest.mark.parametrize("method", ["no_auth", "NO_AUTH"])
 def test_beside_no_auth_any_number_is_of_30(folder: Path, method: str) -> None:
     loaded = load(folder, f"[KAFKA]\nauth_method = {method}\n[SALES]\nquantity_one_freq = 9\n")
-    assert loaded.sales.quantities == (6, 7, 7)
+    assert loaded.sales.quantities == (9, 20, 1)
     assert "out of 30 sales, as in the original's versions with auth_method = no_auth" in loaded.notes[1]
 
 
@@ -172,10 +178,24 @@ def test_numbers_outside_the_originals_scale_are_refused(folder: Path, text: str
     assert problems(folder, text) == [f"{FILE}: [SALES] {key}: expected a whole number from 0 to {high}"]
 
 
-def test_what_happens_as_in_the_original_needs_no_remark(folder: Path) -> None:
-    assert not load(folder, "[SALES]\ntransaction_quantity_one_item_freq = 20\n").notes
-    [note] = load(folder, "[SALES]\nitem_quantity_one_freq = 30\n").notes
-    assert note.endswith("read as quantities = 30")
+@pytest.mark.parametrize(("written", "several"), [("0", 20), ("13", 7), ("18", 2), ("19", 2), ("20", 2)])
+def test_two_of_20_transactions_have_three_lines_whatever_the_number(folder: Path, written: str, several: int) -> None:
+    [note] = load(folder, f"[SALES]\ntransaction_quantity_one_item_freq = {written}\n").notes
+    assert note.endswith(f"Every order has one line; in the original, {several} of 20 have two or three")
+
+
+def test_the_chances_are_those_of_the_originals_code(folder: Path) -> None:
+    def random_quantity(rnd: int, quantity_one_freq: int) -> int:  # of producer.py, for one number of 1 to 30
+        if rnd == 30:
+            return 3
+        if rnd <= quantity_one_freq:
+            return 1
+        return 2
+
+    for number in range(31):
+        drawn = [random_quantity(rnd, number) for rnd in range(1, 31)]
+        weights = load(folder, f"[SALES]\nitem_quantity_one_freq = {number}\n").sales.quantities
+        assert weights == tuple(drawn.count(units) for units in (1, 2, 3))
 
 
 # --- Names
@@ -233,6 +253,43 @@ def test_a_variable_overrides_the_originals_key_and_its_note(folder: Path) -> No
     assert (loaded.sales.quantity_one_freq, loaded.sales.quantities) == (5, ())
     assert loaded.kafka.topic_stockings == "restocks"
     assert loaded.notes == (ONE_LINE_NOTE,)
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "value", "field"),
+    [
+        ("[KAFKA]\ntopic_inventories = a b\n", "YASDG_KAFKA_TOPIC_STOCKINGS", "a", ("kafka", "topic_stockings", "a")),
+        ("[KAFKA]\ntopic_inventories = b\ntopic_stockings = c\n", "YASDG_KAFKA_TOPIC_STOCKINGS", "a",
+         ("kafka", "topic_stockings", "a")),
+        ("[SALES]\nitem_quantity_one_freq = 31\n", "YASDG_SALES_QUANTITY_ONE_FREQ", "5",
+         ("sales", "quantity_one_freq", 5)),
+        ("[SALES]\nitem_quantity_one_freq = x\n", "YASDG_SALES_QUANTITIES", "7 2 1",
+         ("sales", "quantities", (7, 2, 1))),
+        ("[SALES]\nitem_quantity_one_freq = 24\nquantity_one_freq = 8\n", "YASDG_SALES_QUANTITIES", "7 2 1",
+         ("sales", "quantities", (7, 2, 1))),
+        ("[SALES]\nquantity_one_freq = 24\n", "YASDG_SALES_QUANTITIES", "7 2 1", ("sales", "quantities", (7, 2, 1))),
+        ("[KAFKA]\nauth_method = no_auth\n[SALES]\nquantity_one_freq = 8.5\n", "YASDG_SALES_QUANTITY_ONE_FREQ", "5",
+         ("sales", "quantity_one_freq", 5)),
+        ("[SALES]\nquantity_one_freq = x\n", "YASDG_SALES_QUANTITY_ONE_FREQ", "5", ("sales", "quantity_one_freq", 5)),
+    ],
+)  # fmt: skip
+def test_what_a_variable_overrides_is_neither_an_error_nor_noted(
+    folder: Path, text: str, variable: str, value: str, field: tuple[str, str, object]
+) -> None:
+    section, key, expected = field
+    loaded = load(folder, text, {variable: value})
+    assert getattr(getattr(loaded, section), key) == expected
+    assert loaded.notes == ((NO_AUTH_NOTE,) if "no_auth" in text else ())
+    with pytest.raises(SettingsError) if "24\n" not in text or "= 8" in text else nullcontext():
+        load(folder, text)
+
+
+def test_a_method_of_the_original_shows_the_scale_of_its_file_even_if_a_variable_overrides_it(folder: Path) -> None:
+    text = "[KAFKA]\nauth_method = no_auth\n[SALES]\nquantity_one_freq = 9\n"
+    loaded = load(folder, text, {"YASDG_KAFKA_AUTH_METHOD": "plaintext"})
+    assert loaded.sales.quantities == (9, 20, 1)
+    [note] = loaded.notes
+    assert note.endswith("auth_method = no_auth; read as quantities = 9 20 1")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def load(environ: Mapping[str, str], cwd: Path) -> Settings:
     source = _find(environ, cwd, values.problems)
     if source is not None:
         _read_file(source, printable_path(source, cwd), values)
-        original.translate(values)
+        original.translate(values, _overridden(environ))
     _read_environment(environ, values)
     values.parse()
     read, named = values.read, values.named
@@ -218,6 +218,15 @@ def _read_environment(environ: Mapping[str, str], values: ParsedValues) -> None:
             # The value is not repeated: an unknown variable might hold a password.
             hint = did_you_mean(name, [*VARIABLES, "YASDG_CONFIG"])
             values.problems.append(f"{printable(name)}: unknown variable{hint}")
+
+
+def _overridden(environ: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Return the keys of which nothing in the file counts, because a variable sets them or their alternative."""
+    keys = {VARIABLES[name] for name in environ if name in VARIABLES}
+    for key, other in (ALTERNATIVES, ALTERNATIVES[::-1]):
+        if environ.get(_variable(key), "").strip():
+            keys.add(other)
+    return keys
 
 
 def _variable(key: tuple[str, str]) -> str:

@@ -1,17 +1,20 @@
 """Keys and values of the original generator's configuration files that YASDG spells differently.
 
-`translate` replaces them by ours, and adds a note for each. Only a file may have them; YASDG_ variables may not.
+`translate` replaces them by ours, and adds a note for each. Only a file may have them; YASDG_ variables may not, and
+override them as they override other keys of a file.
 The original counts differently in some versions, which can be seen in this module alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from yasdg_app.config import rules
 from yasdg_app.config.rules import InvalidValueError, Rule
 from yasdg_app.config.values import GivenValue, ParsedValues
 
 LINES = 30  # the original's item_quantity_one_freq is of 30 lines, and in some versions quantity_one_freq is
+LINES_OF_THREE = 1  # of 30: tested before the number
 TRANSACTIONS = 20  # transaction_quantity_one_item_freq is of 20 transactions
+TRANSACTIONS_OF_THREE = 2  # of 20: likewise
 OURS = 10  # quantity_one_freq is of 10 sales
 
 TOPIC = ("KAFKA", "topic_inventories")
@@ -32,14 +35,18 @@ _OF_LINES, _OF_TRANSACTIONS = rules.whole(0, LINES), rules.whole(0, TRANSACTIONS
 _ABOVE_OURS = rules.whole(OURS + 1, LINES)
 
 
-def translate(values: ParsedValues) -> None:
-    """Replace the original's keys and values among those of a file by ours, with a note for each."""
+def translate(values: ParsedValues, overridden: Collection[tuple[str, str]] = ()) -> None:
+    """Replace the original's keys and values among those of a file by ours, with a note for each.
+
+    `overridden`: the keys that a variable sets. What would be read as one of them is dropped, valid or not.
+    """
     if QUANTITIES in values.given and not values.given[QUANTITIES].text:
         del values.given[QUANTITIES]  # it says nothing, as our own file does
-    _rename(TOPIC, (STOCKINGS,), values, _topic)
+    _rename(TOPIC, (STOCKINGS,), values, overridden, _topic)
     method = _translate_method(values)
-    _rename(ONE_UNIT, (QUANTITY, QUANTITIES), values, _item_quantity)
-    _translate_quantity(values, method)
+    _rename(ONE_UNIT, (QUANTITY, QUANTITIES), values, overridden, _item_quantity)
+    if QUANTITY not in overridden:
+        _translate_quantity(values, method)
     _ignore_transactions(values)
 
 
@@ -47,10 +54,11 @@ def _rename(
     theirs: tuple[str, str],
     ours: tuple[tuple[str, str], ...],
     values: ParsedValues,
+    overridden: Collection[tuple[str, str]],
     translated: Callable[[GivenValue, ParsedValues], None],
 ) -> None:
     given = values.given.pop(theirs, None)
-    if given is None:
+    if given is None or any(key in overridden for key in ours):
         return
     other = next((values.given[key] for key in ours if key in values.given), None)
     if other is not None:
@@ -104,10 +112,11 @@ def _translate_quantity(values: ParsedValues, method: str) -> None:
 
 
 def _set_quantities(given: GivenValue, number: int, scale: str, values: ParsedValues) -> None:
-    """Set the quantities of the original: `number` of LINES have one unit, the others two or three, alike."""
+    """Set the quantities of the original: one of LINES has three units, `number` of the others one, the rest two."""
     values.given.pop(QUANTITY, None)
-    each = f" {(LINES - number) / 2:g}" if number < LINES else ""
-    text = f"{number}{2 * each}"
+    others = LINES - LINES_OF_THREE
+    one = min(number, others)
+    text = f"{one} {others - one} {LINES_OF_THREE}"
     values.given[QUANTITIES] = GivenValue(text, given.place)
     values.notes[QUANTITIES] = f"{given.place}: out of {scale}; read as quantities = {text}"
 
@@ -115,8 +124,8 @@ def _set_quantities(given: GivenValue, number: int, scale: str, values: ParsedVa
 def _ignore_transactions(values: ParsedValues) -> None:
     given = values.given.pop(ONE_LINE, None)
     number = None if given is None else _read(_OF_TRANSACTIONS, given, values)
-    if given is not None and number is not None and number < TRANSACTIONS:
-        several = f"{TRANSACTIONS - number} of {TRANSACTIONS} have two or three"
+    if given is not None and number is not None:
+        several = f"{max(TRANSACTIONS - number, TRANSACTIONS_OF_THREE)} of {TRANSACTIONS} have two or three"
         values.notes[ONE_LINE] = f"{given.place}: not used yet. Every order has one line; in the original, {several}"
 
 
