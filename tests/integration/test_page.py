@@ -515,7 +515,7 @@ def test_any_id_is_shown_as_text_and_can_be_named_in_the_form(kafka: Kafka, shop
     typed = [product_id for product_id in ODD if max(product_id) < "\U00010000"]  # as the driver can type
     fill(page, kind="storm", name="odd", duration="40m", products=rules.listed(typed))
     page.find("#incident [type=submit]").click()
-    page.until(lambda: page.find("#said").text.startswith("odd begins at "), "that it begins")
+    page.until(lambda: page.find("#incident-status").text.startswith("odd begins at "), "that it begins")
     (incident,) = worker.get("/incidents/")["incidents"]
     assert incident["products"] == sorted(typed)
     assert page.complaints() == []

@@ -30,17 +30,17 @@ def refused(field: str, question: object) -> str:
 
 
 def test_a_part_of_a_long_answer() -> None:
-    assert read_page({}, ["CS01"]) == (DEFAULT_LIMIT, None)
-    assert read_page({"limit": str(MAX_LIMIT), "after": "CS01"}, ["CS01"]) == (MAX_LIMIT, "CS01")
+    assert read_page({}, ["CS01"], by_product=True) == (DEFAULT_LIMIT, None)
+    assert read_page({"limit": str(MAX_LIMIT), "after": "CS01"}, ["CS01"], by_product=True) == (MAX_LIMIT, "CS01")
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "+1", str(MAX_LIMIT + 1), "1.0", "", " 1", "1_0", "٣", "9" * 5000, "\n"])
 def test_a_limit_is_a_whole_number_that_is_not_too_large(limit: str) -> None:
-    refused("limit", lambda: read_page({"limit": limit}, []))
+    refused("limit", lambda: read_page({"limit": limit}, [], by_product=True))
 
 
 def test_what_is_not_there_is_not_gone_on_after() -> None:
-    refused("after", lambda: read_page({"after": "\x1b[31m"}, ["CS01"]))
+    refused("after", lambda: read_page({"after": "\x1b[31m"}, ["CS01"], by_product=True))
 
 
 @given(st.integers(0, LAST // MINUTE))
@@ -78,5 +78,11 @@ def test_a_field_comes_once() -> None:
 
 
 def test_a_key_may_be_empty_where_one_is() -> None:
-    assert read_page({"after": ""}, ["", "CS01"]).after == ""
-    assert read_page({"after": ""}, ["CS01"]).after is None
+    assert read_page({"after": ""}, ["", "CS01"], by_product=False).after == ""
+    assert read_page({"after": ""}, ["CS01"], by_product=True).after is None
+
+
+def test_an_id_may_be_in_another_normal_form_and_a_category_may_not() -> None:
+    assert read_page({"after": "e\u0301 1"}, ["\xe9 1"], by_product=True).after == "\xe9 1"
+    assert read_page({"after": "e\u0301"}, ["e\u0301"], by_product=False).after == "e\u0301"
+    refused("after", lambda: read_page({"after": "e\u0301"}, ["\xe9"], by_product=False))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from typing import NamedTuple, NoReturn
 
+from yasdg_app.config.rules import normalized_id
 from yasdg_app.errors import YasdgError
 from yasdg_app.messages.times import event_time
 from yasdg_app.text import printable
@@ -39,8 +40,17 @@ def check_names(query: Mapping[str, str], *known: str) -> None:
             raise InvalidQueryError(f"{printable(field)}: unknown field; {expected}")
 
 
-def read_page(query: Mapping[str, str], keys: Container[str]) -> PageParams:
-    """Return the page that is requested by `limit` and `after`. `keys`: the keys of all possible rows.
+def read_page(query: Mapping[str, str], keys: Container[str], *, by_product: bool) -> PageParams:
+    """Return the page that is requested by `limit` and `after`.
+
+    Parameters
+    ----------
+    query
+        The parameters of the query.
+    keys
+        The keys of all possible rows.
+    by_product
+        Whether they are ids of products, which may be written in another normal form.
 
     Raises
     ------
@@ -51,6 +61,8 @@ def read_page(query: Mapping[str, str], keys: Container[str]) -> PageParams:
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_LIMIT):
         raise InvalidQueryError(f"limit: expected a whole number from 1 to {MAX_LIMIT}")
     after = query.get("after")
+    if after is not None and by_product:
+        after = normalized_id(after)
     if after == "" and after not in keys:
         after = None  # a key can be empty, such as a category's name; otherwise an empty value means no value
     if after is not None and after not in keys:

@@ -90,7 +90,7 @@ class Views:
     async def products(self, request: web.Request) -> web.Response:
         """List the shop's products in catalog order."""
         check_names(request.query, "limit", "after")
-        limit, after = read_page(request.query, self._catalog)
+        limit, after = read_page(request.query, self._catalog, by_product=True)
         first = 0 if after is None else self._catalog.indexes[after] + 1
         products = self._shop.products
         page = products[first : first + limit]
@@ -103,7 +103,7 @@ class Views:
     async def levels(self, request: web.Request) -> web.Response:
         """List the inventory of the products that have been sold, in catalog order."""
         check_names(request.query, "limit", "after")
-        page = read_page(request.query, self._catalog)
+        page = read_page(request.query, self._catalog, by_product=True)
         gathered = await self._scatter_gather.gather(
             PartialLevels, lambda: self._results.levels(*page), what="levels", limit=str(page.limit), **_after(page)
         )
@@ -144,7 +144,8 @@ class Views:
         query = dict(request.query)
         window = read_choice({"window": "hour"} | query, "window", WINDOW_MINUTES, "minute, hour or day")
         by = read_choice({"by": "category"} | query, "by", GROUPINGS, "product or category")
-        page = read_page(query, self._catalog if by == "product" else self._results.categories)
+        by_product = by == "product"
+        page = read_page(query, self._catalog if by_product else self._results.categories, by_product=by_product)
         through = read_through(query)
         known = merging.complete_through((await self._gather_sales(window, by, None, page)).owning)
         latest = None if known is None else known // MINUTE * MINUTE
