@@ -642,8 +642,7 @@ def test_sales_that_never_come_are_told_of(tmp_path: Path, arguments: Sequence[s
     done = run(tmp_path, *arguments, **rare)
     assert (done.returncode, done.stdout) == (1, b"")
     said = done.stderr.decode()
-    assert "Sales are too rare: up to 2" in said
-    assert "less than one can be expected" in said
+    assert "Sales are too rare: less than one can be expected up to 2" in said
     assert said.count("\n") == 1
 
 
@@ -651,7 +650,7 @@ def test_more_sales_than_come_by_the_end_of_time_are_told_of_with_a_way_out(tmp_
     rare = {"YASDG_SALES_MIN_SALE_FREQ": "1e6", "YASDG_SALES_MAX_SALE_FREQ": "1e6", "YASDG_CLOCK_START": "2026-01-01"}
     done = run(tmp_path, "-n", "1000000", **rare)
     assert done.returncode == 1
-    assert "and 1,000,000 are wanted" in done.stderr.decode()
+    assert "and 1,000,000 are requested" in done.stderr.decode()
     assert "or an end such as --until 365d" in done.stderr.decode()
     done = run(tmp_path, "-n", "1000000", "--until", "365d", **rare)
     assert (done.returncode, done.stderr) == (0, b"")

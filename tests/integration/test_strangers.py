@@ -222,7 +222,7 @@ def test_messages_that_are_deleted_after_they_were_applied_are_not_missed(lively
 
 def damage(kafka: Kafka, topic: str, partition: int, place: Callable[[bytes], int]) -> None:
     """Change one byte of a log on disk, where it is not compressed."""
-    (path,) = kafka.data_dir.glob(f"**/{topic}-{partition}/00000000000000000000.log")
+    (path,) = kafka.data_dir.glob(f"*/{topic}-{partition}/00000000000000000000.log")
     log = bytearray(path.read_bytes())
     log[place(bytes(log))] ^= 1
     with path.open("r+b") as file:
@@ -339,6 +339,7 @@ def test_messages_that_are_deleted_under_a_running_worker_before_it_read_them_st
     worker = opened(lively)
     worker.process.send_signal(signal.SIGSTOP)  # for less than the group takes to notice
     try:
+        foreign_writes.append_as_the_shop(lively, lively.topic("purchases"), b"fetched")  # by a request in flight
         count = foreign_writes.append_as_the_shop(lively, lively.topic("purchases"), b"unread", b"unread")
         foreign_writes.delete_records(lively, lively.topic("purchases"), {0: -1})
     finally:

@@ -261,7 +261,7 @@ def test_the_embedded_broker_is_asked_if_there_is_a_shop_in_its_folder(shop: Sho
     worker = shop.worker()
     assert worker.ends() == 0, worker.said
     told = yasdg(shop, "truth", "--window", "all")
-    assert (told.returncode, f"by the shop on {shop.servers}" in told.stderr) == (0, True), told.stderr
+    assert (told.returncode, f"from the shop on {shop.servers}" in told.stderr) == (0, True), told.stderr
     sales = [int(line.split(",")[3]) for line in told.stdout.splitlines()[1:]]
     assert sum(sales) == 300
     told = yasdg(shop.configure(SALES_SEED="43"), "truth")
