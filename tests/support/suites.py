@@ -43,6 +43,7 @@ EXTENDED = {
     "test_authentication.py",
     "test_clocks.py",
     "test_connections.py",
+    "test_datastore.py",
     "test_embedded_broker.py",
     "test_fast_ways.py",
     "test_foreign_control_records.py",
