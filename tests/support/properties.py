@@ -4,7 +4,7 @@ import os
 
 import hypothesis
 
-SHARES = {"all": 1.0, "usual": 0.4, "quick": 0.1}
+SHARES = {"all": 1.0, "usual": 0.25, "quick": 0.1}
 """Profiles of hypothesis, and the fraction of the examples that each tries."""
 
 DEFAULT_EXAMPLES = 100

@@ -46,13 +46,19 @@ EXTENDED = {
     "test_datastore.py",
     "test_embedded_broker.py",
     "test_fast_ways.py",
+    "test_faults.py",
     "test_foreign_control_records.py",
     "test_formats.py",
+    "test_health.py",
+    "test_incidents.py",
     "test_java_of_the_machine.py",
     "test_odd_requests.py",
     "test_own_catalog.py",
     "test_strangers.py",
     "test_topics.py",
+    "test_truth.py",
+    "test_views.py",
+    "test_windows.py",
 }
 """Files of tests/integration that `make test` leaves out, so that it takes at most eight minutes on two cores."""
 
