@@ -40,6 +40,7 @@ SERVERS = {"postgresql": "needs_postgresql", "dynamodb": "needs_npm"}
 FOLDERS = {"integration": "needs_kafka", "examples": "needs_jdk"}
 
 EXTENDED = {
+    "test_audit.py",
     "test_authentication.py",
     "test_clocks.py",
     "test_connections.py",
@@ -49,6 +50,7 @@ EXTENDED = {
     "test_faults.py",
     "test_foreign_control_records.py",
     "test_formats.py",
+    "test_generate.py",
     "test_health.py",
     "test_incidents.py",
     "test_java_of_the_machine.py",
