@@ -1,16 +1,13 @@
 """What is DynamoDB's own: a table that somebody deletes, and clients that take long to make."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import aioboto3
 import pytest
 from support import datastores
 from support.datastores import DynamoDBServer
+from support.http_answers import answering
 
 from yasdg_app.sinks.base import DatastoreError, StoredLevel
 from yasdg_app.sinks.factory import create_datastore
@@ -75,32 +72,6 @@ def test_one_client_is_enough_until_it_answers(
     assert made == 1
 
 
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    """Yield the address of a server that gives the same response to every request."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.mark.parametrize(
     ("status", "body"),
     [(503, b'"Service Unavailable"'), (502, b"[]"), (200, b"[]"), (400, b'{"__type":5}'), (200, b"null")],
@@ -111,7 +82,7 @@ def test_a_server_that_is_not_dynamodb_is_an_error_of_the_datastore(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     with answering(status, body) as address:
-        store = create_datastore(f"dynamodb://inventory?region=eu-central-1&endpoint={address}")
+        store = create_datastore(f"dynamodb://inventory?region=eu-central-1&endpoint=http://{address}")
         assert store is not None
         try:
             with pytest.raises(DatastoreError):

@@ -3,10 +3,6 @@
 import asyncio
 import io
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import fastavro
@@ -14,40 +10,12 @@ import pytest
 from confluent_kafka.schema_registry import Schema
 from oracles import golden
 from support import readers
+from support.http_answers import answering
 
 from yasdg_app.kafka.embedded.node import free_port
 from yasdg_app.messages.formats import UNREADABLE_VALUE, Format, RegisteredFormat, avro, schemas
 from yasdg_app.messages.formats.errors import RegistryError
 from yasdg_app.messages.formats.registry import Registry
-
-
-@contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
-    """A server that says the same to whatever it is asked; its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.do_GET()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def said(address: str, schema: str = '{"type": "string"}') -> str:
@@ -61,7 +29,7 @@ def said(address: str, schema: str = '{"type": "string"}') -> str:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_registry_that_wants_another_password_is_told_of(status: int) -> None:
-    with answering(status, json.dumps({"error_code": status, "message": "Unauthorized"})) as address:
+    with answering(status, json.dumps({"error_code": status, "message": "Unauthorized"}).encode()) as address:
         assert said(address) == (
             f"The schema registry http://{address}/ denies access: Unauthorized. "
             "Set user and password in [FORMAT] registry"
@@ -69,7 +37,9 @@ def test_a_registry_that_wants_another_password_is_told_of(status: int) -> None:
 
 
 def test_a_schema_that_is_not_compatible_is_told_of() -> None:
-    with answering(409, json.dumps({"error_code": 409, "message": "It is incompatible\nwith more lines"})) as address:
+    with answering(
+        409, json.dumps({"error_code": 409, "message": "It is incompatible\nwith more lines"}).encode()
+    ) as address:
         assert said(address) == (
             f"The schema registry http://{address}/ refuses the schema of demo.purchases-value, which is not "
             "compatible with the one that it has: It is incompatible. Give the topic another name, or let its "
@@ -78,14 +48,14 @@ def test_a_schema_that_is_not_compatible_is_told_of() -> None:
 
 
 def test_whatever_else_it_says_is_told() -> None:
-    with answering(422, json.dumps({"error_code": 42201, "message": "Invalid schema"})) as address:
+    with answering(422, json.dumps({"error_code": 42201, "message": "Invalid schema"}).encode()) as address:
         assert said(address).endswith("refuses the schema of demo.purchases-value: Invalid schema (422)")
-    with answering(404, "<html>Not here</html>") as address:
+    with answering(404, b"<html>Not here</html>") as address:
         assert "refuses the schema of demo.purchases-value: Unknown Schema Registry Error" in said(address)
 
 
-@pytest.mark.parametrize("body", ["[]", "3", "{}"])
-def test_a_server_that_is_no_registry_is_reported(body: str) -> None:
+@pytest.mark.parametrize("body", [b"[]", b"3", b"{}"])
+def test_a_server_that_is_no_registry_is_reported(body: bytes) -> None:
     with answering(200, body) as address:
         assert f"http://{address}/" in said(address)
 
@@ -127,14 +97,14 @@ def test_what_was_registered_is_not_asked_for() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 422])
 def test_an_id_of_which_the_registry_tells_nothing_is_that_of_no_schema(status: int) -> None:
-    with answering(status, json.dumps({"error_code": status, "message": "No"})) as address:
+    with answering(status, json.dumps({"error_code": status, "message": "No"}).encode()) as address:
         assert Registry(f"http://{address}").schema(99, "AVRO") is None
 
 
 @pytest.mark.parametrize("status", [401, 500])
 def test_a_registry_that_cannot_tell_of_an_id_is_told_of(status: int) -> None:
     with (
-        answering(status, json.dumps({"error_code": status, "message": "No"})) as address,
+        answering(status, json.dumps({"error_code": status, "message": "No"}).encode()) as address,
         pytest.raises(RegistryError, match="denies access" if status == 401 else "refuses"),
     ):
         Registry(f"http://{address}").schema(99, "AVRO")
