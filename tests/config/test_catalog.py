@@ -167,7 +167,7 @@ def test_only_id_item_and_price_are_required(folder: Path) -> None:
 
 
 def test_a_missing_column_is_the_same_as_one_with_its_default(folder: Path) -> None:
-    """To the fingerprint, too: whoever adds the column later continues the same shop."""
+    """To the fingerprint, too: if the column is added later, this continues the same shop."""
     without = load(folder, "ID,Item,Price", " a ,Emma,9.99", "SF1, Persuasion,8")
     with_all = load(
         folder, ",".join(("ID,Item,Price", *catalog.DEFAULTS)),

@@ -1,4 +1,4 @@
-"""The dirty topic has the faults that are configured, and is the same whoever delivers it, and in how many rounds."""
+"""The dirty topic has the configured faults, and is the same for any worker and any number of rounds."""
 
 import json
 from collections import Counter

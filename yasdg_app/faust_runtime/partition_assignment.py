@@ -72,7 +72,7 @@ class PartitionAssignment:
     in_flight
         How many chunks the agents are processing, by partition.
     locks
-        Held by whoever applies a chunk of a partition, or changes its position; by partition.
+        Held while a chunk of a partition is applied, or its position changed; by partition.
     """
 
     def __init__(self, member: GroupMember, topics: Sequence[str], max_batch: Mapping[int, int]) -> None:

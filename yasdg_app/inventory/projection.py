@@ -216,9 +216,10 @@ class InventoryProjection:
             row = update.row
             if not _are_next([lost.lost_sale_id for lost in own_lost], f"{product.product_id}-L", row.lost_sales):
                 return None
-            if not all(is_in_range(lost.event_time, lost.quantity, lost.value) for lost in own_lost):
-                return None
-            if any(lost.quantity > supply.largest_quantity for lost in own_lost):
+            if not all(
+                lost.quantity <= supply.largest_quantity and is_in_range(lost.event_time, lost.quantity, lost.value)
+                for lost in own_lost
+            ):
                 return None
             for lost in own_lost:
                 _add_lost_units(row, lost)

@@ -105,7 +105,7 @@ def read_purchase(
 
     Raises
     ------
-    NoPurchaseError
+    InvalidMessageError
         If it is not a purchase of this shop.
     """
     try:

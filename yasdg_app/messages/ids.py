@@ -14,7 +14,7 @@ def default_partition(product_id: str, partitions: int) -> int:
 
 
 def json_text(name: str) -> str:
-    """Return a product id as it stands in JSON, without its quotes. Ids have no control characters."""
+    """Return a product id as it is written in JSON, without its quotes. Ids have no control characters."""
     return orjson.dumps(name).decode()[1:-1] if '"' in name or "\\" in name else name
 
 
