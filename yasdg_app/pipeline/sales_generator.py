@@ -136,13 +136,11 @@ class SalesGenerator:
                 self._usual_seconds += (min(took, MAX_ROUND_SECONDS) - self._usual_seconds) * USUAL_WEIGHT
                 self._prepare()
                 await asyncio.sleep(self._seconds_until(self._due))
-        except RENAMED:  # a bug that the next start has as well
-            if not self._life.is_closing:
-                raise
-            logger.exception("Not all sales were produced before the shutdown.")
-        except Exception:
+        except Exception as error:
             if not self._life.is_closing:  # what a shutdown interrupts is produced after the next start
                 raise
+            if isinstance(error, RENAMED):  # a bug that the next start has as well
+                logger.exception("Not all sales were produced before the shutdown.")
 
     async def run_round(self, due: int) -> None:
         """Append all sales of our partitions that are due at a given time, and not before that time.
